@@ -1,0 +1,121 @@
+/* Mailbox: what the control plane and a shard say to each other, and the ring it goes over.
+ *
+ * Role: one single-producer single-consumer ring per direction and pair; fixed-size messages.
+ * Must not know: what a message leads to.
+ *
+ * Nobody waits on a full mailbox: mailbox_send says LEAT_BUSY and the message stays with the sender.
+ * A receiver that is about to sleep calls mailbox_prepare_sleep (set the flag, full fence, look again);
+ * a sender writes the eventfd only if the flag is set.
+ *
+ * Threads: exactly one sender and one receiver. */
+#ifndef LEAT_BROKER_MAILBOX_H
+#define LEAT_BROKER_MAILBOX_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "schema/error.h"
+#include "schema/limits.h"
+#include "schema/units.h"
+
+struct partition;
+
+enum message_type {
+    /* control -> shard. Those marked (reply) are answered by MESSAGE_REPLY with the same request */
+    MESSAGE_ADD_PARTITION = 1,  /* the shard owns `partition` from now on */
+    MESSAGE_REMOVE_PARTITION,   /* (reply) end its streams, let go of it */
+    MESSAGE_GRANT_SESSION,      /* `grant`: an ATTACH with this token may come */
+    MESSAGE_CLOSE_SESSION,      /* (reply) unbind everything it has, then close; what it still
+                                   sends is dropped */
+    MESSAGE_OPEN_PUBLISH,       /* (reply) `publish` */
+    MESSAGE_OPEN_SUBSCRIPTION,  /* (reply) `subscribe`; no DATA before the client's first CREDIT */
+    MESSAGE_CLOSE_STREAM,       /* (reply) `session`, `stream` */
+    MESSAGE_FENCE,              /* (reply) `publish.producer_id` below `publish.producer_epoch`, in
+                                   every partition of the shard; bound streams of it end */
+    MESSAGE_SEEK,               /* (reply) `subscribe` start only: where would it begin */
+    MESSAGE_OFFSETS_RESERVED,   /* `partition`, `value`: up to here */
+    MESSAGE_STOP,
+
+    /* shard -> control */
+    MESSAGE_REPLY = 64,
+    MESSAGE_SESSION_CLOSED,     /* `session` ended by itself (peer gone, protocol error, never attached) */
+    MESSAGE_RESERVE_OFFSETS,    /* `partition` runs low; `value`: next_offset now */
+    MESSAGE_REQUIRED_LOST,      /* `partition`: a required reader was away too long */
+};
+
+struct message_grant {
+    uint8_t token[LEAT_TOKEN_BYTES];
+    uint8_t reset_token[LEAT_TOKEN_BYTES];
+    leat_ns expires_ns; /* no ATTACH by then: MESSAGE_SESSION_CLOSED */
+    uint64_t quota_publish_bytes; /* a second, of this client on this shard; 0: none */
+    uint64_t quota_deliver_bytes;
+};
+
+struct message_publish {
+    uint64_t producer_id;
+    uint32_t producer_epoch;
+    bool resume;
+    /* reply: */
+    uint64_t next_sequence;
+    uint64_t credit;
+};
+
+struct message_subscribe {
+    uint64_t start;     /* offset or time */
+    uint64_t log_epoch; /* with an offset: of which log; 0: whichever */
+    uint64_t name_hash; /* of a required reader */
+    uint8_t at;         /* partition_seek_at */
+    bool required;
+    /* reply: */
+    uint64_t position;
+    uint64_t offset;
+    uint64_t head_offset;
+    uint64_t next_offset;
+};
+
+struct message {
+    uint16_t type;  /* message_type */
+    int16_t status; /* replies: leat_error */
+    uint32_t session;
+    uint32_t stream;
+    uint32_t partition_index;
+    uint64_t topic_id;
+    uint64_t request; /* echoed in the reply */
+    uint64_t value;
+    struct partition *partition;
+    union {
+        struct message_grant grant;
+        struct message_publish publish;
+        struct message_subscribe subscribe;
+    };
+};
+
+enum { MAILBOX_SLOTS = 1024 };
+
+struct mailbox {
+    alignas(64) _Atomic uint64_t tail; /* sender: rw; receiver: ro */
+    uint64_t head_seen;                /* sender only */
+    alignas(64) _Atomic uint64_t head; /* receiver: rw; sender: ro */
+    uint64_t tail_seen;                /* receiver only */
+    alignas(64) _Atomic bool sleeping; /* receiver: set; sender: reads */
+    int eventfd;                       /* borrowed: the receiver's */
+    struct message slots[MAILBOX_SLOTS];
+};
+
+/* `eventfd` wakes the receiver; borrowed. */
+void mailbox_init(struct mailbox *box, int eventfd);
+
+/* Sender. Copies the message. LEAT_BUSY: full, the message stays with the caller. */
+enum leat_error mailbox_send(struct mailbox *box, const struct message *message);
+
+/* Receiver. False when empty. */
+bool mailbox_receive(struct mailbox *box, struct message *out);
+
+/* Receiver, before it blocks: true = nothing is waiting, the flag is set, block; false = do not. */
+bool mailbox_prepare_sleep(struct mailbox *box);
+/* Receiver, after it woke. */
+void mailbox_awake(struct mailbox *box);
+
+#endif

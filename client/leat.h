@@ -1,0 +1,345 @@
+/* leat: client library of the Leat message bus. This is its only installed header.
+ *
+ * Conventions, true for everything below:
+ *   Errors     functions return 0 (LEAT_OK), a count where they say so, or a negative
+ *              `enum leat_error`; text from leat_strerror(), the last error's whole story from
+ *              leat_client_error(). Nothing sets errno. Out-parameters change only on success.
+ *              LEAT_BUSY is back-pressure: poll, then try again. LEAT_AGAIN: nothing yet.
+ *   Units      are in the name: _ns nanoseconds, _bytes bytes. Wall-clock times are nanoseconds
+ *              since 1970 (UTC). A timeout of 0 does not wait; LEAT_FOREVER waits.
+ *   Ownership  pointers passed in are borrowed for the call (copied where kept) unless the
+ *              comment says "keeps". Pointers handed out say how long they live.
+ *   Threads    a client and everything opened from it is used by one thread at a time; separate
+ *              clients are independent. The library starts no thread.
+ *   Options    begin with `size = sizeof(struct ...)`; zero means the default in [brackets].
+ *              Fields are only ever appended.
+ *   Callbacks  run inside leat_client_poll() and the functions that wait. They may send and ask;
+ *              they may not poll, wait or close. */
+#ifndef LEAT_H
+#define LEAT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schema/error.h" /* pasted in when this header is installed */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LEAT_API __attribute__((visibility("default")))
+#define LEAT_FOREVER UINT64_MAX
+#define LEAT_NO_OFFSET UINT64_MAX
+#define LEAT_ANY_PARTITION (-1)
+
+typedef struct leat_client leat_client;
+typedef struct leat_producer leat_producer;
+typedef struct leat_consumer leat_consumer;
+
+/* Static text, never NULL; "unknown error" for a number that is not in the list. */
+LEAT_API const char *leat_strerror(int error);
+/* "MAJOR.MINOR.PATCH" of the library in use. Static text. */
+LEAT_API const char *leat_version(void);
+
+/* ------------------------------------------------------------------ events */
+
+enum leat_event_type {
+    LEAT_EVENT_CONNECTED = 1,        /* control and data paths are up (first time or again) */
+    LEAT_EVENT_DISCONNECTED = 2,     /* lost; reconnecting by itself. `error` says why */
+    LEAT_EVENT_CIRCUIT_OPEN = 3,     /* too many failures in a row; next attempt at `time_ns` from now */
+    LEAT_EVENT_GAP = 4,              /* records [first_offset, next_offset) will not come. `reason` */
+    LEAT_EVENT_LOG_RESET = 5,        /* the partition's log began anew: offsets restart at next_offset */
+    LEAT_EVENT_RECORDS_LOST = 6,     /* broker restarted: acked records from first_offset up to
+                                        next_offset of this producer were in its memory only */
+    LEAT_EVENT_PRODUCER_EXPIRED = 7, /* the broker forgot the producer; a new epoch goes on and
+                                        what was unacked is sent again: it may be doubled */
+    LEAT_EVENT_PRODUCER_FENCED = 8,  /* a newer producer of the same name took over; closed */
+    LEAT_EVENT_BAD_BATCH = 9,        /* a delivered batch failed its checks and is skipped */
+    LEAT_EVENT_TOPIC_DELETED = 10,   /* the topic is gone; nothing follows on this partition */
+};
+
+enum leat_gap {
+    LEAT_REASON_NONE = 0,
+    LEAT_REASON_OVERRUN = 1,       /* the writer overtook this reader */
+    LEAT_REASON_RETENTION = 2,     /* aged or sized out before it was read */
+    LEAT_REASON_LOG_RESTARTED = 3, /* the broker restarted; its log begins above the old offsets */
+};
+
+struct leat_event {
+    int32_t type;      /* leat_event_type */
+    int32_t error;     /* leat_error, or 0 */
+    int32_t partition; /* -1 when the event is not about a partition */
+    int32_t reason;    /* leat_gap, for GAP */
+    const char *topic; /* NULL when not about a topic; valid during the callback */
+    uint64_t first_offset;
+    uint64_t next_offset;
+    uint64_t log_epoch;
+    uint64_t time_ns;
+    const char *text; /* one sentence for a log; valid during the callback */
+    leat_producer *producer; /* the one concerned, or NULL */
+    leat_consumer *consumer; /* the one concerned, or NULL */
+};
+
+/* ------------------------------------------------------------------ client */
+
+struct leat_client_options {
+    size_t size;
+    const char *client_name; /* shown to operators, owner of quotas ["leat"]; [A-Za-z0-9._-] */
+    void (*on_event)(void *user, const struct leat_event *event); /* [none] */
+    void *user;
+    uint64_t connect_timeout_ns; /* of leat_client_open [5 s] */
+    uint64_t request_timeout_ns; /* of each control request [5 s] */
+    uint64_t backoff_min_ns;     /* first pause before reconnecting [10 ms]; doubles, with jitter */
+    uint64_t backoff_max_ns;     /* longest pause [2 s] */
+    uint32_t circuit_failures;   /* failures in a row that open the circuit [10] */
+    uint32_t reserved0;
+    uint64_t circuit_open_ns;       /* how long it stays open [10 s] */
+    uint32_t socket_buffer_bytes;   /* SO_SNDBUF and SO_RCVBUF [kernel's own] */
+    uint32_t reserved1;
+    const char *tcp_congestion; /* TCP_CONGESTION of data connections [kernel's own] */
+};
+
+/* Connects to `url` ("tcp://host:port", hosts may be listed with commas; NULL means
+ * tcp://127.0.0.1:7420) and waits for the broker's hello. On success the caller owns *client and
+ * ends it with leat_client_close().
+ * LEAT_ERR_INVALID (url or option), LEAT_ERR_UNSUPPORTED (scheme not in this build),
+ * LEAT_ERR_UNREACHABLE, LEAT_ERR_TIMEOUT, LEAT_ERR_VERSION, LEAT_ERR_NO_MEMORY. */
+LEAT_API int leat_client_open(leat_client **client, const char *url,
+                              const struct leat_client_options *options);
+
+/* Does all I/O that is possible, runs callbacks, and waits at most timeout_ns for something to
+ * do. Returns the number of frames and replies handled (0: timed out), or a negative error that
+ * the client cannot recover from by itself. Never invalidates borrowed records. Reconnecting is
+ * done here: keep polling. */
+LEAT_API int leat_client_poll(leat_client *client, uint64_t timeout_ns);
+
+/* One descriptor that is readable whenever leat_client_poll has something to do, timers
+ * included. For poll/epoll only; owned by the client. LEAT_ERR_NOFD on a spinning link. */
+LEAT_API int leat_client_fd(leat_client *client);
+
+/* What the last failed call on this client (or leat_client_open, with NULL) had to say: names the
+ * thing, the value, what was expected. Valid until the next failing call of this thread. */
+LEAT_API const char *leat_client_error(const leat_client *client);
+
+/* Closes at once, with every producer and consumer of the client. A record whose delivery was not
+ * yet called back gets its callback with LEAT_ERR_CLOSED here: it may or may not be in the log.
+ * NULL is a no-op. */
+LEAT_API void leat_client_close(leat_client *client);
+
+struct leat_client_stats {
+    size_t size;
+    uint64_t bytes_sent;
+    uint64_t bytes_received;
+    uint64_t reconnects;
+    uint64_t send_calls;      /* system calls that wrote data */
+    uint64_t receive_calls;   /* system calls that read data */
+    uint64_t batches_sent;
+    uint64_t records_sent;
+    uint64_t records_acked;
+    uint64_t records_received;
+    uint64_t blocked;         /* times a stream wanted to send and had no credit */
+};
+/* Fills the first stats->size bytes. */
+LEAT_API int leat_client_stats(const leat_client *client, struct leat_client_stats *stats);
+
+/* ------------------------------------------------------------------ records */
+
+struct leat_header {
+    const char *name; /* not NUL-terminated when received */
+    const void *value;
+    uint16_t name_size; /* 0 on sending: strlen(name) */
+    uint16_t value_size;
+    uint32_t reserved;
+};
+
+/* One record, sent or received: 128 bytes, the tail reserved (zero it). A NULL key or value is
+ * "null", which is not the same as empty. */
+struct leat_record {
+    const void *key;
+    const void *value;
+    const struct leat_header *headers; /* sending: array of headers_count */
+    const char *topic;                 /* received: valid while the consumer is open */
+    uint32_t key_size;
+    uint32_t value_size;
+    uint32_t headers_count;
+    int32_t partition;      /* sending: LEAT_ANY_PARTITION = by key; note that 0 is partition 0 */
+    int64_t timestamp_ns;   /* producer's wall clock; sending: 0 = now */
+    uint64_t append_time_ns; /* received: broker's wall clock */
+    uint64_t offset;        /* received */
+    uint64_t log_epoch;     /* received */
+    uint64_t cookie;        /* sending: comes back in the delivery */
+    const void *headers_encoded; /* received: read with leat_record_header() */
+    uint32_t headers_encoded_bytes;
+    uint32_t reserved0;
+    uint64_t reserved[3];
+};
+
+/* Header `index` of a received record, its pointers as long-lived as the record's.
+ * LEAT_ERR_OUT_OF_RANGE when there are fewer. */
+LEAT_API int leat_record_header(const struct leat_record *record, uint32_t index,
+                                struct leat_header *out);
+
+/* ------------------------------------------------------------------ producer */
+
+enum leat_level {
+    LEAT_LEVEL_RECEIVED = 1,
+    LEAT_LEVEL_IN_RING = 2, /* in the broker's memory: gone if the broker process dies */
+    LEAT_LEVEL_DURABLE = 3,
+    LEAT_LEVEL_REPLICATED = 4,
+};
+
+struct leat_delivery {
+    int32_t status; /* 0: appended. LEAT_ERR_DUPLICATE: appended earlier, offset unknown. Else refused */
+    int32_t level;  /* leat_level when appended */
+    int32_t partition;
+    uint32_t reserved;
+    uint64_t offset; /* LEAT_NO_OFFSET when unknown */
+    uint64_t log_epoch;
+    uint64_t cookie;
+    leat_producer *producer;
+};
+
+struct leat_producer_options {
+    size_t size;
+    const char *name; /* a named producer fences older ones of its name [none: unnamed] */
+    void (*on_delivery)(void *user, const struct leat_delivery *delivery); /* once a record [none] */
+    void *user;
+    uint32_t batch_bytes_max;   /* a batch is sent when it is this full, or when the wire is idle
+                                   [60 KiB, or one largest record]; at most 1 MiB */
+    uint32_t batch_records_max; /* [65,536] */
+    uint32_t in_flight_batches; /* unacked batches per partition [16]; at most 64 */
+    uint32_t reserved0;
+};
+
+/* Opens a producer for one existing topic. Waits at most request_timeout_ns.
+ * LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_INVALID, LEAT_ERR_LIMIT, LEAT_ERR_TIMEOUT, LEAT_ERR_NO_MEMORY.
+ * All its memory is reserved here: sending allocates nothing. */
+LEAT_API int leat_producer_open(leat_client *client, leat_producer **producer, const char *topic,
+                                const struct leat_producer_options *options);
+
+/* Copies the record into the partition's batch; leat_client_poll sends it. Keyed records go to
+ * the partition Kafka's default partitioner picks (murmur2), others round robin by batch.
+ * LEAT_BUSY               no room: poll, then send again
+ * LEAT_ERR_TOO_LARGE      above the topic's record_bytes_max
+ * LEAT_ERR_INVALID        partition, key, header or timestamp out of range
+ * LEAT_ERR_FENCED, LEAT_ERR_CLOSED   this producer is over */
+LEAT_API int leat_producer_send(leat_producer *producer, const struct leat_record *record);
+
+/* Sends and polls until the record is answered; *delivery may be NULL. The record's own
+ * on_delivery callback runs too. Returns the delivery's status, or LEAT_ERR_TIMEOUT (the record is
+ * still on its way). */
+LEAT_API int leat_producer_send_wait(leat_producer *producer, const struct leat_record *record,
+                                     struct leat_delivery *delivery, uint64_t timeout_ns);
+
+/* Polls until everything sent so far was answered. LEAT_ERR_TIMEOUT. */
+LEAT_API int leat_producer_flush(leat_producer *producer, uint64_t timeout_ns);
+
+/* Records sent and not yet answered. */
+LEAT_API uint64_t leat_producer_pending(const leat_producer *producer);
+
+/* Partitions of the topic. */
+LEAT_API uint32_t leat_producer_partitions(const leat_producer *producer);
+
+/* Closes at once (flush first); what was not answered gets LEAT_ERR_CLOSED. NULL is a no-op. */
+LEAT_API void leat_producer_close(leat_producer *producer);
+
+/* ------------------------------------------------------------------ consumer */
+
+enum leat_start {
+    LEAT_START_LATEST = 0,
+    LEAT_START_EARLIEST = 1,
+    LEAT_START_OFFSET = 2, /* `start` is an offset */
+    LEAT_START_TIME = 3,   /* `start` is an append time, ns since 1970 */
+};
+
+struct leat_consumer_options {
+    size_t size;
+    int32_t start_at; /* leat_start [latest] */
+    uint32_t partition_count;
+    const uint32_t *partitions; /* of every topic named [all] */
+    uint64_t start;
+    uint64_t window_bytes; /* unconsumed bytes held per partition [1 MiB]; at least one largest batch */
+    const char *name;      /* shown to operators; a required reader's identity [client_name] */
+    int32_t required;      /* under a topic's `block` policy producers wait for this reader */
+    int32_t skip_crc;      /* 1: trust the broker's check */
+};
+
+/* Subscribes to every partition (or the listed ones) of `topics`. Waits at most
+ * request_timeout_ns. LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_OUT_OF_RANGE
+ * (a start offset above the log's end), LEAT_ERR_INVALID, LEAT_ERR_TIMEOUT, LEAT_ERR_NO_MEMORY. */
+LEAT_API int leat_consumer_open(leat_client *client, leat_consumer **consumer,
+                                const char *const *topics, size_t topic_count,
+                                const struct leat_consumer_options *options);
+
+/* Hands out up to n records that have arrived and releases the ones handed out before. Does no
+ * I/O: that is leat_client_poll. Records and what they point at are valid until the next call of
+ * this function or leat_consumer_close. Returns how many (0: nothing yet). Order is per
+ * partition; GAP and LOG_RESET events of a partition come between the records they lie between. */
+LEAT_API int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, size_t n);
+
+/* Goes on from `offset` (start_at = LEAT_START_OFFSET), a time, or either end. What was buffered
+ * of the partition is dropped. Waits at most request_timeout_ns. */
+LEAT_API int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t partition,
+                                int32_t start_at, uint64_t start);
+
+/* *offset: the next record leat_consumer_poll hands out has this offset or a higher one. */
+LEAT_API int leat_consumer_position(leat_consumer *consumer, const char *topic, uint32_t partition,
+                                    uint64_t *offset);
+
+LEAT_API void leat_consumer_close(leat_consumer *consumer);
+
+/* ------------------------------------------------------------------ topics */
+
+enum leat_overrun { LEAT_OVERRUN_EVICT = 0, LEAT_OVERRUN_BLOCK = 1 };
+
+struct leat_topic_settings {
+    size_t size;
+    uint32_t partitions;       /* [1] */
+    uint32_t record_bytes_max; /* key + headers + value [1 MiB]; at most 16 MiB */
+    uint64_t ring_bytes;       /* per partition [64 MiB]; rounded up to a power of two */
+    uint64_t retention_ms;     /* [0: no limit by age] */
+    uint64_t retention_bytes;  /* per partition [0: the whole ring] */
+    int32_t overrun;           /* leat_overrun [evict] */
+    uint32_t reserved0;
+    uint64_t required_timeout_ms; /* [60,000] */
+    uint64_t quota_publish_bytes; /* a second, all producers together [0: none] */
+    uint64_t quota_deliver_bytes; /* a second, each subscription [0: none] */
+};
+
+struct leat_partition_info {
+    uint32_t index;
+    uint32_t shard;
+    uint64_t log_epoch;
+    uint64_t head_offset; /* oldest record kept */
+    uint64_t next_offset; /* the next record's */
+    uint64_t bytes;       /* in the log now */
+    int32_t hugepages;
+    uint32_t reserved;
+};
+
+struct leat_topic_info {
+    const char *name;
+    uint64_t id;
+    struct leat_topic_settings settings; /* in force */
+    const struct leat_partition_info *partitions;
+    uint32_t partition_count;
+};
+
+/* Each waits at most request_timeout_ns; LEAT_ERR_TIMEOUT. */
+LEAT_API int leat_topic_create(leat_client *client, const char *name,
+                               const struct leat_topic_settings *settings);
+LEAT_API int leat_topic_delete(leat_client *client, const char *name);
+/* Calls `visit` once a topic; `info` is valid during the call. name NULL: every topic. */
+LEAT_API int leat_topic_describe(leat_client *client, const char *name,
+                                 void (*visit)(void *user, const struct leat_topic_info *info),
+                                 void *user);
+/* The offset `at` stands for now: LEAT_START_EARLIEST the oldest kept, LEAT_START_LATEST the next
+ * one's, LEAT_START_TIME the first appended at or after `time_ns`. */
+LEAT_API int leat_topic_offset(leat_client *client, const char *name, uint32_t partition,
+                               int32_t at, uint64_t time_ns, uint64_t *offset);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,158 @@
+/* Batch and record layout: the bytes a producer makes, the wire carries, the ring keeps and a
+ * consumer reads. One format from end to end.
+ *
+ * Role: the only file that knows this byte layout.
+ * Must not know: topics, sessions, rings, who appends.
+ *
+ *      batch   [ header 64 B ][ record ][ record ] ... [ record ]          size % 8 == 0
+ *      record  [ header 16 B ][ key ][ headers ][ value ][ 0..7 zero bytes ]
+ *      headers { name_size u16, value_size u16, name, value } ...
+ *
+ * Integers are little-endian. Every member of a wire image is a byte array, so an image has
+ * alignment 1 and may overlay any received buffer. */
+#ifndef LEAT_SCHEMA_BATCH_H
+#define LEAT_SCHEMA_BATCH_H
+
+#include <assert.h>
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schema/error.h"
+#include "schema/limits.h"
+
+enum {
+    LEAT_BATCH_FORMAT = 1,
+    LEAT_BATCH_HEADER_BYTES = 64,
+    LEAT_BATCH_STAMP_BYTES = 20, /* the broker's part: base_offset, append_time, leader_epoch */
+    LEAT_BATCH_CRC_FROM = 24,    /* the CRC covers [24, size) */
+    LEAT_RECORD_HEADER_BYTES = 16,
+};
+
+enum leat_batch_attribute {
+    LEAT_BATCH_CODEC_MASK = 0x07, /* 0 = none; others are refused by this version */
+    LEAT_BATCH_CONTROL = 0x08,    /* not application data */
+};
+
+struct leat_batch_wire {
+    uint8_t base_offset[8];    /* broker: offset of the first record */
+    uint8_t append_time_ns[8]; /* broker: wall clock, ns since 1970, never decreasing */
+    uint8_t leader_epoch[4];   /* broker: >= 1 */
+    uint8_t crc32c[4];         /* producer: over [24, size) */
+    uint8_t size[4];           /* whole batch, header included */
+    uint8_t record_count[4];   /* 1 .. LEAT_BATCH_RECORDS_MAX */
+    uint8_t format;            /* LEAT_BATCH_FORMAT */
+    uint8_t attributes;
+    uint8_t reserved[2]; /* zero */
+    uint8_t producer_epoch[4];
+    uint8_t producer_id[8];
+    uint8_t base_sequence[8];     /* sequence of the first record; +1 a record */
+    uint8_t base_timestamp_ns[8]; /* producer's wall clock, ns since 1970, signed */
+};
+static_assert(sizeof(struct leat_batch_wire) == LEAT_BATCH_HEADER_BYTES, "wire size");
+static_assert(alignof(struct leat_batch_wire) == 1, "must overlay any buffer");
+static_assert(offsetof(struct leat_batch_wire, leader_epoch) == 16, "wire layout");
+static_assert(offsetof(struct leat_batch_wire, crc32c) == LEAT_BATCH_STAMP_BYTES, "wire layout");
+static_assert(offsetof(struct leat_batch_wire, size) == LEAT_BATCH_CRC_FROM, "wire layout");
+static_assert(offsetof(struct leat_batch_wire, format) == 32, "wire layout");
+static_assert(offsetof(struct leat_batch_wire, producer_epoch) == 36, "wire layout");
+static_assert(offsetof(struct leat_batch_wire, producer_id) == 40, "wire layout");
+static_assert(offsetof(struct leat_batch_wire, base_sequence) == 48, "wire layout");
+static_assert(offsetof(struct leat_batch_wire, base_timestamp_ns) == 56, "wire layout");
+
+struct leat_record_wire {
+    uint8_t value_size[4];   /* 0xFFFFFFFF = null */
+    uint8_t key_size[2];     /* 0xFFFF = null */
+    uint8_t headers_size[2]; /* encoded headers, bytes */
+    uint8_t timestamp_delta_ns[8]; /* signed, to base_timestamp_ns */
+};
+static_assert(sizeof(struct leat_record_wire) == LEAT_RECORD_HEADER_BYTES, "wire size");
+static_assert(alignof(struct leat_record_wire) == 1, "must overlay any buffer");
+static_assert(offsetof(struct leat_record_wire, key_size) == 4, "wire layout");
+static_assert(offsetof(struct leat_record_wire, headers_size) == 6, "wire layout");
+static_assert(offsetof(struct leat_record_wire, timestamp_delta_ns) == 8, "wire layout");
+
+#define LEAT_NULL_VALUE UINT32_MAX
+#define LEAT_NULL_KEY UINT16_MAX
+
+struct leat_batch {
+    uint64_t base_offset;
+    uint64_t append_time_ns;
+    uint64_t producer_id;
+    uint64_t base_sequence;
+    int64_t base_timestamp_ns;
+    uint32_t leader_epoch;
+    uint32_t crc32c;
+    uint32_t size;
+    uint32_t record_count;
+    uint32_t producer_epoch;
+    uint8_t attributes;
+};
+
+struct leat_record_view {
+    const uint8_t *key;     /* NULL when null */
+    const uint8_t *headers; /* headers_size encoded bytes */
+    const uint8_t *value;   /* NULL when null */
+    uint32_t key_size;      /* 0 when null */
+    uint32_t headers_size;
+    uint32_t value_size; /* 0 when null */
+    int64_t timestamp_ns;
+};
+
+struct leat_header_view {
+    const uint8_t *name;
+    const uint8_t *value;
+    uint16_t name_size;
+    uint16_t value_size;
+};
+
+/* Reads and checks the header alone; `size` is what can be read at `bytes`. On LEAT_OK:
+ * 64 < out->size, out->size % 8 == 0, 1 <= record_count <= what could fit in out->size. It does
+ * NOT check out->size against `size`: a piece of a batch may be all that has arrived.
+ * LEAT_ERR_MALFORMED (out untouched), LEAT_ERR_UNSUPPORTED for an unknown format or codec. */
+enum leat_error leat_batch_parse(struct leat_batch *out, const uint8_t *bytes, size_t size);
+
+/* Everything a batch owes before it may enter a log or reach an application, in one pass: the
+ * CRC, and that the records' sizes and their headers' sizes fill [64, batch->size) exactly,
+ * record_count of them, none with key + headers + value above record_bytes_max.
+ * `bytes` holds at least batch->size bytes; `batch` came from leat_batch_parse of them.
+ * LEAT_ERR_BAD_CRC, LEAT_ERR_MALFORMED, LEAT_ERR_TOO_LARGE. */
+enum leat_error leat_batch_check(const struct leat_batch *batch, const uint8_t *bytes,
+                                 uint32_t record_bytes_max);
+
+/* Walks the records of a batch that passed leat_batch_check. */
+struct leat_record_iterator {
+    const uint8_t *next;
+    uint32_t left; /* records not yet handed out */
+    int64_t base_timestamp_ns;
+};
+void leat_record_iterate(struct leat_record_iterator *it, const struct leat_batch *batch,
+                         const uint8_t *bytes);
+/* False after the last record. Views point into the batch. */
+bool leat_record_next(struct leat_record_iterator *it, struct leat_record_view *out);
+
+/* Reads the next header at *cursor (start at view.headers, end at headers + headers_size) and
+ * moves *cursor past it. False at the end. The bytes passed leat_batch_check. */
+bool leat_header_next(const uint8_t **cursor, const uint8_t *end, struct leat_header_view *out);
+
+/* Bytes one record takes in a batch, padding included; 0 when a size is over its limit. */
+uint64_t leat_record_bytes(uint32_t key_size, uint32_t headers_size, uint32_t value_size);
+
+/* Writes one record at `at` (room for leat_record_bytes) and returns its bytes. Null key or
+ * value: pointer NULL. `headers` are already encoded. */
+uint32_t leat_record_write(uint8_t *at, const struct leat_record_view *record,
+                           int64_t base_timestamp_ns);
+
+/* Appends one encoded header at `at` (room for 4 + name + value) and returns its bytes. */
+uint32_t leat_header_write(uint8_t *at, const struct leat_header_view *header);
+
+/* Producer: writes the header of a whole batch whose records stand at bytes + 64, and its CRC.
+ * Uses every field of `batch` but the broker's three and crc32c. */
+void leat_batch_seal(uint8_t *bytes, const struct leat_batch *batch);
+
+/* Broker: writes the first LEAT_BATCH_STAMP_BYTES. The CRC does not cover them. */
+void leat_batch_stamp(uint8_t *bytes, uint64_t base_offset, uint64_t append_time_ns,
+                      uint32_t leader_epoch);
+
+#endif

@@ -1,0 +1,187 @@
+/* Frames of the data channel: what one packet of a session, or a TCP stream, is made of.
+ *
+ * Role: the only file that knows these byte layouts; encodes and decodes, nothing more.
+ * Must not know: sessions, streams' state, rings, sockets.
+ *
+ * Every frame starts with 8 bytes: type, flags, length (whole frame, header included), stream.
+ * Frames follow one another without padding. Over TCP they are the byte stream itself: a length
+ * prefix around them would say the same length twice and let the two disagree.
+ *
+ *   type       from    body                                              when lost on a wire
+ *   ATTACH     client  session u32, version u16, reserved u16, token 16  repeated until answered
+ *   ATTACHED   broker  session u32, status i16, reserved u16             repeated with ATTACH
+ *   PUBLISH    client  piece_at u32, batch_size u32, bytes               again from the client's batch
+ *   PUBLISH_ACK broker log_epoch u64, runs of 32 B                       made again from the last K
+ *   DATA       broker  position u64, bytes                               again from the log
+ *   GAP        broker  position u64, offset u64, log_epoch u64, reason   repeated until acknowledged
+ *   RESET      both    token 16, status i16                              never
+ *   CREDIT     both    limit u64, consumed u64                           the latest value again
+ *   BLOCKED    both    limit u64                                         the latest value again
+ *   PING, PONG both    value u64                                         never
+ *
+ * `stream` names a publish stream or a subscription of the session, given by the control channel
+ * when it was opened; 0 where the frame is about the session. A type with the high bit set must
+ * be understood; an unknown one without it is skipped. */
+#ifndef LEAT_SCHEMA_FRAME_H
+#define LEAT_SCHEMA_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schema/error.h"
+#include "schema/limits.h"
+
+enum leat_frame_type {
+    LEAT_FRAME_PING = 0x01,
+    LEAT_FRAME_PONG = 0x02,
+    LEAT_FRAME_BLOCKED = 0x03,
+    LEAT_FRAME_ATTACH = 0x81,
+    LEAT_FRAME_ATTACHED = 0x82,
+    LEAT_FRAME_PUBLISH = 0x83,
+    LEAT_FRAME_PUBLISH_ACK = 0x84,
+    LEAT_FRAME_DATA = 0x85,
+    LEAT_FRAME_GAP = 0x86,
+    LEAT_FRAME_CREDIT = 0x87,
+    LEAT_FRAME_RESET = 0x88,
+};
+
+enum {
+    LEAT_FRAME_HEADER_BYTES = 8,
+    LEAT_ATTACH_BYTES = 32,
+    LEAT_ATTACHED_BYTES = 16,
+    LEAT_PUBLISH_HEADER_BYTES = 16,     /* then the piece */
+    LEAT_PUBLISH_ACK_HEADER_BYTES = 16, /* then the runs */
+    LEAT_ACK_RUN_BYTES = 32,
+    LEAT_DATA_HEADER_BYTES = 16, /* then the slice of the log */
+    LEAT_GAP_BYTES = 40,
+    LEAT_CREDIT_BYTES = 24,
+    LEAT_BLOCKED_BYTES = 16,
+    LEAT_PING_BYTES = 16,
+    LEAT_RESET_BYTES = 32,
+    LEAT_DATA_BYTES_MAX = LEAT_FRAME_BYTES_MAX - LEAT_DATA_HEADER_BYTES,
+    LEAT_PUBLISH_PIECE_BYTES_MAX = LEAT_FRAME_BYTES_MAX - LEAT_PUBLISH_HEADER_BYTES,
+    LEAT_ACK_RUNS_MAX = LEAT_IN_FLIGHT_BATCHES_MAX, /* in one PUBLISH_ACK */
+};
+
+/* What an ack promises. Numbers are on the wire. */
+enum leat_ack_level {
+    LEAT_ACK_RECEIVED = 1,   /* the broker has it, it is not in the log */
+    LEAT_ACK_IN_RING = 2,    /* in the log's memory: lost if the broker process dies */
+    LEAT_ACK_DURABLE = 3,    /* later */
+    LEAT_ACK_REPLICATED = 4, /* later */
+};
+
+enum leat_gap_reason {
+    LEAT_GAP_OVERRUN = 1,       /* the writer overtook the reader (evict) */
+    LEAT_GAP_RETENTION = 2,     /* aged or sized out before it was read */
+    LEAT_GAP_LOG_RESTARTED = 3, /* the log began anew above every old offset */
+    LEAT_GAP_TOPIC_DELETED = 4, /* nothing follows */
+};
+
+struct leat_frame_attach {
+    uint32_t session;
+    uint16_t version;
+    uint8_t token[LEAT_TOKEN_BYTES];
+};
+
+struct leat_frame_attached {
+    uint32_t session;
+    int16_t status; /* leat_error */
+};
+
+struct leat_frame_publish {
+    const uint8_t *bytes; /* borrowed from the frame */
+    uint32_t size;        /* of this piece; >= 1 */
+    uint32_t piece_at;    /* where in the batch it stands */
+    uint32_t batch_size;  /* whole batch; piece_at + size <= batch_size */
+};
+
+struct leat_ack_run {
+    uint64_t first_sequence;
+    uint64_t base_offset;    /* LEAT_OFFSET_NONE when there is none */
+    uint32_t count;          /* records; >= 1 */
+    uint32_t retry_after_us; /* LEAT_BUSY, LEAT_ERR_THROTTLED: wait so long; else 0 */
+    int16_t status;          /* leat_error */
+    uint8_t level;           /* leat_ack_level when status is LEAT_OK or LEAT_ERR_DUPLICATE, else 0 */
+};
+
+struct leat_frame_publish_ack {
+    const uint8_t *runs; /* borrowed; read with leat_ack_run_at */
+    uint32_t run_count;  /* 1 .. LEAT_ACK_RUNS_MAX */
+    uint64_t log_epoch;
+};
+
+struct leat_frame_data {
+    const uint8_t *bytes; /* borrowed */
+    uint32_t size;        /* >= 1 */
+    uint64_t position;    /* of bytes[0] in the partition's log */
+};
+
+struct leat_frame_gap {
+    uint64_t position; /* the stream goes on here, at a batch boundary */
+    uint64_t offset;   /* the first offset there */
+    uint64_t log_epoch;
+    uint8_t reason; /* leat_gap_reason */
+};
+
+struct leat_frame_credit {
+    uint64_t limit;    /* subscription: a log position; publish stream: bytes of batches since
+                          the stream opened. Absolute; a lower one than before is ignored */
+    uint64_t consumed; /* subscription: everything below this log position was consumed */
+};
+
+struct leat_frame_reset {
+    uint8_t token[LEAT_TOKEN_BYTES];
+    int16_t status;
+};
+
+struct leat_frame {
+    uint8_t type;
+    uint8_t flags;
+    uint16_t length; /* whole frame */
+    uint32_t stream;
+    union {
+        struct leat_frame_attach attach;
+        struct leat_frame_attached attached;
+        struct leat_frame_publish publish;
+        struct leat_frame_publish_ack publish_ack;
+        struct leat_frame_data data;
+        struct leat_frame_gap gap;
+        struct leat_frame_credit credit;
+        struct leat_frame_reset reset;
+        uint64_t blocked_limit;
+        uint64_t ping; /* PING and PONG */
+    };
+};
+
+/* Decodes the frame at `bytes`, of which `size` can be read.
+ * LEAT_OK            out is filled, out->length <= size; pointers borrow from `bytes`. An unknown
+ *                    type without the high bit is LEAT_OK too: skip out->length bytes
+ * LEAT_AGAIN         more bytes are needed (out untouched)
+ * LEAT_ERR_MALFORMED a length, count or reserved value is wrong, or an unknown type must be
+ *                    understood: the stream cannot go on */
+enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, size_t size);
+
+/* Decodes run `index` < run_count. Status and level were checked by leat_frame_decode. */
+struct leat_ack_run leat_ack_run_at(const struct leat_frame_publish_ack *ack, uint32_t index);
+
+/* Writers. Each writes exactly the named number of bytes at `at` and returns it. */
+size_t leat_frame_write_attach(uint8_t *at, const struct leat_frame_attach *attach);
+size_t leat_frame_write_attached(uint8_t *at, const struct leat_frame_attached *attached);
+/* Only the header: LEAT_PUBLISH_HEADER_BYTES; publish->bytes is sent behind it by the caller. */
+size_t leat_frame_write_publish(uint8_t *at, uint32_t stream,
+                                const struct leat_frame_publish *publish);
+size_t leat_frame_write_publish_ack(uint8_t *at, uint32_t stream, uint64_t log_epoch,
+                                    const struct leat_ack_run *runs, uint32_t run_count);
+/* Only the header: LEAT_DATA_HEADER_BYTES; the slice follows. */
+size_t leat_frame_write_data(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size);
+size_t leat_frame_write_gap(uint8_t *at, uint32_t stream, const struct leat_frame_gap *gap);
+size_t leat_frame_write_credit(uint8_t *at, uint32_t stream,
+                               const struct leat_frame_credit *credit);
+size_t leat_frame_write_blocked(uint8_t *at, uint32_t stream, uint64_t limit);
+/* `type` is LEAT_FRAME_PING or LEAT_FRAME_PONG. */
+size_t leat_frame_write_ping(uint8_t *at, uint8_t type, uint64_t value);
+size_t leat_frame_write_reset(uint8_t *at, const struct leat_frame_reset *reset);
+
+#endif
