@@ -1,0 +1,221 @@
+#include "tests/support/leatd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { READY_PATIENCE_MS = 30000, READY_LINE_MAX = 4096 };
+
+static _Noreturn void give_up(const char *what)
+{
+    fprintf(stderr, "leatd under test: %s (%s)\n", what, strerror(errno));
+    abort();
+}
+
+static void make_temp(char path[64], const char *what)
+{
+    snprintf(path, 64, "/tmp/leat-test-%s-XXXXXX", what);
+    const int fd = mkstemp(path);
+    if (fd < 0)
+        give_up(path);
+    close(fd);
+}
+
+static void copy_address(char to[LEATD_ADDRESS_MAX], json_t *from, const char *what)
+{
+    if (!json_is_string(from) || strlen(json_string_value(from)) >= LEATD_ADDRESS_MAX)
+        give_up(what);
+    snprintf(to, LEATD_ADDRESS_MAX, "%s", json_string_value(from));
+}
+
+static void read_ready_line(struct leatd *d, int from)
+{
+    char line[READY_LINE_MAX];
+    size_t used = 0;
+    while (used == 0 || line[used - 1] != '\n') {
+        struct pollfd wait = { .fd = from, .events = POLLIN };
+        if (poll(&wait, 1, READY_PATIENCE_MS) != 1)
+            give_up("no ready line in time");
+        const ssize_t got = read(from, line + used, sizeof line - 1 - used);
+        if (got <= 0)
+            give_up("it ended before it was ready; see its log");
+        used += (size_t)got;
+    }
+    json_t *ready = json_loadb(line, used, 0, NULL);
+    if (ready == NULL)
+        give_up("the ready line is not JSON");
+    copy_address(d->control, json_object_get(ready, "control"), "ready line: control");
+    snprintf(d->url, sizeof d->url, "tcp://%s", d->control);
+    json_t *data = json_object_get(ready, "data");
+    d->shards = (unsigned)json_array_size(data);
+    if (d->shards == 0 || d->shards > LEATD_SHARDS_MAX)
+        give_up("ready line: data");
+    for (unsigned i = 0; i < d->shards; i++)
+        copy_address(d->data[i], json_object_get(json_array_get(data, i), "tcp"),
+                     "ready line: tcp");
+    json_decref(ready);
+}
+
+/* `port` "0" the first time, the old one on a restart. */
+static void start(struct leatd *d, const char *port, unsigned descriptors)
+{
+    const char *binary = getenv("LEATD");
+    if (binary == NULL)
+        binary = "build/release/bin/leatd";
+    const char *argv[8];
+    unsigned n = 0;
+    argv[n++] = binary;
+    if (d->config_path[0] != '\0') {
+        argv[n++] = "--config";
+        argv[n++] = d->config_path;
+    } else {
+        argv[n++] = "--dev";
+    }
+    argv[n++] = "--port";
+    argv[n++] = port;
+    argv[n] = NULL;
+
+    int out[2];
+    if (pipe2(out, O_CLOEXEC) != 0)
+        give_up("pipe");
+    const pid_t parent = getpid();
+    d->pid = fork();
+    if (d->pid < 0)
+        give_up("fork");
+    if (d->pid == 0) {
+        /* A test that crashes must not leave a broker behind. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        const int log = open(d->log_path, O_WRONLY | O_APPEND | O_CLOEXEC);
+        if (getppid() != parent || log < 0 || dup2(out[1], 1) < 0 || dup2(log, 2) < 0)
+            _exit(126);
+        if (descriptors != 0) {
+            const struct rlimit limit = { .rlim_cur = descriptors, .rlim_max = descriptors };
+            if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+                _exit(126);
+        }
+        execv(binary, (char *const *)argv);
+        _exit(127);
+    }
+    close(out[1]);
+    read_ready_line(d, out[0]);
+    close(out[0]);
+}
+
+void leatd_start(struct leatd *d)
+{
+    *d = (struct leatd){ 0 };
+    make_temp(d->log_path, "log");
+    start(d, "0", 0);
+}
+
+void leatd_start_limited(struct leatd *d, unsigned descriptors)
+{
+    *d = (struct leatd){ 0 };
+    make_temp(d->log_path, "log");
+    start(d, "0", descriptors);
+}
+
+void leatd_start_config(struct leatd *d, const char *json)
+{
+    *d = (struct leatd){ 0 };
+    make_temp(d->log_path, "log");
+    make_temp(d->config_path, "config");
+    FILE *file = fopen(d->config_path, "w");
+    if (file == NULL || fputs(json, file) == EOF || fclose(file) != 0)
+        give_up("writing the configuration");
+    start(d, "0", 0);
+}
+
+static int end(struct leatd *d, int signal)
+{
+    int status = 0;
+    if (d->pid == 0)
+        return 0;
+    kill(d->pid, signal);
+    if (waitpid(d->pid, &status, 0) != d->pid)
+        give_up("waitpid");
+    d->pid = 0;
+    return status;
+}
+
+int leatd_stop(struct leatd *d)
+{
+    return end(d, SIGTERM);
+}
+
+int leatd_kill(struct leatd *d)
+{
+    return end(d, SIGKILL);
+}
+
+void leatd_restart(struct leatd *d)
+{
+    leatd_stop(d);
+    char port[8];
+    snprintf(port, sizeof port, "%s", strrchr(d->control, ':') + 1);
+    start(d, port, 0);
+}
+
+void leatd_end(struct leatd *d)
+{
+    leatd_stop(d);
+    unlink(d->log_path);
+    if (d->config_path[0] != '\0')
+        unlink(d->config_path);
+}
+
+uint64_t leatd_rss_bytes(const struct leatd *d)
+{
+    char path[64];
+    unsigned long long size, resident;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)d->pid);
+    FILE *file = fopen(path, "r");
+    if (file == NULL || fscanf(file, "%llu %llu", &size, &resident) != 2)
+        give_up(path);
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t leatd_cpu_ns(const struct leatd *d)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)d->pid);
+    FILE *file = fopen(path, "r");
+    if (file == NULL || fgets(text, sizeof text, file) == NULL)
+        give_up(path);
+    fclose(file);
+    unsigned long long user, system;
+    /* Fields 14 and 15, counted behind the ")" that ends the name (proc(5)). */
+    if (sscanf(strrchr(text, ')') + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
+               &user, &system)
+        != 2)
+        give_up(text);
+    return (user + system) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+}
+
+bool leatd_log_has(const struct leatd *d, const char *text)
+{
+    FILE *file = fopen(d->log_path, "r");
+    if (file == NULL)
+        give_up(d->log_path);
+    char line[8192];
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file) != NULL)
+        found = strstr(line, text) != NULL;
+    fclose(file);
+    return found;
+}
+
+bool leatd_alive(struct leatd *d)
+{
+    return d->pid != 0 && waitpid(d->pid, NULL, WNOHANG) == 0;
+}
