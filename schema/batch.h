@@ -3,6 +3,7 @@
  *
  * Role: the only file that knows this byte layout.
  * Must not know: topics, sessions, rings, who appends.
+ * Threads: any; nothing here has state.
  *
  *      batch   [ header 64 B ][ record ][ record ] ... [ record ]          size % 8 == 0
  *      record  [ header 16 B ][ key ][ headers ][ value ][ 0..7 zero bytes ]
@@ -62,9 +63,9 @@ static_assert(offsetof(struct leat_batch_wire, base_sequence) == 48, "wire layou
 static_assert(offsetof(struct leat_batch_wire, base_timestamp_ns) == 56, "wire layout");
 
 struct leat_record_wire {
-    uint8_t value_size[4];   /* 0xFFFFFFFF = null */
-    uint8_t key_size[2];     /* 0xFFFF = null */
-    uint8_t headers_size[2]; /* encoded headers, bytes */
+    uint8_t value_size[4];         /* 0xFFFFFFFF = null */
+    uint8_t key_size[2];           /* 0xFFFF = null */
+    uint8_t headers_size[2];       /* encoded headers, bytes */
     uint8_t timestamp_delta_ns[8]; /* signed, to base_timestamp_ns */
 };
 static_assert(sizeof(struct leat_record_wire) == LEAT_RECORD_HEADER_BYTES, "wire size");
@@ -108,16 +109,20 @@ struct leat_header_view {
 };
 
 /* Reads and checks the header alone; `size` is what can be read at `bytes`. On LEAT_OK:
- * 64 < out->size, out->size % 8 == 0, 1 <= record_count <= what could fit in out->size. It does
- * NOT check out->size against `size`: a piece of a batch may be all that has arrived.
- * LEAT_ERR_MALFORMED (out untouched), LEAT_ERR_UNSUPPORTED for an unknown format or codec. */
+ * 64 < out->size <= LEAT_BATCH_BYTES_LIMIT, out->size % 8 == 0, 1 <= record_count <= what could
+ * fit in out->size, and no sequence or offset of the batch passes the end of u64. It does NOT
+ * check out->size against `size`: a piece of a batch may be all that has arrived.
+ * LEAT_AGAIN when `size` < LEAT_BATCH_HEADER_BYTES; LEAT_ERR_UNSUPPORTED for an unknown format,
+ * codec or attribute; LEAT_ERR_MALFORMED. On any of them out is untouched. */
 enum leat_error leat_batch_parse(struct leat_batch *out, const uint8_t *bytes, size_t size);
 
 /* Everything a batch owes before it may enter a log or reach an application, in one pass: the
  * CRC, and that the records' sizes and their headers' sizes fill [64, batch->size) exactly,
- * record_count of them, none with key + headers + value above record_bytes_max.
+ * record_count of them, none with more than LEAT_HEADERS_MAX headers or with key + headers + value
+ * above record_bytes_max. What the padding holds is not looked at (the CRC covers it).
  * `bytes` holds at least batch->size bytes; `batch` came from leat_batch_parse of them.
- * LEAT_ERR_BAD_CRC, LEAT_ERR_MALFORMED, LEAT_ERR_TOO_LARGE. */
+ * When more than one is true, the first of LEAT_ERR_BAD_CRC, LEAT_ERR_MALFORMED,
+ * LEAT_ERR_TOO_LARGE. */
 enum leat_error leat_batch_check(const struct leat_batch *batch, const uint8_t *bytes,
                                  uint32_t record_bytes_max);
 
@@ -136,11 +141,12 @@ bool leat_record_next(struct leat_record_iterator *it, struct leat_record_view *
  * moves *cursor past it. False at the end. The bytes passed leat_batch_check. */
 bool leat_header_next(const uint8_t **cursor, const uint8_t *end, struct leat_header_view *out);
 
-/* Bytes one record takes in a batch, padding included; 0 when a size is over its limit. */
+/* Bytes one record takes in a batch, padding included; 0 when a size is over its limit or all of
+ * them together over LEAT_RECORD_BYTES_LIMIT. A null key or value has size 0. */
 uint64_t leat_record_bytes(uint32_t key_size, uint32_t headers_size, uint32_t value_size);
 
 /* Writes one record at `at` (room for leat_record_bytes) and returns its bytes. Null key or
- * value: pointer NULL. `headers` are already encoded. */
+ * value: pointer NULL. `headers` are already encoded. `at` may not overlap what it copies. */
 uint32_t leat_record_write(uint8_t *at, const struct leat_record_view *record,
                            int64_t base_timestamp_ns);
 
@@ -148,7 +154,7 @@ uint32_t leat_record_write(uint8_t *at, const struct leat_record_view *record,
 uint32_t leat_header_write(uint8_t *at, const struct leat_header_view *header);
 
 /* Producer: writes the header of a whole batch whose records stand at bytes + 64, and its CRC.
- * Uses every field of `batch` but the broker's three and crc32c. */
+ * Uses every field of `batch` but the broker's three, which become 0, and crc32c. */
 void leat_batch_seal(uint8_t *bytes, const struct leat_batch *batch);
 
 /* Broker: writes the first LEAT_BATCH_STAMP_BYTES. The CRC does not cover them. */

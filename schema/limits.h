@@ -25,6 +25,7 @@ enum {
     LEAT_RECORD_BYTES_DEFAULT = 1 << 20, /* a topic's record_bytes_max: key + headers + value */
     LEAT_RECORD_BYTES_LIMIT = 1 << 24,   /* and the largest it may be */
     LEAT_BATCH_OVERHEAD_MAX = 128,       /* batch header, record header and padding of one record */
+    LEAT_BATCH_BYTES_LIMIT = LEAT_RECORD_BYTES_LIMIT + LEAT_BATCH_OVERHEAD_MAX, /* of any batch */
 
     LEAT_IN_FLIGHT_BATCHES_MAX = 64,     /* unacked batches of one publish stream; the broker
                                             remembers as many results (K of design 5) */
