@@ -2,6 +2,7 @@
  *
  * Role: the only file that knows these byte layouts; encodes and decodes, nothing more.
  * Must not know: sessions, streams' state, rings, sockets.
+ * Threads: any; nothing here has state.
  *
  * Every frame starts with 8 bytes: type, flags, length (whole frame, header included), stream.
  * Frames follow one another without padding. Over TCP they are the byte stream itself: a length
@@ -10,18 +11,19 @@
  *   type       from    body                                              when lost on a wire
  *   ATTACH     client  session u32, version u16, reserved u16, token 16  repeated until answered
  *   ATTACHED   broker  session u32, status i16, reserved u16             repeated with ATTACH
- *   PUBLISH    client  piece_at u32, batch_size u32, bytes               again from the client's batch
- *   PUBLISH_ACK broker log_epoch u64, runs of 32 B                       made again from the last K
- *   DATA       broker  position u64, bytes                               again from the log
- *   GAP        broker  position u64, offset u64, log_epoch u64, reason   repeated until acknowledged
- *   RESET      both    token 16, status i16                              never
- *   CREDIT     both    limit u64, consumed u64                           the latest value again
- *   BLOCKED    both    limit u64                                         the latest value again
- *   PING, PONG both    value u64                                         never
+ *   PUBLISH    client  piece_at u32, batch_size u32, bytes               again from the client's
+ * batch PUBLISH_ACK broker log_epoch u64, runs of 32 B                       made again from the
+ * last K DATA       broker  position u64, bytes                               again from the log
+ *   GAP        broker  position u64, offset u64, log_epoch u64, reason   repeated until
+ * acknowledged RESET      both    token 16, status i16                              never CREDIT
+ * both    limit u64, consumed u64                           the latest value again BLOCKED    both
+ * limit u64                                         the latest value again PING, PONG both    value
+ * u64                                         never
  *
  * `stream` names a publish stream or a subscription of the session, given by the control channel
- * when it was opened; 0 where the frame is about the session. A type with the high bit set must
- * be understood; an unknown one without it is skipped. */
+ * when it was opened; 0 where the frame is about the session (ATTACH, ATTACHED, RESET, PING, PONG).
+ * A type with the high bit set must be understood; an unknown one without it is skipped, whatever
+ * its flags. Flags and reserved bytes of the types above are 0 in this version. */
 #ifndef LEAT_SCHEMA_FRAME_H
 #define LEAT_SCHEMA_FRAME_H
 
@@ -87,14 +89,14 @@ struct leat_frame_attach {
 
 struct leat_frame_attached {
     uint32_t session;
-    int16_t status; /* leat_error */
+    int16_t status; /* leat_error; a newer peer's may have no name here, but is never above 0 */
 };
 
 struct leat_frame_publish {
     const uint8_t *bytes; /* borrowed from the frame */
     uint32_t size;        /* of this piece; >= 1 */
     uint32_t piece_at;    /* where in the batch it stands */
-    uint32_t batch_size;  /* whole batch; piece_at + size <= batch_size */
+    uint32_t batch_size;  /* whole batch; piece_at + size <= batch_size <= LEAT_BATCH_BYTES_LIMIT */
 };
 
 struct leat_ack_run {
@@ -103,7 +105,7 @@ struct leat_ack_run {
     uint32_t count;          /* records; >= 1 */
     uint32_t retry_after_us; /* LEAT_BUSY, LEAT_ERR_THROTTLED: wait so long; else 0 */
     int16_t status;          /* leat_error */
-    uint8_t level;           /* leat_ack_level when status is LEAT_OK or LEAT_ERR_DUPLICATE, else 0 */
+    uint8_t level; /* leat_ack_level when status is LEAT_OK or LEAT_ERR_DUPLICATE, else 0 */
 };
 
 struct leat_frame_publish_ack {
@@ -159,8 +161,10 @@ struct leat_frame {
  * LEAT_OK            out is filled, out->length <= size; pointers borrow from `bytes`. An unknown
  *                    type without the high bit is LEAT_OK too: skip out->length bytes
  * LEAT_AGAIN         more bytes are needed (out untouched)
- * LEAT_ERR_MALFORMED a length, count or reserved value is wrong, or an unknown type must be
- *                    understood: the stream cannot go on */
+ * LEAT_ERR_MALFORMED a length, count, status, level, reason, flag or reserved byte is wrong, or an
+ *                    unknown type must be understood: the stream cannot go on (out untouched). It
+ *                    is said as soon as the first 8 bytes show it.
+ * Whatever decodes as a known type is the very bytes its writer would write. */
 enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, size_t size);
 
 /* Decodes run `index` < run_count. Status and level were checked by leat_frame_decode. */
