@@ -1,0 +1,266 @@
+# make              libleat, leatd, leat, leat-demo        make demo    a feed through a real broker, checked
+# make test         everything that tests                 make check   format, layers, analysis, sanitizers
+# make fuzz         every decoder; SECONDS=60 T=frame     make bench   ratios to yardsticks, build/bench/results.json
+# make coverage     lines covered, per folder             make install DESTDIR= PREFIX=/usr/local
+# make deps         installs what is missing (Debian packages)
+#
+# A build lives in $(BUILD_ROOT)/$(VARIANT): release by default, san with SAN=address,undefined, tsan with
+# SAN=thread, fuzz, coverage; or name one (make CC=clang VARIANT=clang). `make test` and `make demo` do
+# their own set-up, packages included.
+
+CC         := $(if $(filter default,$(origin CC)),gcc,$(CC))
+SAN        ?=
+VARIANT    ?= $(if $(SAN),$(if $(findstring thread,$(SAN)),tsan,san),release)
+BUILD_ROOT ?= build
+BUILD      := $(BUILD_ROOT)/$(VARIANT)
+GEN        := $(BUILD_ROOT)/gen
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+VERSION    := $(shell sed -n 's/.*LEAT_VERSION "\(.*\)".*/\1/p' schema/version.h)
+ABI        := $(firstword $(subst ., ,$(VERSION)))
+
+PACKAGES := pkg-config gcc clang clang-format clang-tidy cppcheck dpdk-dev liburcu-dev libprotobuf-c-dev \
+            protobuf-c-compiler libjansson-dev libcriterion-dev libmicrohttpd-dev libssl-dev libpcap-dev \
+            zlib1g-dev libclang-rt-14-dev llvm-14 lcov python3
+
+CSTD := -std=c17 -D_GNU_SOURCE -I. -I$(GEN)
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+OPT  ?= -O2 -g -fno-omit-frame-pointer
+HARD := -fPIC -fvisibility=hidden -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+LINK := -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,--as-needed
+ifneq ($(SAN),)
+  HARD += -fsanitize=$(SAN) -fno-sanitize-recover=all $(if $(findstring thread,$(SAN)),-DLEAT_TSAN)
+  LINK := -fsanitize=$(SAN)
+endif
+CFLAGS  ?=
+LDFLAGS ?=
+
+# A package is named once, next to the one folder that may see its headers.
+PKG_schema     := libprotobuf-c
+PKG_client     := libprotobuf-c
+PKG_client/cli := libprotobuf-c jansson libpcap zlib
+PKG_broker     := libprotobuf-c liburcu-qsbr liburcu-cds jansson
+PKG_tests      := criterion libprotobuf-c jansson zlib libpcap liburcu-qsbr liburcu-cds
+PKG_bench      := libprotobuf-c jansson zlib liburcu-qsbr liburcu-cds
+cflags = $(if $(PKG_$1),$(shell pkg-config --cflags $(PKG_$1)))
+libs   = $(shell pkg-config --libs $(sort $(foreach d,$1,$(PKG_$d))))
+
+# Rooms, in the order in which they may know each other. Archives are per room, so that a test pulls in only
+# the modules it exercises and two rooms may have a file of the same name.
+sources = $(filter-out %_main.c %/main.c,$(wildcard $1/*.c))
+objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$1))
+archive = $(BUILD)/room-$(subst /,-,$1).a
+ROOMS    := schema transport ops client client/cli broker bench/demo
+SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
+ARCHIVES := $(foreach r,$(ROOMS),$(if $(wildcard $r/*.c),$(call archive,$r)))
+ALL_ARCHIVES = -Wl,--start-group $(ARCHIVES) -Wl,--end-group
+
+TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+RACES    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/race_*.c))
+FUZZERS  := $(patsubst tests/fuzz_%.c,%,$(wildcard tests/fuzz_*.c))
+NETS     := $(wildcard tests/net_*.sh)
+BENCHES  := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
+EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard client/examples/*.c))
+BINS     := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
+LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so
+EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support bench))
+
+.PHONY: all deps demo test check fuzz bench coverage install clean run-tests run-demo fuzzers build-tests \
+        check-format check-layers check-tidy check-cppcheck check-clang check-san check-race check-tsan \
+        check-corpus check-links
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: $(BINS) $(LIBS) $(EXAMPLES) $(BUILD)/lib/leat.pc
+build-tests: all $(TESTS) $(RACES)
+
+# ---- compiling
+
+$(GEN)/schema/control.pb-c.h: schema/control.proto
+	@mkdir -p $(GEN)
+	protoc-c --c_out=$(GEN) $<
+$(GEN)/schema/control.pb-c.c: $(GEN)/schema/control.pb-c.h
+
+room_of = $(if $(filter client/cli/%,$1),client/cli,$(firstword $(subst /, ,$1)))
+$(BUILD)/%.o: %.c | $(GEN)/schema/control.pb-c.h
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(WARN) $(OPT) $(HARD) $(call cflags,$(call room_of,$*)) $(CFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/gen/%.o: $(GEN)/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(OPT) $(HARD) $(CFLAGS) -MMD -MP -c $< -o $@
+
+define room_rule
+$(call archive,$1): $(call objects,$1) $(if $(filter schema,$1),$(BUILD)/gen/schema/control.pb-c.o)
+	@rm -f $$@
+	ar rcs $$@ $$^
+endef
+$(foreach r,$(ROOMS),$(eval $(call room_rule,$r)))
+
+# ---- programs and the library
+
+$(BUILD)/bin/leatd: $(BUILD)/broker/main.o $(foreach r,broker transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
+	@mkdir -p $(@D)
+	$(CC) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,broker schema) -lpthread
+$(BUILD)/bin/leat: $(BUILD)/client/cli/main.o $(foreach r,client/cli client transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
+	@mkdir -p $(@D)
+	$(CC) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,client/cli client schema) -lm
+$(BUILD)/bin/leat-demo: $(BUILD)/bench/demo/main.o $(foreach r,bench/demo client transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
+	@mkdir -p $(@D)
+	$(CC) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,bench client schema) -lpthread -lm
+
+LIB_OBJECTS := $(call objects,client) $(call objects,transport) $(call objects,schema) $(BUILD)/gen/schema/control.pb-c.o
+# One object with every hidden symbol made local: an application's own names cannot collide.
+$(BUILD)/lib/libleat.a: $(LIB_OBJECTS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	ld -r $^ -o $(BUILD)/lib/libleat.o
+	objcopy --localize-hidden $(BUILD)/lib/libleat.o
+	ar rcs $@ $(BUILD)/lib/libleat.o
+$(BUILD)/lib/libleat.so: $(LIB_OBJECTS) client/leat.map
+	@mkdir -p $(@D)
+	$(CC) -shared $(LINK) $(LDFLAGS) -Wl,-soname,libleat.so.$(ABI) -Wl,--version-script=client/leat.map \
+	    $(LIB_OBJECTS) -o $@ $(call libs,client)
+	ln -sf libleat.so $(BUILD)/lib/libleat.so.$(ABI)
+
+# The installed header stands alone: schema/error.h is pasted in where it is included.
+$(BUILD_ROOT)/include/leat.h: client/leat.h schema/error.h
+	@mkdir -p $(@D)
+	sed -e '/^#include "schema\/error.h"/{r schema/error.h' -e 'd}' client/leat.h >$@
+$(BUILD)/lib/leat.pc: client/leat.pc.in schema/version.h
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+
+# Examples see the installed header and nothing else.
+$(BUILD)/client/examples/%: client/examples/%.c $(BUILD_ROOT)/include/leat.h $(BUILD)/lib/libleat.so
+	@mkdir -p $(@D)
+	$(CC) -std=c17 $(WARN) -O2 -g $(if $(SAN),-fsanitize=$(SAN)) -I$(BUILD_ROOT)/include $< -o $@ \
+	    -L$(BUILD)/lib -lleat -Wl,-rpath,$(abspath $(BUILD)/lib)
+
+# ---- tests and benches
+
+$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(SUPPORT) $(ARCHIVES)
+	$(CC) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
+$(BUILD)/tests/race_%: $(BUILD)/tests/race_%.o $(ARCHIVES)
+	$(CC) $(LINK) $(LDFLAGS) $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema) -lpthread -lm
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(ARCHIVES)
+	$(CC) $(LINK) $(LDFLAGS) $< $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
+
+# Tests find the programs here; a sanitizer's run names its own.
+RUN_ENV = LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
+          EXAMPLES=$(BUILD)/client/examples TALLY=$(BUILD_ROOT)/tally
+run-tests: build-tests
+	@$(RUN_ENV) tests/run.sh $(TESTS) $(RACES) $(NETS)
+test: deps
+	@$(MAKE) --no-print-directory run-tests
+
+FEED ?=
+run-demo: $(BINS)
+	$(BUILD)/bin/leat-demo --leatd $(BUILD)/bin/leatd $(if $(FEED),--feed $(FEED))
+demo: deps
+	@$(MAKE) --no-print-directory run-demo
+
+bench: deps
+	@$(MAKE) --no-print-directory run-bench
+run-bench: $(BINS) $(BENCHES)
+	@mkdir -p $(BUILD_ROOT)/bench
+	$(RUN_ENV) BENCH_DIR=$(BUILD)/bench bench/run.sh $(BUILD_ROOT)/bench/results.json
+
+# ---- checks: each is one line of the tally, whatever happens to the others
+
+check: deps
+	@TALLY=$(BUILD_ROOT)/tally tests/check.sh format layers links cppcheck tidy clang san race tsan corpus
+
+check-format:
+	clang-format --dry-run --Werror $(EVERY_C)
+
+# Who may include whom. Anything not listed is an error, not a review comment.
+ALLOW_schema     := schema
+ALLOW_transport  := schema transport
+ALLOW_ops        := schema ops
+ALLOW_client     := schema transport client
+ALLOW_client/cli := schema client ops
+ALLOW_broker     := schema transport ops broker
+check-layers:
+	@$(foreach d,schema transport ops client client/cli broker,! grep -snE '^ *# *include "' $d/*.[ch] /dev/null \
+	  | grep -vE '"($(subst $() ,|,$(strip $(ALLOW_$d))))/' || { echo '$d: forbidden include'; exit 1; };)
+	@! grep -lE '^ *# *include <rte_' $(filter-out transport/link_dpdk% transport/eal% ops/capture%,$(EVERY_C)) \
+	  || { echo 'DPDK leaks out of its link'; exit 1; }
+	@! grep -lE '^ *# *include <urcu' $(filter-out broker/% tests/% bench/%,$(EVERY_C)) || { echo 'RCU leaks'; exit 1; }
+	@! grep -lE '^ *# *include <microhttpd' $(filter-out ops/%,$(EVERY_C)) || { echo 'HTTP leaks'; exit 1; }
+	@! grep -nE '"(tests|bench)/' $(filter-out tests/% bench/%,$(EVERY_C)) || { echo 'tests leak'; exit 1; }
+
+# Nothing but the documented functions leaves the shared library.
+check-links: $(LIBS) $(EXAMPLES)
+	@! nm -D --defined-only $(BUILD)/lib/libleat.so | grep -vE ' (A|T) (leat_[a-z_]+|LEAT_[0-9.]+)(@@.*)?$$' \
+	  || { echo 'libleat.so exports more than leat.h says'; exit 1; }
+	@for f in $$(sed -n 's/^LEAT_API .*[ *]\(leat_[a-z_]*\)(.*/\1/p' client/leat.h); do \
+	  nm -D --defined-only $(BUILD)/lib/libleat.so | grep -q " $$f@@" || { echo "$$f is not exported"; exit 1; }; done
+	@! ldd $(BUILD)/lib/libleat.so | grep -E 'rte_|urcu|jansson|microhttpd' || { echo 'libleat links too much'; exit 1; }
+
+check-cppcheck: $(GEN)/schema/control.pb-c.h
+	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr -I. -I$(GEN) --error-exitcode=1 \
+	    --suppress=missingIncludeSystem $(foreach r,schema transport ops client broker,$r)
+check-tidy: $(GEN)/schema/control.pb-c.h
+	printf '%s\n' $(filter %.c,$(filter-out tests/% bench/% client/examples/%,$(EVERY_C))) \
+	  | xargs -P 2 -n 4 sh -c 'clang-tidy --quiet "$$@" -- $(CSTD) 2>/dev/null' --
+check-clang:
+	$(MAKE) --no-print-directory CC=clang VARIANT=clang build-tests
+check-san:
+	$(MAKE) --no-print-directory SAN=address,undefined run-tests
+check-race:
+	$(MAKE) --no-print-directory SAN=thread run-races
+run-races: $(RACES)
+	@$(RUN_ENV) tests/run.sh $(RACES)
+# Criterion cannot start under gcc's TSan: the tests are ordinary, the programs they start are not.
+TSAN_SUITE := $(filter tests/test_faults% tests/test_restart% tests/test_client_live%,$(wildcard tests/test_*.c))
+check-tsan: $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%)
+	$(MAKE) --no-print-directory SAN=thread all
+	@LEATD=$(BUILD_ROOT)/tsan/bin/leatd LEAT=$(BUILD_ROOT)/tsan/bin/leat LEAT_DEMO=$(BUILD_ROOT)/tsan/bin/leat-demo \
+	  EXAMPLES=$(BUILD_ROOT)/tsan/client/examples TALLY=$(BUILD_ROOT)/tally TSAN_OPTIONS=halt_on_error=1:exitcode=66 \
+	  tests/run.sh --label tsan $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%) $(filter-out tests/net_perf.sh,$(NETS))
+
+# ---- fuzzing
+
+SECONDS ?= 60
+T       ?= $(FUZZERS)
+$(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz_%.o $(ARCHIVES)
+	$(CC) -fsanitize=fuzzer,address,undefined $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema)
+fuzzers: $(foreach t,$(T),$(BUILD)/tests/fuzz_$t)
+MAKE_FUZZ = $(MAKE) --no-print-directory CC=clang VARIANT=fuzz SAN=fuzzer-no-link,address,undefined fuzzers
+fuzz: deps
+	@$(MAKE_FUZZ) T="$(T)"
+	@for t in $(T); do mkdir -p $(BUILD_ROOT)/fuzz/found/$$t; \
+	  echo "== fuzz_$$t"; $(BUILD_ROOT)/fuzz/tests/fuzz_$$t -max_total_time=$(SECONDS) -timeout=10 -print_final_stats=0 -verbosity=0 \
+	  -artifact_prefix=$(BUILD_ROOT)/fuzz/ $(BUILD_ROOT)/fuzz/found/$$t tests/corpus/$$t || exit 1; done
+check-corpus:
+	@$(MAKE_FUZZ)
+	@for t in $(FUZZERS); do $(BUILD_ROOT)/fuzz/tests/fuzz_$$t -runs=0 -verbosity=0 tests/corpus/$$t || exit 1; done
+
+# ---- the rest
+
+coverage: deps
+	$(MAKE) --no-print-directory VARIANT=coverage OPT="-O0 -g --coverage" LDFLAGS=--coverage run-tests
+	lcov --quiet --capture --directory $(BUILD_ROOT)/coverage --no-external --base-directory . --output-file $(BUILD_ROOT)/coverage/all.info
+	@for d in schema transport ops client client/cli broker; do \
+	  lcov --quiet --extract $(BUILD_ROOT)/coverage/all.info "$(CURDIR)/$$d/*.c" --output-file $(BUILD_ROOT)/coverage/one.info 2>/dev/null; \
+	  printf '%-12s %s\n' "$$d" "$$(lcov --summary $(BUILD_ROOT)/coverage/one.info 2>&1 | sed -n 's/.*lines\.*: //p')"; done
+
+deps:
+	@tests/deps.sh $(PACKAGES)
+
+install: all
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/pkgconfig include share/man/man1 share/man/man8)
+	install -m 755 $(BUILD)/bin/leatd $(BUILD)/bin/leat $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(BUILD)/lib/libleat.a $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(BUILD)/lib/libleat.so $(DESTDIR)$(PREFIX)/lib/libleat.so.$(VERSION)
+	ln -sf libleat.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libleat.so.$(ABI)
+	ln -sf libleat.so.$(ABI) $(DESTDIR)$(PREFIX)/lib/libleat.so
+	install -m 644 $(BUILD_ROOT)/include/leat.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(BUILD)/lib/leat.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 ops/man/leat.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 ops/man/leatd.8 $(DESTDIR)$(PREFIX)/share/man/man8
+
+clean:
+	rm -rf $(BUILD_ROOT)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
