@@ -26,12 +26,11 @@ enum leat_error mailbox_send(struct mailbox *box, const struct message *message)
             return LEAT_BUSY;
     }
     box->slots[tail % MAILBOX_SLOTS] = *message;
-    /* Pairs with the acquire in mailbox_receive: the slot is written before it is seen. */
-    atomic_store_explicit(&box->tail, tail + 1, memory_order_release);
-    /* Pairs with the fence in mailbox_prepare_sleep: either the receiver sees the new tail, or this
+    /* Pairs with mailbox_receive: the slot is written before it is seen. And, sequentially consistent
+     * on both sides, with mailbox_prepare_sleep: either the receiver sees the new tail, or this
      * thread sees the flag. */
-    atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&box->sleeping, memory_order_relaxed)) {
+    atomic_store_explicit(&box->tail, tail + 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&box->sleeping, memory_order_seq_cst)) {
         const uint64_t one = 1;
         /* Cannot fail but by overflow, and then the receiver is awake anyway. */
         const ssize_t written = write(box->eventfd, &one, sizeof one);
@@ -57,11 +56,10 @@ bool mailbox_receive(struct mailbox *box, struct message *out)
 
 bool mailbox_prepare_sleep(struct mailbox *box)
 {
-    atomic_store_explicit(&box->sleeping, true, memory_order_relaxed);
-    /* Pairs with the fence in mailbox_send. */
-    atomic_thread_fence(memory_order_seq_cst);
+    /* Pairs with mailbox_send, see there. */
+    atomic_store_explicit(&box->sleeping, true, memory_order_seq_cst);
     const uint64_t head = atomic_load_explicit(&box->head, memory_order_relaxed);
-    if (atomic_load_explicit(&box->tail, memory_order_acquire) == head)
+    if (atomic_load_explicit(&box->tail, memory_order_seq_cst) == head)
         return true;
     mailbox_awake(box);
     return false;

@@ -29,8 +29,9 @@ enum message_type {
     MESSAGE_GRANT_SESSION,      /* `grant`: an ATTACH with this token may come */
     MESSAGE_CLOSE_SESSION,      /* (reply) unbind everything it has, then close; what it still
                                    sends is dropped */
-    MESSAGE_OPEN_PUBLISH,       /* (reply) `publish` */
-    MESSAGE_OPEN_SUBSCRIPTION,  /* (reply) `subscribe`; no DATA before the client's first CREDIT */
+    MESSAGE_OPEN_PUBLISH,       /* (reply) `publish`; the shard chooses `stream` (never 0) */
+    MESSAGE_OPEN_SUBSCRIPTION,  /* (reply) `subscribe`; the shard chooses `stream`; no DATA before the
+                                   client's first CREDIT */
     MESSAGE_CLOSE_STREAM,       /* (reply) `session`, `stream` */
     MESSAGE_FENCE,              /* (reply) `publish.producer_id` below `publish.producer_epoch`, in
                                    every partition of the shard; bound streams of it end */
@@ -84,7 +85,7 @@ struct message {
     uint64_t topic_id;
     uint64_t request; /* echoed in the reply */
     uint64_t value;
-    struct partition *partition;
+    struct partition *partition; /* what it is about, where it is about one: always set */
     union {
         struct message_grant grant;
         struct message_publish publish;

@@ -1,11 +1,12 @@
 /* Shard: one thread that owns a set of partitions and all I/O for them, run to completion.
  *
- * Role: composition of the data path: receive -> frames -> append -> serve subscriptions -> transmit ->
- * timers -> mailbox -> quiescent state -> idle. Everything staged in an iteration leaves in it.
- * Must not know: topics' administration, the control protocol, state files, byte layouts.
+ * Role: composition of the data path: receive -> frames -> append -> serve subscriptions ->
+ * transmit -> timers -> mailbox -> quiescent state -> idle. Everything staged in an iteration
+ * leaves in it. Must not know: topics' administration, the control protocol, state files, byte
+ * layouts.
  *
- * Threads: shard_open, shard_close and the getters before and after the thread runs; shard_run is the
- * thread; counters are read by anyone. */
+ * Threads: shard_open, shard_close and the getters before and after the thread runs; shard_run is
+ * the thread; counters are read by anyone. */
 #ifndef LEAT_BROKER_SHARD_H
 #define LEAT_BROKER_SHARD_H
 
@@ -30,17 +31,17 @@ struct shard_options {
     uint32_t index;
     int cpu; /* pin to this processor; -1: do not */
     enum idle_mode idle;
-    const char *listen_host; /* numeric address */
-    uint16_t listen_port;    /* 0: any free one */
-    uint32_t sessions_max;   /* attached and granted; at most 16,384 */
-    uint32_t connections_max; /* accepted, attached or not */
-    uint32_t socket_buffer_bytes;    /* 0: the kernel's own */
-    const char *tcp_congestion;      /* NULL: the kernel's own */
-    leat_ns producer_idle_ns;        /* unbound producers are forgotten after this */
-    const struct topics *topics;     /* read under QSBR */
-    struct mailbox *inbox;           /* from control; its eventfd is shard_wake_fd() */
-    struct mailbox *outbox;          /* to control */
-    struct metrics *metrics;         /* the shard registers its counters here */
+    const char *listen_host;      /* numeric address */
+    uint16_t listen_port;         /* 0: any free one */
+    uint32_t sessions_max;        /* attached and granted; at most 16,384 */
+    uint32_t connections_max;     /* accepted, attached or not */
+    uint32_t socket_buffer_bytes; /* 0: the kernel's own */
+    const char *tcp_congestion;   /* NULL: the kernel's own */
+    leat_ns producer_idle_ns;     /* unbound producers are forgotten after this */
+    const struct topics *topics;  /* read under QSBR */
+    struct mailbox *inbox;        /* from control; its eventfd is shard_wake_fd() */
+    struct mailbox *outbox;       /* to control */
+    struct metrics *metrics;      /* the shard registers its counters here */
 };
 
 /* Binds and listens. `inbox->eventfd` must be an eventfd the shard may read. On failure *error_text

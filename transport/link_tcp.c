@@ -205,6 +205,11 @@ enum leat_error link_tcp_send(int fd, const struct iovec *pieces, int count, siz
     return LEAT_ERR_CLOSED;
 }
 
+enum leat_error link_tcp_end_output(int fd)
+{
+    return shutdown(fd, SHUT_WR) == 0 ? LEAT_OK : LEAT_ERR_CLOSED;
+}
+
 size_t link_tcp_unsent(int fd)
 {
     int bytes = 0;

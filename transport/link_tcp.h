@@ -56,6 +56,9 @@ enum leat_error link_tcp_receive(int fd, void *bytes, size_t room, size_t *got);
  * LEAT_AGAIN: no room now. LEAT_ERR_CLOSED. */
 enum leat_error link_tcp_send(int fd, const struct iovec *pieces, int count, size_t *sent);
 
+/* Nothing more will be sent; what comes can still be received. LEAT_ERR_CLOSED. */
+enum leat_error link_tcp_end_output(int fd);
+
 /* How many bytes the kernel still holds that the peer has not acknowledged; 0 when unknown. */
 size_t link_tcp_unsent(int fd);
 

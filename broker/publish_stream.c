@@ -1,0 +1,170 @@
+#include "broker/publish_stream.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {
+    WINDOW_BATCHES = 4,
+    WINDOW_BYTES_MIN = 4 << 20,
+};
+
+/* A quota may be overdrawn by what was promised: promise one batch when there is one. */
+static uint32_t window_bytes(const struct session *session, const struct holding *holding)
+{
+    if (holding->share->publish_quota.rate != 0 || session->publish_quota.rate != 0)
+        return holding->batch_bytes_max;
+    const uint64_t batches = (uint64_t)WINDOW_BATCHES * holding->batch_bytes_max;
+    return (uint32_t)(batches > WINDOW_BYTES_MIN ? batches : WINDOW_BYTES_MIN);
+}
+
+enum leat_error publish_stream_open(struct publish_stream **out, struct session *session,
+                                    struct holding *holding, struct producer *producer,
+                                    const struct message_publish *opening)
+{
+    struct publish_stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    if (holding->batch_bytes_max > LEAT_PUBLISH_PIECE_BYTES_MAX) {
+        /* Mapped: reserved now, resident only if such a batch ever comes. */
+        void *partial = mmap(NULL, holding->batch_bytes_max, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (partial == MAP_FAILED) {
+            free(stream);
+            return LEAT_ERR_NO_MEMORY;
+        }
+        stream->partial = partial;
+    }
+    stream->session = session;
+    stream->holding = holding;
+    stream->producer = producer;
+    stream->producer_id = opening->producer_id;
+    stream->producer_epoch = opening->producer_epoch;
+    stream->window_bytes = window_bytes(session, holding);
+    stream->credit = stream->window_bytes;
+    TAILQ_INSERT_TAIL(&holding->publishers, stream, holding_link);
+    *out = stream;
+    return LEAT_OK;
+}
+
+void publish_stream_end(struct publish_stream *stream, enum leat_error status, leat_ns now)
+{
+    if (stream->producer != NULL)
+        producer_unbind(stream->producer, now);
+    stream->producer = NULL;
+    stream->ended_status = (int16_t)status;
+}
+
+void publish_stream_close(struct publish_stream *stream, leat_ns now)
+{
+    publish_stream_end(stream, LEAT_OK, now);
+    TAILQ_REMOVE(&stream->holding->publishers, stream, holding_link);
+    if (stream->partial != NULL)
+        munmap(stream->partial, stream->holding->batch_bytes_max);
+    free(stream);
+}
+
+static enum publish_outcome broken(struct leat_ack_run *run, enum leat_error status)
+{
+    *run = (struct leat_ack_run){ .status = (int16_t)status };
+    return PUBLISH_BROKEN;
+}
+
+static enum publish_outcome answer(struct leat_ack_run *run, const struct publish_result *result)
+{
+    /* A header that cannot be read has no sequence to answer. */
+    if (result->count == 0)
+        return broken(run, result->status);
+    const bool has_level = result->status == LEAT_OK || result->status == LEAT_ERR_DUPLICATE;
+    *run = (struct leat_ack_run){
+        .first_sequence = result->first_sequence,
+        .base_offset = result->base_offset,
+        .count = result->count,
+        .retry_after_us = result->retry_after_us,
+        .status = (int16_t)result->status,
+        .level = has_level ? LEAT_ACK_IN_RING : 0,
+    };
+    return PUBLISH_ANSWER;
+}
+
+/* Answers for a stream whose producer went elsewhere: nothing may be appended. */
+static enum publish_outcome refuse_ended(const struct publish_stream *stream, const uint8_t *bytes,
+                                         uint32_t size, struct leat_ack_run *run)
+{
+    struct leat_batch batch;
+    if (stream->ended_status == LEAT_OK)
+        return PUBLISH_NOTHING;
+    const enum leat_error error = leat_batch_parse(&batch, bytes, size);
+    if (error != LEAT_OK)
+        return broken(run, LEAT_ERR_MALFORMED);
+    const struct publish_result result = { .status = (enum leat_error)stream->ended_status,
+                                           .first_sequence = batch.base_sequence,
+                                           .count = batch.record_count,
+                                           .base_offset = LEAT_OFFSET_NONE };
+    return answer(run, &result);
+}
+
+static enum publish_outcome take_whole(struct publish_stream *stream, const uint8_t *bytes,
+                                       uint32_t size, const struct publish_result *refused,
+                                       leat_ns now, uint64_t wall_ns, struct leat_ack_run *run)
+{
+    stream->received_bytes += size;
+    /* Only a batch that is refused for its size may go beyond. */
+    if (stream->credit < stream->received_bytes)
+        stream->credit = stream->received_bytes;
+    quota_take(&stream->holding->share->publish_quota, size, now);
+    quota_take(&stream->session->publish_quota, size, now);
+    if (stream->producer == NULL)
+        return refuse_ended(stream, bytes, size, run);
+    if (refused != NULL)
+        return answer(run, refused);
+    struct publish_result result;
+    partition_publish(stream->holding->partition, stream->producer, bytes, size, now, wall_ns,
+                      &result);
+    return answer(run, &result);
+}
+
+/* The first piece of a batch that comes in several. */
+static bool begin_partial(struct publish_stream *stream, const struct leat_frame_publish *publish)
+{
+    if (publish->piece_at != 0 || publish->size < LEAT_BATCH_HEADER_BYTES)
+        return false;
+    stream->partial_size = publish->batch_size;
+    stream->partial_have = 0;
+    stream->partial_refused = publish->batch_size > stream->holding->batch_bytes_max;
+    return true;
+}
+
+enum publish_outcome publish_stream_take(struct publish_stream *stream,
+                                         const struct leat_frame_publish *publish, leat_ns now,
+                                         uint64_t wall_ns, struct leat_ack_run *run)
+{
+    if (publish->piece_at == 0 && publish->batch_size > stream->credit - stream->received_bytes
+        && publish->batch_size <= stream->holding->batch_bytes_max)
+        return broken(run, LEAT_ERR_PROTOCOL);
+    if (stream->partial_size == 0 && publish->piece_at == 0 && publish->size == publish->batch_size)
+        return take_whole(stream, publish->bytes, publish->size, NULL, now, wall_ns, run);
+
+    if (stream->partial_size == 0 && !begin_partial(stream, publish))
+        return broken(run, LEAT_ERR_MALFORMED);
+    if (publish->piece_at != stream->partial_have || publish->batch_size != stream->partial_size)
+        return broken(run, LEAT_ERR_MALFORMED);
+    if (!stream->partial_refused)
+        memcpy(stream->partial + stream->partial_have, publish->bytes, publish->size);
+    else if (publish->piece_at == 0)
+        memcpy(stream->partial_header, publish->bytes, LEAT_BATCH_HEADER_BYTES);
+    stream->partial_have += publish->size;
+    if (stream->partial_have != stream->partial_size)
+        return PUBLISH_NOTHING;
+
+    const uint32_t size = stream->partial_size;
+    stream->partial_size = 0;
+    if (!stream->partial_refused)
+        return take_whole(stream, stream->partial, size, NULL, now, wall_ns, run);
+    struct publish_result refused;
+    if (stream->producer != NULL)
+        partition_refuse(stream->holding->partition, stream->producer, stream->partial_header,
+                         LEAT_ERR_TOO_LARGE, &refused);
+    return take_whole(stream, stream->partial_header, size, &refused, now, wall_ns, run);
+}

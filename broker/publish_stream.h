@@ -1,0 +1,69 @@
+/* Publish stream: the batches of one producer for one partition, as they come over one session.
+ *
+ * Role: join pieces to whole batches, hold the client to its credit, hand batches to the partition,
+ * turn results into runs. Must not know: sockets, frames' bytes, topics, how a partition decides.
+ *
+ * Threads: the owning shard. Allocates only when it opens. */
+#ifndef LEAT_BROKER_PUBLISH_STREAM_H
+#define LEAT_BROKER_PUBLISH_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "broker/holding.h"
+#include "broker/session.h"
+#include "schema/batch.h"
+#include "schema/frame.h"
+
+struct publish_stream {
+    struct session *session;
+    struct holding *holding;
+    struct producer *producer; /* NULL: ended, see ended_status */
+    uint64_t producer_id;
+    uint32_t number; /* of the stream */
+    uint32_t producer_epoch;
+    int16_t
+        ended_status; /* LEAT_ERR_FENCED: say so; LEAT_OK: drop silently (bound elsewhere now) */
+
+    uint64_t received_bytes; /* of whole batches, since it opened */
+    uint64_t credit;         /* the client may send up to here */
+    uint32_t window_bytes;
+    bool throttled; /* credit is due, a quota withholds it */
+    TAILQ_ENTRY(publish_stream) throttled_link;
+    TAILQ_ENTRY(publish_stream) holding_link;
+
+    uint8_t *partial; /* room for one batch when a batch can be larger than a frame, else NULL */
+    uint32_t partial_size; /* whole size of the batch being joined; 0: none */
+    uint32_t partial_have;
+    bool partial_refused; /* larger than the partition takes: only its header is kept */
+    uint8_t partial_header[LEAT_BATCH_HEADER_BYTES];
+};
+
+/* Binds `producer` (kept until publish_stream_close). LEAT_ERR_NO_MEMORY. */
+enum leat_error publish_stream_open(struct publish_stream **out, struct session *session,
+                                    struct holding *holding, struct producer *producer,
+                                    const struct message_publish *opening);
+/* Its producer belongs to another stream now, or a newer epoch exists (LEAT_ERR_FENCED). */
+void publish_stream_end(struct publish_stream *stream, enum leat_error status, leat_ns now);
+/* Unbinds what is bound and frees it. The place in the session is the caller's. */
+void publish_stream_close(struct publish_stream *stream, leat_ns now);
+
+enum publish_outcome {
+    PUBLISH_NOTHING, /* a piece was kept, or dropped */
+    PUBLISH_ANSWER,  /* *run is the answer */
+    PUBLISH_BROKEN,  /* the client broke the protocol: *run.status says how */
+};
+
+/* A PUBLISH frame of this stream. */
+enum publish_outcome publish_stream_take(struct publish_stream *stream,
+                                         const struct leat_frame_publish *publish, leat_ns now,
+                                         uint64_t wall_ns, struct leat_ack_run *run);
+
+/* True when credit should be renewed: a quarter of the window is used up. */
+static inline bool publish_stream_wants_credit(const struct publish_stream *stream)
+{
+    return stream->credit - stream->received_bytes <= stream->window_bytes / 4 * 3;
+}
+
+#endif

@@ -1,0 +1,31 @@
+/* Quota: a byte rate that may be overdrawn by one batch and then has to be paid back.
+ *
+ * Role: a token bucket. Must not know: who pays, clocks.
+ * Threads: its owner. All-zero is "no limit". */
+#ifndef LEAT_BROKER_QUOTA_H
+#define LEAT_BROKER_QUOTA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "schema/units.h"
+
+struct quota {
+    uint64_t rate; /* bytes a second; 0: no limit */
+    int64_t left;  /* bytes; below zero: overdrawn */
+    leat_ns at;    /* when `left` was true */
+};
+
+/* Starts with a tenth of a second's worth, which is also the most it saves up. */
+void quota_init(struct quota *q, uint64_t bytes_per_second, leat_ns now);
+
+/* Takes `bytes`, also when there are fewer. */
+void quota_take(struct quota *q, uint64_t bytes, leat_ns now);
+
+/* Whether anything may be taken now. */
+bool quota_ready(struct quota *q, leat_ns now);
+
+/* When it will be ready, if nothing is taken: `now` or later. */
+leat_ns quota_ready_at(const struct quota *q, leat_ns now);
+
+#endif

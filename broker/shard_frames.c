@@ -1,0 +1,188 @@
+#include <assert.h>
+#include <string.h>
+
+#include "broker/shard_state.h"
+
+enum {
+    COLD_AFTER = 64, /* empty reads in a row that end a session's being hot */
+};
+
+static void renew_quota_deadline(struct shard *shard, leat_ns when)
+{
+    if (when < shard->quota_deadline)
+        shard->quota_deadline = when;
+}
+
+void shard_renew_credit(struct shard *shard, struct publish_stream *stream)
+{
+    struct session *s = stream->session;
+    struct quota *topic = &stream->holding->share->publish_quota;
+    const bool ready = quota_ready(topic, shard->now) && quota_ready(&s->publish_quota, shard->now);
+    if (stream->throttled && ready)
+        TAILQ_REMOVE(&shard->throttled_publishers, stream, throttled_link);
+    if (!stream->throttled && !ready) {
+        TAILQ_INSERT_TAIL(&shard->throttled_publishers, stream, throttled_link);
+        metric_add(&shard->counters.throttled, 1);
+    }
+    stream->throttled = !ready;
+    if (!ready) {
+        const leat_ns all = quota_ready_at(topic, shard->now);
+        const leat_ns mine = quota_ready_at(&s->publish_quota, shard->now);
+        renew_quota_deadline(shard, all > mine ? all : mine);
+        return;
+    }
+    stream->credit = stream->received_bytes + stream->window_bytes;
+    egress_credit(&s->out, stream->number, stream->credit);
+}
+
+static void count_answer(struct shard *shard, const struct leat_ack_run *run, uint32_t bytes)
+{
+    struct shard_counters *c = &shard->counters;
+    switch (run->status) {
+    case LEAT_OK:
+        metric_add(&c->records_in, run->count);
+        metric_add(&c->batches_in, 1);
+        metric_add(&c->bytes_in, bytes);
+        break;
+    case LEAT_ERR_DUPLICATE: metric_add(&c->duplicates, 1); break;
+    case LEAT_BUSY: metric_add(&c->busy, 1); break;
+    default: metric_add(&c->refused, 1); break;
+    }
+}
+
+static enum leat_error publish(struct shard *shard, struct session *s,
+                               const struct leat_frame *frame)
+{
+    const struct stream *place = session_stream(s, frame->stream);
+    if (place == NULL || place->publish == NULL) {
+        metric_add(&shard->counters.frames_unknown_stream, 1);
+        return LEAT_OK;
+    }
+    struct publish_stream *stream = place->publish;
+    struct holding *holding = stream->holding;
+    struct leat_ack_run run;
+    switch (publish_stream_take(stream, &frame->publish, shard->now, shard->wall_ns, &run)) {
+    case PUBLISH_NOTHING: break;
+    case PUBLISH_BROKEN: return (enum leat_error)run.status;
+    case PUBLISH_ANSWER:
+        count_answer(shard, &run, frame->publish.batch_size);
+        egress_ack(&s->out, stream->number, partition_log_epoch(holding->partition), &run);
+        if (run.status == LEAT_OK && !holding->fresh) {
+            holding->fresh = true;
+            TAILQ_INSERT_TAIL(&shard->fresh, holding, fresh_link);
+        }
+        if (partition_wants_offsets(holding->partition))
+            shard->notices = holding->reserve_pending = true;
+        break;
+    }
+    if (!stream->throttled && publish_stream_wants_credit(stream))
+        shard_renew_credit(shard, stream);
+    return LEAT_OK;
+}
+
+static enum leat_error credit(struct shard *shard, const struct session *s,
+                              const struct leat_frame *frame)
+{
+    const struct stream *place = session_stream(s, frame->stream);
+    if (place == NULL || place->subscription == NULL) {
+        metric_add(&shard->counters.frames_unknown_stream, 1);
+        return LEAT_OK;
+    }
+    struct subscription *sub = place->subscription;
+    if (subscription_credit(sub, &frame->credit) && sub->state == SUBSCRIPTION_PARKED)
+        shard_set_ready(shard, sub);
+    return LEAT_OK;
+}
+
+static enum leat_error handle(struct shard *shard, struct session *s,
+                              const struct leat_frame *frame)
+{
+    switch (frame->type) {
+    case LEAT_FRAME_PUBLISH: return publish(shard, s, frame);
+    case LEAT_FRAME_CREDIT: return credit(shard, s, frame);
+    case LEAT_FRAME_PING: egress_pong(&s->out, frame->ping); return LEAT_OK;
+    case LEAT_FRAME_PONG: return LEAT_OK;
+    case LEAT_FRAME_BLOCKED: metric_add(&shard->counters.blocked, 1); return LEAT_OK;
+    case LEAT_FRAME_RESET:
+        return session_token_is(s->reset_token, frame->reset.token) ? LEAT_ERR_CLOSED
+                                                                    : LEAT_ERR_PROTOCOL;
+    case LEAT_FRAME_ATTACH:
+    case LEAT_FRAME_ATTACHED:
+    case LEAT_FRAME_PUBLISH_ACK:
+    case LEAT_FRAME_DATA:
+    case LEAT_FRAME_GAP: return LEAT_ERR_PROTOCOL; /* not a client's to say, or not now */
+    default: metric_add(&shard->counters.frames_dropped, 1); return LEAT_OK;
+    }
+}
+
+void shard_handle_frames(struct shard *shard, struct session *s)
+{
+    enum leat_error error = LEAT_OK;
+    s->unread = false;
+    while (error == LEAT_OK) {
+        struct leat_frame frame;
+        if (egress_room(&s->out) < EGRESS_ANSWER_BYTES) {
+            s->unread = s->receive_from != s->receive_to;
+            break;
+        }
+        error =
+            leat_frame_decode(&frame, s->memory + s->receive_from, s->receive_to - s->receive_from);
+        if (error != LEAT_OK)
+            break;
+        s->receive_from += frame.length;
+        error = handle(shard, s, &frame);
+    }
+    if (error != LEAT_OK && error != LEAT_AGAIN) {
+        if (error != LEAT_ERR_CLOSED)
+            metric_add(&shard->counters.protocol_errors, 1);
+        shard_end_session(shard, s, error == LEAT_ERR_CLOSED ? LEAT_OK : error);
+        return;
+    }
+    const uint32_t left = s->receive_to - s->receive_from;
+    if (left == 0 || SESSION_RECEIVE_BYTES - s->receive_to < LEAT_FRAME_BYTES_MAX) {
+        memmove(s->memory, s->memory + s->receive_from, left);
+        s->receive_from = 0;
+        s->receive_to = left;
+    }
+    if (egress_pending(&s->out))
+        shard_want_output(shard, s);
+    shard_set_interest(shard, s);
+}
+
+/* Keeps the busiest few where the spinning loop reads them without asking epoll. */
+static void make_hot(struct shard *shard, struct session *s)
+{
+    struct session **coldest = NULL;
+    s->empty_reads = 0;
+    for (int i = 0; i < SHARD_HOT_MAX; i++) {
+        struct session **place = &shard->hot[i];
+        if (*place == s)
+            return;
+        if (*place == NULL || (*place)->empty_reads >= COLD_AFTER)
+            coldest = place;
+    }
+    if (coldest != NULL)
+        *coldest = s;
+}
+
+bool shard_receive(struct shard *shard, struct session *s)
+{
+    if (s->ending || s->unread)
+        return false;
+    assert(s->receive_to < SESSION_RECEIVE_BYTES);
+    size_t got;
+    const enum leat_error error = link_tcp_receive(s->fd, s->memory + s->receive_to,
+                                                   SESSION_RECEIVE_BYTES - s->receive_to, &got);
+    if (error == LEAT_AGAIN) {
+        s->empty_reads += s->empty_reads < COLD_AFTER;
+        return false;
+    }
+    if (error != LEAT_OK) {
+        shard_end_session(shard, s, LEAT_OK);
+        return true;
+    }
+    s->receive_to += (uint32_t)got;
+    make_hot(shard, s);
+    shard_handle_frames(shard, s);
+    return true;
+}

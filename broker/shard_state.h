@@ -1,0 +1,134 @@
+/* Shard state: what the files shard*.c share, and nobody else sees.
+ *
+ *      shard.c          open, close, the loop, idling
+ *      shard_accept.c   connections: accept, ATTACH, sessions' birth and end
+ *      shard_frames.c   what a session's bytes say
+ *      shard_serve.c    what leaves: acks, credits, slices of the log
+ *      shard_mail.c     what control says
+ *
+ * Threads: the shard's. Counters are read by anyone. */
+#ifndef LEAT_BROKER_SHARD_STATE_H
+#define LEAT_BROKER_SHARD_STATE_H
+
+#include <sys/epoll.h>
+
+#include "broker/connection.h"
+#include "broker/holding.h"
+#include "broker/publish_stream.h"
+#include "broker/session.h"
+#include "broker/shard.h"
+#include "broker/subscription.h"
+#include "broker/wallclock.h"
+#include "transport/link_tcp.h"
+
+enum {
+    SHARD_EVENTS_MAX = 256,
+    SHARD_HOT_MAX = 4, /* sessions read without asking epoll while the shard spins */
+};
+
+TAILQ_HEAD(session_list, session);
+TAILQ_HEAD(subscription_list, subscription);
+TAILQ_HEAD(publish_stream_list, publish_stream);
+
+struct shard_counters {
+    metric bytes_in, bytes_out;
+    metric records_in, batches_in, refused, duplicates, busy;
+    metric frames_unknown_stream, frames_dropped;
+    metric connections_accepted, connections_refused, attach_refused;
+    metric sessions_opened, sessions_ended, protocol_errors;
+    metric gaps, blocked, throttled;
+    metric iterations, iterations_idle;
+    metric clock_steps;
+};
+
+struct shard {
+    struct shard_options options;
+    struct shard_source {
+        enum source source;
+        int fd;
+    } listener, inbox;
+    int epoll;
+    bool stopping;
+    bool listener_paused;
+    char address[LINK_TCP_ADDRESS_TEXT];
+    leat_ns now;
+    uint64_t wall_ns;
+    struct wallclock wallclock;
+
+    struct session **sessions;   /* by slot */
+    struct session_list output;  /* have something to send */
+    struct session_list granted; /* not attached, oldest first */
+    struct session_list attached;
+    struct session_list untold; /* ended; control is to hear of it, then they are freed */
+    struct session *hot[SHARD_HOT_MAX];
+
+    struct connections connections;
+    struct holdings holdings;
+    struct holding_list fresh;
+    struct subscription_list throttled_subscriptions;
+    struct publish_stream_list throttled_publishers;
+
+    leat_ns quota_deadline;  /* look at the throttled again */
+    leat_ns tick_deadline;   /* retention, required readers */
+    leat_ns expire_deadline; /* forgotten producers */
+    leat_ns resume_accept_deadline;
+    uint32_t ticking; /* holdings with `ticks` */
+    bool notices;     /* some holding has something to tell control */
+
+    struct message held; /* what the outbox had no room for */
+    bool holds;
+
+    int event_count;
+    struct epoll_event events[SHARD_EVENTS_MAX];
+    struct egress_batch batch;
+    struct shard_counters counters;
+};
+
+/* ---- shard_accept.c */
+
+/* The listener is readable: takes what waits. */
+void shard_accept(struct shard *shard);
+void shard_resume_accept(struct shard *shard);
+void shard_connection_ready(struct shard *shard, struct connection *connection);
+struct session *shard_session(const struct shard *shard, uint32_t id);
+/* Ends it now: streams are closed, the client is told `status` when it is an error. The struct
+ * lives until shard_bury. */
+void shard_end_session(struct shard *shard, struct session *s, enum leat_error status);
+void shard_expire_grants(struct shard *shard);
+/* Frees what ended in this iteration, as far as control has been told. */
+void shard_bury(struct shard *shard);
+/* Registers what the session waits for, if it changed. */
+void shard_set_interest(struct shard *shard, struct session *s);
+
+/* ---- shard_frames.c */
+
+/* Reads what the kernel has for this session and handles it. True when there was anything. */
+bool shard_receive(struct shard *shard, struct session *s);
+/* Handles whole frames in the receive buffer, as far as there is room for answers. */
+void shard_handle_frames(struct shard *shard, struct session *s);
+/* Credit that a quota withheld. */
+void shard_renew_credit(struct shard *shard, struct publish_stream *stream);
+
+/* ---- shard_serve.c */
+
+/* It has something to send: serve it in this iteration. */
+void shard_want_output(struct shard *shard, struct session *s);
+void shard_set_ready(struct shard *shard, struct subscription *sub);
+/* Takes it off whatever list its state put it on. */
+void shard_unlist(struct shard *shard, struct subscription *sub);
+/* Wakes the readers of what was appended. */
+void shard_wake_readers(struct shard *shard);
+void shard_retry_throttled(struct shard *shard);
+/* One turn for everyone who has something to send. True when more is left for at once. */
+bool shard_serve(struct shard *shard);
+
+/* ---- shard_mail.c */
+
+/* Handles what control sent, as far as answers have room. True when there was anything. */
+bool shard_read_mail(struct shard *shard);
+/* False: no room; the sender keeps it. */
+bool shard_tell(struct shard *shard, const struct message *message);
+/* Tells what holdings have to tell. */
+void shard_send_notices(struct shard *shard);
+
+#endif

@@ -1,0 +1,119 @@
+#include "broker/subscription.h"
+
+#include <stdlib.h>
+
+#include "schema/frame.h"
+
+#define NEVER_SAID UINT64_MAX
+
+enum leat_error subscription_open(struct subscription **out, struct session *session,
+                                  struct holding *holding, const struct message_subscribe *opening,
+                                  leat_ns now)
+{
+    struct subscription *sub = calloc(1, sizeof *sub);
+    if (sub == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    sub->required_slot = -1;
+    if (opening->required) {
+        sub->required_slot =
+            partition_required_attach(holding->partition, opening->name_hash, opening->position);
+        if (sub->required_slot < 0) {
+            free(sub);
+            return LEAT_ERR_LIMIT;
+        }
+    }
+    sub->session = session;
+    sub->holding = holding;
+    sub->state = SUBSCRIPTION_PARKED;
+    sub->position = opening->position;
+    sub->limit = opening->position;
+    sub->consumed = opening->position;
+    sub->blocked_said = NEVER_SAID;
+    quota_init(&sub->quota, holding->share->quota_deliver_bytes, now);
+    TAILQ_INSERT_TAIL(&holding->readers, sub, reader_link);
+    *out = sub;
+    return LEAT_OK;
+}
+
+void subscription_close(struct subscription *sub, leat_ns now)
+{
+    if (sub->required_slot >= 0)
+        partition_required_detach(sub->holding->partition, sub->required_slot, now);
+    TAILQ_REMOVE(&sub->holding->readers, sub, reader_link);
+    free(sub);
+}
+
+static struct subscription_next gap_at_head(const struct subscription *sub)
+{
+    const struct partition *p = sub->holding->partition;
+    return (struct subscription_next){
+        .wish = SUBSCRIPTION_GAP,
+        .gap = { .position = partition_head(p),
+                 .offset = partition_head_offset(p),
+                 .log_epoch = partition_log_epoch(p),
+                 .reason =
+                     partition_overran(p, sub->position) ? LEAT_GAP_OVERRUN : LEAT_GAP_RETENTION },
+    };
+}
+
+struct subscription_next subscription_next(struct subscription *sub, leat_ns now)
+{
+    const struct partition *p = sub->holding->partition;
+    if (sub->position < partition_head(p))
+        return gap_at_head(sub);
+    const uint64_t visible = partition_visible(p);
+    if (sub->position == visible)
+        return (struct subscription_next){ .wish = SUBSCRIPTION_CAUGHT_UP };
+    if (sub->position >= sub->limit) {
+        const bool say = sub->blocked_said != sub->limit;
+        sub->blocked_said = sub->limit;
+        return (struct subscription_next){ .wish = SUBSCRIPTION_NO_CREDIT, .say_blocked = say };
+    }
+    if (!quota_ready(&sub->quota, now) || !quota_ready(&sub->session->deliver_quota, now)) {
+        const leat_ns mine = quota_ready_at(&sub->quota, now);
+        const leat_ns all = quota_ready_at(&sub->session->deliver_quota, now);
+        return (struct subscription_next){ .wish = SUBSCRIPTION_NO_QUOTA,
+                                           .when = mine > all ? mine : all };
+    }
+    const uint64_t end = visible < sub->limit ? visible : sub->limit;
+    const uint64_t size = end - sub->position;
+    return (struct subscription_next){
+        .wish = SUBSCRIPTION_SENDS,
+        .size = size < LEAT_DATA_BYTES_MAX ? size : LEAT_DATA_BYTES_MAX,
+    };
+}
+
+void subscription_sent(struct subscription *sub, uint64_t size, leat_ns now)
+{
+    sub->position += size;
+    quota_take(&sub->quota, size, now);
+    quota_take(&sub->session->deliver_quota, size, now);
+}
+
+void subscription_take_back(struct subscription *sub, uint64_t position)
+{
+    /* What the quotas were charged for bytes that a full socket sent back is not refunded: they
+     * will be charged again. A reader that keeps its socket full is below its quota anyway. */
+    sub->position = position;
+}
+
+void subscription_skip(struct subscription *sub, const struct leat_frame_gap *gap)
+{
+    sub->position = gap->position;
+}
+
+bool subscription_credit(struct subscription *sub, const struct leat_frame_credit *credit)
+{
+    const uint64_t visible = partition_visible(sub->holding->partition);
+    /* Nobody has consumed what was not sent. */
+    const uint64_t consumed = credit->consumed < sub->position ? credit->consumed : sub->position;
+    if (consumed > sub->consumed && consumed <= visible) {
+        sub->consumed = consumed;
+        if (sub->required_slot >= 0)
+            partition_required_advance(sub->holding->partition, sub->required_slot, consumed);
+    }
+    if (credit->limit <= sub->limit)
+        return false;
+    sub->limit = credit->limit;
+    return true;
+}

@@ -1,0 +1,79 @@
+/* Subscription: one reader's cursor in one partition's log.
+ *
+ *              append                     credit, quota
+ *   WAITING ------------> READY <------------------------ PARKED
+ *      ^  (caught up)       |  (in its session's turn)       ^
+ *      +--------------------+--------------------------------+
+ *
+ * Role: decide what this reader gets next: a slice of the log, a GAP, BLOCKED, or nothing.
+ * Must not know: sockets, other readers, how a partition keeps its data.
+ *
+ * A reader without credit or with a full socket is in no list that an append walks: it costs the
+ * others nothing. Threads: the owning shard. Allocates only when it opens. */
+#ifndef LEAT_BROKER_SUBSCRIPTION_H
+#define LEAT_BROKER_SUBSCRIPTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "broker/holding.h"
+#include "broker/session.h"
+
+enum subscription_state {
+    SUBSCRIPTION_PARKED,    /* no credit yet */
+    SUBSCRIPTION_THROTTLED, /* a quota is used up; in the shard's list of those */
+    SUBSCRIPTION_WAITING,   /* in its holding's list: has everything */
+    SUBSCRIPTION_READY,     /* in its session's list: something is to be sent */
+};
+
+struct subscription {
+    struct session *session;
+    struct holding *holding;
+    uint32_t number; /* of the stream */
+    enum subscription_state state;
+    uint64_t position; /* next log byte to send */
+    uint64_t limit;    /* credit: send up to here */
+    uint64_t consumed;
+    uint64_t blocked_said; /* the limit that BLOCKED was last said for; NONE: never */
+    int required_slot;     /* in the partition; -1: producers do not wait for it */
+    struct quota quota;
+    TAILQ_ENTRY(subscription) state_link;  /* READY: session, WAITING: holding, THROTTLED: shard */
+    TAILQ_ENTRY(subscription) reader_link; /* in its holding, always */
+};
+
+enum subscription_wish {
+    SUBSCRIPTION_SENDS,     /* `size` log bytes from `position` */
+    SUBSCRIPTION_CAUGHT_UP, /* nothing before the next append */
+    SUBSCRIPTION_NO_CREDIT, /* nothing before more credit; say BLOCKED when `say_blocked` */
+    SUBSCRIPTION_NO_QUOTA,  /* nothing before *when */
+    SUBSCRIPTION_GAP,       /* was overtaken: say `gap`, then ask again */
+};
+
+struct subscription_next {
+    enum subscription_wish wish;
+    bool say_blocked;
+    uint64_t size;
+    leat_ns when;
+    struct leat_frame_gap gap;
+};
+
+/* In state PARKED, until the first credit. `opening` is the request, its `position` already found.
+ * LEAT_ERR_NO_MEMORY; LEAT_ERR_LIMIT: too many required readers. */
+enum leat_error subscription_open(struct subscription **out, struct session *session,
+                                  struct holding *holding, const struct message_subscribe *opening,
+                                  leat_ns now);
+/* It is in no list of state. Frees it. */
+void subscription_close(struct subscription *sub, leat_ns now);
+
+/* What is to be done for it now; position and counters move only by subscription_sent and _skip. */
+struct subscription_next subscription_next(struct subscription *sub, leat_ns now);
+void subscription_sent(struct subscription *sub, uint64_t size, leat_ns now);
+/* The bytes from `position` on were not sent after all. */
+void subscription_take_back(struct subscription *sub, uint64_t position);
+/* The GAP was staged. */
+void subscription_skip(struct subscription *sub, const struct leat_frame_gap *gap);
+/* A CREDIT frame. True when it may send further than before. */
+bool subscription_credit(struct subscription *sub, const struct leat_frame_credit *credit);
+
+#endif

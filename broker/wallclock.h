@@ -1,0 +1,37 @@
+/* Wall clock: time of day that never jumps by surprise: monotonic time plus an offset that is
+ * slewed towards the system's clock.
+ *
+ * Role: turn monotonic time into wall time. Must not know: which clocks there are, who asks.
+ * Threads: its owner. */
+#ifndef LEAT_BROKER_WALLCLOCK_H
+#define LEAT_BROKER_WALLCLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "schema/units.h"
+
+struct wallclock {
+    uint64_t offset_ns; /* wall = monotonic + offset, modulo 2^64 */
+    leat_ns checked_at;
+};
+
+void wallclock_init(struct wallclock *w, leat_ns now, uint64_t real_ns);
+
+/* Whether it is time (once a second) to compare with the system's clock. */
+static inline bool wallclock_due(const struct wallclock *w, leat_ns now)
+{
+    return now - w->checked_at >= LEAT_NS_PER_S;
+}
+
+/* The system's clock says `real_ns`. Slews by at most 500 us a second (as adjtime does); a
+ * difference above a second is taken over at once and returned in ns, else 0. */
+int64_t wallclock_check(struct wallclock *w, leat_ns now, uint64_t real_ns);
+
+/* Wall time, ns since 1970. May step back in wallclock_check. */
+static inline uint64_t wallclock_at(const struct wallclock *w, leat_ns now)
+{
+    return now + w->offset_ns;
+}
+
+#endif

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Goal: a broker that cannot start says which thing, which value, what was expected and what to do, with
+# exit code 1 (2 for usage), and leaves what it found as it was.
+# Method: the real leatd, wrong in every way a user can be wrong.
+set -euo pipefail
+LEATD=${LEATD:-build/release/bin/leatd}
+LEAT=${LEAT:-build/release/bin/leat}
+dir=$(mktemp -d)
+pids=()
+cleanup() {
+    for pid in "${pids[@]:-}"; do
+        [ -z "$pid" ] || kill "$pid" 2>/dev/null || :
+    done
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# refused CODE TEXT ARGUMENTS...: leatd ends with CODE and says TEXT on stderr, nothing on stdout.
+refused() {
+    local code=$1 text=$2 got=0
+    shift 2
+    timeout 20 "$LEATD" "$@" >"$dir/out" 2>"$dir/err" || got=$?
+    [ "$got" = "$code" ] || fail "leatd $*: exit $got, expected $code: $(cat "$dir/err")"
+    grep -qF -- "$text" "$dir/err" || fail "leatd $*: no \"$text\" in: $(cat "$dir/err")"
+    [ ! -s "$dir/out" ] || fail "leatd $*: said it was ready"
+}
+
+config() { # config TEXT: refused with code 1 and every TEXT given after it
+    printf '%s' "$1" >"$dir/config.json"
+    shift
+    for text in "$@"; do
+        refused 1 "$text" --config "$dir/config.json"
+    done
+}
+
+refused 2 "--nonsense" --nonsense
+refused 2 "--port" --dev --port 70000
+refused 1 "$dir/missing.json" --config "$dir/missing.json"
+config '{"port": 7420' "$dir/config.json" "line"
+config '{"prot": 7420}' "prot" "port"
+config '{"port": "many"}' "port" "many"
+config '{"port": 70000}' "70000" "65535"
+config '{"shards": 0}' "shards"
+config '{"idle": "lazy"}' "lazy" "laptop"
+config '{"log_memory_bytes": "12 parsecs"}' "log_memory_bytes" "12 parsecs"
+config '{"topics": [{"name": "a b"}]}' "topics[0].name" "a b"
+config '{"topics": [{"name": "a"}, {"name": "a"}]}' "topics[1]"
+config '{"topics": [{"name": "a", "overrun": "maybe"}]}' "maybe" "evict"
+config '{"host": "0.0.0.0"}' "allow_unauthenticated"
+config '{"port": 1, "shards": "x", "idle": 3}' "port" "shards" "idle"
+config '{"state_dir": "/proc/leat"}' "/proc/leat"
+
+start() { # start NAME ARGUMENTS...: sets $control, appends the pid
+    local name=$1
+    shift
+    mkfifo "$dir/$name.ready"
+    "$LEATD" "$@" >"$dir/$name.ready" 2>"$dir/$name.err" &
+    pids+=($!)
+    read -r ready <"$dir/$name.ready" || fail "leatd $*: $(cat "$dir/$name.err")"
+    control=$(sed -E 's/.*"control":"([^"]+)".*/\1/' <<<"$ready")
+}
+
+stop() { # the last one started
+    local pid=${pids[-1]} got=0
+    kill -TERM "$pid"
+    wait "$pid" || got=$?
+    [ "$got" = 0 ] || fail "leatd ended with $got after SIGTERM"
+    unset 'pids[-1]'
+}
+
+# The ready line is what the plan says, to the byte.
+start ready --dev --port 0
+[[ $ready =~ ^\{\"control\":\"127\.0\.0\.1:[0-9]+\",\"admin\":null,\"data\":\[\{\"shard\":0,\"tcp\":\"127\.0\.0\.1:[0-9]+\",\"udp\":null,\"dpdk\":\[\]\}\]\}$ ]] \
+    || fail "ready line: $ready"
+# A port in use.
+refused 1 "$control" --dev --port "${control##*:}"
+stop
+
+# State: torn, corrupt, from a newer version, and two brokers at once.
+mkdir "$dir/state"
+printf '{"port": 0, "data_port": 0, "state_dir": "%s"}' "$dir/state" >"$dir/stateful.json"
+start first --config "$dir/stateful.json"
+"$LEAT" topic create kept --url "tcp://$control" --ring-bytes 8MiB >/dev/null
+refused 1 "$dir/state" --config "$dir/stateful.json"
+stop
+start second --config "$dir/stateful.json"
+"$LEAT" topic list --url "tcp://$control" --json | grep -q '"kept"' || fail "the topic is gone after a restart"
+stop
+for file in "$dir"/state/*; do
+    [ -s "$file" ] || continue # the lock
+    cp "$file" "$dir/good"
+    head -c "$(($(stat -c %s "$file") - 7))" "$dir/good" >"$file"
+    refused 1 "$file" --config "$dir/stateful.json"
+    printf 'x' | dd of="$file" bs=1 seek="$(($(stat -c %s "$dir/good") / 2))" conv=notrunc status=none
+    refused 1 "$file" --config "$dir/stateful.json"
+    cp "$dir/good" "$file"
+done
+start third --config "$dir/stateful.json"
+"$LEAT" topic list --url "tcp://$control" --json | grep -q '"kept"' || fail "a refused start changed the state"
+stop
+echo "net_start: ok"
