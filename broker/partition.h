@@ -20,6 +20,8 @@
 
 #include "broker/logmem.h"
 #include "broker/producer.h"
+#include "broker/required.h"
+#include "schema/batch.h"
 #include "schema/error.h"
 #include "schema/units.h"
 
@@ -30,17 +32,24 @@ enum partition_overrun { PARTITION_EVICT = 0, PARTITION_BLOCK = 1 };
 struct partition_options {
     uint64_t topic_id;
     uint64_t log_epoch;
-    uint64_t first_offset;     /* of a new log; above every offset ever given out */
-    uint64_t offset_limit;     /* reserved so far; LEAT_OFFSET_NONE: no reservation needed */
-    uint64_t ring_bytes;       /* power of two >= LEAT_RING_BYTES_MIN */
-    uint64_t retention_bytes;  /* 0: the whole ring */
-    leat_ns retention_ns;      /* 0: no limit by age */
+    uint64_t first_offset;    /* of a new log; above every offset ever given out */
+    uint64_t offset_limit;    /* reserved so far; LEAT_OFFSET_NONE: no reservation needed */
+    uint64_t ring_bytes;      /* power of two >= LEAT_RING_BYTES_MIN */
+    uint64_t retention_bytes; /* 0: the whole ring */
+    leat_ns retention_ns;     /* 0: no limit by age */
     leat_ns required_timeout_ns;
-    uint32_t index;            /* within its topic */
+    uint32_t index; /* within its topic */
     uint32_t record_bytes_max;
-    uint32_t leader_epoch;     /* >= 1 */
-    uint8_t overrun;           /* partition_overrun */
+    uint32_t leader_epoch;  /* >= 1 */
+    uint32_t producers_max; /* remembered; 0: PARTITION_PRODUCERS_DEFAULT */
+    uint8_t overrun;        /* partition_overrun */
 };
+
+enum { PARTITION_PRODUCERS_DEFAULT = 1024 };
+
+/* The largest batch such a topic takes: one largest record, or one full frame where the ring has
+ * room for four of them. */
+uint32_t partition_largest_batch(uint64_t ring_bytes, uint32_t record_bytes_max);
 
 /* Reserves everything the log will ever need, from `budget`. Control thread.
  * LEAT_ERR_NO_MEMORY: *missing_bytes says how much the budget lacks (0: the kernel refused).
@@ -82,6 +91,12 @@ struct publish_result {
 void partition_publish(struct partition *p, struct producer *producer, const uint8_t *batch,
                        size_t size, leat_ns now, uint64_t wall_ns, struct publish_result *result);
 
+/* The same for a batch of which only the header came, because it is larger than the topic takes:
+ * the refusal `status` consumes its sequence if it is the next one. */
+void partition_refuse(struct partition *p, struct producer *producer,
+                      const uint8_t header[LEAT_BATCH_HEADER_BYTES], enum leat_error status,
+                      struct publish_result *result);
+
 /* More offsets were reserved: up to (not including) `limit`. */
 void partition_offset_limit(struct partition *p, uint64_t limit);
 /* True once each time the reserve has fallen to half and more should be asked for. */
@@ -105,6 +120,9 @@ uint64_t partition_next_offset(const struct partition *p);
 const uint8_t *partition_slice(const struct partition *p, uint64_t position, uint64_t max,
                                uint64_t *size);
 
+/* A reader at `position`, below the head, was overtaken by the writer; false: by retention. */
+bool partition_overran(const struct partition *p, uint64_t position);
+
 enum partition_seek_at {
     PARTITION_LATEST = 0,
     PARTITION_EARLIEST = 1,
@@ -120,20 +138,13 @@ struct partition_place {
 /* Finds where a reader begins. OFFSET below head: the head (the caller reports the gap). OFFSET
  * above next_offset: LEAT_ERR_OUT_OF_RANGE. TIME: first record appended at or after `value`; the
  * tail when there is none. Bounded work: one index step of batches is walked. */
-enum leat_error partition_seek(const struct partition *p, enum partition_seek_at at,
-                               uint64_t value, struct partition_place *out);
+enum leat_error partition_seek(const struct partition *p, enum partition_seek_at at, uint64_t value,
+                               struct partition_place *out);
 
-/* ---- readers that producers wait for (overrun = block) */
+/* ---- readers that producers wait for (overrun = block); see broker/required.h */
 
-enum { PARTITION_REQUIRED_MAX = 16 };
-
-/* Registers the required reader `name_hash` at `position` (or takes over the mark that an earlier
- * subscription of that name left behind, never moving it back). Returns its slot, or -1 when all
- * slots are taken. Meaningless (but harmless) under evict. */
 int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position);
-/* It consumed everything below `position`. */
 void partition_required_advance(struct partition *p, int slot, uint64_t position);
-/* Its subscription ended: the mark holds for required_timeout from `now`, then is dropped. */
 void partition_required_detach(struct partition *p, int slot, leat_ns now);
 
 /* ---- producers */

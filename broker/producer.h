@@ -1,13 +1,13 @@
 /* Producer: what a partition remembers of each idempotent producer, and the table of them.
  *
- * Role: decide of a batch (producer id, epoch, base_sequence, count): new, duplicate, gap or fenced;
- * remember the last LEAT_IN_FLIGHT_BATCHES_MAX results so that a duplicate gets its old answer.
- * Must not know: rings, bytes, sessions, clocks.
+ * Role: decide of a batch (producer id, epoch, base_sequence, count): new, duplicate, gap or
+ * fenced; remember the last LEAT_IN_FLIGHT_BATCHES_MAX results so that a duplicate gets its old
+ * answer. Must not know: rings, bytes, sessions, clocks.
  *
  * A definitive refusal consumes its sequence like an append does, LEAT_BUSY does not.
  * The table is bounded: a producer that no stream is bound to may be forgotten, oldest first, when
- * room is needed or when it was idle too long. A forgotten producer is told LEAT_ERR_PRODUCER_EXPIRED
- * when it resumes; it goes on under a new epoch.
+ * room is needed or when it was idle too long. A forgotten producer is told
+ * LEAT_ERR_PRODUCER_EXPIRED when it resumes; it goes on under a new epoch.
  *
  * Threads: the owning shard. Allocates only in producer_table_open and producer_open. */
 #ifndef LEAT_BROKER_PRODUCER_H
@@ -24,8 +24,8 @@ struct producer;       /* one producer on one partition */
 struct producer_table; /* of one partition */
 
 struct producer_verdict {
-    enum leat_error status;  /* LEAT_OK: new, append it. Else the answer: see below */
-    bool answered;           /* seen before: status and base_offset are the old answer */
+    enum leat_error status; /* LEAT_OK: new, append it. Else the answer: see below */
+    bool answered;          /* seen before: status and base_offset are the old answer */
     uint64_t base_offset;
 };
 
@@ -38,37 +38,38 @@ enum producer_open_how {
     PRODUCER_RESUME, /* goes on from an earlier session */
 };
 
-/* Finds or creates the state and binds it (a bound producer is never forgotten). An older epoch of the
- * same id is replaced; *was_bound tells that another stream was bound to it (the caller unbinds).
- *   LEAT_ERR_FENCED            a newer epoch exists
- *   LEAT_ERR_PRODUCER_EXPIRED  RESUME, and nothing is remembered (or only an older epoch)
- *   LEAT_ERR_LIMIT             the table is full of bound producers */
+/* Finds or creates the state and binds it (a bound producer is never forgotten). An older epoch of
+ * the same id is replaced; *was_bound tells that another stream was bound to it (the caller
+ * unbinds). LEAT_ERR_FENCED            a newer epoch exists LEAT_ERR_PRODUCER_EXPIRED  RESUME, and
+ * nothing is remembered (or only an older epoch) LEAT_ERR_LIMIT             the table is full of
+ * bound producers */
 enum leat_error producer_open(struct producer_table *table, uint64_t id, uint32_t epoch,
                               enum producer_open_how how, leat_ns now, struct producer **out,
                               bool *was_bound);
 void producer_unbind(struct producer *producer, leat_ns now);
 
-/* A newer epoch was given out: everything of `id` below `epoch` is refused from now on, also when the
- * producer is not known here yet (then there is nothing to refuse). */
+/* A newer epoch was given out: everything of `id` below `epoch` is refused from now on, also when
+ * the producer is not known here yet (then there is nothing to refuse). */
 void producer_fence(struct producer_table *table, uint64_t id, uint32_t epoch);
 
 /* Forgets unbound producers idle since before now - idle_ns. Returns how many. */
 uint32_t producer_expire(struct producer_table *table, leat_ns now, leat_ns idle_ns);
 
+uint64_t producer_id(const struct producer *producer);
 uint64_t producer_next_sequence(const struct producer *producer);
 uint32_t producer_epoch(const struct producer *producer);
 
 /* What is to be done with a batch:
  *   LEAT_OK                append (or refuse for good), then call producer_record
- *   answered               appended or refused earlier: repeat that answer (a batch that is partly or
- *                          differently cut than before: LEAT_ERR_OUT_OF_ORDER)
- *   LEAT_ERR_DUPLICATE     appended before, too long ago to remember
- *   LEAT_ERR_OUT_OF_ORDER  a batch before it is missing
- *   LEAT_ERR_FENCED        wrong epoch */
+ *   answered               appended or refused earlier: repeat that answer (a batch that is partly
+ * or differently cut than before: LEAT_ERR_OUT_OF_ORDER) LEAT_ERR_DUPLICATE     appended before,
+ * too long ago to remember LEAT_ERR_OUT_OF_ORDER  a batch before it is missing LEAT_ERR_FENCED
+ * wrong epoch */
 struct producer_verdict producer_check(const struct producer *producer, uint32_t epoch,
                                        uint64_t first_sequence, uint32_t count);
 
-/* The batch producer_check said LEAT_OK to was appended at base_offset, or refused with `status`. */
+/* The batch producer_check said LEAT_OK to was appended at base_offset, or refused with `status`.
+ */
 void producer_record(struct producer *producer, uint64_t first_sequence, uint32_t count,
                      enum leat_error status, uint64_t base_offset);
 

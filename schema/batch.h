@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "schema/bytes.h"
 #include "schema/error.h"
 #include "schema/limits.h"
 
@@ -115,6 +116,17 @@ struct leat_header_view {
  * LEAT_AGAIN when `size` < LEAT_BATCH_HEADER_BYTES; LEAT_ERR_UNSUPPORTED for an unknown format,
  * codec or attribute; LEAT_ERR_MALFORMED. On any of them out is untouched. */
 enum leat_error leat_batch_parse(struct leat_batch *out, const uint8_t *bytes, size_t size);
+
+/* Two fields of a header that was parsed before: for walking a log's batches. */
+static inline uint32_t leat_batch_size_at(const uint8_t *bytes)
+{
+    return leat_load32(((const struct leat_batch_wire *)bytes)->size);
+}
+
+static inline uint32_t leat_batch_count_at(const uint8_t *bytes)
+{
+    return leat_load32(((const struct leat_batch_wire *)bytes)->record_count);
+}
 
 /* Everything a batch owes before it may enter a log or reach an application, in one pass: the
  * CRC, and that the records' sizes and their headers' sizes fill [64, batch->size) exactly,

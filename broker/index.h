@@ -1,0 +1,48 @@
+/* Index: from an offset or a time to a batch that is not far before it.
+ *
+ * Role: a bounded ring of (position, offset, append time), one entry about every `step` bytes of
+ * log. Must not know: batches, rings of bytes, what is at a position. Threads: the owning shard.
+ * Allocates only when opened. */
+#ifndef LEAT_BROKER_INDEX_H
+#define LEAT_BROKER_INDEX_H
+
+#include <stdint.h>
+
+#include "schema/error.h"
+
+struct index_entry {
+    uint64_t position;
+    uint64_t offset;
+    uint64_t time_ns;
+};
+
+struct index {
+    struct index_entry *entries;
+    uint64_t mask;
+    uint64_t first, count; /* entries are first .. first + count - 1, by number */
+    uint64_t step;
+    uint64_t next_position; /* the next batch at or above this is noted */
+};
+
+/* For a log that keeps `ring_bytes` at most. LEAT_ERR_NO_MEMORY. */
+enum leat_error index_open(struct index *out, uint64_t ring_bytes);
+void index_close(struct index *index);
+
+void index_add(struct index *index, const struct index_entry *entry);
+
+/* A batch begins at `position`. Each of the three is at least what it was in the call before. */
+static inline void index_note(struct index *index, uint64_t position, uint64_t offset,
+                              uint64_t time_ns)
+{
+    if (position >= index->next_position)
+        index_add(index, &(struct index_entry){
+                             .position = position, .offset = offset, .time_ns = time_ns });
+}
+
+/* The last entry that is not below position `head` with offset <= `offset`, or NULL. */
+const struct index_entry *index_by_offset(const struct index *index, uint64_t head,
+                                          uint64_t offset);
+/* The last entry that is not below `head` with time < `time_ns`, or NULL. */
+const struct index_entry *index_by_time(const struct index *index, uint64_t head, uint64_t time_ns);
+
+#endif

@@ -1,0 +1,55 @@
+/* State file: one file whose content is either wholly there or refused.
+ *
+ *      [ magic 8 ][ version u32 ][ zero u32 ][ size u64 ][ payload ... ][ crc32c u32 of all before ]
+ *
+ * This envelope stays in every version, so that a newer file is told from a corrupt one.
+ *
+ * Role: lock the folder, read and check, replace without ever being half written.
+ * Must not know: what the payload means.
+ * Threads: its owner. Every call but statefile_check blocks on the disk. */
+#ifndef LEAT_BROKER_STATEFILE_H
+#define LEAT_BROKER_STATEFILE_H
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schema/error.h"
+
+enum {
+    STATEFILE_VERSION = 1,
+    STATEFILE_HEADER_BYTES = 24,
+    STATEFILE_OVERHEAD_BYTES = STATEFILE_HEADER_BYTES + 4,
+    STATEFILE_BYTES_MAX = 1 << 30,
+    STATEFILE_ERROR_TEXT = 1024,
+};
+
+struct statefile {
+    int folder; /* -1: not open */
+    int lock;
+    char path[PATH_MAX]; /* of the file, for messages */
+};
+
+/* Makes the folder when only its last part is missing, and locks it.
+ * LEAT_BUSY: another broker has it. LEAT_ERR_IO. Then error_text names the folder and what to do. */
+enum leat_error statefile_open(struct statefile *f, const char *folder,
+                               char error_text[STATEFILE_ERROR_TEXT]);
+void statefile_close(struct statefile *f);
+
+/* The payload, the caller frees *payload; NULL when there is no file yet.
+ * LEAT_ERR_STATE (torn, corrupt, newer), LEAT_ERR_IO, LEAT_ERR_NO_MEMORY: error_text says what is
+ * wrong and what to do; the file is untouched. */
+enum leat_error statefile_read(const struct statefile *f, uint8_t **payload, size_t *size,
+                               char error_text[STATEFILE_ERROR_TEXT]);
+
+/* Replaces the payload durably: written aside, synced with its folder, renamed. On an error the old
+ * content stands. */
+enum leat_error statefile_write(const struct statefile *f, const uint8_t *payload, size_t size,
+                                char error_text[STATEFILE_ERROR_TEXT]);
+
+/* The envelope of a whole file's bytes: *payload points into them. LEAT_ERR_STATE: *why is static
+ * text. */
+enum leat_error statefile_check(const uint8_t *bytes, size_t size, const uint8_t **payload,
+                                size_t *payload_size, const char **why);
+
+#endif
