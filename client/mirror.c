@@ -1,0 +1,42 @@
+#include "client/mirror.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { PAGE_BYTES_MIN = 1 << 16 }; /* at least the largest page size in use */
+
+enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size)
+{
+    uint64_t bytes = PAGE_BYTES_MIN;
+    while (bytes < size)
+        bytes *= 2;
+    const int fd = memfd_create("leat-window", MFD_CLOEXEC);
+    if (fd < 0)
+        return LEAT_ERR_NO_MEMORY;
+    uint8_t *at = MAP_FAILED;
+    if (ftruncate(fd, (off_t)bytes) == 0)
+        at = mmap(NULL, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) {
+        close(fd);
+        return LEAT_ERR_NO_MEMORY;
+    }
+    const int protection = PROT_READ | PROT_WRITE;
+    if (mmap(at, bytes, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED
+        || mmap(at + bytes, bytes, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        munmap(at, 2 * bytes);
+        close(fd);
+        return LEAT_ERR_NO_MEMORY;
+    }
+    close(fd);
+    mirror->bytes = at;
+    mirror->size = bytes;
+    return LEAT_OK;
+}
+
+void mirror_release(struct mirror *mirror)
+{
+    if (mirror->bytes != NULL)
+        munmap(mirror->bytes, 2 * mirror->size);
+    mirror->bytes = NULL;
+    mirror->size = 0;
+}

@@ -1,0 +1,23 @@
+/* Memory mapped twice in a row: byte i of a ring is also byte i + size, so that no run of the ring
+ * ever wraps and a batch can be read in place wherever it begins.
+ *
+ * Role: making and giving back such memory. Pages are taken from the system when first touched.
+ * Must not know: what is kept in it.
+ * Threads: any. */
+#ifndef LEAT_CLIENT_MIRROR_H
+#define LEAT_CLIENT_MIRROR_H
+
+#include <stdint.h>
+
+#include "schema/error.h"
+
+struct mirror {
+    uint8_t *bytes; /* NULL: none */
+    uint64_t size;  /* a power of two, at least a page */
+};
+
+/* At least `size` bytes. LEAT_ERR_NO_MEMORY. */
+enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size);
+void mirror_release(struct mirror *mirror);
+
+#endif

@@ -1,0 +1,123 @@
+#include "client/url.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DECIMAL = 10, PORT_MAX = 65535 };
+
+static bool port_parse(const char *text, size_t size, uint16_t *out)
+{
+    uint32_t port = 0;
+    if (size == 0)
+        return false;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        port = port * DECIMAL + (uint32_t)(text[i] - '0');
+        if (port > PORT_MAX)
+            return false;
+    }
+    *out = (uint16_t)port;
+    return port != 0;
+}
+
+static bool host_byte_ok(char c, bool bracketed)
+{
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+        return true;
+    return c == '.' || c == '-' || c == '_' || (bracketed && (c == ':' || c == '%'));
+}
+
+enum leat_error url_host_parse(struct url_host *out, const char *text, size_t size,
+                               uint16_t default_port)
+{
+    const char *host = text;
+    size_t host_size, used;
+    const bool bracketed = size > 0 && text[0] == '[';
+    if (bracketed) {
+        const char *close = memchr(text, ']', size);
+        if (close == NULL)
+            return LEAT_ERR_INVALID;
+        host = text + 1;
+        host_size = (size_t)(close - host);
+        used = host_size + 2;
+    } else {
+        const char *colon = memchr(text, ':', size);
+        host_size = colon != NULL ? (size_t)(colon - text) : size;
+        used = host_size;
+    }
+    if (host_size > URL_HOST_BYTES_MAX)
+        return LEAT_ERR_INVALID;
+    for (size_t i = 0; i < host_size; i++) {
+        if (!host_byte_ok(host[i], bracketed))
+            return LEAT_ERR_INVALID;
+    }
+    uint16_t port = default_port;
+    if (used < size) {
+        if (text[used] != ':' || !port_parse(text + used + 1, size - used - 1, &port))
+            return LEAT_ERR_INVALID;
+    } else if (default_port == 0) {
+        return LEAT_ERR_INVALID;
+    }
+    memcpy(out->host, host, host_size);
+    out->host[host_size] = '\0';
+    out->port = port;
+    return LEAT_OK;
+}
+
+static enum leat_error scheme_check(const char *text, const char **rest, char *why,
+                                    size_t why_bytes)
+{
+    static const char *const later[] = { "udp://", "dpdk://", "tls://", "shm://" };
+    static const char tcp[] = "tcp://";
+    if (strncmp(text, tcp, sizeof tcp - 1) == 0) {
+        *rest = text + sizeof tcp - 1;
+        return LEAT_OK;
+    }
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        if (strncmp(text, later[i], strlen(later[i])) == 0) {
+            snprintf(why, why_bytes, "url \"%.200s\": this build has no %.4s link; use tcp://",
+                     text, text);
+            return LEAT_ERR_UNSUPPORTED;
+        }
+    }
+    snprintf(why, why_bytes, "url \"%.200s\": expected tcp://host:port[,host:port...]", text);
+    return LEAT_ERR_INVALID;
+}
+
+enum leat_error url_parse(struct url *out, const char *text, char *why, size_t why_bytes)
+{
+    const char *at;
+    const enum leat_error error = scheme_check(text, &at, why, why_bytes);
+    if (error != LEAT_OK)
+        return error;
+    const char *query = strchr(at, '?');
+    if (query != NULL) {
+        snprintf(why, why_bytes, "url \"%.200s\": tcp:// takes no query, found \"%.64s\"", text,
+                 query);
+        return LEAT_ERR_INVALID;
+    }
+    struct url url;
+    url.count = 0;
+    for (;;) {
+        const size_t size = strcspn(at, ",");
+        if (url.count == URL_HOSTS_MAX) {
+            snprintf(why, why_bytes, "url \"%.200s\": at most %d hosts", text, URL_HOSTS_MAX);
+            return LEAT_ERR_INVALID;
+        }
+        struct url_host *host = &url.hosts[url.count++];
+        if (url_host_parse(host, at, size, URL_DEFAULT_PORT) != LEAT_OK || host->host[0] == '\0') {
+            snprintf(why, why_bytes,
+                     "url \"%.200s\": \"%.*s\" is not host:port (port 1 to 65535, IPv6 in "
+                     "brackets)",
+                     text, size > 80 ? 80 : (int)size, at);
+            return LEAT_ERR_INVALID;
+        }
+        if (at[size] == '\0')
+            break;
+        at += size + 1;
+    }
+    *out = url;
+    return LEAT_OK;
+}
