@@ -290,7 +290,8 @@ static const struct layout *layout_of(uint8_t type)
     return must ? NULL : &unknown;
 }
 
-enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, size_t size)
+static enum leat_error decode(struct leat_frame *out, const uint8_t *bytes, size_t size,
+                              bool head_suffices)
 {
     if (size < LEAT_FRAME_HEADER_BYTES) {
         return LEAT_AGAIN;
@@ -302,7 +303,8 @@ enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, 
         || (layout->decode != NULL && wire->flags != 0)) {
         return LEAT_ERR_MALFORMED;
     }
-    if (size < length) {
+    const bool head = head_suffices && wire->type == LEAT_FRAME_DATA;
+    if (size < (head ? LEAT_DATA_HEADER_BYTES : length)) {
         return LEAT_AGAIN;
     }
     struct leat_frame frame = {
@@ -316,6 +318,16 @@ enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, 
     }
     *out = frame;
     return LEAT_OK;
+}
+
+enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, size_t size)
+{
+    return decode(out, bytes, size, false);
+}
+
+enum leat_error leat_frame_decode_head(struct leat_frame *out, const uint8_t *bytes, size_t size)
+{
+    return decode(out, bytes, size, true);
 }
 
 struct leat_ack_run leat_ack_run_at(const struct leat_frame_publish_ack *ack, uint32_t index)

@@ -167,6 +167,11 @@ struct leat_frame {
  * Whatever decodes as a known type is the very bytes its writer would write. */
 enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, size_t size);
 
+/* As leat_frame_decode, but a DATA frame is decoded as soon as its first LEAT_DATA_HEADER_BYTES can
+ * be read: out->length may be more than `size`, and what out->data.bytes points at may not have
+ * arrived. For a receiver that reads the slice straight to where it is kept. */
+enum leat_error leat_frame_decode_head(struct leat_frame *out, const uint8_t *bytes, size_t size);
+
 /* Decodes run `index` < run_count. Status and level were checked by leat_frame_decode. */
 struct leat_ack_run leat_ack_run_at(const struct leat_frame_publish_ack *ack, uint32_t index);
 
