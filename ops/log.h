@@ -2,9 +2,9 @@
  *
  *   {"time":"2026-11-24T10:11:12.123456Z","level":"warn","event":"log.normal_pages","topic":"quotes"}
  *
- * Role: format and write; limit a repeating event to 10 lines a second, saying how many were held back.
- * Must not know: who logs, what for.
- * Not for a record's way. Threads: any; a line is one write(2). */
+ * Role: format and write; limit a repeating event to 10 lines a second, saying how many were held
+ * back. Must not know: who logs, what for. Not for a record's way. Threads: any; a line is one
+ * write(2). */
 #ifndef LEAT_OPS_LOG_H
 #define LEAT_OPS_LOG_H
 
@@ -53,8 +53,8 @@ static inline struct log_field log_bool(const char *name, bool value)
 }
 
 /* log_line(LOG_INFO, "leatd.ready", log_text("control", address), log_u64("shards", n)) */
-#define log_line(level, event, ...)                                                            \
-    log_write((level), (event), (const struct log_field[]){ __VA_ARGS__ },                     \
+#define log_line(level, event, ...)                                        \
+    log_write((level), (event), (const struct log_field[]){ __VA_ARGS__ }, \
               sizeof((const struct log_field[]){ __VA_ARGS__ }) / sizeof(struct log_field))
 
 #endif

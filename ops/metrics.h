@@ -3,10 +3,9 @@
  * Role: remember where each number lives, and read them all out (Prometheus text).
  * Must not know: what is counted, who counts, HTTP.
  *
- * A counter is one atomic that its one writer bumps with relaxed stores; readers load it relaxed. Nothing
- * is ever locked on the writer's side.
- * Threads: registering and removing take the registry's lock (never on a record's way); metrics_write any
- * thread. */
+ * A counter is one atomic that its one writer bumps with relaxed stores; readers load it relaxed.
+ * Nothing is ever locked on the writer's side. Threads: registering and removing take the
+ * registry's lock (never on a record's way); metrics_write any thread. */
 #ifndef LEAT_OPS_METRICS_H
 #define LEAT_OPS_METRICS_H
 
@@ -55,8 +54,8 @@ enum leat_error metrics_register(struct metrics *metrics, const struct metric_op
 /* Every metric whose value lies in [base, base + size): call before that memory goes. */
 void metrics_unregister(struct metrics *metrics, const void *base, size_t size);
 
-/* The registry as Prometheus text (exposition format 0.0.4), families sorted by name. Returns the length
- * it needs without the NUL; writes at most `size` bytes with the NUL. */
+/* The registry as Prometheus text (exposition format 0.0.4), families sorted by name. Returns the
+ * length it needs without the NUL; writes at most `size` bytes with the NUL. */
 size_t metrics_write(struct metrics *metrics, char *text, size_t size);
 
 #endif

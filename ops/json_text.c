@@ -1,0 +1,60 @@
+#include "ops/json_text.h"
+
+#include <stdint.h>
+#include <stdbool.h>
+#include <string.h>
+
+size_t json_text_utf8(const char *bytes, size_t size)
+{
+    const uint8_t *b = (const uint8_t *)bytes;
+    if (size == 0)
+        return 0;
+    if (b[0] < 0x80)
+        return 1;
+    const size_t length = b[0] >= 0xC2 && b[0] <= 0xDF   ? 2
+                          : b[0] >= 0xE0 && b[0] <= 0xEF ? 3
+                          : b[0] >= 0xF0 && b[0] <= 0xF4 ? 4
+                                                         : 0;
+    if (length == 0 || length > size)
+        return 0;
+    for (size_t i = 1; i < length; i++) {
+        if ((b[i] & 0xC0) != 0x80)
+            return 0;
+    }
+    /* The second byte rules out overlong forms, surrogates, and what is beyond the last plane. */
+    const bool wrong = (b[0] == 0xE0 && b[1] < 0xA0) || (b[0] == 0xED && b[1] > 0x9F)
+                       || (b[0] == 0xF0 && b[1] < 0x90) || (b[0] == 0xF4 && b[1] > 0x8F);
+    return wrong ? 0 : length;
+}
+
+size_t json_text_escape(char *to, const char *bytes, size_t size)
+{
+    char *at = to;
+    *at++ = '"';
+    for (size_t i = 0; i < size;) {
+        const uint8_t c = (uint8_t)bytes[i];
+        const size_t length = json_text_utf8(bytes + i, size - i);
+        if (length == 0) {
+            memcpy(at, "\\ufffd", 6);
+            at += 6;
+            i++;
+        } else if (c == '"' || c == '\\') {
+            *at++ = '\\';
+            *at++ = (char)c;
+            i++;
+        } else if (c < 0x20 || c == 0x7F) {
+            static const char hex[] = "0123456789abcdef";
+            memcpy(at, "\\u00", 4);
+            at[4] = hex[c >> 4];
+            at[5] = hex[c & 15];
+            at += 6;
+            i++;
+        } else {
+            memcpy(at, bytes + i, length);
+            at += length;
+            i += length;
+        }
+    }
+    *at++ = '"';
+    return (size_t)(at - to);
+}
