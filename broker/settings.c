@@ -81,7 +81,8 @@ enum leat_error settings_resolve(struct topic_settings *settings, struct setting
     if (s.ring_bytes < needed) {
         refuse(error, "ring_bytes", settings->ring_bytes, "");
         snprintf(error->expected, sizeof error->expected,
-                 "at least %" PRIu64 ", four batches of the largest record (record_bytes_max %" PRIu32
+                 "at least %" PRIu64
+                 ", four batches of the largest record (record_bytes_max %" PRIu32
                  "): give a larger ring_bytes or a smaller record_bytes_max",
                  needed, s.record_bytes_max);
         return LEAT_ERR_INVALID;

@@ -59,20 +59,23 @@ enum leat_error statefile_open(struct statefile *f, const char *folder,
     f->lock = -1;
     f->folder = -1;
     if (snprintf(f->path, sizeof f->path, "%s/" FILE_NAME, folder) >= (int)sizeof f->path) {
-        snprintf(error_text, STATEFILE_ERROR_TEXT, "state_dir: the path is too long");
+        snprintf(error_text, STATEFILE_ERROR_TEXT, "state_dir: a path of more than %d bytes",
+                 STATEFILE_PATH_MAX - (int)sizeof FILE_NAME - 1);
         return LEAT_ERR_INVALID;
     }
     if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-        return io_error(error_text, "the state folder cannot be made (create it, or give another "
-                                    "state_dir)",
+        return io_error(error_text,
+                        "the state folder cannot be made (create it, or give another "
+                        "state_dir)",
                         folder);
     f->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (f->folder < 0)
         return io_error(error_text, "the state folder cannot be opened", folder);
     f->lock = openat(f->folder, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (f->lock < 0) {
-        io_error(error_text, "the state folder's lock cannot be made (the user of leatd must be "
-                             "able to write there)",
+        io_error(error_text,
+                 "the state folder's lock cannot be made (the user of leatd must be "
+                 "able to write there)",
                  folder);
         statefile_close(f);
         return LEAT_ERR_IO;
@@ -141,8 +144,8 @@ static enum leat_error load(const struct statefile *f, int fd, uint8_t **bytes, 
 enum leat_error statefile_read(const struct statefile *f, uint8_t **payload, size_t *size,
                                char error_text[STATEFILE_ERROR_TEXT])
 {
-    uint8_t *bytes;
-    size_t total;
+    uint8_t *bytes = NULL;
+    size_t total = 0;
     *payload = NULL;
     *size = 0;
     const int fd = openat(f->folder, FILE_NAME, O_RDONLY | O_CLOEXEC);

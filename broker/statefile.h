@@ -1,6 +1,7 @@
 /* State file: one file whose content is either wholly there or refused.
  *
- *      [ magic 8 ][ version u32 ][ zero u32 ][ size u64 ][ payload ... ][ crc32c u32 of all before ]
+ *      [ magic 8 ][ version u32 ][ zero u32 ][ size u64 ][ payload ... ][ crc32c u32 of all before
+ * ]
  *
  * This envelope stays in every version, so that a newer file is told from a corrupt one.
  *
@@ -10,7 +11,6 @@
 #ifndef LEAT_BROKER_STATEFILE_H
 #define LEAT_BROKER_STATEFILE_H
 
-#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,16 +22,18 @@ enum {
     STATEFILE_OVERHEAD_BYTES = STATEFILE_HEADER_BYTES + 4,
     STATEFILE_BYTES_MAX = 1 << 30,
     STATEFILE_ERROR_TEXT = 1024,
+    STATEFILE_PATH_MAX = 512,
 };
 
 struct statefile {
     int folder; /* -1: not open */
     int lock;
-    char path[PATH_MAX]; /* of the file, for messages */
+    char path[STATEFILE_PATH_MAX]; /* of the file, for messages */
 };
 
 /* Makes the folder when only its last part is missing, and locks it.
- * LEAT_BUSY: another broker has it. LEAT_ERR_IO. Then error_text names the folder and what to do. */
+ * LEAT_BUSY: another broker has it. LEAT_ERR_IO. Then error_text names the folder and what to do.
+ */
 enum leat_error statefile_open(struct statefile *f, const char *folder,
                                char error_text[STATEFILE_ERROR_TEXT]);
 void statefile_close(struct statefile *f);

@@ -76,11 +76,12 @@ void topics_close(struct topics *topics)
     struct cds_lfht_iter iter;
     struct entry *entry;
     if (topics->by_name != NULL) {
-        cds_lfht_for_each_entry (topics->by_name, &iter, entry, name_node)
+        cds_lfht_for_each_entry(topics->by_name, &iter, entry, name_node)
             cds_lfht_del(topics->by_name, &entry->name_node);
     }
     if (topics->by_id != NULL) {
-        cds_lfht_for_each_entry (topics->by_id, &iter, entry, id_node) {
+        cds_lfht_for_each_entry(topics->by_id, &iter, entry, id_node)
+        {
             cds_lfht_del(topics->by_id, &entry->id_node);
             call_rcu(&entry->rcu, free_after_grace);
         }
@@ -102,9 +103,8 @@ enum leat_error topics_add(struct topics *topics, struct topic *topic)
     entry->topic = topic;
     cds_lfht_node_init(&entry->id_node);
     cds_lfht_node_init(&entry->name_node);
-    struct cds_lfht_node *placed =
-        cds_lfht_add_unique(topics->by_name, hash_name(topic->name), match_name, topic->name,
-                            &entry->name_node);
+    struct cds_lfht_node *placed = cds_lfht_add_unique(topics->by_name, hash_name(topic->name),
+                                                       match_name, topic->name, &entry->name_node);
     if (placed != &entry->name_node) {
         free(entry); /* no reader has seen it */
         return LEAT_ERR_TOPIC_EXISTS;
@@ -153,7 +153,8 @@ void topics_visit(const struct topics *topics, bool (*visit)(void *user, const s
 {
     struct cds_lfht_iter iter;
     struct entry *entry;
-    cds_lfht_for_each_entry (topics->by_name, &iter, entry, name_node) {
+    cds_lfht_for_each_entry(topics->by_name, &iter, entry, name_node)
+    {
         if (!visit(user, entry->topic))
             return;
     }
