@@ -71,7 +71,8 @@ void stream_table_remove(struct stream_table *table, uint32_t id)
     /* Pull back every entry behind the hole that may stand there, so that no search ends early. */
     for (uint32_t at = after(table, hole); table->entries[at].stream != NULL;
          at = after(table, at)) {
-        const uint32_t from_home = (at - home(table, table->entries[at].id)) & (table->capacity - 1);
+        const uint32_t from_home =
+            (at - home(table, table->entries[at].id)) & (table->capacity - 1);
         const uint32_t from_hole = (at - hole) & (table->capacity - 1);
         if (from_home >= from_hole) {
             table->entries[hole] = table->entries[at];

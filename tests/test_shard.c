@@ -544,7 +544,7 @@ Test(shard, a_reader_that_never_reads_does_not_cost_an_iteration)
     open_subscription(&b, false);
     send_credit(&b, UINT32_MAX, 0);
     uint64_t sequence = 0;
-    for (int i = 0; i < 400;
+    for (int i = 0; i < 2000;
          i++, sequence += 100) { /* far more than the sockets hold; b never reads */
         send_batch(&a, sequence, 100);
         for (int k = 0; k < 5; k++) {
