@@ -1,0 +1,35 @@
+/* What an application asked for, checked and with the defaults filled in.
+ *
+ * Role: the only file that knows the defaults and ranges of leat.h's option structs, and how a
+ * struct of an older or newer program is read.
+ * Must not know: sockets, the broker.
+ * Threads: any. */
+#ifndef LEAT_CLIENT_OPTIONS_H
+#define LEAT_CLIENT_OPTIONS_H
+
+#include "client/leat.h"
+#include "schema/limits.h"
+
+enum { OPTIONS_CONGESTION_BYTES = 16 }; /* TCP_CA_NAME_MAX */
+
+struct client_options {
+    struct leat_client_options values; /* its pointers point at the copies below */
+    char client_name[LEAT_CLIENT_NAME_BYTES_MAX + 1];
+    char tcp_congestion[OPTIONS_CONGESTION_BYTES];
+};
+
+/* Each reads `given` (NULL: all defaults), of which given->size bytes are there. On
+ * LEAT_ERR_INVALID `why` names the option, its value and what was expected. */
+enum leat_error options_client(struct client_options *out, const struct leat_client_options *given,
+                               char *why, size_t why_bytes);
+/* Pointers in `out` are those given. batch_bytes_max stays 0 when it was. */
+enum leat_error options_producer(struct leat_producer_options *out,
+                                 const struct leat_producer_options *given, char *why,
+                                 size_t why_bytes);
+enum leat_error options_consumer(struct leat_consumer_options *out,
+                                 const struct leat_consumer_options *given, char *why,
+                                 size_t why_bytes);
+enum leat_error options_topic(struct leat_topic_settings *out,
+                              const struct leat_topic_settings *given, char *why, size_t why_bytes);
+
+#endif

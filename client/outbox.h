@@ -1,0 +1,134 @@
+/* What one producer wants in one partition's log: the batch being filled, the sealed ones waiting
+ * or unanswered, how far they were sent and may be sent.
+ *
+ * Role: pure bookkeeping of batches over memory reserved when the producer opens.
+ * Must not know: sockets, sessions, clocks, the application's records beyond their bytes.
+ * Threads: one per pool and everything that uses it.
+ *
+ *      first ........ send ........ end      ordinals of batches, ever growing
+ *      [unanswered    [not yet sent [free        `open` is filled and becomes number `end`
+ *
+ * A batch keeps its bytes until the broker's answer; sending is from those very bytes. */
+#ifndef LEAT_CLIENT_OUTBOX_H
+#define LEAT_CLIENT_OUTBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schema/batch.h"
+#include "schema/frame.h"
+
+#define OUTBOX_NO_BATCH UINT64_MAX
+
+struct outbox_batch {
+    uint8_t *bytes;
+    uint64_t *cookies; /* one a record */
+    struct outbox_batch *next_free;
+    void *waiter; /* who wants the answer to record `waiter_record`; NULL: nobody */
+    int64_t base_timestamp_ns;
+    uint64_t base_sequence;
+    uint32_t waiter_record;
+    uint32_t room; /* of bytes */
+    uint32_t size; /* used, header included */
+    uint32_t count;
+    uint32_t records_max;
+    bool answered;
+};
+
+/* The batches of one producer, of two sizes: many of batch_bytes, a few that hold one largest
+ * record, so that a large limit does not reserve large batches for small records. */
+struct outbox_pool {
+    struct outbox_batch *batches;
+    struct outbox_batch *free; /* last in, first out: the memory in use stays warm and small */
+    struct outbox_batch *free_large; /* only when largest > batch_bytes */
+    uint8_t *memory;
+    size_t memory_bytes;
+    uint64_t producer_id;
+    uint32_t producer_epoch;
+    uint32_t batch_bytes;
+    uint32_t largest; /* bytes of the largest batch it can make */
+};
+
+struct outbox_pool_options {
+    uint32_t batches;
+    uint32_t batch_bytes;
+    uint32_t records_max; /* of a batch */
+    uint32_t largest;
+};
+
+/* LEAT_ERR_NO_MEMORY. Pages are taken from the system when first touched. */
+enum leat_error outbox_pool_reserve(struct outbox_pool *pool,
+                                    const struct outbox_pool_options *options);
+void outbox_pool_release(struct outbox_pool *pool);
+
+struct outbox {
+    struct outbox_pool *pool;
+    struct outbox_batch **ring; /* of in_flight_max; ordinal % in_flight_max */
+    struct outbox_batch *open;  /* NULL: none */
+    uint64_t first;
+    uint64_t send;
+    uint64_t end;
+    uint64_t rewind;        /* send again from this ordinal; OUTBOX_NO_BATCH: no */
+    uint64_t next_sequence; /* of the batch sealed next */
+    uint64_t credit;        /* bytes of batches, since the stream was opened */
+    uint64_t sent_bytes;    /* the same count */
+    uint64_t pending;       /* records not yet answered */
+    uint32_t piece_at;      /* how much of batch `send` was sent */
+    uint32_t in_flight_max;
+};
+
+/* `ring` has in_flight_max entries and stays the caller's. */
+void outbox_init(struct outbox *outbox, struct outbox_pool *pool, struct outbox_batch **ring,
+                 uint32_t in_flight_max);
+
+/* Copies the record into the open batch; opens or seals batches as needed. `cookie` comes back
+ * with the answer. LEAT_BUSY: no batch is free, or in_flight_max are sealed.
+ * The record is not larger than the pool's largest batch holds. */
+enum leat_error outbox_append(struct outbox *outbox, const struct leat_record_view *record,
+                              uint64_t cookie);
+
+/* The place of the record appended last, for a waiter. */
+struct outbox_batch *outbox_last(const struct outbox *outbox);
+
+/* A tentative place in what is to be sent; outbox_commit makes it true. */
+struct outbox_cursor {
+    uint64_t batch;
+    uint64_t sent_bytes;
+    uint32_t piece_at;
+};
+
+enum outbox_step {
+    OUTBOX_NOTHING, /* nothing to send now */
+    OUTBOX_PIECE,
+    OUTBOX_BLOCKED, /* a batch waits for credit */
+};
+
+/* Where sending goes on. Takes up a pending rewind, but never in the middle of a batch. */
+struct outbox_cursor outbox_cursor(struct outbox *outbox);
+
+/* The next piece and moves the cursor behind it. Seals the open batch when it comes to it: that is
+ * when the wire is idle. */
+enum outbox_step outbox_next(struct outbox *outbox, struct outbox_cursor *cursor,
+                             struct leat_frame_publish *piece);
+
+/* Everything up to `cursor` was handed to the wire. */
+void outbox_commit(struct outbox *outbox, const struct outbox_cursor *cursor);
+
+/* Called for each batch answered for good. */
+typedef void outbox_answer(void *context, const struct outbox_batch *batch,
+                           const struct leat_ack_run *run);
+
+/* Takes a run of answers. Answers that are not for a batch held here are ignored: they are to
+ * something sent twice. Returns true when the run asks to send again (outbox_cursor will). */
+bool outbox_ack(struct outbox *outbox, const struct leat_ack_run *run, outbox_answer *answer,
+                void *context);
+
+/* A new stream: everything unanswered is sent again within `credit`. With `renumber`, under the
+ * pool's (new) id and epoch and from sequence 0; else under the old sequences. */
+void outbox_restart(struct outbox *outbox, uint64_t credit, bool renumber);
+
+/* Gives every batch back, the open one too, telling `answer` with a run of `status`. */
+void outbox_close(struct outbox *outbox, int16_t status, outbox_answer *answer, void *context);
+
+#endif

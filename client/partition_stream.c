@@ -1,0 +1,328 @@
+#include "client/partition_stream.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { CREDIT_SHARE = 4 }; /* renewed when this part of the window was released */
+
+void partition_stream_init(struct partition_stream *stream, uint8_t *bytes, uint64_t mask,
+                           uint64_t window)
+{
+    assert(window <= mask + 1);
+    stream->bytes = bytes;
+    stream->mask = mask;
+    stream->window = window;
+}
+
+uint64_t partition_stream_wanted(const struct partition_stream *stream)
+{
+    return stream->opening != 0 ? stream->opening_offset : stream->next_offset;
+}
+
+void partition_stream_stop(struct partition_stream *stream)
+{
+    stream->started = false;
+    stream->in_batch = false;
+    stream->gap_count = 0;
+    stream->read = stream->tail = stream->released;
+}
+
+static void open_with(struct partition_stream *stream, enum partition_stream_event event,
+                      uint64_t offset, uint8_t reason)
+{
+    /* A reset that was not told yet is the larger news. */
+    if (stream->opening != PARTITION_STREAM_RESET) {
+        stream->opening = event;
+        stream->opening_reason = reason;
+    }
+    stream->opening_offset = offset;
+}
+
+void partition_stream_start(struct partition_stream *stream,
+                            const struct partition_stream_start *start)
+{
+    const uint64_t wanted = partition_stream_wanted(stream);
+    const bool same_log = stream->log_epoch == start->log_epoch;
+    partition_stream_stop(stream);
+    if (!start->resumed) {
+        stream->opening = 0;
+        stream->next_offset = start->offset;
+    } else if (start->offset < wanted && !same_log) {
+        open_with(stream, PARTITION_STREAM_RESET, start->offset, 0);
+    } else if (start->offset > wanted) {
+        open_with(stream, PARTITION_STREAM_GAP, start->offset,
+                  same_log ? LEAT_GAP_OVERRUN : LEAT_GAP_LOG_RESTARTED);
+    }
+    stream->log_epoch = start->log_epoch;
+    stream->read = stream->tail = stream->released = start->position;
+    stream->limit = stream->credited = start->position;
+    stream->blocked = false;
+    stream->dead = false;
+    stream->started = true;
+    stream->credit_held = stream->borrowed;
+}
+
+enum leat_error partition_stream_data(struct partition_stream *stream, uint64_t position,
+                                      uint32_t size, uint8_t **into)
+{
+    if (!stream->started || position != stream->tail || stream->limit < position
+        || size > stream->limit - position)
+        return LEAT_ERR_PROTOCOL;
+    *into = stream->bytes + (position & stream->mask);
+    return LEAT_OK;
+}
+
+void partition_stream_arrived(struct partition_stream *stream, uint32_t size)
+{
+    stream->tail += size;
+}
+
+/* Whether gap number `from` stands at `position`. */
+static bool gap_at(const struct partition_stream *stream, uint32_t from, uint64_t position)
+{
+    return from < stream->gap_count && stream->gaps[from].at == position;
+}
+
+static const uint8_t *at(const struct partition_stream *stream, uint64_t position)
+{
+    return stream->bytes + (position & stream->mask);
+}
+
+/* Where whole batches end, counting from `read`. */
+static uint64_t whole_end(const struct partition_stream *stream)
+{
+    uint64_t position = stream->read;
+    uint32_t gap = 0;
+    if (stream->in_batch)
+        position += stream->batch.size;
+    for (;;) {
+        while (gap_at(stream, gap, position))
+            position = stream->gaps[gap++].gap.position;
+        struct leat_batch batch;
+        if (position >= stream->tail
+            || leat_batch_parse(&batch, at(stream, position), stream->tail - position) != LEAT_OK
+            || batch.size > stream->tail - position)
+            return position;
+        position += batch.size;
+    }
+}
+
+enum leat_error partition_stream_gap(struct partition_stream *stream,
+                                     const struct leat_frame_gap *gap)
+{
+    if (!stream->started)
+        return LEAT_ERR_PROTOCOL;
+    const uint64_t end = whole_end(stream);
+    if (gap->position < end && gap->reason != LEAT_GAP_TOPIC_DELETED)
+        return LEAT_ERR_PROTOCOL;
+    if (stream->gap_count == PARTITION_STREAM_GAPS_MAX) {
+        /* So many gaps were not read yet: what lies behind the last one is lost with this one, and
+         * told with it. */
+        stream->gaps[PARTITION_STREAM_GAPS_MAX - 1].gap = *gap;
+    } else if (stream->gap_count > 0 && gap->reason != LEAT_GAP_TOPIC_DELETED
+               && stream->gaps[stream->gap_count - 1].gap.position == end) {
+        stream->gaps[stream->gap_count - 1].gap = *gap; /* nothing lies between them */
+    } else {
+        stream->gaps[stream->gap_count].at = end;
+        stream->gaps[stream->gap_count].gap = *gap;
+        stream->gap_count++;
+    }
+    stream->tail = gap->position > end ? gap->position : end;
+    stream->blocked = false;
+    return LEAT_OK;
+}
+
+bool partition_stream_ready(const struct partition_stream *stream)
+{
+    if (stream->opening != 0)
+        return true;
+    if (stream->dead || !stream->started)
+        return false;
+    if (stream->in_batch || gap_at(stream, 0, stream->read))
+        return true;
+    struct leat_batch batch;
+    const enum leat_error error =
+        leat_batch_parse(&batch, at(stream, stream->read), stream->tail - stream->read);
+    if (error != LEAT_OK)
+        return error != LEAT_AGAIN; /* a header that does not parse is news */
+    return batch.size <= stream->tail - stream->read || batch.size > stream->window;
+}
+
+static void tell_opening(struct partition_stream *stream, struct partition_stream_news *news)
+{
+    *news = (struct partition_stream_news){ .event = stream->opening,
+                                            .first_offset = stream->next_offset,
+                                            .next_offset = stream->opening_offset,
+                                            .reason = stream->opening_reason };
+    stream->next_offset = stream->opening_offset;
+    stream->opening = 0;
+}
+
+/* Takes the gap that stands at `read`. False: it has nothing to tell. */
+static bool take_gap(struct partition_stream *stream, struct partition_stream_news *news)
+{
+    const struct leat_frame_gap gap = stream->gaps[0].gap;
+    stream->gap_count--;
+    memmove(&stream->gaps[0], &stream->gaps[1], stream->gap_count * sizeof stream->gaps[0]);
+    if (gap.position > stream->read)
+        stream->read = gap.position;
+    *news = (struct partition_stream_news){ .event = PARTITION_STREAM_GAP,
+                                            .first_offset = stream->next_offset,
+                                            .next_offset = stream->next_offset,
+                                            .reason = gap.reason };
+    if (gap.reason == LEAT_GAP_TOPIC_DELETED) {
+        news->event = PARTITION_STREAM_DELETED;
+        stream->dead = true;
+        return true;
+    }
+    const bool lost = gap.offset > stream->next_offset;
+    if (gap.log_epoch != stream->log_epoch && gap.offset < stream->next_offset) {
+        news->event = PARTITION_STREAM_RESET;
+    } else if (!lost) {
+        return false;
+    }
+    stream->log_epoch = gap.log_epoch;
+    news->next_offset = gap.offset;
+    stream->next_offset = gap.offset;
+    return true;
+}
+
+static void bad_batch(struct partition_stream *stream, enum leat_error error, uint32_t records,
+                      struct partition_stream_news *news)
+{
+    *news = (struct partition_stream_news){ .event = PARTITION_STREAM_BAD_BATCH,
+                                            .first_offset = stream->next_offset,
+                                            .next_offset = stream->next_offset + records,
+                                            .error = error };
+    stream->next_offset = news->next_offset;
+    stream->dead = records == 0;
+}
+
+enum begin {
+    BEGIN_NOTHING,
+    BEGIN_RECORDS, /* the batch at `read` is open */
+    BEGIN_SKIPPED, /* nothing in it is wanted */
+    BEGIN_NEWS,
+};
+
+/* Opens the batch at `read`. */
+static enum begin begin_batch(struct partition_stream *stream, bool may_tell,
+                              struct partition_stream_news *news)
+{
+    struct leat_batch batch;
+    const uint8_t *bytes = at(stream, stream->read);
+    const uint64_t have = stream->tail - stream->read;
+    enum leat_error error = leat_batch_parse(&batch, bytes, have);
+    if (error == LEAT_OK && batch.size > stream->window)
+        error = LEAT_ERR_TOO_LARGE;
+    if (error == LEAT_AGAIN || (error == LEAT_OK && batch.size > have))
+        return BEGIN_NOTHING;
+    if (error != LEAT_OK) { /* where the next one begins is not known either */
+        if (may_tell)
+            bad_batch(stream, error, 0, news);
+        return may_tell ? BEGIN_NEWS : BEGIN_NOTHING;
+    }
+    const uint64_t end = batch.base_offset + batch.record_count;
+    if (end <= stream->next_offset || (batch.attributes & LEAT_BATCH_CONTROL) != 0) {
+        stream->read += batch.size;
+        return BEGIN_SKIPPED;
+    }
+    if (batch.base_offset > stream->next_offset) { /* the broker said nothing, so we do */
+        if (!may_tell)
+            return BEGIN_NOTHING;
+        *news = (struct partition_stream_news){ .event = PARTITION_STREAM_GAP,
+                                                .first_offset = stream->next_offset,
+                                                .next_offset = batch.base_offset };
+        stream->next_offset = batch.base_offset;
+        return BEGIN_NEWS;
+    }
+    if (!stream->skip_crc) {
+        error = leat_batch_check(&batch, bytes, LEAT_RECORD_BYTES_LIMIT);
+        if (error != LEAT_OK) {
+            if (!may_tell)
+                return BEGIN_NOTHING;
+            bad_batch(stream, error, (uint32_t)(end - stream->next_offset), news);
+            stream->read += batch.size;
+            return BEGIN_NEWS;
+        }
+    }
+    stream->batch = batch;
+    stream->record_offset = batch.base_offset;
+    stream->in_batch = true;
+    leat_record_iterate(&stream->records, &stream->batch, bytes);
+    return BEGIN_RECORDS;
+}
+
+enum partition_stream_item partition_stream_next(struct partition_stream *stream, bool may_tell,
+                                                 struct leat_record_view *record,
+                                                 struct partition_stream_news *news)
+{
+    for (;;) {
+        if (stream->in_batch) {
+            while (leat_record_next(&stream->records, record)) {
+                if (stream->records.left == 0) {
+                    stream->read += stream->batch.size;
+                    stream->in_batch = false;
+                }
+                if (stream->record_offset++ >= stream->next_offset) {
+                    stream->next_offset = stream->record_offset;
+                    stream->borrowed = true;
+                    return PARTITION_STREAM_RECORD;
+                }
+            }
+            stream->in_batch = false;
+        }
+        if (stream->opening != 0) {
+            if (!may_tell)
+                return PARTITION_STREAM_NOTHING;
+            tell_opening(stream, news);
+            return PARTITION_STREAM_NEWS;
+        }
+        if (stream->dead || !stream->started)
+            return PARTITION_STREAM_NOTHING;
+        if (gap_at(stream, 0, stream->read)) {
+            if (!may_tell)
+                return PARTITION_STREAM_NOTHING;
+            if (take_gap(stream, news))
+                return PARTITION_STREAM_NEWS;
+            continue;
+        }
+        const enum begin begun = begin_batch(stream, may_tell, news);
+        if (begun == BEGIN_NOTHING)
+            return PARTITION_STREAM_NOTHING;
+        if (begun == BEGIN_NEWS)
+            return PARTITION_STREAM_NEWS;
+    }
+}
+
+void partition_stream_release(struct partition_stream *stream)
+{
+    stream->borrowed = false;
+    stream->credit_held = false;
+    stream->released = stream->read; /* of a batch in use that is its beginning */
+}
+
+bool partition_stream_credit_due(const struct partition_stream *stream)
+{
+    if (!stream->started || stream->dead || stream->credit_held)
+        return false;
+    const uint64_t gained = stream->released - stream->credited;
+    if (stream->limit == stream->credited) /* none given yet */
+        return true;
+    /* A broker that is stopped by the limit gets what there is: the batch it stopped in may need
+     * it. */
+    return gained >= stream->window / CREDIT_SHARE
+           || (gained > 0 && (stream->blocked || stream->tail >= stream->limit));
+}
+
+bool partition_stream_credit(struct partition_stream *stream, struct leat_frame_credit *credit)
+{
+    if (!partition_stream_credit_due(stream))
+        return false;
+    stream->credited = stream->released;
+    stream->limit = stream->released + stream->window;
+    stream->blocked = false;
+    credit->limit = stream->limit;
+    credit->consumed = stream->released;
+    return true;
+}
