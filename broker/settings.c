@@ -13,12 +13,6 @@ enum {
 #define REQUIRED_TIMEOUT_DEFAULT_MS 60000
 #define MILLISECONDS_MAX (UINT64_MAX / LEAT_NS_PER_MS)
 
-uint32_t settings_batch_bytes_max(uint32_t record_bytes_max)
-{
-    const uint32_t bytes = record_bytes_max + LEAT_BATCH_OVERHEAD_MAX;
-    return (bytes + LEAT_ALIGN - 1) / LEAT_ALIGN * LEAT_ALIGN;
-}
-
 static enum leat_error refuse(struct settings_error *error, const char *name, uint64_t got,
                               const char *expected)
 {
@@ -77,7 +71,7 @@ enum leat_error settings_resolve(struct topic_settings *settings, struct setting
     if (s.required_timeout_ms == 0)
         s.required_timeout_ms = REQUIRED_TIMEOUT_DEFAULT_MS;
     const uint64_t needed =
-        (uint64_t)BATCHES_IN_RING_MIN * settings_batch_bytes_max(s.record_bytes_max);
+        (uint64_t)BATCHES_IN_RING_MIN * partition_largest_batch(s.ring_bytes, s.record_bytes_max);
     if (s.ring_bytes < needed) {
         refuse(error, "ring_bytes", settings->ring_bytes, "");
         snprintf(error->expected, sizeof error->expected,

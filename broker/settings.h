@@ -23,7 +23,4 @@ enum leat_error settings_resolve(struct topic_settings *settings, struct setting
 /* The first difference, or NULL: a setting's name. */
 const char *settings_difference(const struct topic_settings *a, const struct topic_settings *b);
 
-/* The largest batch a topic with such records takes. */
-uint32_t settings_batch_bytes_max(uint32_t record_bytes_max);
-
 #endif
