@@ -50,7 +50,7 @@ libs   = $(shell pkg-config --libs $(sort $(foreach d,$1,$(PKG_$d))))
 sources = $(filter-out %_main.c %/main.c,$(wildcard $1/*.c))
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$1))
 archive = $(BUILD)/room-$(subst /,-,$1).a
-ROOMS    := schema transport ops client client/cli broker bench/demo
+ROOMS    := schema transport ops client client/cli broker bench/common bench/demo
 SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 ARCHIVES := $(foreach r,$(ROOMS),$(if $(wildcard $r/*.c),$(call archive,$r)))
 ALL_ARCHIVES = -Wl,--start-group $(ARCHIVES) -Wl,--end-group
@@ -142,8 +142,8 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(SUPPORT) $(ARCHIVES)
 	$(CC) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
 $(BUILD)/tests/race_%: $(BUILD)/tests/race_%.o $(ARCHIVES)
 	$(CC) $(LINK) $(LDFLAGS) $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema) -lpthread -lm
-$(BUILD)/bench/%: $(BUILD)/bench/%.o $(ARCHIVES)
-	$(CC) $(LINK) $(LDFLAGS) $< $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
+	$(CC) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
 RUN_ENV = LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \

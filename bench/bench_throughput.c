@@ -1,0 +1,188 @@
+/* Goal: records a second through the broker, beside a bare relay: a process that moves the same
+ * bytes from its receiving to its sending side with no logic at all. One client thread publishes
+ * and consumes (respectively sends and receives) on one core, the broker (the relay) spins on the
+ * other; same write size, socket buffers and congestion control. Method: ROUNDS turns each,
+ * alternating; who is not on is stopped. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bench/common/bench.h"
+#include "client/leat.h"
+#include "tests/support/leatd.h"
+
+enum {
+    BATCH_BYTES = 60 << 10, /* what one write carries, on both sides */
+    SOCKET_BUFFER = 1 << 20,
+    ROUNDS = 9,
+    CLIENT_CPU = 0,
+    SERVER_CPU = 1,
+};
+#define ROUND_NS UINT64_C(400000000)
+
+/* What comes leaves again by the same connection, in whatever pieces the kernel gives and takes. */
+static void relay(int fd, bool spin)
+{
+    static uint8_t bytes[1 << 18];
+    (void)spin;
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    size_t have = 0, sent = 0;
+    for (;;) {
+        if (have < sizeof bytes) {
+            const ssize_t got = recv(fd, bytes + have, sizeof bytes - have, 0);
+            if (got == 0 || (got < 0 && errno != EAGAIN))
+                return;
+            have += got > 0 ? (size_t)got : 0;
+        }
+        if (sent < have) {
+            const ssize_t n = send(fd, bytes + sent, have - sent, MSG_NOSIGNAL);
+            if (n < 0 && errno != EAGAIN)
+                return;
+            sent += n > 0 ? (size_t)n : 0;
+        }
+        if (sent == have)
+            sent = have = 0;
+    }
+}
+
+/* Bytes a second, out and back. */
+static double relay_round(int fd)
+{
+    static uint8_t bytes[BATCH_BYTES], back[1 << 18];
+    uint64_t received = 0, sent = 0;
+    const uint64_t start = bench_now_ns();
+    uint64_t now = start;
+    while (now - start < ROUND_NS || received < sent) {
+        if (now - start < ROUND_NS) {
+            const ssize_t n =
+                send(fd, bytes, sizeof bytes - sent % sizeof bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+            sent += n > 0 ? (uint64_t)n : 0;
+        }
+        const ssize_t got = recv(fd, back, sizeof back, MSG_DONTWAIT);
+        if (got == 0)
+            bench_fail("relay");
+        received += got > 0 ? (uint64_t)got : 0;
+        now = bench_now_ns();
+    }
+    return (double)received * 1e9 / (double)(now - start);
+}
+
+struct bus {
+    struct leatd broker;
+    leat_client *client;
+    leat_producer *producer;
+    leat_consumer *consumer;
+};
+
+static void bus_open(struct bus *bus, const char *congestion)
+{
+    char config[512];
+    snprintf(
+        config, sizeof config,
+        "{\"port\":0,\"data_port\":0,\"idle\":\"latency\",\"cpus\":[%d],\"tcp_congestion\":\"%s\","
+        "\"socket_buffer_bytes\":%d,\"topics\":[{\"name\":\"flow\",\"ring_bytes\":\"64MiB\"}]}",
+        SERVER_CPU, congestion, SOCKET_BUFFER);
+    leatd_start_config(&bus->broker, config);
+    const char *topic = "flow";
+    const struct leat_client_options options = { .size = sizeof options,
+                                                 .tcp_congestion = congestion,
+                                                 .socket_buffer_bytes = SOCKET_BUFFER };
+    const struct leat_producer_options producing = { .size = sizeof producing,
+                                                     .batch_bytes_max = BATCH_BYTES,
+                                                     .in_flight_batches = 64 };
+    const struct leat_consumer_options consuming = { .size = sizeof consuming,
+                                                     .window_bytes = 4 << 20 };
+    if (leat_client_open(&bus->client, bus->broker.url, &options) != 0
+        || leat_producer_open(bus->client, &bus->producer, topic, &producing) != 0
+        || leat_consumer_open(bus->client, &bus->consumer, &topic, 1, &consuming) != 0)
+        bench_fail(leat_client_error(bus->client));
+}
+
+/* Records a second, published and delivered. */
+static double bus_round(struct bus *bus, uint32_t size, uint64_t *total)
+{
+    static uint8_t value[1 << 16];
+    static struct leat_record records[4096];
+    const struct leat_record record = {
+        .value = value, .value_size = size, .partition = 0, .timestamp_ns = 1
+    };
+    uint64_t sent = 0, received = 0;
+    const uint64_t start = bench_now_ns();
+    uint64_t now = start;
+    while (now - start < ROUND_NS || received < sent) {
+        for (int i = 0; i < 4096 && now - start < ROUND_NS; i++) {
+            const int error = leat_producer_send(bus->producer, &record);
+            if (error != 0 && error != LEAT_BUSY)
+                bench_fail(leat_strerror(error));
+            if (error == LEAT_BUSY)
+                break;
+            sent++;
+        }
+        if (leat_client_poll(bus->client, 0) < 0)
+            bench_fail("poll");
+        int n;
+        while ((n = leat_consumer_poll(bus->consumer, records, 4096)) > 0)
+            received += (uint64_t)n;
+        now = bench_now_ns();
+    }
+    *total += received;
+    return (double)received * 1e9 / (double)(now - start);
+}
+
+static void measure(const char *congestion, uint32_t size, double target)
+{
+    struct bus bus;
+    uint16_t port;
+    double bare[ROUNDS], leat[ROUNDS], ratio[ROUNDS];
+    uint64_t total = 0;
+    const double wire = 16.0 + (double)size; /* of one record, beside the batch's 96 */
+    const pid_t server = bench_serve(relay, true, SERVER_CPU, congestion, SOCKET_BUFFER, &port);
+    const int fd = bench_connect(port, congestion, SOCKET_BUFFER);
+    bus_open(&bus, congestion);
+    uint64_t cpu = 0;
+    for (int i = -1; i < ROUNDS; i++) { /* the first is for warming up */
+        bench_stop(bus.broker.pid);
+        bench_continue(server);
+        const double bytes = relay_round(fd);
+        bench_stop(server);
+        bench_continue(bus.broker.pid);
+        const uint64_t cpu_before = leatd_cpu_ns(&bus.broker);
+        uint64_t warm = 0;
+        const double records = bus_round(&bus, size, i < 0 ? &warm : &total);
+        if (i < 0)
+            continue;
+        cpu += leatd_cpu_ns(&bus.broker) - cpu_before;
+        bare[i] = bytes / wire;
+        leat[i] = records;
+        ratio[i] = records / bare[i];
+    }
+    char name[96], note[256];
+    const struct bench_spread r = bench_spread(ratio, ROUNDS);
+    const struct bench_spread b = bench_spread(bare, ROUNDS), l = bench_spread(leat, ROUNDS);
+    snprintf(name, sizeof name, "tcp_throughput_ratio_%uB_%s", size, congestion);
+    snprintf(note, sizeof note, "%.3g million records/s to %.3g; ratio %.2f..%.2f", l.p50 / 1e6,
+             b.p50 / 1e6, r.p25, r.p75);
+    bench_emit(name, r.p50, "ratio", BENCH_AT_LEAST, target, note);
+    snprintf(name, sizeof name, "tcp_broker_cpu_%uB_%s", size, congestion);
+    bench_emit(name, (double)cpu / 1e3 / (double)total, "s/million records", BENCH_NO_GOAL, 0,
+               "a spinning shard: time of the turns, not work alone");
+    leat_client_close(bus.client);
+    leatd_end(&bus.broker);
+    close(fd);
+    bench_end(server);
+}
+
+int main(void)
+{
+    bench_pin(CLIENT_CPU);
+    static const char *const congestions[] = { "reno", "bbr" };
+    for (int i = 0; i < 2; i++) {
+        measure(congestions[i], 64, 0.4);
+        measure(congestions[i], 1024, 0.6);
+    }
+    return 0;
+}

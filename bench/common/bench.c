@@ -1,0 +1,196 @@
+#include "bench/common/bench.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+uint64_t bench_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+_Noreturn void bench_fail(const char *what)
+{
+    fprintf(stderr, "bench: %s (%s)\n", what, strerror(errno));
+    exit(1);
+}
+
+void bench_pin(int cpu)
+{
+    cpu_set_t set;
+    if (sysconf(_SC_NPROCESSORS_ONLN) <= cpu)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    sched_setaffinity(0, sizeof set, &set);
+}
+
+void bench_samples_add(struct bench_samples *s, uint64_t ns)
+{
+    if (s->count == s->room) {
+        s->room = s->room == 0 ? 65536 : 2 * s->room;
+        s->ns = realloc(s->ns, s->room * sizeof *s->ns);
+        if (s->ns == NULL)
+            bench_fail("memory for samples");
+    }
+    s->ns[s->count++] = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
+}
+
+void bench_samples_clear(struct bench_samples *s)
+{
+    s->count = 0;
+}
+
+static int compare_u32(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+double bench_percentile(struct bench_samples *s, double percent)
+{
+    if (s->count == 0)
+        return 0;
+    qsort(s->ns, s->count, sizeof *s->ns, compare_u32);
+    const size_t at = (size_t)(percent / 100 * (double)(s->count - 1) + 0.5);
+    return s->ns[at];
+}
+
+static int compare_double(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+struct bench_spread bench_spread(double *values, size_t count)
+{
+    if (count == 0)
+        return (struct bench_spread){ 0 };
+    qsort(values, count, sizeof *values, compare_double);
+    return (struct bench_spread){ .p25 = values[count / 4],
+                                  .p50 = values[count / 2],
+                                  .p75 = values[count * 3 / 4] };
+}
+
+void bench_emit(const char *name, double value, const char *unit, enum bench_goal goal,
+                double target, const char *note)
+{
+    const bool met = goal == BENCH_AT_MOST ? value <= target : value >= target;
+    printf("{\"name\":\"%s\",\"value\":%.4g,\"unit\":\"%s\",", name, value, unit);
+    if (goal == BENCH_NO_GOAL)
+        printf("\"target\":null,\"met\":null,");
+    else
+        printf("\"target\":\"%s %.4g\",\"met\":%s,", goal == BENCH_AT_MOST ? "<=" : ">=", target,
+               met ? "true" : "false");
+    printf("\"note\":\"%s\"}\n", note);
+    fflush(stdout);
+}
+
+void bench_noise(struct bench_samples *out, uint64_t window_ns, uint64_t duration_ns)
+{
+    const uint64_t start = bench_now_ns();
+    uint64_t last = start, window = start, longest = 0;
+    while (last - start < duration_ns) {
+        const uint64_t now = bench_now_ns();
+        longest = now - last > longest ? now - last : longest;
+        last = now;
+        if (now - window >= window_ns) {
+            bench_samples_add(out, longest);
+            window = now;
+            longest = 0;
+        }
+    }
+}
+
+static void set_options(int fd, const char *congestion, uint32_t buffer)
+{
+    const int on = 1, bytes = (int)buffer;
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)
+        bench_fail("TCP_NODELAY");
+    if (buffer != 0
+        && (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) != 0
+            || setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes) != 0))
+        bench_fail("socket buffers");
+    if (congestion != NULL
+        && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion))
+               != 0)
+        bench_fail(congestion);
+}
+
+pid_t bench_serve(void (*serve)(int fd, bool spin), bool spin, int cpu, const char *congestion,
+                  uint32_t socket_buffer_bytes, uint16_t *port)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET };
+    socklen_t size = sizeof address;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener < 0)
+        bench_fail("socket");
+    set_options(listener, congestion, socket_buffer_bytes);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(listener, 8) != 0
+        || getsockname(listener, (struct sockaddr *)&address, &size) != 0)
+        bench_fail("listen");
+    *port = ntohs(address.sin_port);
+    fflush(stdout);
+    const pid_t pid = fork();
+    if (pid < 0)
+        bench_fail("fork");
+    if (pid != 0) {
+        close(listener);
+        return pid;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    bench_pin(cpu);
+    for (;;) {
+        const int fd = accept(listener, NULL, NULL);
+        if (fd < 0)
+            _exit(1);
+        serve(fd, spin);
+        close(fd);
+    }
+}
+
+int bench_connect(uint16_t port, const char *congestion, uint32_t socket_buffer_bytes)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        bench_fail("socket");
+    set_options(fd, congestion, socket_buffer_bytes);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
+        bench_fail("connect");
+    return fd;
+}
+
+void bench_end(pid_t pid)
+{
+    bench_continue(pid);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+void bench_stop(pid_t pid)
+{
+    if (kill(pid, SIGSTOP) != 0)
+        bench_fail("SIGSTOP");
+}
+
+void bench_continue(pid_t pid)
+{
+    if (kill(pid, SIGCONT) != 0)
+        bench_fail("SIGCONT");
+}

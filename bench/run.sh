@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Runs every bench, one after the other and alone, writes their results as one JSON list and prints them as a table.
+set -euo pipefail
+results=$1
+lines=$(mktemp)
+trap 'rm -f "$lines"' EXIT
+for bench in "$BENCH_DIR"/bench_*; do
+    [ -x "$bench" ] && [ ! -d "$bench" ] && [[ $bench != *.[od] ]] || continue
+    echo "== $(basename "$bench")" >&2
+    "$bench" | tee -a "$lines" >&2
+done
+{
+    echo '['
+    sed '$!s/$/,/' "$lines"
+    echo ']'
+} >"$results"
+python3 - "$results" <<'PY'
+import json, os, sys
+rows = json.load(open(sys.argv[1]))
+print(f"\n{os.uname().sysname} {os.uname().release}, {os.cpu_count()} cores\n")
+width = max(len(r["name"]) for r in rows)
+for r in rows:
+    met = {True: "met", False: "NOT MET", None: ""}[r["met"]]
+    print(f'{r["name"]:<{width}}  {r["value"]:>9.4g} {r["unit"]:<18} {r["target"] or "":<8} {met:<8} {r["note"]}')
+PY
