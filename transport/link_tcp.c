@@ -179,9 +179,8 @@ enum leat_error link_tcp_connected(int fd)
     return LEAT_OK;
 }
 
-enum leat_error link_tcp_receive(int fd, void *bytes, size_t room, size_t *got)
+static enum leat_error received(ssize_t n, size_t *got)
 {
-    const ssize_t n = recv(fd, bytes, room, 0);
     if (n > 0) {
         *got = (size_t)n;
         return LEAT_OK;
@@ -189,6 +188,17 @@ enum leat_error link_tcp_receive(int fd, void *bytes, size_t room, size_t *got)
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return LEAT_AGAIN;
     return LEAT_ERR_CLOSED;
+}
+
+enum leat_error link_tcp_receive(int fd, void *bytes, size_t room, size_t *got)
+{
+    return received(recv(fd, bytes, room, 0), got);
+}
+
+enum leat_error link_tcp_receive_pieces(int fd, const struct iovec *pieces, int count, size_t *got)
+{
+    struct msghdr message = { .msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count };
+    return received(recvmsg(fd, &message, 0), got);
 }
 
 enum leat_error link_tcp_send(int fd, const struct iovec *pieces, int count, size_t *sent)

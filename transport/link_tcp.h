@@ -52,6 +52,9 @@ enum leat_error link_tcp_connected(int fd);
  * LEAT_ERR_CLOSED: the peer ended the stream or the connection broke. */
 enum leat_error link_tcp_receive(int fd, void *bytes, size_t room, size_t *got);
 
+/* The same into several places, one after the other. */
+enum leat_error link_tcp_receive_pieces(int fd, const struct iovec *pieces, int count, size_t *got);
+
 /* What the kernel takes now of these pieces (at most IOV_MAX). LEAT_OK: *sent >= 1, maybe not all.
  * LEAT_AGAIN: no room now. LEAT_ERR_CLOSED. */
 enum leat_error link_tcp_send(int fd, const struct iovec *pieces, int count, size_t *sent);
