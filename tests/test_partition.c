@@ -1,0 +1,296 @@
+/* Goal: the log keeps exactly what was appended, in order, forgets exactly what policy says,
+ * answers every batch with the right status, and finds any offset or time. Method: a model that
+ * remembers every batch, random publishing with printed seed over many laps of the ring; and a case
+ * for every status. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/partition.h"
+#include "schema/batch.h"
+#include "tests/seeded.h"
+
+enum { RING = 1 << 18, RECORD_MAX = 8192, MODEL_MAX = 20000 };
+
+static struct logmem_budget budget = { .limit_bytes = 64 << 20, .pages = LOGMEM_NORMAL };
+static uint8_t bytes[1 << 17];
+static leat_ns now = 1000;
+static uint64_t wall = 5000;
+
+static struct partition_options defaults(void)
+{
+    return (struct partition_options){ .topic_id = 3,
+                                       .log_epoch = 4,
+                                       .first_offset = 70,
+                                       .offset_limit = LEAT_OFFSET_NONE,
+                                       .ring_bytes = RING,
+                                       .record_bytes_max = RECORD_MAX,
+                                       .required_timeout_ns = 1000,
+                                       .leader_epoch = 1 };
+}
+
+static struct partition *open_partition(const struct partition_options *options)
+{
+    struct partition *p;
+    uint64_t missing;
+    cr_assert_eq(partition_open(&p, options, &budget, &missing), LEAT_OK);
+    return p;
+}
+
+static struct producer *bind(struct partition *p, uint64_t id)
+{
+    struct producer *producer;
+    bool was_bound;
+    cr_assert_eq(
+        producer_open(partition_producers(p), id, 1, PRODUCER_NEW, now, &producer, &was_bound),
+        LEAT_OK);
+    return producer;
+}
+
+static size_t make(uint64_t id, uint64_t sequence, uint32_t count, uint32_t value_size)
+{
+    static uint8_t value[1 << 16];
+    uint8_t *at = bytes + LEAT_BATCH_HEADER_BYTES;
+    for (uint32_t i = 0; i < count; i++) {
+        memset(value, (int)(sequence + i + id), value_size);
+        const struct leat_record_view record = { .value = value, .value_size = value_size };
+        at += leat_record_write(at, &record, 0);
+    }
+    const struct leat_batch batch = { .producer_id = id,
+                                      .producer_epoch = 1,
+                                      .base_sequence = sequence,
+                                      .size = (uint32_t)(at - bytes),
+                                      .record_count = count };
+    leat_batch_seal(bytes, &batch);
+    return batch.size;
+}
+
+static struct publish_result publish(struct partition *p, struct producer *producer, size_t size)
+{
+    struct publish_result result;
+    partition_publish(p, producer, bytes, size, now, wall, &result);
+    return result;
+}
+
+/* ---- the model */
+
+static struct entry {
+    uint64_t position, offset, time, sequence, id;
+    uint32_t size, count;
+} model[MODEL_MAX];
+static unsigned first, last; /* kept entries are first .. last - 1 */
+
+static void check_bytes(const struct partition *p, const struct entry *e)
+{
+    uint64_t got;
+    const uint8_t *at = partition_slice(p, e->position, e->size, &got);
+    struct leat_batch batch;
+    cr_assert_eq(got, e->size);
+    cr_assert_eq(leat_batch_parse(&batch, at, got), LEAT_OK);
+    cr_assert_eq(batch.base_offset, e->offset);
+    cr_assert_eq(batch.append_time_ns, e->time);
+    cr_assert_eq(batch.base_sequence, e->sequence);
+    cr_assert_eq(batch.producer_id, e->id);
+    cr_assert_eq(leat_batch_check(&batch, at, RECORD_MAX), LEAT_OK);
+}
+
+static void check_seeks(const struct partition *p, struct seeded *random)
+{
+    struct partition_place place;
+    const struct entry *e = &model[first + seeded_below(random, last - first)];
+    const uint64_t offset = e->offset + seeded_below(random, e->count);
+    cr_assert_eq(partition_seek(p, PARTITION_OFFSET, offset, &place), LEAT_OK);
+    cr_assert_eq(place.position, e->position);
+    cr_assert_eq(place.offset, offset);
+    /* The first batch at or after that time, or the tail. */
+    const uint64_t time = e->time + seeded_below(random, 3) - 1;
+    unsigned i = first;
+    while (i < last && model[i].time < time)
+        i++;
+    cr_assert_eq(partition_seek(p, PARTITION_TIME, time, &place), LEAT_OK);
+    cr_assert_eq(place.position, i < last ? model[i].position : partition_visible(p));
+    cr_assert_eq(place.offset, i < last ? model[i].offset : partition_next_offset(p));
+}
+
+static void follow_head(const struct partition *p)
+{
+    while (first < last && model[first].position < partition_head(p))
+        first++;
+    cr_assert(first < last ? model[first].position == partition_head(p)
+                                 && model[first].offset == partition_head_offset(p)
+                           : partition_head(p) == partition_visible(p));
+}
+
+Test(partition, keeps_exactly_the_newest_batches_that_fit_over_many_laps, .timeout = 100)
+{
+    struct seeded random = seeded_start("partition");
+    struct partition_options options = defaults();
+    struct partition *p = open_partition(&options);
+    struct producer *producers[3] = { bind(p, 1), bind(p, 2), bind(p, 3) };
+    uint64_t sequences[3] = { 0 }, offset = options.first_offset, position = 0, newest = 0;
+    for (last = 0; last < MODEL_MAX; last++) {
+        const uint32_t who = seeded_below(&random, 3);
+        const uint32_t count = 1 + seeded_below(&random, 8);
+        const size_t size = make(who + 1, sequences[who], count, seeded_below(&random, 900));
+        /* The clock goes back now and then. */
+        wall = seeded_below(&random, 20) == 0 ? wall - 50 : wall + seeded_below(&random, 4);
+        newest = wall > newest ? wall : newest;
+        const struct publish_result result = publish(p, producers[who], size);
+        cr_assert_eq(result.status, LEAT_OK);
+        cr_assert_eq(result.base_offset, offset, "dense");
+        model[last] = (struct entry){ position, offset,         newest, sequences[who],
+                                      who + 1,  (uint32_t)size, count };
+        sequences[who] += count;
+        offset += count;
+        position += size;
+        last++;
+        follow_head(p);
+        cr_assert_leq(partition_visible(p) - partition_head(p), (uint64_t)RING);
+        if (first > 0) /* nothing was dropped that would have fitted */
+            cr_assert_gt(partition_visible(p) - model[first - 1].position, (uint64_t)RING);
+        check_bytes(p, &model[first]);
+        check_bytes(p, &model[last - 1]);
+        check_bytes(p, &model[first + seeded_below(&random, last - first)]);
+        check_seeks(p, &random);
+        last--;
+    }
+    struct partition_stats stats;
+    partition_stats(p, &stats);
+    cr_assert_eq(stats.records_in, offset - options.first_offset);
+    cr_assert_eq(stats.records_in - stats.evicted_records, offset - partition_head_offset(p));
+    cr_assert(partition_overran(p, partition_head(p) - 1));
+    partition_close(p);
+    cr_assert_eq(budget.used_bytes, 0u);
+}
+
+Test(partition, every_status)
+{
+    struct partition_options options = defaults();
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    size_t size = make(1, 0, 3, 10);
+    cr_assert_eq(publish(p, producer, size - 8).count, 0u, "the header says more than there is");
+    cr_assert_eq(publish(p, producer, 10).status, LEAT_ERR_MALFORMED);
+    bytes[size - 1] ^= 1;
+    struct publish_result r = publish(p, producer, size);
+    cr_assert_eq(r.status, LEAT_ERR_BAD_CRC);
+    cr_assert_eq(r.count, 3u);
+    cr_assert_eq(publish(p, producer, size).status, LEAT_ERR_BAD_CRC,
+                 "refused once, refused again");
+    size = make(1, 3, 1, RECORD_MAX + 1);
+    cr_assert_eq(publish(p, producer, size).status, LEAT_ERR_TOO_LARGE);
+    size = make(1, 4, 2, 10);
+    r = publish(p, producer, size);
+    cr_assert_eq(r.status, LEAT_OK);
+    cr_assert_eq(r.base_offset, 70u, "refused batches leave no hole");
+    r = publish(p, producer, size);
+    cr_assert(r.status == LEAT_OK && r.base_offset == 70, "a duplicate gets its old answer");
+    size = make(1, 9, 1, 10);
+    cr_assert_eq(publish(p, producer, size).status, LEAT_ERR_OUT_OF_ORDER);
+    size = make(2, 6, 1, 10);
+    cr_assert_eq(publish(p, producer, size).status, LEAT_ERR_FENCED, "another's id on this stream");
+    size = make(1, 6, 1, 10);
+    partition_refuse(p, producer, bytes, LEAT_ERR_TOO_LARGE, &r);
+    cr_assert_eq(r.status, LEAT_ERR_TOO_LARGE);
+    size = make(1, 7, 1, 10);
+    cr_assert_eq(publish(p, producer, size).base_offset, 72u);
+    partition_close(p);
+}
+
+Test(partition, block_holds_the_writer_at_the_mark_and_nothing_else_does)
+{
+    struct partition_options options = defaults();
+    options.overrun = PARTITION_BLOCK;
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    const int slot = partition_required_attach(p, 99, 0);
+    cr_assert_eq(partition_required_attach(p, 99, 0), slot, "the same reader, again");
+    uint64_t sequence = 0;
+    struct publish_result r;
+    for (;;) {
+        r = publish(p, producer, make(1, sequence, 1, 1000));
+        if (r.status != LEAT_OK)
+            break;
+        sequence++;
+    }
+    cr_assert_eq(r.status, LEAT_BUSY);
+    cr_assert_gt(r.retry_after_us, 0u);
+    cr_assert_eq(partition_head(p), 0u);
+    partition_required_advance(p, slot, 1080); /* exactly one batch */
+    cr_assert_eq(publish(p, producer, make(1, sequence, 1, 1000)).status, LEAT_OK);
+    cr_assert_eq(publish(p, producer, make(1, sequence + 1, 1, 1000)).status, LEAT_BUSY);
+    partition_required_detach(p, slot, now);
+    partition_required_detach(p, slot, now);
+    cr_assert_eq(partition_retain(p, now + 999, wall), 0u);
+    cr_assert_eq(publish(p, producer, make(1, sequence + 1, 1, 1000)).status, LEAT_BUSY);
+    cr_assert_eq(partition_retain(p, now + 1000, wall), 1u);
+    cr_assert_eq(publish(p, producer, make(1, sequence + 1, 1, 1000)).status, LEAT_OK);
+    partition_close(p);
+}
+
+Test(partition, retention_by_age_and_by_bytes)
+{
+    struct partition_options options = defaults();
+    options.retention_ns = 100;
+    options.retention_bytes = 10000;
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    for (uint64_t i = 0; i < 50; i++, wall += 10)
+        cr_assert_eq(publish(p, producer, make(1, i, 1, 920)).status, LEAT_OK);
+    cr_assert_leq(partition_visible(p) - partition_head(p), 10000u);
+    cr_assert_gt(partition_visible(p) - partition_head(p), 10000u - 1000);
+    const uint64_t by_bytes = partition_head_offset(p);
+    partition_retain(p, now, wall - 1);
+    cr_assert_eq(partition_head_offset(p), by_bytes, "all younger than 100 ns");
+    partition_retain(p, now, wall + 50);
+    cr_assert_eq(partition_head_offset(p), partition_next_offset(p) - 4);
+    cr_assert_not(partition_overran(p, 0), "retired, not overrun");
+    partition_retain(p, now, wall + 1000);
+    cr_assert_eq(partition_head(p), partition_visible(p));
+    cr_assert_eq(partition_head_offset(p), partition_next_offset(p));
+    struct partition_place place;
+    cr_assert_eq(partition_seek(p, PARTITION_OFFSET, 0, &place), LEAT_OK);
+    cr_assert_eq(place.offset, partition_next_offset(p), "an empty log: everything is to come");
+    cr_assert_eq(partition_seek(p, PARTITION_TIME, 0, &place), LEAT_OK);
+    cr_assert_eq(place.position, partition_visible(p));
+    cr_assert_eq(partition_seek(p, PARTITION_OFFSET, partition_next_offset(p) + 1, &place),
+                 LEAT_ERR_OUT_OF_RANGE);
+    partition_close(p);
+}
+
+Test(partition, more_offsets_are_wanted_once_at_half)
+{
+    struct partition_options options = defaults();
+    options.offset_limit = 170;
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    cr_assert_not(partition_wants_offsets(p));
+    cr_assert_eq(publish(p, producer, make(1, 0, 49, 1)).status, LEAT_OK);
+    cr_assert_not(partition_wants_offsets(p));
+    cr_assert_eq(publish(p, producer, make(1, 49, 1, 1)).status, LEAT_OK);
+    cr_assert(partition_wants_offsets(p));
+    cr_assert_not(partition_wants_offsets(p), "asked already");
+    cr_assert_eq(publish(p, producer, make(1, 50, 51, 1)).status, LEAT_BUSY);
+    cr_assert_eq(publish(p, producer, make(1, 50, 50, 1)).status, LEAT_OK);
+    partition_offset_limit(p, 370);
+    cr_assert_not(partition_wants_offsets(p));
+    cr_assert_eq(publish(p, producer, make(1, 100, 100, 1)).status, LEAT_OK);
+    cr_assert(partition_wants_offsets(p));
+    partition_close(p);
+}
+
+Test(partition, sizes_out_of_range_are_refused_and_over_commits_are_exact)
+{
+    struct partition *p;
+    uint64_t missing;
+    struct partition_options o = defaults();
+    o.ring_bytes = RING + 8;
+    cr_assert_eq(partition_open(&p, &o, &budget, &missing), LEAT_ERR_INVALID);
+    o = defaults();
+    o.record_bytes_max = RING / 4; /* four largest batches do not fit */
+    cr_assert_eq(partition_open(&p, &o, &budget, &missing), LEAT_ERR_INVALID);
+    o = defaults();
+    budget.used_bytes = budget.limit_bytes - RING + 5;
+    cr_assert_eq(partition_open(&p, &o, &budget, &missing), LEAT_ERR_NO_MEMORY);
+    cr_assert_eq(missing, 5u);
+}

@@ -1,0 +1,157 @@
+/* Goal: each (id, epoch) is taken once and in order: new, seen, gap, fenced and forgotten are told
+ * apart, and the table stays within its bound. Method: tables of cases, and a model that remembers
+ * everything. */
+#include <criterion/criterion.h>
+
+#include "broker/producer.h"
+#include "tests/seeded.h"
+
+static struct producer_table *new_table(uint32_t capacity)
+{
+    struct producer_table *table;
+    cr_assert_eq(producer_table_open(&table, capacity), LEAT_OK);
+    return table;
+}
+
+static struct producer *must_open(struct producer_table *table, uint64_t id, uint32_t epoch)
+{
+    struct producer *producer;
+    bool was_bound;
+    cr_assert_eq(producer_open(table, id, epoch, PRODUCER_NEW, 0, &producer, &was_bound), LEAT_OK);
+    return producer;
+}
+
+Test(producer, batches_are_new_seen_early_or_cut_differently)
+{
+    struct producer_table *table = new_table(4);
+    struct producer *p = must_open(table, 1, 1);
+    producer_record(p, 0, 10, LEAT_OK, 100);
+    producer_record(p, 10, 5, LEAT_ERR_BAD_CRC, LEAT_OFFSET_NONE); /* consumed */
+    producer_record(p, 15, 5, LEAT_OK, 110);
+    static const struct {
+        uint64_t first;
+        uint32_t count;
+        enum leat_error status;
+        bool answered;
+        uint64_t offset;
+    } cases[] = {
+        { 20, 1, LEAT_OK, false, LEAT_OFFSET_NONE },
+        { 21, 1, LEAT_ERR_OUT_OF_ORDER, false, LEAT_OFFSET_NONE },
+        { 15, 5, LEAT_OK, true, 110 },
+        { 10, 5, LEAT_ERR_BAD_CRC, true, LEAT_OFFSET_NONE },
+        { 0, 10, LEAT_OK, true, 100 },
+        { 0, 9, LEAT_ERR_OUT_OF_ORDER, false, LEAT_OFFSET_NONE },
+        { 1, 9, LEAT_ERR_OUT_OF_ORDER, false, LEAT_OFFSET_NONE },
+        { 15, 6, LEAT_ERR_OUT_OF_ORDER, false, LEAT_OFFSET_NONE }, /* partly new */
+        { UINT64_MAX - 5, 5, LEAT_ERR_OUT_OF_ORDER, false, LEAT_OFFSET_NONE },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct producer_verdict v = producer_check(p, 1, cases[i].first, cases[i].count);
+        cr_assert_eq(v.status, cases[i].status, "case %zu", i);
+        cr_assert_eq(v.answered, cases[i].answered, "case %zu", i);
+        cr_assert_eq(v.base_offset, cases[i].offset, "case %zu", i);
+    }
+    cr_assert_eq(producer_check(p, 2, 20, 1).status, LEAT_ERR_FENCED);
+    cr_assert_eq(producer_check(p, 0, 20, 1).status, LEAT_ERR_FENCED);
+    producer_unbind(p, 0);
+    producer_table_close(table);
+}
+
+Test(producer, the_last_k_results_are_remembered_and_older_ones_are_known_as_duplicates)
+{
+    struct producer_table *table = new_table(4);
+    struct producer *p = must_open(table, 1, 1);
+    for (uint64_t i = 0; i < 1000; i++)
+        producer_record(p, 3 * i, 3, LEAT_OK, 5000 + 3 * i);
+    for (uint64_t i = 0; i < 1000; i++) {
+        const struct producer_verdict v = producer_check(p, 1, 3 * i, 3);
+        if (i >= 1000 - LEAT_IN_FLIGHT_BATCHES_MAX) {
+            cr_assert(v.answered && v.status == LEAT_OK && v.base_offset == 5000 + 3 * i);
+        } else {
+            cr_assert_not(v.answered);
+            cr_assert_eq(v.status, LEAT_ERR_DUPLICATE);
+        }
+    }
+    producer_table_close(table);
+}
+
+Test(producer, epochs_replace_and_fence)
+{
+    struct producer_table *table = new_table(4);
+    struct producer *old = must_open(table, 1, 3), *p;
+    bool was_bound;
+    producer_record(old, 0, 7, LEAT_OK, 0);
+    cr_assert_eq(producer_open(table, 1, 2, PRODUCER_NEW, 0, &p, &was_bound), LEAT_ERR_FENCED);
+    cr_assert_eq(producer_open(table, 1, 4, PRODUCER_RESUME, 0, &p, &was_bound),
+                 LEAT_ERR_PRODUCER_EXPIRED, "nothing is remembered of epoch 4");
+    cr_assert_eq(producer_open(table, 1, 3, PRODUCER_RESUME, 0, &p, &was_bound), LEAT_OK);
+    cr_assert(was_bound);
+    cr_assert_eq(producer_next_sequence(p), 7u);
+    producer_fence(table, 1, 4);
+    cr_assert_eq(producer_check(p, 3, 7, 1).status, LEAT_ERR_FENCED);
+    cr_assert_eq(producer_open(table, 1, 3, PRODUCER_RESUME, 0, &p, &was_bound), LEAT_ERR_FENCED);
+    cr_assert_eq(producer_open(table, 1, 4, PRODUCER_NEW, 0, &p, &was_bound), LEAT_OK);
+    cr_assert_eq(producer_next_sequence(p), 0u);
+    cr_assert_eq(producer_epoch(p), 4u);
+    producer_fence(table, 99, 4); /* not known here: nothing to refuse */
+    producer_table_close(table);
+}
+
+Test(producer, the_table_forgets_the_longest_idle_and_never_a_bound_one)
+{
+    struct producer_table *table = new_table(3);
+    struct producer *p[3], *q;
+    bool was_bound;
+    for (uint64_t i = 0; i < 3; i++)
+        p[i] = must_open(table, i, 1);
+    cr_assert_eq(producer_open(table, 9, 1, PRODUCER_NEW, 0, &q, &was_bound), LEAT_ERR_LIMIT);
+    producer_unbind(p[1], 100);
+    producer_unbind(p[0], 200);
+    cr_assert_eq(producer_open(table, 9, 1, PRODUCER_NEW, 0, &q, &was_bound), LEAT_OK);
+    cr_assert_eq(producer_open(table, 1, 1, PRODUCER_RESUME, 0, &q, &was_bound),
+                 LEAT_ERR_PRODUCER_EXPIRED);
+    cr_assert_eq(producer_open(table, 0, 1, PRODUCER_RESUME, 0, &q, &was_bound), LEAT_OK);
+    producer_unbind(q, 300);
+    cr_assert_eq(producer_expire(table, 399, 100), 0u);
+    cr_assert_eq(producer_expire(table, 400, 100), 1u);
+    cr_assert_eq(producer_expire(table, UINT64_MAX, 100), 0u, "the others are bound");
+    producer_table_close(table);
+}
+
+Test(producer, a_table_of_many_finds_each_through_any_churn)
+{
+    enum { IDS = 64, CAPACITY = 40 };
+    struct seeded random = seeded_start("producer");
+    struct producer_table *table = new_table(CAPACITY);
+    struct producer *bound[IDS] = { 0 };
+    uint64_t next[IDS] = { 0 };
+    unsigned count = 0;
+    for (int step = 0; step < 20000; step++) {
+        const uint32_t i = seeded_below(&random, IDS);
+        const uint64_t id = (uint64_t)i << 32 | 5;
+        if (bound[i] != NULL) {
+            cr_assert_eq(producer_next_sequence(bound[i]), next[i]);
+            producer_record(bound[i], next[i]++, 1, LEAT_OK, 0);
+            if (seeded_below(&random, 3) == 0) {
+                producer_unbind(bound[i], (leat_ns)step);
+                bound[i] = NULL;
+                count--;
+            }
+            continue;
+        }
+        bool was_bound;
+        enum leat_error error =
+            producer_open(table, id, 1, PRODUCER_RESUME, 0, &bound[i], &was_bound);
+        if (error == LEAT_ERR_PRODUCER_EXPIRED) {
+            next[i] = 0;
+            error = producer_open(table, id, 1, PRODUCER_NEW, 0, &bound[i], &was_bound);
+        }
+        cr_assert_eq(error, count == CAPACITY ? LEAT_ERR_LIMIT : LEAT_OK);
+        count += error == LEAT_OK;
+        if (error != LEAT_OK)
+            bound[i] = NULL;
+        else
+            cr_assert_eq(producer_next_sequence(bound[i]), next[i]);
+    }
+    producer_table_close(table);
+}
