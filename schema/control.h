@@ -5,9 +5,7 @@
  * Must not know: sockets, topics that exist, who may do what.
  * Threads: any; nothing here has state.
  *
- *      [ size u32 ][ Request or Response, `size` bytes ] ...        1 <= size <=
- * LEAT_CONTROL_BYTES_MAX
- */
+ *      [ size u32 ][ Request or Response: `size` bytes, 1 .. LEAT_CONTROL_BYTES_MAX ] ... */
 #ifndef LEAT_SCHEMA_CONTROL_H
 #define LEAT_SCHEMA_CONTROL_H
 

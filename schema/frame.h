@@ -1,3 +1,4 @@
+/* clang-format off */
 /* Frames of the data channel: what one packet of a session, or a TCP stream, is made of.
  *
  * Role: the only file that knows these byte layouts; encodes and decodes, nothing more.
@@ -8,22 +9,25 @@
  * Frames follow one another without padding. Over TCP they are the byte stream itself: a length
  * prefix around them would say the same length twice and let the two disagree.
  *
- *   type       from    body                                              when lost on a wire
- *   ATTACH     client  session u32, version u16, reserved u16, token 16  repeated until answered
- *   ATTACHED   broker  session u32, status i16, reserved u16             repeated with ATTACH
- *   PUBLISH    client  piece_at u32, batch_size u32, bytes               again from the client's
- * batch PUBLISH_ACK broker log_epoch u64, runs of 32 B                       made again from the
- * last K DATA       broker  position u64, bytes                               again from the log
- *   GAP        broker  position u64, offset u64, log_epoch u64, reason   repeated until
- * acknowledged RESET      both    token 16, status i16                              never CREDIT
- * both    limit u64, consumed u64                           the latest value again BLOCKED    both
- * limit u64                                         the latest value again PING, PONG both    value
- * u64                                         never
+ *   type         from    body                                   when lost on a wire
+ *   ATTACH       client  session u32, version u16, reserved u16,
+ *                        token 16                               repeated until answered
+ *   ATTACHED     broker  session u32, status i16, reserved u16  repeated with ATTACH
+ *   PUBLISH      client  piece_at u32, batch_size u32, bytes    again from the client's batch
+ *   PUBLISH_ACK  broker  log_epoch u64, runs of 32 B            made again from the last K
+ *   DATA         broker  position u64, bytes                    again from the log
+ *   GAP          broker  position u64, offset u64,
+ *                        log_epoch u64, reason u8, reserved 7   repeated until acknowledged
+ *   CREDIT       both    limit u64, consumed u64                the latest value again
+ *   BLOCKED      both    limit u64                              the latest value again
+ *   PING, PONG   both    value u64                              never
+ *   RESET        both    token 16, status i16, reserved 6       never
  *
  * `stream` names a publish stream or a subscription of the session, given by the control channel
  * when it was opened; 0 where the frame is about the session (ATTACH, ATTACHED, RESET, PING, PONG).
  * A type with the high bit set must be understood; an unknown one without it is skipped, whatever
  * its flags. Flags and reserved bytes of the types above are 0 in this version. */
+/* clang-format on */
 #ifndef LEAT_SCHEMA_FRAME_H
 #define LEAT_SCHEMA_FRAME_H
 

@@ -9,29 +9,29 @@
 enum {
     LEAT_PROTOCOL_VERSION = 1,
 
-    LEAT_NAME_BYTES_MAX = 249,           /* topic and group names: [A-Za-z0-9._-] (Kafka's rule) */
+    LEAT_NAME_BYTES_MAX = 249, /* topic and group names: [A-Za-z0-9._-] (Kafka's rule) */
     LEAT_CLIENT_NAME_BYTES_MAX = 249,
-    LEAT_PARTITIONS_MAX = 4096,          /* of one topic */
+    LEAT_PARTITIONS_MAX = 4096, /* of one topic */
     LEAT_SHARDS_MAX = 64,
 
-    LEAT_FRAME_BYTES_MAX = 65528,        /* header included; u16, a multiple of 8 */
-    LEAT_CONTROL_BYTES_MAX = 1 << 20,    /* one protobuf message, without its length prefix */
+    LEAT_FRAME_BYTES_MAX = 65528,     /* header included; u16, a multiple of 8 */
+    LEAT_CONTROL_BYTES_MAX = 1 << 20, /* one protobuf message, without its length prefix */
 
-    LEAT_ALIGN = 8,                      /* of batches and records in the log */
-    LEAT_KEY_BYTES_MAX = 65534,          /* u16; 0xFFFF means "no key" */
-    LEAT_HEADERS_BYTES_MAX = 65535,      /* all headers of one record, encoded */
-    LEAT_HEADERS_MAX = 64,               /* headers of one record */
+    LEAT_ALIGN = 8,                 /* of batches and records in the log */
+    LEAT_KEY_BYTES_MAX = 65534,     /* u16; 0xFFFF means "no key" */
+    LEAT_HEADERS_BYTES_MAX = 65535, /* all headers of one record, encoded */
+    LEAT_HEADERS_MAX = 64,          /* headers of one record */
     LEAT_BATCH_RECORDS_MAX = 1 << 16,
     LEAT_RECORD_BYTES_DEFAULT = 1 << 20, /* a topic's record_bytes_max: key + headers + value */
     LEAT_RECORD_BYTES_LIMIT = 1 << 24,   /* and the largest it may be */
     LEAT_BATCH_OVERHEAD_MAX = 128,       /* batch header, record header and padding of one record */
     LEAT_BATCH_BYTES_LIMIT = LEAT_RECORD_BYTES_LIMIT + LEAT_BATCH_OVERHEAD_MAX, /* of any batch */
 
-    LEAT_IN_FLIGHT_BATCHES_MAX = 64,     /* unacked batches of one publish stream; the broker
-                                            remembers as many results (K of design 5) */
+    LEAT_IN_FLIGHT_BATCHES_MAX = 64, /* unacked batches of one publish stream; the broker
+                                        remembers as many results (K of design 5) */
     LEAT_TOKEN_BYTES = 16,
     LEAT_RING_BYTES_MIN = 1 << 16,
-    LEAT_CHUNK_BYTES = 1 << 15,          /* pin granularity of a log ring */
+    LEAT_CHUNK_BYTES = 1 << 15, /* pin granularity of a log ring */
 };
 
 #define LEAT_RING_BYTES_LIMIT (UINT64_C(1) << 40)

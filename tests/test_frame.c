@@ -1,0 +1,246 @@
+/* Goal: frames survive the way from writer to reader, and nothing that is not exactly a frame
+ * decodes. Method: the vectors, both ways; every truncation; every bit of every vector flipped:
+ * what still decodes must write back to the very same bytes. Bytes end where their heap block ends,
+ * so that ASan sees a read beyond. */
+#include <criterion/criterion.h>
+
+#include "schema/frame.h"
+#include "tests/seeded.h"
+#include "tests/vectors.h"
+
+static const char *const path = "schema/vectors/frame.txt";
+
+static const struct {
+    const char *name;
+    enum leat_frame_type type;
+} types[] = {
+    { "PING", LEAT_FRAME_PING },
+    { "PONG", LEAT_FRAME_PONG },
+    { "BLOCKED", LEAT_FRAME_BLOCKED },
+    { "ATTACH", LEAT_FRAME_ATTACH },
+    { "ATTACHED", LEAT_FRAME_ATTACHED },
+    { "PUBLISH", LEAT_FRAME_PUBLISH },
+    { "PUBLISH_ACK", LEAT_FRAME_PUBLISH_ACK },
+    { "DATA", LEAT_FRAME_DATA },
+    { "GAP", LEAT_FRAME_GAP },
+    { "CREDIT", LEAT_FRAME_CREDIT },
+    { "RESET", LEAT_FRAME_RESET },
+};
+
+static enum leat_error decode_copy(struct leat_frame *out, uint8_t **copy, const uint8_t *bytes,
+                                   size_t size)
+{
+    *copy = malloc(size == 0 ? 1 : size);
+    cr_assert_not_null(*copy);
+    memcpy(*copy, bytes, size);
+    return leat_frame_decode(out, *copy, size);
+}
+
+static size_t write_runs(uint8_t *at, const struct leat_frame *frame)
+{
+    struct leat_ack_run runs[LEAT_ACK_RUNS_MAX];
+    for (uint32_t i = 0; i < frame->publish_ack.run_count; i++)
+        runs[i] = leat_ack_run_at(&frame->publish_ack, i);
+    return leat_frame_write_publish_ack(at, frame->stream, frame->publish_ack.log_epoch, runs,
+                                        frame->publish_ack.run_count);
+}
+
+/* What the writers make of a decoded frame; 0 for a type that nobody writes. */
+static size_t write_back(uint8_t *at, const struct leat_frame *frame)
+{
+    size_t size;
+    switch (frame->type) {
+    case LEAT_FRAME_PING:
+    case LEAT_FRAME_PONG: return leat_frame_write_ping(at, frame->type, frame->ping);
+    case LEAT_FRAME_BLOCKED:
+        return leat_frame_write_blocked(at, frame->stream, frame->blocked_limit);
+    case LEAT_FRAME_ATTACH: return leat_frame_write_attach(at, &frame->attach);
+    case LEAT_FRAME_ATTACHED: return leat_frame_write_attached(at, &frame->attached);
+    case LEAT_FRAME_PUBLISH:
+        size = leat_frame_write_publish(at, frame->stream, &frame->publish);
+        memcpy(at + size, frame->publish.bytes, frame->publish.size);
+        return size + frame->publish.size;
+    case LEAT_FRAME_PUBLISH_ACK: return write_runs(at, frame);
+    case LEAT_FRAME_DATA:
+        size = leat_frame_write_data(at, frame->stream, frame->data.position, frame->data.size);
+        memcpy(at + size, frame->data.bytes, frame->data.size);
+        return size + frame->data.size;
+    case LEAT_FRAME_GAP: return leat_frame_write_gap(at, frame->stream, &frame->gap);
+    case LEAT_FRAME_CREDIT: return leat_frame_write_credit(at, frame->stream, &frame->credit);
+    case LEAT_FRAME_RESET: return leat_frame_write_reset(at, &frame->reset);
+    default: return 0;
+    }
+}
+
+static void expect_number(const struct vector *v, const char *key, uint64_t got)
+{
+    if (vector_text(v, key, 0) != NULL)
+        cr_assert_eq(got, vector_number(v, key), "%s: %s", v->name, key);
+}
+
+static void expect_bytes(const struct vector *v, const char *key, const uint8_t *got, size_t size)
+{
+    uint8_t want[VECTOR_BYTES_MAX];
+    if (vector_text(v, key, 0) == NULL)
+        return;
+    cr_assert_eq(vector_hex(want, sizeof want, vector_text(v, key, 0)), size, "%s", v->name);
+    cr_assert_arr_eq(got, want, size);
+}
+
+static void expect_runs(const struct vector *v, const struct leat_frame_publish_ack *ack)
+{
+    uint32_t i = 0;
+    for (const char *text; (text = vector_text(v, "run", i)) != NULL; i++) {
+        unsigned long long first, base, retry;
+        unsigned count, level;
+        int status;
+        cr_assert_eq(
+            sscanf(text, "%llu %u %llu %d %u %llu", &first, &count, &base, &status, &level, &retry),
+            6);
+        const struct leat_ack_run run = leat_ack_run_at(ack, i);
+        cr_assert(run.first_sequence == first && run.count == count && run.base_offset == base
+                      && run.status == status && run.level == level && run.retry_after_us == retry,
+                  "%s: run %u", v->name, i);
+    }
+    cr_assert_eq(ack->run_count, i);
+}
+
+static void expect_fields(const struct vector *v, const struct leat_frame *frame)
+{
+    switch (frame->type) {
+    case LEAT_FRAME_ATTACH:
+        expect_number(v, "session", frame->attach.session);
+        expect_number(v, "version", frame->attach.version);
+        expect_bytes(v, "token", frame->attach.token, LEAT_TOKEN_BYTES);
+        break;
+    case LEAT_FRAME_ATTACHED:
+        expect_number(v, "session", frame->attached.session);
+        expect_number(v, "status", (uint64_t)(int64_t)frame->attached.status);
+        break;
+    case LEAT_FRAME_PUBLISH:
+        expect_number(v, "piece_at", frame->publish.piece_at);
+        expect_number(v, "batch_size", frame->publish.batch_size);
+        expect_bytes(v, "piece", frame->publish.bytes, frame->publish.size);
+        break;
+    case LEAT_FRAME_PUBLISH_ACK:
+        expect_number(v, "log_epoch", frame->publish_ack.log_epoch);
+        expect_runs(v, &frame->publish_ack);
+        break;
+    case LEAT_FRAME_DATA:
+        expect_number(v, "position", frame->data.position);
+        expect_bytes(v, "slice", frame->data.bytes, frame->data.size);
+        break;
+    case LEAT_FRAME_GAP:
+        expect_number(v, "position", frame->gap.position);
+        expect_number(v, "offset", frame->gap.offset);
+        expect_number(v, "log_epoch", frame->gap.log_epoch);
+        expect_number(v, "reason", frame->gap.reason);
+        break;
+    case LEAT_FRAME_CREDIT:
+        expect_number(v, "limit", frame->credit.limit);
+        expect_number(v, "consumed", frame->credit.consumed);
+        break;
+    case LEAT_FRAME_BLOCKED: expect_number(v, "limit", frame->blocked_limit); break;
+    case LEAT_FRAME_PING:
+    case LEAT_FRAME_PONG: expect_number(v, "value", frame->ping); break;
+    case LEAT_FRAME_RESET:
+        expect_bytes(v, "token", frame->reset.token, LEAT_TOKEN_BYTES);
+        expect_number(v, "status", (uint64_t)(int64_t)frame->reset.status);
+        break;
+    default: break;
+    }
+}
+
+Test(frame, every_vector_decodes_as_it_says_and_writes_back_to_its_bytes)
+{
+    FILE *file = vectors_open(path);
+    static struct vector v;
+    unsigned count = 0;
+    for (; vector_next(file, &v); count++) {
+        struct leat_frame frame;
+        uint8_t *copy, back[VECTOR_BYTES_MAX];
+        const enum leat_error error = decode_copy(&frame, &copy, v.bytes, v.size);
+        vector_expect(&v, "decode", error);
+        if (error == LEAT_OK && vector_text(&v, "type", 0) != NULL) {
+            for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+                if (strcmp(types[i].name, vector_text(&v, "type", 0)) == 0)
+                    cr_assert_eq(frame.type, types[i].type, "%s", v.name);
+            }
+            expect_number(&v, "stream", frame.stream);
+            expect_fields(&v, &frame);
+            const size_t size = write_back(back, &frame);
+            if (size != 0) {
+                cr_assert_eq(size, frame.length, "%s", v.name);
+                cr_assert_arr_eq(back, v.bytes, size);
+            }
+        }
+        free(copy);
+    }
+    fclose(file);
+    cr_assert_gt(count, 30u);
+}
+
+Test(frame, a_cut_frame_waits_for_the_rest_or_is_refused_at_once)
+{
+    FILE *file = vectors_open(path);
+    static struct vector v;
+    while (vector_next(file, &v)) {
+        struct leat_frame frame;
+        uint8_t *copy;
+        if (leat_frame_decode(&frame, v.bytes, v.size) != LEAT_OK)
+            continue;
+        const uint16_t length = frame.length;
+        for (size_t size = 0; size < length; size++) {
+            cr_assert_eq(decode_copy(&frame, &copy, v.bytes, size), LEAT_AGAIN, "%s cut at %zu",
+                         v.name, size);
+            free(copy);
+        }
+    }
+    fclose(file);
+}
+
+Test(frame, whatever_decodes_is_what_its_writer_would_write)
+{
+    FILE *file = vectors_open(path);
+    static struct vector v;
+    unsigned decoded = 0;
+    while (vector_next(file, &v)) {
+        for (size_t bit = 0; bit < 8 * v.size; bit++) {
+            struct leat_frame frame;
+            uint8_t *copy;
+            static uint8_t back[LEAT_FRAME_BYTES_MAX + 64];
+            v.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            if (decode_copy(&frame, &copy, v.bytes, v.size) == LEAT_OK) {
+                const size_t size = write_back(back, &frame);
+                cr_assert_leq(frame.length, v.size);
+                if (size != 0) {
+                    cr_assert_eq(size, frame.length, "%s bit %zu", v.name, bit);
+                    cr_assert_arr_eq(back, v.bytes, size);
+                    decoded++;
+                }
+            }
+            free(copy);
+            v.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+    }
+    fclose(file);
+    cr_assert_gt(decoded, 1000u);
+}
+
+Test(frame, random_bytes_are_refused_or_awaited_and_never_read_beyond)
+{
+    struct seeded random = seeded_start("frame");
+    for (int i = 0; i < 200000; i++) {
+        uint8_t noise[96], *copy;
+        struct leat_frame frame;
+        seeded_fill(&random, noise, sizeof noise);
+        noise[0] = (uint8_t)(0x80 | seeded_below(&random, 12));
+        noise[1] = 0;
+        noise[2] = (uint8_t)seeded_below(&random, 100);
+        noise[3] = 0;
+        const size_t size = seeded_below(&random, sizeof noise);
+        if (decode_copy(&frame, &copy, noise, size) == LEAT_OK)
+            cr_assert_leq(frame.length, size);
+        free(copy);
+    }
+}
