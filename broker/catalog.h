@@ -20,8 +20,10 @@ enum { CATALOG_TOPICS_MAX = 65536 };
 
 struct catalog_partition {
     uint64_t log_epoch;
-    uint64_t offset_limit;  /* every offset below may have been given out */
-    struct reserve reserve; /* not stored */
+    uint64_t offset_limit; /* every offset below may have been given out */
+    uint64_t first_offset; /* of this life of the log; this and the rest are not stored */
+    struct reserve reserve;
+    bool wants; /* waits for a higher limit to be stored */
 };
 
 struct catalog_topic {

@@ -1,0 +1,409 @@
+/* leatd: composes the broker: configuration, state, topics, shards, control; nothing else. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <urcu-qsbr.h>
+
+#include "broker/config.h"
+#include "broker/control.h"
+#include "ops/log.h"
+#include "ops/metrics.h"
+#include "schema/version.h"
+
+enum { EXIT_USAGE = 2, ERROR_TEXT = CONTROL_ERROR_TEXT };
+
+static const char USAGE[] =
+    "usage: leatd [--config FILE] [--dev] [--port N] [--plan] [--help] [--version]\n"
+    "  --config FILE  JSON configuration; see ops/leatd.example.json\n"
+    "  --dev          for a developer's machine: loopback, no state kept, no hugepages, no root\n"
+    "  --port N       control on port N, data on N + 10 + shard; 0: all ports free-chosen\n"
+    "  --plan         print the configuration in force, with its memory, and end\n"
+    "When it is ready, it prints one line of JSON on stdout; logs go to stderr. SIGTERM stops "
+    "it.\n";
+
+struct arguments {
+    const char *config;
+    bool dev, plan;
+    bool has_port;
+    uint32_t port;
+};
+
+/* One shard and what connects it to control. */
+struct lane {
+    struct mailbox *inbox, *outbox;
+    int wake;
+    struct shard *shard;
+    pthread_t thread;
+    bool runs;
+};
+
+struct broker {
+    struct config config;
+    struct metrics *metrics;
+    struct topics *topics;
+    struct catalog catalog;
+    struct statefile state;
+    bool keeps_state;
+    struct lane lanes[LEAT_SHARDS_MAX];
+    struct control_shard_link links[LEAT_SHARDS_MAX];
+    int wake; /* control's */
+    struct control *control;
+};
+
+/* ---- arguments */
+
+/* The exit code when it is to end now, else -1. */
+static int usage_error(const char *what, const char *value)
+{
+    fprintf(stderr, "leatd: %s%s%s\n%s", what, value != NULL ? ": " : "",
+            value != NULL ? value : "", USAGE);
+    return EXIT_USAGE;
+}
+
+static bool parse_port(const char *text, uint32_t *out)
+{
+    char *end;
+    errno = 0;
+    const unsigned long value = strtoul(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || text[0] == '-' || value > UINT16_MAX)
+        return false;
+    *out = (uint32_t)value;
+    return true;
+}
+
+static int parse_arguments(int argc, char **argv, struct arguments *out)
+{
+    static const struct option options[] = {
+        { "config", required_argument, NULL, 'c' }, { "dev", no_argument, NULL, 'd' },
+        { "port", required_argument, NULL, 'p' },   { "plan", no_argument, NULL, 'l' },
+        { "admin", required_argument, NULL, 'a' },  { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'v' },      { NULL, 0, NULL, 0 },
+    };
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+        switch (option) {
+        case 'c': out->config = optarg; break;
+        case 'd': out->dev = true; break;
+        case 'l': out->plan = true; break;
+        case 'p':
+            if (!parse_port(optarg, &out->port))
+                return usage_error("--port: expected a port from 0 to 65535, got", optarg);
+            out->has_port = true;
+            break;
+        case 'a':
+            return usage_error("--admin: this version of leatd has no admin endpoint yet; leave it "
+                               "out, got",
+                               optarg);
+        case 'h': fputs(USAGE, stdout); return EXIT_SUCCESS;
+        case 'v': puts("leatd " LEAT_VERSION); return EXIT_SUCCESS;
+        case ':': return usage_error("a value is missing after", argv[optind - 1]);
+        default: return usage_error("unknown option", argv[optind - 1]);
+        }
+    }
+    return optind < argc ? usage_error("unknown argument", argv[optind]) : -1;
+}
+
+/* ---- configuration and state */
+
+static bool configure(struct config *config, const struct arguments *arguments)
+{
+    static struct config_errors errors;
+    config_init(config, arguments->dev);
+    if (arguments->config != NULL && config_load(config, arguments->config, &errors) != LEAT_OK) {
+        fprintf(stderr, "leatd: cannot start: %u mistake%s in the configuration\n%s", errors.count,
+                errors.count == 1 ? "" : "s", errors.text);
+        return false;
+    }
+    if (arguments->dev) {
+        config->state_dir[0] = '\0';
+        config->hugepages = LOGMEM_NORMAL;
+    }
+    if (arguments->has_port && !config_set_port(config, arguments->port)) {
+        fprintf(stderr,
+                "leatd: --port %u: data ports would be %u to %u; expected them up to 65535\n",
+                arguments->port, arguments->port + CONFIG_PORT_STEP,
+                arguments->port + CONFIG_PORT_STEP + config->shards - 1);
+        return false;
+    }
+    config_fit_memory(config);
+    return true;
+}
+
+static bool refuse(const char *text)
+{
+    fprintf(stderr, "leatd: cannot start: %s\n", text);
+    return false;
+}
+
+static bool load_state(struct broker *b)
+{
+    char text[STATEFILE_ERROR_TEXT];
+    uint8_t *bytes;
+    size_t size;
+    const char *why;
+    if (statefile_open(&b->state, b->config.state_dir, text) != LEAT_OK)
+        return refuse(text);
+    b->keeps_state = true;
+    if (statefile_read(&b->state, &bytes, &size, text) != LEAT_OK)
+        return refuse(text);
+    if (bytes == NULL)
+        return true;
+    const enum leat_error error = catalog_decode(&b->catalog, bytes, size, &why);
+    free(bytes);
+    if (error != LEAT_OK) {
+        snprintf(text, sizeof text, "%s: %s. It was left as it is: restore it from a copy",
+                 b->state.path, why);
+        return refuse(text);
+    }
+    if (b->catalog.incarnation == UINT32_MAX) {
+        snprintf(text, sizeof text, "%s: the broker was started 2^32 times", b->state.path);
+        return refuse(text);
+    }
+    return true;
+}
+
+/* With a state folder one more than the last; else one that no earlier run is likely to have had.
+ */
+static bool open_state(struct broker *b)
+{
+    catalog_init(&b->catalog);
+    if (b->config.state_dir[0] != '\0') {
+        if (!load_state(b))
+            return false;
+        b->catalog.incarnation++;
+        return true;
+    }
+    uint32_t random;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return refuse("the kernel gave no random bytes");
+    b->catalog.incarnation = random | UINT32_C(1) << 31;
+    return true;
+}
+
+/* ---- shards */
+
+static struct mailbox *new_mailbox(int wake)
+{
+    struct mailbox *box = aligned_alloc(alignof(struct mailbox), sizeof *box);
+    if (box != NULL)
+        mailbox_init(box, wake);
+    return box;
+}
+
+static bool open_lane(struct broker *b, uint32_t i)
+{
+    struct lane *lane = &b->lanes[i];
+    const struct config *c = &b->config;
+    char text[256];
+    lane->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (lane->wake < 0)
+        return refuse("no descriptors for the shards: raise `ulimit -n`");
+    lane->inbox = new_mailbox(lane->wake);
+    lane->outbox = new_mailbox(b->wake);
+    if (lane->inbox == NULL || lane->outbox == NULL)
+        return refuse("no memory for the shards' mailboxes");
+    const struct shard_options options = {
+        .index = i,
+        .cpu = c->cpu_count != 0 ? c->cpus[i] : -1,
+        .idle = c->idle,
+        .listen_host = c->host,
+        .listen_port = (uint16_t)(c->data_port != 0 ? c->data_port + i : 0),
+        .sessions_max = c->sessions_max,
+        .connections_max = c->connections_max,
+        .socket_buffer_bytes = c->socket_buffer_bytes,
+        .tcp_congestion = c->tcp_congestion[0] != '\0' ? c->tcp_congestion : NULL,
+        .producer_idle_ns = c->producer_idle_ms * LEAT_NS_PER_MS,
+        .topics = b->topics,
+        .inbox = lane->inbox,
+        .outbox = lane->outbox,
+        .metrics = b->metrics,
+    };
+    if (shard_open(&lane->shard, &options, text) != LEAT_OK) {
+        lane->shard = NULL;
+        return refuse(text);
+    }
+    b->links[i] = (struct control_shard_link){ .inbox = lane->inbox,
+                                               .outbox = lane->outbox,
+                                               .tcp_address = shard_tcp_address(lane->shard) };
+    return true;
+}
+
+static bool start_lane(struct lane *lane)
+{
+    const int error = pthread_create(&lane->thread, NULL, shard_run, lane->shard);
+    if (error != 0) {
+        char text[128];
+        snprintf(text, sizeof text, "no thread for a shard: %s", strerror(error));
+        return refuse(text);
+    }
+    lane->runs = true;
+    return true;
+}
+
+static void close_lane(struct lane *lane)
+{
+    if (lane->shard != NULL)
+        shard_close(lane->shard);
+    if (lane->wake >= 0)
+        close(lane->wake);
+    free(lane->inbox);
+    free(lane->outbox);
+}
+
+/* ---- life */
+
+static bool open_broker(struct broker *b)
+{
+    char text[ERROR_TEXT];
+    if (!open_state(b))
+        return false;
+    b->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (b->wake < 0 || metrics_open(&b->metrics) != LEAT_OK || topics_open(&b->topics) != LEAT_OK)
+        return refuse("no memory or descriptors left");
+    for (uint32_t i = 0; i < b->config.shards; i++) {
+        if (!open_lane(b, i))
+            return false;
+    }
+    for (uint32_t i = 0; i < b->config.shards; i++) {
+        if (!start_lane(&b->lanes[i]))
+            return false;
+    }
+    const struct control_options options = {
+        .config = &b->config,
+        .topics = b->topics,
+        .catalog = &b->catalog,
+        .state = b->keeps_state ? &b->state : NULL,
+        .shards = b->links,
+        .wake = b->wake,
+        .metrics = b->metrics,
+    };
+    return control_open(&b->control, &options, text) == LEAT_OK || refuse(text);
+}
+
+/* Control says it to those it knows; before there is control, nothing else is in the mailboxes. */
+static void stop_shards(struct broker *b)
+{
+    const struct message stop = { .type = MESSAGE_STOP };
+    if (b->control != NULL) {
+        control_stop_shards(b->control);
+        return;
+    }
+    for (uint32_t i = 0; i < b->config.shards; i++) {
+        if (b->lanes[i].runs)
+            mailbox_send(b->lanes[i].inbox, &stop);
+    }
+}
+
+/* Offline: RCU must not wait for us while we wait. */
+static void join_shards(struct broker *b)
+{
+    rcu_thread_offline();
+    for (uint32_t i = 0; i < b->config.shards; i++) {
+        if (b->lanes[i].runs)
+            pthread_join(b->lanes[i].thread, NULL);
+    }
+    rcu_thread_online();
+}
+
+static void close_broker(struct broker *b)
+{
+    for (uint32_t i = 0; i < b->config.shards; i++)
+        b->lanes[i].wake =
+            b->lanes[i].inbox == NULL && b->lanes[i].wake == 0 ? -1 : b->lanes[i].wake;
+    join_shards(b);
+    for (uint32_t i = 0; i < b->config.shards; i++)
+        close_lane(&b->lanes[i]);
+    if (b->control != NULL)
+        control_close(b->control);
+    if (b->topics != NULL)
+        topics_close(b->topics);
+    if (b->metrics != NULL)
+        metrics_close(b->metrics);
+    catalog_free(&b->catalog);
+    if (b->keeps_state)
+        statefile_close(&b->state);
+    if (b->wake >= 0)
+        close(b->wake);
+    config_free(&b->config);
+}
+
+static void say_ready(const struct broker *b)
+{
+    printf("{\"control\":\"%s\",\"admin\":null,\"data\":[", control_address(b->control));
+    for (uint32_t i = 0; i < b->config.shards; i++)
+        printf("%s{\"shard\":%" PRIu32 ",\"tcp\":\"%s\",\"udp\":null,\"dpdk\":[]}",
+               i == 0 ? "" : ",", i, b->links[i].tcp_address);
+    printf("]}\n");
+    fflush(stdout);
+    log_line(LOG_INFO, "leatd.ready", log_text("control", control_address(b->control)),
+             log_u64("shards", b->config.shards), log_u64("incarnation", b->catalog.incarnation),
+             log_u64("log_memory_bytes", b->config.log_memory_bytes));
+}
+
+/* Signals are read by control alone; every thread inherits this. */
+static void set_process(void)
+{
+    sigset_t signals;
+    struct rlimit limit;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int print_plan(struct config *config)
+{
+    char *plan = config_plan(config);
+    if (plan != NULL)
+        puts(plan);
+    const int code = plan != NULL ? EXIT_SUCCESS : EXIT_FAILURE;
+    free(plan);
+    config_free(config);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static struct broker broker;
+    struct arguments arguments = { .config = NULL };
+    const int code = parse_arguments(argc, argv, &arguments);
+    if (code >= 0)
+        return code;
+    if (!configure(&broker.config, &arguments)) {
+        config_free(&broker.config);
+        return EXIT_FAILURE;
+    }
+    if (arguments.plan)
+        return print_plan(&broker.config);
+    set_process();
+    log_open(STDERR_FILENO, broker.config.log_level);
+    rcu_register_thread();
+    broker.wake = -1;
+    for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++)
+        broker.lanes[i].wake = -1;
+    const bool opened = open_broker(&broker);
+    if (opened) {
+        say_ready(&broker);
+        control_run(broker.control);
+    } else {
+        stop_shards(&broker);
+    }
+    close_broker(&broker);
+    rcu_unregister_thread();
+    return opened ? EXIT_SUCCESS : EXIT_FAILURE;
+}
