@@ -72,14 +72,34 @@ static bool only_settings_wrong(const Leat__Control__Request *request, const cha
            && strncmp(what, "settings.", strlen("settings.")) == 0;
 }
 
+/* Whoever asks for a topic that is not there wants to hear that first. */
+static const char *unknown_topic_in(const struct control *control,
+                                    const Leat__Control__Request *request)
+{
+    switch (request->body_case) {
+    case LEAT__CONTROL__REQUEST__BODY_OPEN_PRODUCER:
+    case LEAT__CONTROL__REQUEST__BODY_OPEN_SUBSCRIPTION:
+    case LEAT__CONTROL__REQUEST__BODY_LIST_OFFSETS: break;
+    default: return NULL;
+    }
+    const char *name = name_in(request);
+    return leat_name_valid(name, strlen(name))
+                   && topics_find_name(control->options.topics, name) == NULL
+               ? name
+               : NULL;
+}
+
 static bool check(struct control *control, struct peer *p, const Leat__Control__Request *request)
 {
     const char *what = "";
     const enum leat_error error = leat_control_check_request(request, &what);
     if (error == LEAT_OK || only_settings_wrong(request, what))
         return true;
+    const char *unknown = unknown_topic_in(control, request);
     const char *name = name_in(request);
-    if (name != NULL)
+    if (unknown != NULL)
+        peer_refuse_topic(control, p, request->id, unknown);
+    else if (name != NULL)
         peer_refuse(control, p, request->id, error, "\"%.300s\": expected %s", name, what);
     else
         peer_refuse(control, p, request->id, error, "expected %s", what);
