@@ -1,0 +1,398 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/bringup.h"
+#include "client/client_core.h"
+#include "client/consumer.h"
+#include "client/data_link.h"
+#include "client/producer.h"
+#include "schema/bytes.h"
+#include "schema/error_text.h"
+#include "schema/version.h"
+
+enum {
+    READY_MAX = 16, /* descriptors looked at in one turn */
+    /* A caller that spins looks at everything only so often; in between the data connections
+     * alone are tried. */
+    POLLS_BETWEEN_LOOKS = 64,
+    SPUN_LINKS_MAX = 4,
+};
+#define NS_BETWEEN_LOOKS (100 * LEAT_NS_PER_US)
+
+/* Why leat_client_open failed, when there is no client to ask. */
+static _Thread_local char open_error[CLIENT_ERROR_BYTES];
+
+leat_ns client_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (leat_ns)now.tv_sec * LEAT_NS_PER_S + (leat_ns)now.tv_nsec;
+}
+
+leat_ns client_after(leat_ns now, uint64_t timeout_ns)
+{
+    return timeout_ns < LEAT_NS_NEVER - now ? now + timeout_ns : LEAT_NS_NEVER;
+}
+
+int client_error(struct leat_client *client, int error, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(client->error, sizeof client->error, format, list);
+    va_end(list);
+    return error;
+}
+
+void client_fail(struct leat_client *client, int error, const char *format, ...)
+{
+    if (client->failure != 0)
+        return;
+    client->failure = error != 0 ? error : LEAT_ERR_PROTOCOL;
+    va_list list;
+    va_start(list, format);
+    vsnprintf(client->failure_text, sizeof client->failure_text, format, list);
+    va_end(list);
+}
+
+void client_event(struct leat_client *client, const struct leat_event *event)
+{
+    const struct leat_client_options *options = &client->options.values;
+    if (options->on_event == NULL)
+        return;
+    client->in_callback++;
+    options->on_event(options->user, event);
+    client->in_callback--;
+}
+
+void client_timer_at(struct leat_client *client, leat_ns when)
+{
+    if (when < client->next_deadline)
+        client->next_deadline = when;
+}
+
+void client_dirty(struct leat_client *client, const struct data_link *link)
+{
+    client->links_dirty |= UINT64_C(1) << link->shard;
+}
+
+bool client_refuses(struct leat_client *client, const char *call)
+{
+    if (client->in_callback == 0)
+        return false;
+    client_error(client, LEAT_ERR_INVALID,
+                 "%s: callbacks may send; they may not poll, wait or "
+                 "close",
+                 call);
+    return true;
+}
+
+/* ---- the loop */
+
+static void flush_links(struct leat_client *client)
+{
+    /* A link that waits for room is told by epoll, so each is tried once. */
+    for (uint64_t dirty = client->links_dirty; dirty != 0 && client->failure == 0;
+         dirty &= dirty - 1)
+        data_link_flush(client->links[__builtin_ctzll(dirty)]);
+}
+
+static unsigned receive_links(struct leat_client *client)
+{
+    unsigned handled = 0;
+    for (uint64_t up = client->links_up; up != 0 && client->failure == 0; up &= up - 1)
+        handled += data_link_receive(client->links[__builtin_ctzll(up)]);
+    return handled;
+}
+
+static void run_timers(struct leat_client *client)
+{
+    client->next_deadline = LEAT_NS_NEVER; /* what the steps below set anew */
+    const leat_ns held = producer_release_held(client);
+    const leat_ns phases = bringup_timers(client);
+    client_timer_at(client, held < phases ? held : phases);
+}
+
+static unsigned take_event(struct leat_client *client, const struct epoll_event *event)
+{
+    if (event->data.ptr == &client->timer) {
+        /* Setting it again is what makes it unreadable; client_arm does. */
+        client->armed = 0;
+        return 0;
+    }
+    if (event->data.ptr == &client->control) {
+        if (client->control.fd < 0)
+            return 0;
+        if ((event->events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0)
+            bringup_writable(client);
+        const bool readable = (event->events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0;
+        return readable && client->phase >= PHASE_GREETING ? bringup_receive(client) : 0;
+    }
+    struct data_link *link = event->data.ptr;
+    if (link->fd < 0)
+        return 0;
+    if ((event->events & EPOLLOUT) != 0
+        || (link->state == LINK_CONNECTING && (event->events & (EPOLLERR | EPOLLHUP)) != 0))
+        data_link_writable(link);
+    const bool readable = (event->events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0;
+    return readable && link->state >= LINK_ATTACHING ? data_link_receive(link) : 0;
+}
+
+/* Waits at most until `until`, not at all when that has passed. */
+static int wait_events(struct leat_client *client, struct epoll_event *events, leat_ns until)
+{
+    if (until == LEAT_NS_NEVER)
+        return epoll_wait(client->epoll, events, READY_MAX, -1);
+    const leat_ns left = until > client->now ? until - client->now : 0;
+    if (left == 0)
+        return epoll_wait(client->epoll, events, READY_MAX, 0);
+    const struct timespec timeout = { .tv_sec = (time_t)(left / LEAT_NS_PER_S),
+                                      .tv_nsec = (long)(left % LEAT_NS_PER_S) };
+    const int count = epoll_pwait2(client->epoll, events, READY_MAX, &timeout, NULL);
+    if (count >= 0 || errno != ENOSYS)
+        return count;
+    /* Kernels before 5.11 count in milliseconds. */
+    const leat_ns ms = left / LEAT_NS_PER_MS + 1;
+    return epoll_wait(client->epoll, events, READY_MAX, ms > INT32_MAX ? INT32_MAX : (int)ms);
+}
+
+/* Everything that is due, whatever it is. */
+static unsigned look(struct leat_client *client, leat_ns until)
+{
+    struct epoll_event events[READY_MAX];
+    unsigned handled = 0;
+    const int count = wait_events(client, events, until);
+    client->now = client_clock();
+    client->looked = client->now;
+    client->polls = 0;
+    for (int i = 0; i < count && client->failure == 0; i++)
+        handled += take_event(client, &events[i]);
+    return handled;
+}
+
+static void settle(struct leat_client *client)
+{
+    if (client->failure == 0 && client->next_deadline <= client->now)
+        run_timers(client);
+    while (client->work && client->failure == 0)
+        bringup_advance(client);
+    flush_links(client);
+    if (client->failure != 0)
+        bringup_down(client);
+}
+
+int client_run(struct leat_client *client, uint64_t timeout_ns)
+{
+    client->now = client_clock();
+    const leat_ns end = client_after(client->now, timeout_ns);
+    const bool spins = timeout_ns == 0;
+    unsigned handled = 0;
+    settle(client);
+    if (__builtin_popcountll(client->links_up) <= SPUN_LINKS_MAX)
+        handled += receive_links(client);
+    else
+        handled += look(client, 0);
+    /* One that waits looks anyway, below; unless there is always something before it gets there. */
+    if ((spins || handled > 0)
+        && (++client->polls >= POLLS_BETWEEN_LOOKS
+            || client->now - client->looked >= NS_BETWEEN_LOOKS))
+        handled += look(client, 0);
+    settle(client);
+    while (handled == 0 && !spins && client->now < end) {
+        if (client->leftover)
+            break;
+        handled += look(client, end < client->next_deadline ? end : client->next_deadline);
+        settle(client);
+    }
+    client->leftover = false;
+    client_arm(client);
+    return (int)handled;
+}
+
+/* ---- public */
+
+int leat_client_poll(leat_client *client, uint64_t timeout_ns)
+{
+    if (client == NULL || client_refuses(client, "leat_client_poll"))
+        return LEAT_ERR_INVALID;
+    return client_run(client, timeout_ns);
+}
+
+static bool due_now(const struct leat_client *client)
+{
+    return client->links_dirty != 0 || client->work || client->failure != 0 || client->leftover;
+}
+
+void client_arm(struct leat_client *client)
+{
+    if (client->timer < 0)
+        return;
+    const leat_ns when = due_now(client) ? 1 : client->next_deadline; /* 1: long ago */
+    if (when == client->armed)
+        return;
+    struct itimerspec spec = { 0 };
+    if (when != LEAT_NS_NEVER) {
+        spec.it_value.tv_sec = (time_t)(when / LEAT_NS_PER_S);
+        spec.it_value.tv_nsec = (long)(when % LEAT_NS_PER_S);
+    }
+    timerfd_settime(client->timer, TFD_TIMER_ABSTIME, &spec, NULL);
+    client->armed = when;
+}
+
+int leat_client_fd(leat_client *client)
+{
+    if (client == NULL)
+        return LEAT_ERR_INVALID;
+    if (client->timer < 0) {
+        const int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+        if (timer < 0)
+            return client_error(client, LEAT_ERR_IO, "no descriptor for the timer: %s",
+                                strerror(errno));
+        struct epoll_event event = { .events = EPOLLIN };
+        event.data.ptr = &client->timer;
+        epoll_ctl(client->epoll, EPOLL_CTL_ADD, timer, &event);
+        client->timer = timer;
+        client->armed = LEAT_NS_NEVER;
+    }
+    client_arm(client);
+    return client->epoll;
+}
+
+const char *leat_client_error(const leat_client *client)
+{
+    return client != NULL ? client->error : open_error;
+}
+
+const char *leat_strerror(int error)
+{
+    return leat_error_text(error);
+}
+
+const char *leat_version(void)
+{
+    return LEAT_VERSION;
+}
+
+int leat_client_stats(const leat_client *client, struct leat_client_stats *stats)
+{
+    if (client == NULL || stats == NULL || stats->size < sizeof stats->size)
+        return LEAT_ERR_INVALID;
+    const size_t size = stats->size < sizeof *stats ? stats->size : sizeof *stats;
+    const size_t given = stats->size;
+    memcpy(stats, &client->stats, size);
+    stats->size = given;
+    return LEAT_OK;
+}
+
+static void free_client(struct leat_client *client)
+{
+    for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++)
+        data_link_free(client->links[i]);
+    control_link_end(&client->control, LEAT_ERR_CLOSED, "the client was closed");
+    control_link_release(&client->control);
+    if (client->timer >= 0)
+        close(client->timer);
+    if (client->epoll >= 0)
+        close(client->epoll);
+    free(client);
+}
+
+void leat_client_close(leat_client *client)
+{
+    if (client == NULL || client_refuses(client, "leat_client_close"))
+        return;
+    struct leat_producer *producer;
+    while ((producer = TAILQ_FIRST(&client->producers)) != NULL)
+        leat_producer_close(producer);
+    struct leat_consumer *consumer;
+    while ((consumer = TAILQ_FIRST(&client->consumers)) != NULL)
+        leat_consumer_close(consumer);
+    free_client(client);
+}
+
+static struct leat_client *make(const struct client_options *options)
+{
+    struct leat_client *client = calloc(1, sizeof *client);
+    if (client == NULL)
+        return NULL;
+    client->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (client->epoll < 0) {
+        free(client);
+        return NULL;
+    }
+    client->timer = -1;
+    client->options = *options;
+    client->options.values.client_name = client->options.client_name;
+    if (options->values.tcp_congestion != NULL)
+        client->options.values.tcp_congestion = client->options.tcp_congestion;
+    client->now = client_clock();
+    client->backoff = (struct backoff){ .min_ns = options->values.backoff_min_ns,
+                                        .max_ns = options->values.backoff_max_ns,
+                                        .open_ns = options->values.circuit_open_ns,
+                                        .circuit_failures = options->values.circuit_failures,
+                                        .random = client->now ^ (uint64_t)getpid() << 32 };
+    control_link_init(&client->control);
+    TAILQ_INIT(&client->held);
+    TAILQ_INIT(&client->producers);
+    TAILQ_INIT(&client->consumers);
+    return client;
+}
+
+/* Every address once, until one says hello. */
+static int connect_first(struct leat_client *client)
+{
+    const leat_ns deadline = client_after(client->now, client->options.values.connect_timeout_ns);
+    client->opening = true;
+    client->next_deadline = 0;
+    uint32_t failures = 0;
+    while (client->phase != PHASE_READY) {
+        if (client->now >= deadline)
+            return client_error(client, LEAT_ERR_TIMEOUT, "no hello within connect_timeout_ns%s%s",
+                                failures > 0 ? ": " : "", client->failure_text);
+        client_run(client, deadline - client->now);
+        if (client->backoff.failures == failures)
+            continue;
+        failures = client->backoff.failures;
+        if (failures >= client->address_count)
+            return client_error(client, client->last_failure, "%s", client->failure_text);
+        client->phase_end = client->next_deadline = client->now;
+    }
+    client->opening = false;
+    return LEAT_OK;
+}
+
+int leat_client_open(leat_client **client, const char *url,
+                     const struct leat_client_options *options)
+{
+    struct client_options checked;
+    struct url parsed;
+    if (client == NULL)
+        return LEAT_ERR_INVALID;
+    int error = url_parse(&parsed, url != NULL ? url : URL_DEFAULT, open_error, sizeof open_error);
+    if (error == LEAT_OK)
+        error = options_client(&checked, options, open_error, sizeof open_error);
+    if (error != LEAT_OK)
+        return error;
+    struct leat_client *opened = make(&checked);
+    if (opened == NULL) {
+        snprintf(open_error, sizeof open_error, "client: no memory or no descriptor left");
+        return LEAT_ERR_NO_MEMORY;
+    }
+    error = bringup_start(opened, &parsed);
+    if (error == LEAT_OK)
+        error = connect_first(opened);
+    if (error != LEAT_OK) {
+        memcpy(open_error, opened->error, sizeof open_error);
+        free_client(opened);
+        return error;
+    }
+    *client = opened;
+    return LEAT_OK;
+}

@@ -1,0 +1,41 @@
+/* What the files of the library ask of the client they work for.
+ *
+ * Role: errors, events, deadlines and the one loop everything waits in.
+ * Must not know: producers, consumers.
+ * Threads: the client's. */
+#ifndef LEAT_CLIENT_CLIENT_CORE_H
+#define LEAT_CLIENT_CLIENT_CORE_H
+
+#include "client/client_state.h"
+
+/* Notes the error's story for leat_client_error and returns `error`. */
+__attribute__((format(printf, 3, 4))) int client_error(struct leat_client *client, int error,
+                                                       const char *format, ...);
+
+/* The connection is over, for this reason: taken down at the end of the step. The first counts. */
+__attribute__((format(printf, 3, 4))) void client_fail(struct leat_client *client, int error,
+                                                       const char *format, ...);
+
+/* Calls the application back. */
+void client_event(struct leat_client *client, const struct leat_event *event);
+
+/* The loop has something to do at `when`, at the latest. */
+void client_timer_at(struct leat_client *client, leat_ns when);
+
+/* `link` has something to send. */
+void client_dirty(struct leat_client *client, const struct data_link *link);
+
+/* True inside a callback, where waiting is refused; notes the error. */
+bool client_refuses(struct leat_client *client, const char *call);
+
+/* One turn: all I/O that is possible, waiting at most timeout_ns for some. Returns how many frames
+ * and replies were handled. */
+int client_run(struct leat_client *client, uint64_t timeout_ns);
+
+/* The timer descriptor follows what is due, when someone waits on it. */
+void client_arm(struct leat_client *client);
+
+leat_ns client_clock(void);
+leat_ns client_after(leat_ns now, uint64_t timeout_ns); /* now + timeout_ns, or never */
+
+#endif

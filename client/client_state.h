@@ -1,0 +1,236 @@
+/* What a client is made of: the structs behind the opaque names of leat.h.
+ *
+ * Role: the data of the library, in one place; each file works on its own part of it.
+ * Must not know: how anything is done.
+ * Threads: one per client and everything opened from it. */
+#ifndef LEAT_CLIENT_CLIENT_STATE_H
+#define LEAT_CLIENT_CLIENT_STATE_H
+
+#include <netinet/in.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#include "client/backoff.h"
+#include "client/control_link.h"
+#include "client/leat.h"
+#include "client/mirror.h"
+#include "client/options.h"
+#include "client/outbox.h"
+#include "client/partition_stream.h"
+#include "client/stream_table.h"
+#include "client/url.h"
+#include "schema/limits.h"
+#include "schema/units.h"
+#include "transport/link_tcp.h"
+
+enum {
+    CLIENT_ERROR_BYTES = 512,
+    CLIENT_SMALL_FRAMES_BYTES = 256, /* ATTACH, PONG waiting to be sent */
+    LINK_STAGE_BYTES = 1 << 16,      /* what one receive can bring beside a slice */
+};
+
+/* What stands first in everything a data connection's stream number leads to. */
+enum stream_kind { STREAM_PUBLISHER = 1, STREAM_READER };
+
+/* A producer's part in one partition. */
+struct publisher {
+    enum stream_kind kind;
+    uint32_t partition;
+    uint32_t number; /* of the stream */
+    bool queued;     /* in its link's list */
+    bool held;       /* in the client's list, until hold_until */
+    struct outbox outbox;
+    struct leat_producer *producer;
+    struct data_link *link; /* NULL: no stream open */
+    leat_ns hold_until;     /* the broker asked to wait */
+    uint64_t blocked_said;  /* the credit BLOCKED was last said for */
+    /* What was acked and lives in the memory of one life of the log only. */
+    uint64_t acked_first, acked_next, acked_epoch;
+    TAILQ_ENTRY(publisher) ready_link;
+    TAILQ_ENTRY(publisher) held_link;
+};
+TAILQ_HEAD(publisher_list, publisher);
+
+enum reader_state {
+    READER_WANTED, /* to be opened */
+    READER_OPENING,
+    READER_OPEN,
+    READER_DEAD, /* its partition is gone, or seeking is needed */
+};
+
+/* A consumer's part in one partition. */
+struct reader {
+    enum stream_kind kind;
+    uint32_t partition;
+    uint32_t number;
+    enum reader_state state;
+    struct partition_stream stream;
+    struct mirror window;
+    struct subscribed *topic;
+    struct data_link *link; /* NULL: no stream open */
+    int32_t start_at;       /* leat_start */
+    uint64_t start;
+    bool resumes;        /* go on from stream.next_offset; else start_at, start */
+    bool credit_queued;  /* in its link's list */
+    bool ready_queued;   /* in its consumer's list */
+    bool borrowed_noted; /* in its consumer's list */
+    int error;           /* of the last opening */
+    TAILQ_ENTRY(reader) credit_link;
+    TAILQ_ENTRY(reader) ready_link;
+    TAILQ_ENTRY(reader) borrowed_link;
+};
+TAILQ_HEAD(reader_list, reader);
+
+enum link_state {
+    LINK_NONE,
+    LINK_ASKED, /* OpenSession is on its way */
+    LINK_CONNECTING,
+    LINK_ATTACHING,
+    LINK_UP,
+};
+
+/* One data connection: the session with one shard. */
+struct data_link {
+    struct leat_client *client;
+    uint32_t shard;
+    enum link_state state;
+    int fd; /* -1: none */
+    uint32_t session;
+    leat_ns deadline;    /* to be up */
+    bool watches_output; /* epoll tells when it is writable */
+    uint8_t token[LEAT_TOKEN_BYTES];
+    struct stream_table streams;
+    struct publisher_list publishers; /* with something to send */
+    struct reader_list credits;       /* with a CREDIT to send */
+
+    /* Receiving: a slice that is under way goes straight to its stream. */
+    uint32_t slice_left;
+    struct reader *slice_reader; /* NULL: its stream is closed, drop the bytes */
+    uint8_t *slice_at;
+    uint32_t staged;
+    uint8_t *stage; /* LINK_STAGE_BYTES */
+
+    /* Sending: small frames to go first, and the rest of a frame that was cut. */
+    uint32_t small_size;
+    uint8_t small[CLIENT_SMALL_FRAMES_BYTES];
+    uint32_t spill_at, spill_size;
+    uint8_t *spill; /* LEAT_FRAME_BYTES_MAX */
+};
+
+enum client_phase {
+    PHASE_WAITING, /* until phase_end, then connects */
+    PHASE_CONNECTING,
+    PHASE_GREETING,
+    PHASE_READY, /* the hello is done; sessions and streams are opened as needed */
+};
+
+/* Where the producers and consumers stand in being opened. */
+enum owner_step {
+    OWNER_DESCRIBE,
+    OWNER_DESCRIBING,
+    OWNER_OPEN, /* sessions first, then the streams */
+    OWNER_OPENING,
+    OWNER_READY,
+    OWNER_OVER,
+};
+
+struct topic_shards {
+    uint32_t partitions;
+    uint8_t *shard; /* of each */
+};
+
+struct leat_producer {
+    struct leat_client *client;
+    TAILQ_ENTRY(leat_producer) link;
+    enum owner_step step;
+    bool opened; /* was ready once: memory is reserved */
+    int over;    /* why it is over; 0 while it lives */
+    char topic[LEAT_NAME_BYTES_MAX + 1];
+    char name[LEAT_NAME_BYTES_MAX + 1];
+    struct leat_producer_options options;
+    struct topic_shards shards;
+    uint32_t record_bytes_max;
+    uint64_t incarnation; /* of the broker that gave id and epoch */
+    struct outbox_pool pool;
+    struct publisher *publishers; /* one a partition */
+    struct outbox_batch **rings;
+    uint8_t *headers; /* room to encode one record's */
+    uint32_t sticky;  /* partition of records without a key */
+};
+
+/* A topic of a consumer. */
+struct subscribed {
+    struct leat_consumer *consumer;
+    enum owner_step step;
+    char name[LEAT_NAME_BYTES_MAX + 1];
+    struct topic_shards shards;
+    struct reader *readers;
+    uint32_t reader_count;
+};
+
+struct leat_consumer {
+    struct leat_client *client;
+    TAILQ_ENTRY(leat_consumer) link;
+    struct leat_consumer_options options;
+    char name[LEAT_NAME_BYTES_MAX + 1];
+    uint32_t *partitions; /* the listed ones; NULL: all */
+    struct subscribed *topics;
+    size_t topic_count;
+    struct reader_list ready;
+    struct reader_list borrowed; /* whose records the application holds */
+    bool opened;
+    int over;
+};
+
+struct endpoint {
+    bool known;
+    char text[LEAT_CONTROL_ADDRESS_BYTES_MAX + 1];
+    struct sockaddr_storage address;
+};
+
+enum { CLIENT_ADDRESSES_MAX = 32 };
+
+struct leat_client {
+    struct client_options options;
+    struct sockaddr_storage addresses[CLIENT_ADDRESSES_MAX]; /* of the URL's hosts */
+    uint32_t address_count;
+    uint32_t address_next;
+    uint32_t address_now;
+    struct backoff backoff;
+    bool opening; /* inside leat_client_open: names may be resolved */
+    bool announced;
+    bool work;     /* bring-up has a step to take */
+    bool leftover; /* a consumer left records behind that were ready */
+    unsigned in_callback;
+
+    leat_ns now;
+    leat_ns next_deadline;
+    leat_ns looked; /* when everything was looked at last */
+    leat_ns armed;  /* what the timer descriptor is set to; 0: at once, LEAT_NS_NEVER: off */
+    unsigned polls; /* since then */
+    int epoll;
+    int timer; /* -1 until leat_client_fd was asked for */
+
+    enum client_phase phase;
+    leat_ns phase_end;
+    struct control_link control;
+    uint64_t incarnation;
+    leat_ns ping_every;
+    leat_ns ping_at;
+    struct endpoint endpoints[LEAT_SHARDS_MAX];
+    struct data_link *links[LEAT_SHARDS_MAX];
+    uint64_t links_up;    /* a bit a shard */
+    uint64_t links_dirty; /* have something to send */
+    struct publisher_list held;
+
+    int failure; /* the connection is over; taken up at the end of the step */
+    int last_failure;
+    char failure_text[CLIENT_ERROR_BYTES];
+
+    TAILQ_HEAD(, leat_producer) producers;
+    TAILQ_HEAD(, leat_consumer) consumers;
+    struct leat_client_stats stats;
+    char error[CLIENT_ERROR_BYTES];
+};
+
+#endif

@@ -1,0 +1,319 @@
+#include "client/consumer.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/bringup.h"
+#include "client/client_core.h"
+#include "client/data_link.h"
+#include "schema/error_text.h"
+
+enum { TURN_RECORDS_MAX = 64 }; /* of one partition before the next has its turn */
+
+void reader_arrived(struct reader *reader)
+{
+    struct leat_consumer *consumer = reader->topic->consumer;
+    if (reader->ready_queued || !partition_stream_ready(&reader->stream))
+        return;
+    TAILQ_INSERT_TAIL(&consumer->ready, reader, ready_link);
+    reader->ready_queued = true;
+}
+
+void reader_credit(struct reader *reader)
+{
+    if (partition_stream_credit_due(&reader->stream))
+        data_link_queue_credit(reader);
+}
+
+static void release_all(struct leat_consumer *consumer)
+{
+    struct reader *reader;
+    while ((reader = TAILQ_FIRST(&consumer->borrowed)) != NULL) {
+        TAILQ_REMOVE(&consumer->borrowed, reader, borrowed_link);
+        reader->borrowed_noted = false;
+        partition_stream_release(&reader->stream);
+        reader_credit(reader);
+    }
+}
+
+static void fill(struct leat_record *out, const struct reader *reader,
+                 const struct leat_record_view *view)
+{
+    const struct partition_stream *stream = &reader->stream;
+    *out = (struct leat_record){
+        .key = view->key,
+        .value = view->value,
+        .topic = reader->topic->name,
+        .key_size = view->key_size,
+        .value_size = view->value_size,
+        .partition = (int32_t)reader->partition,
+        .timestamp_ns = view->timestamp_ns,
+        .append_time_ns = stream->batch.append_time_ns,
+        .offset = stream->record_offset - 1,
+        .log_epoch = stream->log_epoch,
+        .headers_encoded = view->headers,
+        .headers_encoded_bytes = view->headers_size,
+    };
+    const uint8_t *cursor = view->headers;
+    struct leat_header_view header;
+    while (leat_header_next(&cursor, view->headers + view->headers_size, &header))
+        out->headers_count++;
+}
+
+static void tell(struct reader *reader, const struct partition_stream_news *news)
+{
+    struct leat_consumer *consumer = reader->topic->consumer;
+    struct leat_event event = { .partition = (int32_t)reader->partition,
+                                .topic = reader->topic->name,
+                                .first_offset = news->first_offset,
+                                .next_offset = news->next_offset,
+                                .log_epoch = reader->stream.log_epoch,
+                                .consumer = consumer };
+    switch (news->event) {
+    case PARTITION_STREAM_GAP:
+        event.type = LEAT_EVENT_GAP;
+        event.error = LEAT_ERR_LOST;
+        event.reason = news->reason;
+        event.text = "records [first_offset, next_offset) will not come";
+        break;
+    case PARTITION_STREAM_RESET:
+        event.type = LEAT_EVENT_LOG_RESET;
+        event.error = LEAT_ERR_LOG_EPOCH;
+        event.text = "the log began anew: offsets restart at next_offset";
+        break;
+    case PARTITION_STREAM_BAD_BATCH:
+        event.type = LEAT_EVENT_BAD_BATCH;
+        event.error = news->error;
+        event.text = reader->stream.dead
+                         ? "a batch header does not parse: nothing follows before a seek"
+                         : "a batch failed its checks and is skipped";
+        break;
+    case PARTITION_STREAM_DELETED:
+        event.type = LEAT_EVENT_TOPIC_DELETED;
+        event.error = LEAT_ERR_UNKNOWN_TOPIC;
+        event.text = "the topic is gone; nothing follows on this partition";
+        break;
+    }
+    if (reader->stream.dead)
+        reader->state = READER_DEAD;
+    client_event(consumer->client, &event);
+}
+
+enum turn {
+    TURN_MORE,  /* records are left */
+    TURN_LATER, /* an event comes next, and must wait for the next call */
+    TURN_DONE,
+};
+
+/* Up to `room` records of one partition, at most a turn. */
+static enum turn take_turn(struct reader *reader, struct leat_record *records, size_t room,
+                           size_t *taken)
+{
+    struct leat_consumer *consumer = reader->topic->consumer;
+    const size_t most = room < TURN_RECORDS_MAX ? room : TURN_RECORDS_MAX;
+    size_t n = 0;
+    enum partition_stream_item item = PARTITION_STREAM_NOTHING;
+    while (n < most) {
+        struct leat_record_view view;
+        struct partition_stream_news news;
+        /* Events stand between records: not while the application has yet to see those before. */
+        item = partition_stream_next(&reader->stream, !reader->borrowed_noted, &view, &news);
+        if (item == PARTITION_STREAM_NOTHING)
+            break;
+        if (item == PARTITION_STREAM_NEWS) {
+            tell(reader, &news);
+            continue;
+        }
+        fill(&records[n++], reader, &view);
+        if (!reader->borrowed_noted)
+            TAILQ_INSERT_TAIL(&consumer->borrowed, reader, borrowed_link);
+        reader->borrowed_noted = true;
+    }
+    *taken = n;
+    if (!partition_stream_ready(&reader->stream))
+        return TURN_DONE;
+    return item == PARTITION_STREAM_NOTHING && n < most ? TURN_LATER : TURN_MORE;
+}
+
+/* What was skipped without a record of it being handed out has no one to release it later. */
+static void release_skipped(struct reader *reader)
+{
+    if (reader->borrowed_noted)
+        return;
+    partition_stream_release(&reader->stream);
+    reader_credit(reader);
+}
+
+int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, size_t n)
+{
+    if (consumer == NULL || (records == NULL && n > 0))
+        return LEAT_ERR_INVALID;
+    struct leat_client *client = consumer->client;
+    if (client_refuses(client, "leat_consumer_poll"))
+        return LEAT_ERR_INVALID;
+    if (n > INT32_MAX)
+        n = INT32_MAX;
+    release_all(consumer);
+    struct reader_list later = TAILQ_HEAD_INITIALIZER(later);
+    struct reader *reader;
+    size_t filled = 0;
+    while (filled < n && (reader = TAILQ_FIRST(&consumer->ready)) != NULL) {
+        TAILQ_REMOVE(&consumer->ready, reader, ready_link);
+        size_t taken;
+        const enum turn turn = take_turn(reader, records + filled, n - filled, &taken);
+        filled += taken;
+        release_skipped(reader);
+        reader->ready_queued = turn != TURN_DONE;
+        if (turn == TURN_MORE)
+            TAILQ_INSERT_TAIL(&consumer->ready, reader, ready_link);
+        else if (turn == TURN_LATER)
+            TAILQ_INSERT_TAIL(&later, reader, ready_link);
+    }
+    while ((reader = TAILQ_FIRST(&later)) != NULL) {
+        TAILQ_REMOVE(&later, reader, ready_link);
+        TAILQ_INSERT_TAIL(&consumer->ready, reader, ready_link);
+    }
+    client->leftover = client->leftover || !TAILQ_EMPTY(&consumer->ready);
+    client->stats.records_received += filled;
+    client_arm(client);
+    return (int)filled;
+}
+
+int leat_record_header(const struct leat_record *record, uint32_t index, struct leat_header *out)
+{
+    if (record == NULL || out == NULL)
+        return LEAT_ERR_INVALID;
+    if (index >= record->headers_count)
+        return LEAT_ERR_OUT_OF_RANGE;
+    const uint8_t *cursor = record->headers_encoded;
+    const uint8_t *end = cursor + record->headers_encoded_bytes;
+    struct leat_header_view view;
+    for (uint32_t i = 0; i <= index; i++) {
+        if (!leat_header_next(&cursor, end, &view))
+            return LEAT_ERR_OUT_OF_RANGE;
+    }
+    *out = (struct leat_header){ .name = (const char *)view.name,
+                                 .value = view.value,
+                                 .name_size = view.name_size,
+                                 .value_size = view.value_size };
+    return LEAT_OK;
+}
+
+static struct reader *find_reader(struct leat_consumer *consumer, const char *topic,
+                                  uint32_t partition)
+{
+    for (size_t i = 0; topic != NULL && i < consumer->topic_count; i++) {
+        struct subscribed *subscribed = &consumer->topics[i];
+        if (strcmp(subscribed->name, topic) != 0)
+            continue;
+        for (uint32_t j = 0; j < subscribed->reader_count; j++) {
+            if (subscribed->readers[j].partition == partition)
+                return &subscribed->readers[j];
+        }
+    }
+    return NULL;
+}
+
+static int not_read(struct leat_consumer *consumer, const char *topic, uint32_t partition)
+{
+    return client_error(consumer->client, LEAT_ERR_UNKNOWN_PARTITION,
+                        "topic \"%.80s\", partition %" PRIu32 ": this consumer does not read it",
+                        topic != NULL ? topic : "(NULL)", partition);
+}
+
+int leat_consumer_position(leat_consumer *consumer, const char *topic, uint32_t partition,
+                           uint64_t *offset)
+{
+    if (consumer == NULL || offset == NULL)
+        return LEAT_ERR_INVALID;
+    const struct reader *reader = find_reader(consumer, topic, partition);
+    if (reader == NULL)
+        return not_read(consumer, topic, partition);
+    *offset = partition_stream_wanted(&reader->stream);
+    return LEAT_OK;
+}
+
+/* Lets go of the stream; the next step of bring-up opens it at the new place. */
+static void restart(struct reader *reader, int32_t start_at, uint64_t start)
+{
+    struct leat_consumer *consumer = reader->topic->consumer;
+    if (reader->link != NULL) {
+        const struct stream_name name = { reader->link->session, reader->number };
+        bringup_close_streams(consumer->client, &name, 1);
+        data_link_detach_reader(reader);
+    }
+    partition_stream_stop(&reader->stream);
+    reader->start_at = start_at;
+    reader->start = start;
+    reader->resumes = false;
+    reader->error = 0;
+    reader->state = READER_WANTED;
+    if (reader->topic->step == OWNER_READY)
+        reader->topic->step = OWNER_OPEN;
+    consumer->client->work = true;
+}
+
+int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t partition,
+                       int32_t start_at, uint64_t start)
+{
+    if (consumer == NULL)
+        return LEAT_ERR_INVALID;
+    struct leat_client *client = consumer->client;
+    if (client_refuses(client, "leat_consumer_seek"))
+        return LEAT_ERR_INVALID;
+    if (start_at < LEAT_START_LATEST || start_at > LEAT_START_TIME)
+        return client_error(client, LEAT_ERR_INVALID,
+                            "start_at %" PRId32 ": expected a leat_start, 0 to 3", start_at);
+    struct reader *reader = find_reader(consumer, topic, partition);
+    if (reader == NULL)
+        return not_read(consumer, topic, partition);
+    const leat_ns deadline =
+        client_after(client_clock(), client->options.values.request_timeout_ns);
+    bool asked = false;
+    for (;;) {
+        const enum owner_step step = reader->topic->step;
+        if (step == OWNER_OVER)
+            return client_error(client, LEAT_ERR_UNKNOWN_TOPIC, "topic \"%s\" is gone", topic);
+        if (step == OWNER_READY && asked)
+            break;
+        if (step == OWNER_READY) {
+            restart(reader, start_at, start);
+            asked = true;
+        }
+        if (client_clock() >= deadline)
+            return client_error(client, LEAT_ERR_TIMEOUT,
+                                "seek in topic \"%s\", partition %" PRIu32
+                                ": no answer within request_timeout_ns",
+                                topic, partition);
+        client_run(client, deadline - client->now);
+    }
+    if (reader->error == 0)
+        return LEAT_OK;
+    return client_error(client, reader->error,
+                        "seek in topic \"%s\", partition %" PRIu32 ", start_at %" PRId32
+                        ", start %" PRIu64 ": %s; going on where it was",
+                        topic, partition, start_at, start, leat_error_text(reader->error));
+}
+
+void leat_consumer_close(leat_consumer *consumer)
+{
+    if (consumer == NULL || client_refuses(consumer->client, "leat_consumer_close"))
+        return;
+    size_t count = 0;
+    for (size_t i = 0; i < consumer->topic_count; i++)
+        count += consumer->topics[i].reader_count;
+    struct stream_name *names = calloc(count + 1, sizeof *names);
+    count = 0;
+    for (size_t i = 0; names != NULL && i < consumer->topic_count; i++) {
+        for (uint32_t j = 0; j < consumer->topics[i].reader_count; j++) {
+            const struct reader *reader = &consumer->topics[i].readers[j];
+            if (reader->link != NULL)
+                names[count++] = (struct stream_name){ reader->link->session, reader->number };
+        }
+    }
+    if (count > 0) /* without memory for it they end with the session */
+        bringup_close_streams(consumer->client, names, count);
+    free(names);
+    consumer_free(consumer);
+}

@@ -1,0 +1,458 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/bringup.h"
+#include "client/client_core.h"
+#include "client/consumer.h"
+#include "client/data_link.h"
+#include "schema/error_text.h"
+
+static void reader_event(struct reader *reader, int type, int error, const char *text)
+{
+    struct leat_consumer *consumer = reader->topic->consumer;
+    const uint64_t offset = partition_stream_wanted(&reader->stream);
+    const struct leat_event event = { .type = type,
+                                      .error = error,
+                                      .partition = (int32_t)reader->partition,
+                                      .topic = reader->topic->name,
+                                      .first_offset = offset,
+                                      .next_offset = offset,
+                                      .log_epoch = reader->stream.log_epoch,
+                                      .text = text,
+                                      .consumer = consumer };
+    client_event(consumer->client, &event);
+}
+
+static void topic_gone(struct subscribed *topic)
+{
+    topic->step = OWNER_OVER;
+    for (uint32_t i = 0; i < topic->reader_count; i++) {
+        struct reader *reader = &topic->readers[i];
+        if (reader->state == READER_DEAD)
+            continue;
+        reader->state = READER_DEAD;
+        reader_event(reader, LEAT_EVENT_TOPIC_DELETED, LEAT_ERR_UNKNOWN_TOPIC,
+                     "the topic is gone; nothing follows on this partition");
+    }
+}
+
+static void refused(struct subscribed *topic, int error, const char *text)
+{
+    struct leat_consumer *consumer = topic->consumer;
+    if (!consumer->opened) {
+        topic->step = OWNER_OVER;
+        consumer->over = client_error(consumer->client, error, "%s",
+                                      *text != '\0' ? text : leat_error_text(error));
+    } else if (error == LEAT_ERR_UNKNOWN_TOPIC) {
+        topic_gone(topic);
+    } else {
+        client_fail(consumer->client, error, "consumer of topic \"%s\": %s", topic->name, text);
+    }
+}
+
+static bool answer_came(struct subscribed *topic, int error, const char *text,
+                        const Leat__Control__Response *response)
+{
+    if (response == NULL) {
+        if (error == LEAT_ERR_TIMEOUT)
+            client_fail(topic->consumer->client, error, "consumer of topic \"%s\": %s", topic->name,
+                        text);
+        return false;
+    }
+    if (error != 0)
+        refused(topic, error, text);
+    return error == 0;
+}
+
+static enum leat_error make_readers(struct subscribed *topic)
+{
+    const struct leat_consumer *consumer = topic->consumer;
+    const struct leat_consumer_options *options = &consumer->options;
+    const bool all = consumer->partitions == NULL;
+    const uint32_t count = all ? topic->shards.partitions : options->partition_count;
+    for (uint32_t i = 0; !all && i < count; i++) {
+        if (consumer->partitions[i] >= topic->shards.partitions)
+            return (enum leat_error)client_error(
+                consumer->client, LEAT_ERR_UNKNOWN_PARTITION,
+                "partition %" PRIu32 ": topic \"%s\" has partitions 0 to %" PRIu32,
+                consumer->partitions[i], topic->name, topic->shards.partitions - 1);
+    }
+    topic->readers = calloc(count, sizeof *topic->readers);
+    if (topic->readers == NULL)
+        return (enum leat_error)client_error(consumer->client, LEAT_ERR_NO_MEMORY,
+                                             "consumer of topic \"%s\": no memory", topic->name);
+    topic->reader_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct reader *reader = &topic->readers[i];
+        reader->kind = STREAM_READER;
+        reader->partition = all ? i : consumer->partitions[i];
+        reader->topic = topic;
+        reader->start_at = options->start_at;
+        reader->start = options->start;
+    }
+    return LEAT_OK;
+}
+
+static void on_described(void *context, int error, const char *text,
+                         const Leat__Control__Response *response)
+{
+    struct subscribed *topic = context;
+    struct leat_consumer *consumer = topic->consumer;
+    if (!answer_came(topic, error, text, response))
+        return;
+    struct topic_shards shards = { 0 };
+    const enum leat_error failed = topic_shards_take(&shards, response);
+    if (failed != LEAT_OK) {
+        refused(topic, failed, "describe_topic");
+        return;
+    }
+    const bool another = topic->readers != NULL && shards.partitions != topic->shards.partitions;
+    topic_shards_free(&topic->shards);
+    topic->shards = shards;
+    if (another) {
+        topic_gone(topic);
+        return;
+    }
+    if (topic->readers == NULL) {
+        consumer->over = make_readers(topic);
+        if (consumer->over != LEAT_OK) {
+            topic->step = OWNER_OVER;
+            return;
+        }
+    }
+    topic->step = OWNER_OPEN;
+    consumer->client->work = true;
+}
+
+/* The window is reserved when the broker has told how large a batch can be. */
+static enum leat_error reserve_window(struct reader *reader, uint32_t batch_bytes_max)
+{
+    const struct leat_consumer_options *options = &reader->topic->consumer->options;
+    uint64_t window = options->window_bytes;
+    if (window < batch_bytes_max)
+        window = batch_bytes_max;
+    if (reader->window.bytes != NULL)
+        return window <= reader->window.size ? LEAT_OK : LEAT_ERR_TOO_LARGE;
+    const enum leat_error error = mirror_reserve(&reader->window, window);
+    if (error != LEAT_OK)
+        return error;
+    partition_stream_init(&reader->stream, reader->window.bytes, reader->window.size - 1, window);
+    reader->stream.skip_crc = options->skip_crc != 0;
+    return LEAT_OK;
+}
+
+/* One partition was refused. True when the rest can go on. */
+static bool reader_refused(struct reader *reader, int error)
+{
+    struct subscribed *topic = reader->topic;
+    reader->error = error;
+    if (topic->consumer->opened && !reader->resumes && reader->window.bytes != NULL) {
+        reader->state = READER_WANTED; /* a seek: back to where it was */
+        reader->resumes = true;
+        return true;
+    }
+    char text[CLIENT_ERROR_BYTES];
+    snprintf(text, sizeof text,
+             "topic \"%s\", partition %" PRIu32 ", start_at %" PRId32 ", start %" PRIu64 ": %s",
+             topic->name, reader->partition, reader->start_at, reader->start,
+             leat_error_text(error));
+    if (error == LEAT_ERR_UNKNOWN_PARTITION)
+        error = topic->consumer->opened ? LEAT_ERR_UNKNOWN_TOPIC : error;
+    refused(topic, error, text);
+    return false;
+}
+
+static bool open_reader(struct reader *reader, const Leat__Control__SubscriptionStream *stream)
+{
+    struct subscribed *topic = reader->topic;
+    struct leat_client *client = topic->consumer->client;
+    struct data_link *link = client->links[topic->shards.shard[reader->partition]];
+    if (stream->error != 0)
+        return reader_refused(reader, stream->error);
+    if (stream->partition != reader->partition || link == NULL || link->state != LINK_UP
+        || link->session != stream->session) {
+        client_fail(client, LEAT_ERR_PROTOCOL,
+                    "topic \"%s\", partition %" PRIu32 ": the grant names another session",
+                    topic->name, reader->partition);
+        return false;
+    }
+    enum leat_error error = reserve_window(reader, stream->batch_bytes_max);
+    if (error == LEAT_OK)
+        error = data_link_attach(link, stream->stream, reader);
+    if (error != LEAT_OK) {
+        refused(topic, error, "no memory for the consumer's window");
+        return false;
+    }
+    const struct partition_stream_start start = { .position = stream->position,
+                                                  .offset = stream->offset,
+                                                  .log_epoch = stream->log_epoch,
+                                                  .resumed = reader->resumes };
+    partition_stream_start(&reader->stream, &start);
+    reader->link = link;
+    reader->number = stream->stream;
+    reader->state = READER_OPEN;
+    reader->resumes = true;
+    reader_arrived(reader); /* it may have something to tell already */
+    reader_credit(reader);
+    return true;
+}
+
+static bool any_wanted(const struct subscribed *topic)
+{
+    for (uint32_t i = 0; i < topic->reader_count; i++) {
+        if (topic->readers[i].state == READER_WANTED)
+            return true;
+    }
+    return false;
+}
+
+static void on_subscribed(void *context, int error, const char *text,
+                          const Leat__Control__Response *response)
+{
+    struct subscribed *topic = context;
+    struct leat_client *client = topic->consumer->client;
+    if (!answer_came(topic, error, text, response))
+        return;
+    const Leat__Control__SubscriptionGrant *grant = response->subscription;
+    size_t at = 0;
+    bool right = response->body_case == LEAT__CONTROL__RESPONSE__BODY_SUBSCRIPTION;
+    for (uint32_t i = 0; i < topic->reader_count && right; i++) {
+        struct reader *reader = &topic->readers[i];
+        if (reader->state != READER_OPENING)
+            continue;
+        right = at < grant->n_streams;
+        if (right && !open_reader(reader, grant->streams[at++]))
+            return;
+    }
+    if (!right) {
+        client_fail(client, LEAT_ERR_PROTOCOL, "consumer of topic \"%s\": not its grant",
+                    topic->name);
+        return;
+    }
+    topic->step = any_wanted(topic) ? OWNER_OPEN : OWNER_READY;
+    client->work = true;
+}
+
+static void fill_start(Leat__Control__PartitionStart *start, const struct reader *reader)
+{
+    static const Leat__Control__StartAt at[] = {
+        [LEAT_START_LATEST] = LEAT__CONTROL__START_AT__LATEST,
+        [LEAT_START_EARLIEST] = LEAT__CONTROL__START_AT__EARLIEST,
+        [LEAT_START_OFFSET] = LEAT__CONTROL__START_AT__OFFSET,
+        [LEAT_START_TIME] = LEAT__CONTROL__START_AT__TIME,
+    };
+    leat__control__partition_start__init(start);
+    start->partition = reader->partition;
+    start->session = reader->link != NULL ? reader->link->session : 0;
+    if (reader->resumes) {
+        start->at = LEAT__CONTROL__START_AT__OFFSET;
+        start->offset = partition_stream_wanted(&reader->stream);
+        start->log_epoch = reader->stream.log_epoch;
+        return;
+    }
+    start->at = at[reader->start_at];
+    if (reader->start_at == LEAT_START_OFFSET)
+        start->offset = reader->start;
+    else if (reader->start_at == LEAT_START_TIME)
+        start->time_ns = reader->start;
+}
+
+static void ask_subscribe(struct subscribed *topic)
+{
+    struct leat_consumer *consumer = topic->consumer;
+    struct leat_client *client = consumer->client;
+    uint64_t wanted = 0;
+    for (uint32_t i = 0; i < topic->reader_count; i++) {
+        if (topic->readers[i].state == READER_WANTED)
+            wanted |= UINT64_C(1) << topic->shards.shard[topic->readers[i].partition];
+    }
+    if (wanted == 0) {
+        topic->step = OWNER_READY;
+        return;
+    }
+    if (!bringup_links(client, wanted))
+        return;
+    Leat__Control__PartitionStart *starts = calloc(topic->reader_count, sizeof *starts);
+    Leat__Control__PartitionStart **list = calloc(topic->reader_count, sizeof *list);
+    Leat__Control__OpenSubscription open = LEAT__CONTROL__OPEN_SUBSCRIPTION__INIT;
+    Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
+    if (starts == NULL || list == NULL) {
+        refused(topic, LEAT_ERR_NO_MEMORY, "no memory to subscribe");
+        goto done;
+    }
+    for (uint32_t i = 0; i < topic->reader_count; i++) {
+        const struct reader *reader = &topic->readers[i];
+        if (reader->state != READER_WANTED)
+            continue;
+        list[open.n_partitions] = &starts[open.n_partitions];
+        fill_start(list[open.n_partitions], reader);
+        list[open.n_partitions++]->session =
+            client->links[topic->shards.shard[reader->partition]]->session;
+    }
+    open.topic = topic->name;
+    open.partitions = list;
+    open.name = consumer->name;
+    open.required = consumer->options.required != 0;
+    request.body_case = LEAT__CONTROL__REQUEST__BODY_OPEN_SUBSCRIPTION;
+    request.open_subscription = &open;
+    if (bringup_ask(client, &request, on_subscribed, topic) == LEAT_OK) {
+        topic->step = OWNER_OPENING;
+        for (uint32_t i = 0; i < topic->reader_count; i++) {
+            if (topic->readers[i].state == READER_WANTED)
+                topic->readers[i].state = READER_OPENING;
+        }
+    }
+done:
+    free(starts);
+    free(list);
+}
+
+void consumer_advance(struct leat_consumer *consumer)
+{
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        struct subscribed *topic = &consumer->topics[i];
+        if (topic->step == OWNER_DESCRIBE
+            && bringup_describe(consumer->client, topic->name, on_described, topic) == LEAT_OK)
+            topic->step = OWNER_DESCRIBING;
+        else if (topic->step == OWNER_OPEN)
+            ask_subscribe(topic);
+    }
+}
+
+bool consumer_is_ready(const struct leat_consumer *consumer)
+{
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        if (consumer->topics[i].step != OWNER_READY && consumer->topics[i].step != OWNER_OVER)
+            return false;
+    }
+    return true;
+}
+
+void consumer_disconnected(struct leat_consumer *consumer)
+{
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        struct subscribed *topic = &consumer->topics[i];
+        for (uint32_t j = 0; j < topic->reader_count; j++) {
+            struct reader *reader = &topic->readers[j];
+            data_link_detach_reader(reader);
+            partition_stream_stop(&reader->stream);
+            if (reader->state != READER_DEAD)
+                reader->state = READER_WANTED;
+        }
+        if (topic->step != OWNER_OVER)
+            topic->step = OWNER_DESCRIBE;
+    }
+}
+
+void consumer_free(struct leat_consumer *consumer)
+{
+    struct leat_client *client = consumer->client;
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        struct subscribed *topic = &consumer->topics[i];
+        control_link_forget(&client->control, topic);
+        for (uint32_t j = 0; j < topic->reader_count; j++) {
+            data_link_detach_reader(&topic->readers[j]);
+            mirror_release(&topic->readers[j].window);
+        }
+        free(topic->readers);
+        topic_shards_free(&topic->shards);
+    }
+    TAILQ_REMOVE(&client->consumers, consumer, link);
+    free(consumer->partitions);
+    free(consumer->topics);
+    free(consumer);
+}
+
+static int check_topics(struct leat_client *client, const char *const *topics, size_t count)
+{
+    if (topics == NULL || count == 0)
+        return client_error(client, LEAT_ERR_INVALID, "topics: expected at least one");
+    for (size_t i = 0; i < count; i++) {
+        if (topics[i] == NULL
+            || !leat_name_valid(topics[i], strnlen(topics[i], LEAT_NAME_BYTES_MAX + 1)))
+            return client_error(client, LEAT_ERR_INVALID,
+                                "topic \"%.80s\": expected 1 to 249 of A-Z a-z 0-9 . _ -",
+                                topics[i] != NULL ? topics[i] : "(NULL)");
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(topics[i], topics[j]) == 0)
+                return client_error(client, LEAT_ERR_INVALID, "topic \"%s\" is named twice",
+                                    topics[i]);
+        }
+    }
+    return LEAT_OK;
+}
+
+static struct leat_consumer *make(struct leat_client *client, const char *const *topics,
+                                  size_t topic_count, const struct leat_consumer_options *options)
+{
+    struct leat_consumer *consumer = calloc(1, sizeof *consumer);
+    if (consumer == NULL)
+        return NULL;
+    consumer->client = client;
+    consumer->options = *options;
+    TAILQ_INIT(&consumer->ready);
+    TAILQ_INIT(&consumer->borrowed);
+    TAILQ_INSERT_TAIL(&client->consumers, consumer, link);
+    snprintf(consumer->name, sizeof consumer->name, "%s",
+             options->name != NULL ? options->name : client->options.client_name);
+    consumer->topics = calloc(topic_count, sizeof *consumer->topics);
+    const size_t bytes = options->partition_count * sizeof *consumer->partitions;
+    if (bytes > 0)
+        consumer->partitions = malloc(bytes);
+    if (consumer->topics == NULL || (bytes > 0 && consumer->partitions == NULL)) {
+        consumer_free(consumer);
+        return NULL;
+    }
+    if (bytes > 0)
+        memcpy(consumer->partitions, options->partitions, bytes);
+    consumer->options.partitions = consumer->partitions;
+    consumer->options.name = consumer->name;
+    consumer->topic_count = topic_count;
+    for (size_t i = 0; i < topic_count; i++) {
+        consumer->topics[i].consumer = consumer;
+        snprintf(consumer->topics[i].name, sizeof consumer->topics[i].name, "%s", topics[i]);
+    }
+    return consumer;
+}
+
+int leat_consumer_open(leat_client *client, leat_consumer **consumer, const char *const *topics,
+                       size_t topic_count, const struct leat_consumer_options *options)
+{
+    if (client == NULL || consumer == NULL || client_refuses(client, "leat_consumer_open"))
+        return LEAT_ERR_INVALID;
+    struct leat_consumer_options checked;
+    char why[CLIENT_ERROR_BYTES];
+    if (options_consumer(&checked, options, why, sizeof why) != LEAT_OK)
+        return client_error(client, LEAT_ERR_INVALID, "%s", why);
+    int error = check_topics(client, topics, topic_count);
+    const leat_ns deadline =
+        client_after(client_clock(), client->options.values.request_timeout_ns);
+    if (error == LEAT_OK)
+        error = bringup_wait_ready(client, deadline);
+    if (error != LEAT_OK)
+        return error;
+    struct leat_consumer *opened = make(client, topics, topic_count, &checked);
+    if (opened == NULL)
+        return client_error(client, LEAT_ERR_NO_MEMORY, "consumer: no memory");
+    client->work = true;
+    while (opened->over == 0 && !consumer_is_ready(opened)) {
+        if (client->now >= deadline) {
+            consumer_free(opened);
+            return client_error(client, LEAT_ERR_TIMEOUT,
+                                "consumer of topic \"%s\": not opened "
+                                "within request_timeout_ns",
+                                topics[0]);
+        }
+        client_run(client, deadline - client->now);
+    }
+    error = opened->over;
+    if (error != 0) {
+        leat_consumer_close(opened);
+        return error;
+    }
+    opened->opened = true;
+    *consumer = opened;
+    return LEAT_OK;
+}

@@ -1,0 +1,29 @@
+/* Producers: what leat.h promises of them, over outboxes and data connections.
+ *
+ * Role: opening and opening again, records in, answers back, and what a restart of the broker or a
+ * newer producer of the same name means.
+ * Must not know: sockets, bytes of frames.
+ * Threads: the client's. Sending allocates nothing. */
+#ifndef LEAT_CLIENT_PRODUCER_H
+#define LEAT_CLIENT_PRODUCER_H
+
+#include "client/client_state.h"
+
+/* Who waits for one record's answer; stands in its batch. */
+struct producer_waiter {
+    struct leat_delivery delivery;
+    bool done;
+};
+
+/* Takes the next step of being opened, if it can. */
+void producer_advance(struct leat_producer *producer);
+
+/* The connection is gone: nothing is sent before the next opening. */
+void producer_disconnected(struct leat_producer *producer);
+
+void producer_acked(struct publisher *publisher, const struct leat_frame_publish_ack *ack);
+
+/* Publishers whose pause is over send again; returns when the next one's is. */
+leat_ns producer_release_held(struct leat_client *client);
+
+#endif
