@@ -50,6 +50,7 @@ Test(log, fields_come_back)
     cr_assert_eq(json_integer_value(json_object_get(line, "small")), INT64_MIN);
     cr_assert(json_is_true(json_object_get(line, "yes")));
     cr_assert_eq(strlen(json_string_value(json_object_get(line, "time"))), 27u);
+    json_decref(line);
     cr_assert_eq(next_line(), NULL, "below the level asked for");
 }
 
