@@ -222,6 +222,19 @@ static void parse_advertise(struct config *config, const struct config_place *at
                 config->advertise_host, sizeof config->advertise_host);
 }
 
+static void parse_shards(struct config *config, const struct config_place *at)
+{
+    json_t *value = json_object_get(at->object, "shards");
+    const json_int_t count = json_integer_value(value); /* 0: no integer */
+    if (value == NULL)
+        return;
+    if (count >= 1 && count <= LEAT_SHARDS_MAX)
+        config->shards = (uint32_t)count;
+    else
+        config_wrong(at, "shards", value,
+                     "an integer from 1 to 64: each shard is a thread with a data port of its own");
+}
+
 static void parse_cpus(struct config *config, const struct config_place *at)
 {
     char expected[96];
@@ -312,7 +325,7 @@ static bool parse_root(struct config *config, const struct config_place *at)
     config_known_keys(at, known);
     parse_host(config, at);
     parse_advertise(config, at);
-    config_u32(at, "shards", 1, LEAT_SHARDS_MAX, &config->shards);
+    parse_shards(config, at);
     parse_ports(config, at);
     parse_cpus(config, at);
     parse_state_dir(config, at);
