@@ -1,0 +1,149 @@
+/* Goal: a state file is read back exactly or refused; a refused one is untouched; two brokers never
+ * share a folder; a replacement that fails leaves the old content. Method: real folders below /tmp;
+ * every byte of a file is flipped and every length is cut. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/statefile.h"
+#include "schema/bytes.h"
+#include "schema/crc32c.h"
+
+static char folder[64], path[128], text[STATEFILE_ERROR_TEXT];
+static struct statefile file;
+static const uint8_t PAYLOAD[] = "what is to be kept";
+
+static void set_up(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/leat-test-statefile-XXXXXX");
+    cr_assert_neq(mkdtemp(folder), NULL);
+    snprintf(path, sizeof path, "%s/catalog", folder);
+    cr_assert_eq(statefile_open(&file, folder, text), LEAT_OK, "%s", text);
+}
+
+static void tear_down(void)
+{
+    char command[128];
+    statefile_close(&file);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(statefile, .init = set_up, .fini = tear_down);
+
+static size_t get(uint8_t bytes[256])
+{
+    const int fd = open(path, O_RDONLY);
+    const ssize_t got = read(fd, bytes, 256);
+    cr_assert_gt(got, 0);
+    close(fd);
+    return (size_t)got;
+}
+
+static void put(const uint8_t *bytes, size_t size)
+{
+    const int fd = open(path, O_WRONLY | O_TRUNC | O_CREAT, 0600);
+    cr_assert_eq(write(fd, bytes, size), (ssize_t)size);
+    close(fd);
+}
+
+Test(statefile, an_empty_folder_has_no_state)
+{
+    uint8_t *payload;
+    size_t size;
+    cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_OK);
+    cr_assert_null(payload);
+}
+
+Test(statefile, what_is_written_is_read_and_nothing_is_left_aside)
+{
+    uint8_t *payload;
+    size_t size;
+    char aside[160];
+    for (size_t length = 0; length <= sizeof PAYLOAD; length++) {
+        cr_assert_eq(statefile_write(&file, PAYLOAD, length, text), LEAT_OK, "%s", text);
+        cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_OK, "%s", text);
+        cr_assert_eq(size, length);
+        cr_assert_eq(memcmp(payload, PAYLOAD, length), 0);
+        free(payload);
+    }
+    snprintf(aside, sizeof aside, "%s.new", path);
+    cr_assert_neq(access(aside, F_OK), 0);
+}
+
+Test(statefile, every_cut_and_every_changed_byte_is_refused_and_left_as_it_is)
+{
+    uint8_t good[256], bad[256], now[256], *payload;
+    size_t size;
+    cr_assert_eq(statefile_write(&file, PAYLOAD, sizeof PAYLOAD, text), LEAT_OK);
+    const size_t total = get(good);
+    for (size_t cut = 1; cut < total; cut++) {
+        put(good, cut);
+        cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_ERR_STATE, "cut at %zu",
+                     cut);
+        cr_assert_not_null(strstr(text, path));
+    }
+    for (size_t at = 0; at < total; at++) {
+        memcpy(bad, good, total);
+        bad[at] ^= 0x10;
+        put(bad, total);
+        cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_ERR_STATE, "byte %zu", at);
+        cr_assert_eq(get(now), total);
+        cr_assert_eq(memcmp(now, bad, total), 0, "a refused file was changed");
+    }
+    put(good, total);
+    cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_OK);
+    free(payload);
+}
+
+Test(statefile, a_newer_version_is_told_from_a_corrupt_file)
+{
+    uint8_t bytes[256], *payload;
+    size_t size;
+    cr_assert_eq(statefile_write(&file, PAYLOAD, sizeof PAYLOAD, text), LEAT_OK);
+    const size_t total = get(bytes);
+    leat_store32(bytes + 8, STATEFILE_VERSION + 1);
+    leat_store32(bytes + total - 4, leat_crc32c(bytes, total - 4));
+    put(bytes, total);
+    cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_ERR_STATE);
+    cr_assert_not_null(strstr(text, "newer"), "%s", text);
+}
+
+Test(statefile, a_second_broker_is_refused_by_the_folders_name)
+{
+    struct statefile second;
+    cr_assert_eq(statefile_open(&second, folder, text), LEAT_BUSY);
+    cr_assert_not_null(strstr(text, folder), "%s", text);
+    statefile_close(&file);
+    cr_assert_eq(statefile_open(&second, folder, text), LEAT_OK, "%s", text);
+    statefile_close(&second);
+    cr_assert_eq(statefile_open(&file, folder, text), LEAT_OK);
+}
+
+Test(statefile, a_folder_that_cannot_be_made_is_named)
+{
+    struct statefile other;
+    cr_assert_eq(statefile_open(&other, "/proc/leat", text), LEAT_ERR_IO);
+    cr_assert_not_null(strstr(text, "/proc/leat"));
+    cr_assert_eq(statefile_open(&other, path, text), LEAT_OK, "its last part is made");
+    statefile_close(&other);
+}
+
+Test(statefile, a_write_that_fails_leaves_the_old_content)
+{
+    uint8_t *payload;
+    size_t size;
+    char aside[160];
+    cr_assert_eq(statefile_write(&file, PAYLOAD, sizeof PAYLOAD, text), LEAT_OK);
+    snprintf(aside, sizeof aside, "%s.new", path);
+    cr_assert_eq(mkdir(aside, 0700), 0); /* no file can be written there */
+    cr_assert_eq(statefile_write(&file, PAYLOAD, 3, text), LEAT_ERR_IO);
+    cr_assert_not_null(strstr(text, path));
+    cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_OK);
+    cr_assert_eq(size, sizeof PAYLOAD);
+    free(payload);
+}
