@@ -9,6 +9,7 @@
 
 #include "broker/control_state.h"
 #include "broker/settings.h"
+#include "broker/tsan.h"
 #include "ops/log.h"
 #include "schema/error_text.h"
 
@@ -296,6 +297,7 @@ struct corpse {
 static void give_back(struct rcu_head *head)
 {
     struct corpse *corpse = caa_container_of(head, struct corpse, rcu);
+    tsan_take(corpse);
     struct control *control = corpse->control;
     const uint64_t one = 1;
     corpse->next = atomic_load_explicit(&control->corpses, memory_order_relaxed);
@@ -319,6 +321,7 @@ void registry_bury(struct control *control, const struct operation *op)
     corpse->count = op->count;
     for (uint32_t i = 0; i < op->count; i++)
         corpse->partitions[i] = op->parts[i].message.partition;
+    tsan_give(corpse);
     call_rcu(&corpse->rcu, give_back);
 }
 
