@@ -374,6 +374,7 @@ void bringup_down(struct leat_client *client)
     const leat_ns pause = backoff_failed(&client->backoff);
     client->phase = PHASE_WAITING;
     client->phase_end = client_after(client->now, pause);
+    client->woken = true;
     client->last_failure = failure;
     client->failure = 0;
     client_timer_at(client, client->phase_end);

@@ -191,6 +191,7 @@ static void settle(struct leat_client *client)
 int client_run(struct leat_client *client, uint64_t timeout_ns)
 {
     client->now = client_clock();
+    client->woken = false;
     const leat_ns end = client_after(client->now, timeout_ns);
     const bool spins = timeout_ns == 0;
     unsigned handled = 0;
@@ -206,7 +207,7 @@ int client_run(struct leat_client *client, uint64_t timeout_ns)
         handled += look(client, 0);
     settle(client);
     while (handled == 0 && !spins && client->now < end) {
-        if (client->leftover)
+        if (client->leftover || client->woken)
             break;
         handled += look(client, end < client->next_deadline ? end : client->next_deadline);
         settle(client);

@@ -201,6 +201,7 @@ struct leat_client {
     bool announced;
     bool work;     /* bring-up has a step to take */
     bool leftover; /* a consumer left records behind that were ready */
+    bool woken;    /* who waits should look: an answer without a frame, or the connection is gone */
     unsigned in_callback;
 
     leat_ns now;

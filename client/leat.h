@@ -13,7 +13,8 @@
  *              clients are independent. The library starts no thread.
  *   Options    begin with `size = sizeof(struct ...)`; zero means the default in [brackets].
  *              Fields are only ever appended.
- *   Callbacks  run inside leat_client_poll() and the functions that wait. They may send and ask;
+ *   Callbacks  run inside leat_client_poll(), leat_consumer_poll(), the functions that wait and
+ *              those that close. They may send and ask;
  *              they may not poll, wait or close. */
 #ifndef LEAT_H
 #define LEAT_H
@@ -54,7 +55,10 @@ enum leat_event_type {
     LEAT_EVENT_PRODUCER_EXPIRED = 7, /* the broker forgot the producer; a new epoch goes on and
                                         what was unacked is sent again: it may be doubled */
     LEAT_EVENT_PRODUCER_FENCED = 8,  /* a newer producer of the same name took over; closed */
-    LEAT_EVENT_BAD_BATCH = 9,        /* a delivered batch failed its checks and is skipped */
+    LEAT_EVENT_BAD_BATCH = 9,        /* a delivered batch failed its checks: records from
+                                        first_offset up to next_offset are skipped. When they are
+                                        equal its end is unknown and nothing follows before a
+                                        leat_consumer_seek */
     LEAT_EVENT_TOPIC_DELETED = 10,   /* the topic is gone; nothing follows on this partition */
 };
 
@@ -108,7 +112,8 @@ LEAT_API int leat_client_open(leat_client **client, const char *url,
                               const struct leat_client_options *options);
 
 /* Does all I/O that is possible, runs callbacks, and waits at most timeout_ns for something to
- * do. Returns the number of frames and replies handled (0: timed out), or a negative error that
+ * do. Returns the number of frames and replies handled (0: timed out, the connection was lost, or
+ * a consumer still has records that leat_consumer_poll had no room for), or a negative error that
  * the client cannot recover from by itself. Never invalidates borrowed records. Reconnecting is
  * done here: keep polling. */
 LEAT_API int leat_client_poll(leat_client *client, uint64_t timeout_ns);
@@ -206,7 +211,7 @@ struct leat_producer_options {
     void *user;
     uint32_t batch_bytes_max;   /* a batch is sent when it is this full, or when the wire is idle
                                    [60 KiB, or one largest record]; at most 1 MiB */
-    uint32_t batch_records_max; /* [65,536] */
+    uint32_t batch_records_max; /* [65,536, or as many as fit batch_bytes_max] */
     uint32_t in_flight_batches; /* unacked batches per partition [16]; at most 64 */
     uint32_t reserved0;
 };
@@ -258,7 +263,8 @@ struct leat_consumer_options {
     uint32_t partition_count;
     const uint32_t *partitions; /* of every topic named [all] */
     uint64_t start;
-    uint64_t window_bytes; /* unconsumed bytes held per partition [1 MiB]; at least one largest batch */
+    uint64_t window_bytes; /* unconsumed bytes held per partition [1 MiB]; at most 1 GiB; raised to
+                              one largest batch of the topic where it is less */
     const char *name;      /* shown to operators; a required reader's identity [client_name] */
     int32_t required;      /* under a topic's `block` policy producers wait for this reader */
     int32_t skip_crc;      /* 1: trust the broker's check */

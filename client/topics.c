@@ -23,6 +23,7 @@ static void on_answer(void *context, int error, const char *text,
 {
     struct call *call = context;
     call->done = true;
+    call->client->woken = true;
     call->error = error;
     if (response != NULL && error == 0 && call->take != NULL)
         call->take(call, response);
