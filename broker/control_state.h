@@ -17,7 +17,8 @@
 
 enum {
     CONTROL_EVENTS_MAX = 256,
-    CONTROL_OUTPUT_PAUSE_BYTES = 2 << 20, /* above this a connection is not read */
+    CONTROL_OUTPUT_PAUSE_BYTES = 1 << 20, /* above this a connection is not read */
+    CONTROL_SOCKET_BYTES = 1 << 18,       /* what the kernel keeps for one that does not read */
     CONTROL_OPERATIONS_PER_CONNECTION = 8,
     CONTROL_OPERATIONS_MAX = 4096,
     CONTROL_QUEUE_SLOTS = 1 << 16, /* messages a full mailbox left with us, a shard */
@@ -121,8 +122,8 @@ struct operation {
         uint32_t epoch;
         bool resume;
         bool named;
-        bool expired;      /* everything is new to the broker */
-        uint8_t *forgotten; /* by partition, when a resume failed; owned */
+        bool expired;                       /* everything is new to the broker */
+        uint8_t *forgotten;                 /* by partition, when a resume failed; owned */
         uint32_t sessions[LEAT_SHARDS_MAX]; /* by shard; 0: none */
         char name[LEAT_NAME_BYTES_MAX + 1];
     } producer;
@@ -220,16 +221,12 @@ void peer_expire(struct control *control);
 leat_ns peer_deadline(const struct control *control);
 
 /* Packs an answer. NULL `p`: nobody is there any more. */
-void peer_answer(struct control *control, struct peer *p,
-                       Leat__Control__Response *response);
+void peer_answer(struct control *control, struct peer *p, Leat__Control__Response *response);
 void peer_done(struct control *control, struct peer *p, uint64_t request);
-void peer_refuse(struct control *control, struct peer *p, uint64_t request,
-                       enum leat_error error, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-void peer_refuse_busy(struct control *control, struct peer *p,
-                            uint64_t request);
-void peer_refuse_topic(struct control *control, struct peer *p,
-                             uint64_t request, const char *name);
+void peer_refuse(struct control *control, struct peer *p, uint64_t request, enum leat_error error,
+                 const char *format, ...) __attribute__((format(printf, 5, 6)));
+void peer_refuse_busy(struct control *control, struct peer *p, uint64_t request);
+void peer_refuse_topic(struct control *control, struct peer *p, uint64_t request, const char *name);
 
 /* ---- control_requests.c */
 
@@ -248,8 +245,8 @@ bool control_congested(const struct control *control);
 bool control_read_mail(struct control *control);
 
 /* With zeroed parts; NULL: no memory or too many, answered BUSY. */
-struct operation *operation_begin(struct control *control, struct peer *p,
-                                  uint64_t request, enum operation_kind kind, uint32_t parts);
+struct operation *operation_begin(struct control *control, struct peer *p, uint64_t request,
+                                  enum operation_kind kind, uint32_t parts);
 /* Sends every part whose status is LEAT_OK; operation_complete is called when all is answered, at
  * once when nothing was sent. */
 void operation_send(struct control *control, struct operation *op);
@@ -303,7 +300,7 @@ void control_session_ended(struct control *control, uint32_t id);
 void control_session_closed(struct control *control, uint32_t id);
 /* The session, when it is live and of this connection. */
 struct control_session *control_session_of(struct control *control, const struct peer *p,
-                                   uint32_t id);
+                                           uint32_t id);
 static inline uint32_t session_shard(uint32_t id)
 {
     return id >> (SESSION_SLOT_BITS + SESSION_GENERATION_BITS);
@@ -333,8 +330,7 @@ void control_producer_opened(struct control *control, struct operation *op);
 /* NULL: nobody has opened it. Valid until the next names_add. */
 struct control_name *names_find(const struct control_names *names, const char *name);
 /* The name is new. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
-enum leat_error names_add(struct control_names *names, const char *name,
-                          struct control_name **out);
+enum leat_error names_add(struct control_names *names, const char *name, struct control_name **out);
 void names_free(struct control_names *names);
 
 #endif

@@ -250,10 +250,9 @@ static bool start_lane(struct lane *lane)
     return true;
 }
 
+/* Its thread has ended and control is closed. */
 static void close_lane(struct lane *lane)
 {
-    if (lane->shard != NULL)
-        shard_close(lane->shard);
     if (lane->wake >= 0)
         close(lane->wake);
     free(lane->inbox);
@@ -321,10 +320,14 @@ static void close_broker(struct broker *b)
         b->lanes[i].wake =
             b->lanes[i].inbox == NULL && b->lanes[i].wake == 0 ? -1 : b->lanes[i].wake;
     join_shards(b);
-    for (uint32_t i = 0; i < b->config.shards; i++)
-        close_lane(&b->lanes[i]);
+    for (uint32_t i = 0; i < b->config.shards; i++) {
+        if (b->lanes[i].shard != NULL)
+            shard_close(b->lanes[i].shard); /* it lets go of partitions, which are control's */
+    }
     if (b->control != NULL)
         control_close(b->control);
+    for (uint32_t i = 0; i < b->config.shards; i++)
+        close_lane(&b->lanes[i]);
     if (b->topics != NULL)
         topics_close(b->topics);
     if (b->metrics != NULL)
