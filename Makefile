@@ -34,6 +34,10 @@ ifneq ($(SAN),)
 endif
 CFLAGS  ?=
 LDFLAGS ?=
+# Programs are optimised across files; everything else links the same objects' plain code.
+LTO      := $(if $(filter gcc-release,$(notdir $(CC))-$(VARIANT)),-flto=auto)
+LTO_OBJ  := $(if $(LTO),-flto=auto -ffat-lto-objects)
+LTO_NONE := $(if $(LTO),-fno-lto)
 
 # A package is named once, next to the one folder that may see its headers.
 PKG_schema     := libprotobuf-c
@@ -84,7 +88,7 @@ $(GEN)/schema/control.pb-c.c: $(GEN)/schema/control.pb-c.h
 room_of = $(if $(filter client/cli/%,$1),client/cli,$(firstword $(subst /, ,$1)))
 $(BUILD)/%.o: %.c | $(GEN)/schema/control.pb-c.h
 	@mkdir -p $(@D)
-	$(CC) $(CSTD) $(WARN) $(OPT) $(HARD) $(call cflags,$(call room_of,$*)) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(CC) $(CSTD) $(WARN) $(OPT) $(HARD) $(LTO_OBJ) $(call cflags,$(call room_of,$*)) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/gen/%.o: $(GEN)/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) $(OPT) $(HARD) $(CFLAGS) -MMD -MP -c $< -o $@
@@ -100,13 +104,13 @@ $(foreach r,$(ROOMS),$(eval $(call room_rule,$r)))
 
 $(BUILD)/bin/leatd: $(BUILD)/broker/main.o $(foreach r,broker transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
 	@mkdir -p $(@D)
-	$(CC) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,broker schema) -lpthread
+	$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,broker schema) -lpthread
 $(BUILD)/bin/leat: $(BUILD)/client/cli/main.o $(foreach r,client/cli client transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
 	@mkdir -p $(@D)
-	$(CC) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,client/cli client schema) -lm
+	$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,client/cli client schema) -lm
 $(BUILD)/bin/leat-demo: $(BUILD)/bench/demo/main.o $(foreach r,bench/demo client transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
 	@mkdir -p $(@D)
-	$(CC) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,bench client schema) -lpthread -lm
+	$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,bench client schema) -lpthread -lm
 
 LIB_OBJECTS := $(call objects,client) $(call objects,transport) $(call objects,schema) $(BUILD)/gen/schema/control.pb-c.o
 # One object with every hidden symbol made local: an application's own names cannot collide.
@@ -114,11 +118,11 @@ $(BUILD)/lib/libleat.a: $(LIB_OBJECTS)
 	@mkdir -p $(@D)
 	@rm -f $@
 	ld -r $^ -o $(BUILD)/lib/libleat.o
-	objcopy --localize-hidden $(BUILD)/lib/libleat.o
+	objcopy --localize-hidden --wildcard --remove-section='.gnu.*lto*' $(BUILD)/lib/libleat.o
 	ar rcs $@ $(BUILD)/lib/libleat.o
 $(BUILD)/lib/libleat.so: $(LIB_OBJECTS) client/leat.map
 	@mkdir -p $(@D)
-	$(CC) -shared $(LINK) $(LDFLAGS) -Wl,-soname,libleat.so.$(ABI) -Wl,--version-script=client/leat.map \
+	$(CC) -shared $(OPT) $(LTO) $(LINK) $(LDFLAGS) -Wl,-soname,libleat.so.$(ABI) -Wl,--version-script=client/leat.map \
 	    $(LIB_OBJECTS) -o $@ $(call libs,client)
 	ln -sf libleat.so $(BUILD)/lib/libleat.so.$(ABI)
 
@@ -139,11 +143,11 @@ $(BUILD)/client/examples/%: client/examples/%.c $(BUILD_ROOT)/include/leat.h $(B
 # ---- tests and benches
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(SUPPORT) $(ARCHIVES)
-	$(CC) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
+	$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
 $(BUILD)/tests/race_%: $(BUILD)/tests/race_%.o $(ARCHIVES)
-	$(CC) $(LINK) $(LDFLAGS) $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema) -lpthread -lm
+	$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema) -lpthread -lm
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
-	$(CC) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
+	$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
 RUN_ENV = LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \

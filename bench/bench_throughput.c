@@ -18,6 +18,7 @@
 enum {
     BATCH_BYTES = 60 << 10, /* what one write carries, on both sides */
     SOCKET_BUFFER = 1 << 20,
+    AHEAD_BYTES = 8 << 20, /* published and not yet consumed: nobody falls off the ring */
     ROUNDS = 9,
     CLIENT_CPU = 0,
     SERVER_CPU = 1,
@@ -114,7 +115,7 @@ static double bus_round(struct bus *bus, uint32_t size, uint64_t *total)
     const uint64_t start = bench_now_ns();
     uint64_t now = start;
     while (now - start < ROUND_NS || received < sent) {
-        for (int i = 0; i < 4096 && now - start < ROUND_NS; i++) {
+        while ((sent - received) * size < AHEAD_BYTES && now - start < ROUND_NS) {
             const int error = leat_producer_send(bus->producer, &record);
             if (error != 0 && error != LEAT_BUSY)
                 bench_fail(leat_strerror(error));

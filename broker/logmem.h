@@ -21,8 +21,8 @@
 #include "schema/error.h"
 
 enum logmem_pages {
-    LOGMEM_AUTO,   /* hugepages if they can be had, else normal ones */
-    LOGMEM_HUGE,   /* hugepages or nothing */
+    LOGMEM_AUTO, /* hugepages if they can be had, else normal ones */
+    LOGMEM_HUGE, /* hugepages or nothing */
     LOGMEM_NORMAL,
 };
 
@@ -38,15 +38,27 @@ struct logmem {
     bool hugepages;
 };
 
-/* `size`: a power of two, multiple of the page size. Charges the budget; with hugepages a size below
- * one hugepage uses normal pages.
- * LEAT_ERR_NO_MEMORY: over budget, *missing_bytes > 0 says by how much; *missing_bytes == 0: the
- * kernel refused. Nothing is held on error. */
+/* `size`: a power of two, multiple of the page size. Charges the budget; with hugepages a size
+ * below one hugepage uses normal pages. LEAT_ERR_NO_MEMORY: over budget, *missing_bytes > 0 says by
+ * how much; *missing_bytes == 0: the kernel refused. Nothing is held on error. */
 enum leat_error logmem_open(struct logmem *out, uint64_t size, struct logmem_budget *budget,
                             uint64_t *missing_bytes);
 void logmem_close(struct logmem *mem, struct logmem_budget *budget);
 
 /* Copies `bytes` to ring place `at` (0 <= at < size, length <= size). */
 void logmem_write(const struct logmem *mem, uint64_t at, const void *bytes, uint64_t length);
+
+/* The bytes at mem->base + at were written there: shows them in the other half too, where that is
+ * other memory (under ThreadSanitizer). */
+static inline void logmem_written(const struct logmem *mem, uint64_t at, uint64_t length)
+{
+#ifdef LEAT_TSAN
+    logmem_write(mem, at, mem->base + at, length);
+#else
+    (void)mem;
+    (void)at;
+    (void)length;
+#endif
+}
 
 #endif

@@ -39,7 +39,7 @@ struct partition {
     struct index index;
     counter head_position, tail_position; /* copies of log.head and log.tail, for others */
     counter head_offset, next_offset;
-    counter batches_in, records_in, bytes_in;
+    counter batches_in;
     uint64_t last_append_ns;
     uint64_t offset_limit;
     uint64_t wants_below;      /* offsets left under this: ask for more */
@@ -51,7 +51,7 @@ struct partition {
     bool asked; /* for offsets, and not given yet */
     uint8_t overrun;
 
-    counter duplicates, refused, busy, evicted_records, required_lost;
+    counter duplicates, refused, busy, required_lost;
     struct required required;
     struct producer_table *producers;
     struct logmem_budget *budget;
@@ -170,12 +170,9 @@ static struct leat_batch batch_at(const struct partition *p, uint64_t position)
 static void drop_oldest(struct partition *p)
 {
     const uint8_t *wire = ringlog_at(&p->log, p->log.head);
-    const uint32_t size = leat_batch_size_at(wire);
-    const uint32_t records = leat_batch_count_at(wire);
-    ringlog_release(&p->log, p->log.head + size);
+    ringlog_release(&p->log, p->log.head + leat_batch_size_at(wire));
     set(&p->head_position, p->log.head);
-    add(&p->head_offset, records);
-    add(&p->evicted_records, records);
+    add(&p->head_offset, leat_batch_count_at(wire));
 }
 
 /* Bytes that may not be dropped start here: what required readers have not consumed. */
@@ -261,19 +258,17 @@ static bool is_new(struct partition *p, const struct producer *producer,
 static void append(struct partition *p, const uint8_t *bytes, const struct leat_batch *batch,
                    uint64_t wall_ns, uint64_t base_offset)
 {
-    uint8_t stamp[LEAT_BATCH_STAMP_BYTES];
     const uint64_t position = p->log.tail;
     const uint64_t time = wall_ns > p->last_append_ns ? wall_ns : p->last_append_ns;
     p->last_append_ns = time;
     index_note(&p->index, position, base_offset, time);
-    leat_batch_stamp(stamp, base_offset, time, p->leader_epoch);
-    ringlog_append(&p->log, stamp, sizeof stamp);
-    ringlog_append(&p->log, bytes + sizeof stamp, batch->size - sizeof stamp);
+    /* One copy, then the stamp over it: for a small batch a second copy would cost more. */
+    ringlog_append(&p->log, bytes, batch->size);
+    leat_batch_stamp(ringlog_at(&p->log, position), base_offset, time, p->leader_epoch);
+    logmem_written(&p->log.mem, position & p->log.mask, LEAT_BATCH_STAMP_BYTES);
     set(&p->next_offset, base_offset + batch->record_count);
     set(&p->tail_position, p->log.tail);
     add(&p->batches_in, 1);
-    add(&p->records_in, batch->record_count);
-    add(&p->bytes_in, batch->size);
 }
 
 void partition_publish(struct partition *p, struct producer *producer, const uint8_t *bytes,
@@ -452,12 +447,13 @@ void partition_stats(const struct partition *p, struct partition_stats *out)
         .head_offset = get(&p->head_offset),
         .next_offset = get(&p->next_offset),
         .batches_in = get(&p->batches_in),
-        .records_in = get(&p->records_in),
-        .bytes_in = get(&p->bytes_in),
         .duplicates = get(&p->duplicates),
         .refused = get(&p->refused),
         .busy = get(&p->busy),
-        .evicted_records = get(&p->evicted_records),
         .required_lost = get(&p->required_lost),
     };
+    /* Dense offsets and positions from 0 say these already. */
+    out->records_in = out->next_offset - p->options.first_offset;
+    out->evicted_records = out->head_offset - p->options.first_offset;
+    out->bytes_in = out->tail_position;
 }
