@@ -270,9 +270,9 @@ void control_run(struct control *control)
         for (int i = 0; i < ready; i++)
             handle_event(control, &events[i]);
         control_read_mail(control);
+        registry_close_buried(control);
         peer_work(control);
         registry_reserve(control);
-        registry_close_buried(control);
         mail_left = control_flush_mail(control);
         /* While events wait, what somebody said may be among them. */
         if (ready < CONTROL_EVENTS_MAX)
@@ -317,14 +317,17 @@ void control_stop_shards(struct control *control)
     }
 }
 
+/* No shard runs any more. */
 static void free_operations(struct control *control)
 {
+    rcu_barrier();
+    registry_close_buried(control);
     for (uint32_t i = 0; i < CONTROL_OPERATIONS_MAX; i++) {
         struct operation *op = control->operations[i].operation;
         if (op == NULL)
             continue;
-        if (op->kind == OPERATION_DELETE_TOPIC)
-            registry_bury(control, op);
+        for (uint32_t k = 0; op->kind == OPERATION_DELETE_TOPIC && k < op->count; k++)
+            partition_close(op->parts[k].message.partition);
         operation_free(control, op);
     }
 }

@@ -285,56 +285,40 @@ enum leat_error registry_delete(struct control *control, const struct topic *top
     return LEAT_OK;
 }
 
-struct corpse {
-    struct rcu_head rcu;
-    struct control *control;
-    struct corpse *next;
-    uint32_t count;
-    struct partition *partitions[];
-};
-
 /* RCU's thread: nobody reads them any more. */
 static void give_back(struct rcu_head *head)
 {
-    struct corpse *corpse = caa_container_of(head, struct corpse, rcu);
-    tsan_take(corpse);
-    struct control *control = corpse->control;
+    struct operation *op = caa_container_of(head, struct operation, buried.rcu);
+    tsan_take(op);
+    struct control *control = op->buried.control;
     const uint64_t one = 1;
-    corpse->next = atomic_load_explicit(&control->corpses, memory_order_relaxed);
+    op->buried.next = atomic_load_explicit(&control->buried, memory_order_relaxed);
     /* Release: pairs with the exchange in registry_close_buried. */
-    while (!atomic_compare_exchange_weak_explicit(&control->corpses, &corpse->next, corpse,
+    while (!atomic_compare_exchange_weak_explicit(&control->buried, &op->buried.next, op,
                                                   memory_order_release, memory_order_relaxed))
         ;
     const ssize_t wrote = write(control->options.wake, &one, sizeof one);
     (void)wrote; /* a full eventfd wakes too */
 }
 
-void registry_bury(struct control *control, const struct operation *op)
+void registry_bury(struct control *control, struct operation *op)
 {
-    struct corpse *corpse = malloc(sizeof *corpse + op->count * sizeof(struct partition *));
-    if (corpse == NULL) {
-        /* Their memory stays taken until the broker ends; nothing else is wrong. */
-        log_line(LOG_ERROR, "topic.memory_not_freed", log_u64("topic_id", op->topic_id));
-        return;
-    }
-    corpse->control = control;
-    corpse->count = op->count;
-    for (uint32_t i = 0; i < op->count; i++)
-        corpse->partitions[i] = op->parts[i].message.partition;
-    tsan_give(corpse);
-    call_rcu(&corpse->rcu, give_back);
+    op->buried.control = control;
+    tsan_give(op);
+    call_rcu(&op->buried.rcu, give_back);
 }
 
 void registry_close_buried(struct control *control)
 {
     /* Acquire: pairs with the release in give_back. */
-    struct corpse *corpse = atomic_exchange_explicit(&control->corpses, NULL, memory_order_acquire);
-    while (corpse != NULL) {
-        struct corpse *next = corpse->next;
-        for (uint32_t i = 0; i < corpse->count; i++)
-            partition_close(corpse->partitions[i]);
-        free(corpse);
-        corpse = next;
+    struct operation *op = atomic_exchange_explicit(&control->buried, NULL, memory_order_acquire);
+    while (op != NULL) {
+        struct operation *next = op->buried.next;
+        for (uint32_t i = 0; i < op->count; i++)
+            partition_close(op->parts[i].message.partition);
+        peer_done(control, op->owner, op->request);
+        operation_free(control, op);
+        op = next;
     }
 }
 
@@ -496,6 +480,4 @@ void registry_stop(struct control *control)
     if (control->renewed)
         store_exact_offsets(control);
     topics_visit(control->options.topics, close_logs, NULL);
-    rcu_barrier();
-    registry_close_buried(control);
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
+#include <urcu-qsbr.h>
 
 #include "broker/control.h"
 #include "broker/partition.h"
@@ -128,6 +129,11 @@ struct operation {
         char name[LEAT_NAME_BYTES_MAX + 1];
     } producer;
     char topic[LEAT_NAME_BYTES_MAX + 1];
+    struct { /* of a topic's deletion, when the shards have let go: waits for a grace period */
+        struct rcu_head rcu;
+        struct control *control;
+        struct operation *next;
+    } buried;
     uint32_t room; /* parts there is memory for */
     struct operation_part parts[];
 };
@@ -153,10 +159,6 @@ struct control_names {
     uint32_t place_count;         /* a power of two */
     uint32_t count;
 };
-
-/* ---- partitions that wait for readers of the topic table to let go */
-
-struct corpse;
 
 struct control_counters {
     metric connections_accepted, connections_refused, connections_expired;
@@ -190,7 +192,7 @@ struct control {
     struct operation_slot operations[CONTROL_OPERATIONS_MAX];
     uint32_t operation_count, operation_next;
     struct control_names names;
-    struct corpse *_Atomic corpses; /* any thread pushes, control takes all */
+    struct operation *_Atomic buried; /* a grace period has passed; any thread pushes */
 
     struct control_counters counters;
 };
@@ -276,9 +278,9 @@ enum leat_error registry_create(struct control *control, const char *name,
 /* Forgets it durably. Its partitions are then in `partitions`; the shards still have them. */
 enum leat_error registry_delete(struct control *control, const struct topic *topic,
                                 struct operation *op, char error_text[CONTROL_ERROR_TEXT]);
-/* No shard has them: closes them after a grace period. */
-void registry_bury(struct control *control, const struct operation *op);
-/* Closes what is ready to be. */
+/* No shard has its partitions: closes them after a grace period, then answers. */
+void registry_bury(struct control *control, struct operation *op);
+/* Closes what is ready to be, answers and frees the operations. */
 void registry_close_buried(struct control *control);
 void registry_want_offsets(struct control *control, const struct message *message);
 /* Stores the new limits and tells the shards. */

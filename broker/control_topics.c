@@ -191,9 +191,8 @@ void control_delete_topic(struct control *control, struct peer *p,
 
 void control_topic_deleted(struct control *control, struct operation *op)
 {
+    /* Answered when its memory is free, so that the next topic can have it. */
     registry_bury(control, op);
-    peer_done(control, op->owner, op->request);
-    operation_free(control, op);
 }
 
 /* ---- list */

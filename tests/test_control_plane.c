@@ -1,0 +1,306 @@
+/* Goal: what control promises beyond single requests: names fence, a forgotten producer goes on
+ * under a new epoch, a deleted topic is gone for everyone and its memory free, silence ends a
+ * connection, partitions are spread over shards. Method: a real leatd with two shards and raw
+ * peers. */
+#include <criterion/criterion.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/support/leatd.h"
+#include "tests/support/wire.h"
+
+enum { RING = 1 << 20, KEEPALIVE_MS = 700 };
+
+static struct leatd broker;
+
+static void set_up(void)
+{
+    leatd_start_config(&broker,
+                       "{\"port\": 0, \"data_port\": 0, \"shards\": 2, \"keepalive_ms\": 700,"
+                       " \"log_memory_bytes\": \"8MiB\", \"hugepages\": \"off\"}");
+}
+
+static void tear_down(void)
+{
+    cr_assert(leatd_alive(&broker), "the broker died");
+    cr_assert_not(leatd_log_has(&broker, "Sanitizer"), "see %s", broker.log_path);
+    leatd_end(&broker);
+}
+
+TestSuite(control_plane, .init = set_up, .fini = tear_down, .timeout = 60);
+
+/* The response to `body`; the caller frees. */
+static Leat__Control__Response *ask(int control, Leat__Control__Request__BodyCase which, void *body)
+{
+    static uint64_t id = 100;
+    Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
+    request.id = ++id;
+    request.body_case = which;
+    request.ping = body; /* any member of the union */
+    Leat__Control__Response *response = wire_request(control, &request);
+    cr_assert_neq(response, NULL, "closed instead of answered");
+    cr_assert_eq(response->id, request.id);
+    return response;
+}
+
+static void done(Leat__Control__Response *response)
+{
+    leat__control__response__free_unpacked(response, NULL);
+}
+
+struct opening {
+    const char *topic, *name;
+    uint64_t id;
+    uint32_t epoch;
+    uint32_t sessions[2];
+};
+
+static Leat__Control__Response *open_producer(int control, const struct opening *o)
+{
+    Leat__Control__OpenProducer open = LEAT__CONTROL__OPEN_PRODUCER__INIT;
+    open.topic = (char *)o->topic;
+    open.name = (char *)(o->name != NULL ? o->name : "");
+    open.producer_id = o->id;
+    open.producer_epoch = o->epoch;
+    open.sessions = (uint32_t *)o->sessions;
+    open.n_sessions = o->sessions[1] != 0 ? 2 : 1;
+    return ask(control, LEAT__CONTROL__REQUEST__BODY_OPEN_PRODUCER, &open);
+}
+
+/* A control connection with a session on each shard. */
+static int client(struct opening *o)
+{
+    const int control = wire_control(broker.control);
+    for (uint32_t shard = 0; shard < 2; shard++) {
+        const struct wire_grant grant = wire_open_session(control, shard);
+        int16_t status;
+        wire_attach(broker.data[shard], &grant, &status);
+        cr_assert_eq(status, 0);
+        o->sessions[shard] = grant.session;
+    }
+    return control;
+}
+
+Test(control_plane, partitions_are_spread_and_a_producer_needs_a_session_on_each_shard)
+{
+    struct opening o = { .topic = "spread" };
+    const int control = client(&o);
+    cr_assert_eq(wire_create_topic(control, "spread", RING, 4), 0);
+    Leat__Control__Response *r = open_producer(control, &o);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert_eq(r->producer->n_streams, 4u);
+    unsigned on_first = 0;
+    for (size_t i = 0; i < 4; i++) {
+        on_first += r->producer->streams[i]->session == o.sessions[0];
+        cr_assert_neq(r->producer->streams[i]->stream, 0u);
+        cr_assert_gt(r->producer->streams[i]->credit, 0u);
+    }
+    cr_assert_eq(on_first, 2u);
+    done(r);
+    o.sessions[1] = 0;
+    r = open_producer(control, &o);
+    cr_assert_eq(r->error, LEAT_ERR_INVALID);
+    cr_assert_not_null(strstr(r->error_text, "shard 1"), "%s", r->error_text);
+    done(r);
+}
+
+Test(control_plane, a_name_fences_the_one_who_had_it)
+{
+    struct opening first = { .topic = "t", .name = "feed" }, second = first;
+    const int a = client(&first), b = client(&second);
+    cr_assert_eq(wire_create_topic(a, "t", RING, 2), 0);
+    Leat__Control__Response *r = open_producer(a, &first);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    first.id = r->producer->producer_id;
+    first.epoch = r->producer->producer_epoch;
+    done(r);
+    r = open_producer(a, &first); /* resumes */
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert_eq(r->producer->producer_epoch, first.epoch);
+    cr_assert_not(r->producer->streams[0]->expired);
+    done(r);
+    r = open_producer(b, &second);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert_eq(r->producer->producer_id, first.id);
+    cr_assert_eq(r->producer->producer_epoch, first.epoch + 1);
+    done(r);
+    r = open_producer(a, &first);
+    cr_assert_eq(r->error, LEAT_ERR_FENCED);
+    cr_assert_not_null(strstr(r->error_text, "feed"), "%s", r->error_text);
+    done(r);
+}
+
+Test(control_plane, a_name_of_an_earlier_run_goes_to_the_newest_who_had_it)
+{
+    struct opening old = { .topic = "t", .name = "feed", .id = 77, .epoch = 3 }, older = old;
+    const int a = client(&old), b = client(&older);
+    cr_assert_eq(wire_create_topic(a, "t", RING, 1), 0);
+    older.epoch = 2;
+    Leat__Control__Response *r = open_producer(b, &older);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert(r->producer->streams[0]->expired);
+    const uint32_t epoch = r->producer->producer_epoch;
+    done(r);
+    r = open_producer(a, &old);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert_gt(r->producer->producer_epoch, epoch);
+    cr_assert(r->producer->streams[0]->expired);
+    done(r);
+    r = open_producer(b, &older);
+    cr_assert_eq(r->error, LEAT_ERR_FENCED);
+    done(r);
+}
+
+Test(control_plane, a_forgotten_producer_goes_on_under_a_new_epoch)
+{
+    struct opening o = { .topic = "one" };
+    const int control = client(&o);
+    cr_assert_eq(wire_create_topic(control, "one", RING, 2), 0);
+    cr_assert_eq(wire_create_topic(control, "two", RING, 2), 0);
+    Leat__Control__Response *r = open_producer(control, &o);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    o.id = r->producer->producer_id;
+    o.epoch = r->producer->producer_epoch;
+    done(r);
+    o.topic = "two"; /* knows nothing of it */
+    r = open_producer(control, &o);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert_eq(r->producer->producer_id, o.id);
+    cr_assert_eq(r->producer->producer_epoch, o.epoch + 1);
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert(r->producer->streams[i]->expired);
+        cr_assert_eq(r->producer->streams[i]->next_sequence, 0u);
+    }
+    done(r);
+    o.id += 1000; /* never given out in this run */
+    r = open_producer(control, &o);
+    cr_assert_eq(r->error, LEAT_ERR_INVALID, "%s", r->error_text);
+    done(r);
+}
+
+Test(control_plane, a_deleted_topic_is_gone_and_its_memory_free)
+{
+    struct opening o = { .topic = "brief" };
+    const int control = client(&o);
+    for (int round = 0; round < 20; round++) { /* 4 of 8 MiB each time */
+        cr_assert_eq(wire_create_topic(control, "brief", 2 * RING, 2), 0, "round %d", round);
+        Leat__Control__Response *r = open_producer(control, &o);
+        cr_assert_eq(r->error, 0, "%s", r->error_text);
+        done(r);
+        Leat__Control__DeleteTopic delete = LEAT__CONTROL__DELETE_TOPIC__INIT;
+        delete.name = (char *)"brief";
+        r = ask(control, LEAT__CONTROL__REQUEST__BODY_DELETE_TOPIC, &delete);
+        cr_assert_eq(r->error, 0, "%s", r->error_text);
+        done(r);
+        r = ask(control, LEAT__CONTROL__REQUEST__BODY_DELETE_TOPIC, &delete);
+        cr_assert_eq(r->error, LEAT_ERR_UNKNOWN_TOPIC);
+        done(r);
+        r = open_producer(control, &o);
+        cr_assert_eq(r->error, LEAT_ERR_UNKNOWN_TOPIC);
+        done(r);
+        /* The answer came when the memory was free: all of it can be had. */
+        cr_assert_eq(wire_create_topic(control, "all", 4 * RING, 2), 0, "round %d", round);
+        delete.name = (char *)"all";
+        r = ask(control, LEAT__CONTROL__REQUEST__BODY_DELETE_TOPIC, &delete);
+        cr_assert_eq(r->error, 0, "%s", r->error_text);
+        done(r);
+    }
+}
+
+Test(control_plane, subscriptions_and_offsets_answer_each_partition)
+{
+    struct opening o = { .topic = "t" };
+    const int control = client(&o);
+    cr_assert_eq(wire_create_topic(control, "t", RING, 1), 0);
+    Leat__Control__PartitionStart starts[4], *list[4];
+    for (int i = 0; i < 4; i++) {
+        leat__control__partition_start__init(&starts[i]);
+        starts[i].session = o.sessions[0];
+        starts[i].at = LEAT__CONTROL__START_AT__EARLIEST;
+        list[i] = &starts[i];
+    }
+    starts[1].partition = 9;
+    starts[2].session = 12345;
+    starts[3].at = LEAT__CONTROL__START_AT__OFFSET;
+    starts[3].offset = 100;
+    Leat__Control__OpenSubscription open = LEAT__CONTROL__OPEN_SUBSCRIPTION__INIT;
+    open.topic = (char *)"t";
+    open.partitions = list;
+    open.n_partitions = 4;
+    Leat__Control__Response *r =
+        ask(control, LEAT__CONTROL__REQUEST__BODY_OPEN_SUBSCRIPTION, &open);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert_eq(r->subscription->n_streams, 4u);
+    static const int32_t expected[] = { 0, LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_UNKNOWN_SESSION,
+                                        LEAT_ERR_OUT_OF_RANGE };
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(r->subscription->streams[i]->error, expected[i], "partition start %d", i);
+    const uint32_t stream = r->subscription->streams[0]->stream;
+    done(r);
+
+    Leat__Control__ListOffsets offsets = LEAT__CONTROL__LIST_OFFSETS__INIT;
+    offsets.topic = (char *)"t";
+    offsets.partitions = list;
+    offsets.n_partitions = 2;
+    r = ask(control, LEAT__CONTROL__REQUEST__BODY_LIST_OFFSETS, &offsets);
+    cr_assert_eq(r->error, 0);
+    cr_assert_eq(r->offsets->offsets[0]->error, 0);
+    cr_assert_neq(r->offsets->offsets[0]->log_epoch, 0u);
+    cr_assert_eq(r->offsets->offsets[1]->error, LEAT_ERR_UNKNOWN_PARTITION);
+    done(r);
+
+    Leat__Control__StreamRef ref = LEAT__CONTROL__STREAM_REF__INIT, *refs = &ref;
+    Leat__Control__CloseStreams close_streams = LEAT__CONTROL__CLOSE_STREAMS__INIT;
+    ref.session = o.sessions[0];
+    ref.stream = stream;
+    close_streams.streams = &refs;
+    close_streams.n_streams = 1;
+    r = ask(control, LEAT__CONTROL__REQUEST__BODY_CLOSE_STREAMS, &close_streams);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    done(r);
+    r = ask(control, LEAT__CONTROL__REQUEST__BODY_CLOSE_STREAMS, &close_streams);
+    cr_assert_eq(r->error, LEAT_ERR_UNKNOWN_STREAM);
+    done(r);
+}
+
+Test(control_plane, silence_ends_a_connection_and_its_sessions)
+{
+    const int silent = wire_control(broker.control);
+    const struct wire_grant grant = wire_open_session(silent, 0);
+    int16_t status;
+    const int data = wire_attach(broker.data[0], &grant, &status);
+    cr_assert_eq(status, 0);
+    cr_assert(wire_wait_closed(silent));
+    cr_assert(wire_wait_closed(data));
+}
+
+Test(control_plane, a_session_closed_is_unknown_and_its_place_is_used_again)
+{
+    struct opening o = { .topic = "t" };
+    const int control = client(&o);
+    Leat__Control__CloseSession close_session = LEAT__CONTROL__CLOSE_SESSION__INIT;
+    close_session.session = o.sessions[0];
+    Leat__Control__Response *r =
+        ask(control, LEAT__CONTROL__REQUEST__BODY_CLOSE_SESSION, &close_session);
+    cr_assert_eq(r->error, 0);
+    done(r);
+    r = ask(control, LEAT__CONTROL__REQUEST__BODY_CLOSE_SESSION, &close_session);
+    cr_assert_eq(r->error, LEAT_ERR_UNKNOWN_SESSION);
+    done(r);
+    for (int i = 0; i < 40000; i++) { /* more than there are places */
+        close_session.session = wire_open_session(control, 0).session;
+        r = ask(control, LEAT__CONTROL__REQUEST__BODY_CLOSE_SESSION, &close_session);
+        cr_assert_eq(r->error, 0, "round %d: %s", i, r->error_text);
+        done(r);
+    }
+}
+
+Test(control_plane, an_idle_broker_costs_nothing)
+{
+    const int control = wire_control(broker.control);
+    cr_assert_eq(wire_create_topic(control, "t", RING, 2), 0);
+    usleep(200000); /* a stretch of idling is what is measured */
+    const uint64_t before = leatd_cpu_ns(&broker);
+    usleep(300000);
+    cr_assert_leq(leatd_cpu_ns(&broker) - before, 20000000u, "ticks of 10 ms");
+}
