@@ -304,6 +304,9 @@ static void ping(struct leat_client *client)
     bringup_ask(client, &request, on_pong, client);
     client->ping_at = client->now + client->ping_every;
     client->work = true;
+    struct leat_producer *producer;
+    TAILQ_FOREACH(producer, &client->producers, link)
+    producer_doubt(producer);
 }
 
 static leat_ns check_links(struct leat_client *client)
@@ -446,7 +449,7 @@ void bringup_close_streams(struct leat_client *client, const struct stream_name 
                            size_t count)
 {
     Leat__Control__StreamRef *refs = calloc(count, sizeof *refs);
-    Leat__Control__StreamRef **list = calloc(count, sizeof *list);
+    Leat__Control__StreamRef **list = calloc(count, sizeof(void *));
     if (refs != NULL && list != NULL && client->phase == PHASE_READY && client->failure == 0) {
         for (size_t i = 0; i < count; i++) {
             leat__control__stream_ref__init(&refs[i]);

@@ -150,7 +150,10 @@ struct leat_producer {
     struct leat_producer_options options;
     struct topic_shards shards;
     uint32_t record_bytes_max;
-    uint64_t incarnation; /* of the broker that gave id and epoch */
+    uint64_t topic_id;
+    uint64_t answers;        /* batches answered so far */
+    uint64_t answers_before; /* when it was looked at last */
+    uint64_t incarnation;    /* of the broker that gave id and epoch */
     struct outbox_pool pool;
     struct publisher *publishers; /* one a partition */
     struct outbox_batch **rings;

@@ -79,7 +79,8 @@ static enum leat_error make_readers(struct subscribed *topic)
                 "partition %" PRIu32 ": topic \"%s\" has partitions 0 to %" PRIu32,
                 consumer->partitions[i], topic->name, topic->shards.partitions - 1);
     }
-    topic->readers = calloc(count, sizeof *topic->readers);
+    if (count > 0)
+        topic->readers = calloc(count, sizeof *topic->readers);
     if (topic->readers == NULL)
         return (enum leat_error)client_error(consumer->client, LEAT_ERR_NO_MEMORY,
                                              "consumer of topic \"%s\": no memory", topic->name);
@@ -275,7 +276,7 @@ static void ask_subscribe(struct subscribed *topic)
     if (!bringup_links(client, wanted))
         return;
     Leat__Control__PartitionStart *starts = calloc(topic->reader_count, sizeof *starts);
-    Leat__Control__PartitionStart **list = calloc(topic->reader_count, sizeof *list);
+    Leat__Control__PartitionStart **list = calloc(topic->reader_count, sizeof(void *));
     Leat__Control__OpenSubscription open = LEAT__CONTROL__OPEN_SUBSCRIPTION__INIT;
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
     if (starts == NULL || list == NULL) {
@@ -349,7 +350,7 @@ void consumer_disconnected(struct leat_consumer *consumer)
 void consumer_free(struct leat_consumer *consumer)
 {
     struct leat_client *client = consumer->client;
-    for (size_t i = 0; i < consumer->topic_count; i++) {
+    for (size_t i = 0; consumer->topics != NULL && i < consumer->topic_count; i++) {
         struct subscribed *topic = &consumer->topics[i];
         control_link_forget(&client->control, topic);
         for (uint32_t j = 0; j < topic->reader_count; j++) {

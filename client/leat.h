@@ -45,11 +45,12 @@ LEAT_API const char *leat_version(void);
 /* ------------------------------------------------------------------ events */
 
 enum leat_event_type {
-    LEAT_EVENT_CONNECTED = 1,        /* control and data paths are up (first time or again) */
-    LEAT_EVENT_DISCONNECTED = 2,     /* lost; reconnecting by itself. `error` says why */
-    LEAT_EVENT_CIRCUIT_OPEN = 3,     /* too many failures in a row; next attempt at `time_ns` from now */
-    LEAT_EVENT_GAP = 4,              /* records [first_offset, next_offset) will not come. `reason` */
-    LEAT_EVENT_LOG_RESET = 5,        /* the partition's log began anew: offsets restart at next_offset */
+    LEAT_EVENT_CONNECTED = 1,    /* control and data paths are up (first time or again) */
+    LEAT_EVENT_DISCONNECTED = 2, /* lost; reconnecting by itself. `error` says why */
+    LEAT_EVENT_CIRCUIT_OPEN =
+        3,                    /* too many failures in a row; next attempt at `time_ns` from now */
+    LEAT_EVENT_GAP = 4,       /* records [first_offset, next_offset) will not come. `reason` */
+    LEAT_EVENT_LOG_RESET = 5, /* the partition's log began anew: offsets restart at next_offset */
     LEAT_EVENT_RECORDS_LOST = 6,     /* broker restarted: acked records from first_offset up to
                                         next_offset of this producer were in its memory only */
     LEAT_EVENT_PRODUCER_EXPIRED = 7, /* the broker forgot the producer; a new epoch goes on and
@@ -79,7 +80,7 @@ struct leat_event {
     uint64_t next_offset;
     uint64_t log_epoch;
     uint64_t time_ns;
-    const char *text; /* one sentence for a log; valid during the callback */
+    const char *text;        /* one sentence for a log; valid during the callback */
     leat_producer *producer; /* the one concerned, or NULL */
     leat_consumer *consumer; /* the one concerned, or NULL */
 };
@@ -97,8 +98,8 @@ struct leat_client_options {
     uint64_t backoff_max_ns;     /* longest pause [2 s] */
     uint32_t circuit_failures;   /* failures in a row that open the circuit [10] */
     uint32_t reserved0;
-    uint64_t circuit_open_ns;       /* how long it stays open [10 s] */
-    uint32_t socket_buffer_bytes;   /* SO_SNDBUF and SO_RCVBUF [kernel's own] */
+    uint64_t circuit_open_ns;     /* how long it stays open [10 s] */
+    uint32_t socket_buffer_bytes; /* SO_SNDBUF and SO_RCVBUF [kernel's own] */
     uint32_t reserved1;
     const char *tcp_congestion; /* TCP_CONGESTION of data connections [kernel's own] */
 };
@@ -136,13 +137,13 @@ struct leat_client_stats {
     uint64_t bytes_sent;
     uint64_t bytes_received;
     uint64_t reconnects;
-    uint64_t send_calls;      /* system calls that wrote data */
-    uint64_t receive_calls;   /* system calls that read data */
+    uint64_t send_calls;    /* system calls that wrote data */
+    uint64_t receive_calls; /* system calls that read data */
     uint64_t batches_sent;
     uint64_t records_sent;
     uint64_t records_acked;
     uint64_t records_received;
-    uint64_t blocked;         /* times a stream wanted to send and had no credit */
+    uint64_t blocked; /* times a stream wanted to send and had no credit */
 };
 /* Fills the first stats->size bytes. */
 LEAT_API int leat_client_stats(const leat_client *client, struct leat_client_stats *stats);
@@ -167,12 +168,12 @@ struct leat_record {
     uint32_t key_size;
     uint32_t value_size;
     uint32_t headers_count;
-    int32_t partition;      /* sending: LEAT_ANY_PARTITION = by key; note that 0 is partition 0 */
-    int64_t timestamp_ns;   /* producer's wall clock; sending: 0 = now */
+    int32_t partition;       /* sending: LEAT_ANY_PARTITION = by key; note that 0 is partition 0 */
+    int64_t timestamp_ns;    /* producer's wall clock; sending: 0 = now */
     uint64_t append_time_ns; /* received: broker's wall clock */
-    uint64_t offset;        /* received */
-    uint64_t log_epoch;     /* received */
-    uint64_t cookie;        /* sending: comes back in the delivery */
+    uint64_t offset;         /* received */
+    uint64_t log_epoch;      /* received */
+    uint64_t cookie;         /* sending: comes back in the delivery */
     const void *headers_encoded; /* received: read with leat_record_header() */
     uint32_t headers_encoded_bytes;
     uint32_t reserved0;
@@ -194,7 +195,8 @@ enum leat_level {
 };
 
 struct leat_delivery {
-    int32_t status; /* 0: appended. LEAT_ERR_DUPLICATE: appended earlier, offset unknown. Else refused */
+    int32_t status; /* 0: appended. LEAT_ERR_DUPLICATE: appended earlier, offset unknown. Else
+                       refused */
     int32_t level;  /* leat_level when appended */
     int32_t partition;
     uint32_t reserved;
@@ -207,7 +209,8 @@ struct leat_delivery {
 struct leat_producer_options {
     size_t size;
     const char *name; /* a named producer fences older ones of its name [none: unnamed] */
-    void (*on_delivery)(void *user, const struct leat_delivery *delivery); /* once a record [none] */
+    void (*on_delivery)(void *user,
+                        const struct leat_delivery *delivery); /* once a record [none] */
     void *user;
     uint32_t batch_bytes_max;   /* a batch is sent when it is this full, or when the wire is idle
                                    [60 KiB, or one largest record]; at most 1 MiB */

@@ -40,6 +40,7 @@ static void answered(void *context, const struct outbox_batch *batch,
     struct leat_producer *producer = c->publisher->producer;
     struct leat_client *client = producer->client;
     const bool appended = run->status == LEAT_OK;
+    producer->answers++;
     struct leat_delivery delivery = {
         .status = run->status,
         .level = run->level,
@@ -354,6 +355,7 @@ static void on_opened(void *context, int error, const char *text,
     producer->pool.producer_id = grant->producer_id;
     producer->pool.producer_epoch = grant->producer_epoch;
     producer->incarnation = client->incarnation;
+    producer->topic_id = grant->topic_id;
     bool expired = false;
     for (uint32_t i = 0; i < producer->shards.partitions; i++) {
         expired = expired || grant->streams[i]->expired;
@@ -394,8 +396,8 @@ static void ask_open(struct leat_producer *producer)
         if ((wanted >> shard & 1) != 0)
             sessions[open.n_sessions++] = client->links[shard]->session;
     }
-    /* A new broker never heard of the id; it gives a new one. */
-    if (producer->incarnation == client->incarnation) {
+    /* A new broker is told them too: it knows by them who of several had the name last. */
+    if (producer->incarnation != 0) {
         open.producer_id = producer->pool.producer_id;
         open.producer_epoch = producer->pool.producer_epoch;
     }
@@ -413,6 +415,27 @@ void producer_advance(struct leat_producer *producer)
         producer->step = OWNER_DESCRIBING;
     else if (producer->step == OWNER_OPEN)
         ask_open(producer);
+}
+
+static void on_doubt(void *context, int error, const char *text,
+                     const Leat__Control__Response *response)
+{
+    struct leat_producer *producer = context;
+    (void)text;
+    if (response == NULL || producer->step != OWNER_READY)
+        return;
+    const bool another = response->body_case == LEAT__CONTROL__RESPONSE__BODY_TOPIC
+                         && response->topic->id != producer->topic_id;
+    if (error == LEAT_ERR_UNKNOWN_TOPIC || another)
+        topic_gone(producer);
+}
+
+void producer_doubt(struct leat_producer *producer)
+{
+    const bool stuck = producer->answers == producer->answers_before;
+    producer->answers_before = producer->answers;
+    if (producer->step == OWNER_READY && stuck && leat_producer_pending(producer) > 0)
+        bringup_describe(producer->client, producer->topic, on_doubt, producer);
 }
 
 void producer_disconnected(struct leat_producer *producer)
@@ -435,20 +458,27 @@ static void free_producer(struct leat_producer *producer)
     free(producer);
 }
 
-static int make(struct leat_client *client, struct leat_producer **out, const char *topic,
-                const struct leat_producer_options *options)
+/* NULL: *error says why. */
+static struct leat_producer *make(struct leat_client *client, const char *topic,
+                                  const struct leat_producer_options *options, int *error)
 {
     struct leat_producer_options checked;
     char why[CLIENT_ERROR_BYTES];
-    if (topic == NULL || !leat_name_valid(topic, strnlen(topic, LEAT_NAME_BYTES_MAX + 1)))
-        return client_error(client, LEAT_ERR_INVALID,
-                            "topic \"%.80s\": expected 1 to 249 of A-Z a-z 0-9 . _ -",
-                            topic != NULL ? topic : "(NULL)");
-    if (options_producer(&checked, options, why, sizeof why) != LEAT_OK)
-        return client_error(client, LEAT_ERR_INVALID, "%s", why);
+    if (topic == NULL || !leat_name_valid(topic, strnlen(topic, LEAT_NAME_BYTES_MAX + 1))) {
+        *error = client_error(client, LEAT_ERR_INVALID,
+                              "topic \"%.80s\": expected 1 to 249 of A-Z a-z 0-9 . _ -",
+                              topic != NULL ? topic : "(NULL)");
+        return NULL;
+    }
+    if (options_producer(&checked, options, why, sizeof why) != LEAT_OK) {
+        *error = client_error(client, LEAT_ERR_INVALID, "%s", why);
+        return NULL;
+    }
     struct leat_producer *producer = calloc(1, sizeof *producer);
-    if (producer == NULL)
-        return client_error(client, LEAT_ERR_NO_MEMORY, "producer: no memory");
+    if (producer == NULL) {
+        *error = client_error(client, LEAT_ERR_NO_MEMORY, "producer: no memory");
+        return NULL;
+    }
     producer->client = client;
     producer->options = checked;
     snprintf(producer->topic, sizeof producer->topic, "%s", topic);
@@ -456,14 +486,12 @@ static int make(struct leat_client *client, struct leat_producer **out, const ch
         snprintf(producer->name, sizeof producer->name, "%s", checked.name);
     producer->options.name = producer->name;
     TAILQ_INSERT_TAIL(&client->producers, producer, link);
-    *out = producer;
-    return LEAT_OK;
+    return producer;
 }
 
 int leat_producer_open(leat_client *client, leat_producer **producer, const char *topic,
                        const struct leat_producer_options *options)
 {
-    struct leat_producer *opened;
     if (client == NULL || producer == NULL)
         return LEAT_ERR_INVALID;
     if (client_refuses(client, "leat_producer_open"))
@@ -473,8 +501,8 @@ int leat_producer_open(leat_client *client, leat_producer **producer, const char
     int error = bringup_wait_ready(client, deadline);
     if (error != 0)
         return error;
-    error = make(client, &opened, topic, options);
-    if (error != 0)
+    struct leat_producer *opened = make(client, topic, options, &error);
+    if (opened == NULL)
         return error;
     client->work = true;
     while (opened->step != OWNER_READY && opened->step != OWNER_OVER) {

@@ -23,6 +23,10 @@ void producer_disconnected(struct leat_producer *producer);
 
 void producer_acked(struct publisher *publisher, const struct leat_frame_publish_ack *ack);
 
+/* Called now and then: a producer that waits for answers and gets none asks whether its topic is
+ * still there. A broker drops what comes for a topic that was deleted. */
+void producer_doubt(struct leat_producer *producer);
+
 /* Publishers whose pause is over send again; returns when the next one's is. */
 leat_ns producer_release_held(struct leat_client *client);
 

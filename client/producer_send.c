@@ -143,8 +143,9 @@ static int append(struct leat_producer *producer, const struct leat_record *reco
 static int send_record(struct leat_producer *producer, const struct leat_record *record,
                        struct publisher **used)
 {
+    *used = NULL;
     const int error = append(producer, record, used);
-    if (error != LEAT_OK)
+    if (error != LEAT_OK || *used == NULL)
         return error;
     producer->client->stats.records_sent++;
     data_link_queue_publisher(*used);
@@ -154,7 +155,7 @@ static int send_record(struct leat_producer *producer, const struct leat_record 
 
 int leat_producer_send(leat_producer *producer, const struct leat_record *record)
 {
-    struct publisher *used;
+    struct publisher *used = NULL;
     if (producer == NULL || record == NULL)
         return LEAT_ERR_INVALID;
     return send_record(producer, record, &used);
@@ -168,7 +169,7 @@ int leat_producer_send_wait(leat_producer *producer, const struct leat_record *r
     struct leat_client *client = producer->client;
     if (client_refuses(client, "leat_producer_send_wait"))
         return LEAT_ERR_INVALID;
-    struct publisher *used;
+    struct publisher *used = NULL;
     const leat_ns deadline = client_after(client_clock(), timeout_ns);
     int error = send_record(producer, record, &used);
     while (error == LEAT_BUSY && client->now < deadline) {

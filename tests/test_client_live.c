@@ -588,6 +588,25 @@ Test(client, errors_name_the_thing_and_the_value, .timeout = 60)
     leatd_end(&broker);
 }
 
+Test(client, a_producer_whose_topic_was_deleted_is_told, .timeout = 60)
+{
+    struct leatd broker;
+    leatd_start_config(&broker, "{\"port\": 0, \"data_port\": 0, \"keepalive_ms\": 300}");
+    leat_client *client = open_url(broker.url);
+    create(client, "t", (struct leat_topic_settings){ 0 });
+    leat_producer *producer = producer_of(client, "t");
+    publish(producer, 1);
+    cr_assert_eq(leat_topic_delete(client, "t"), 0);
+    const uint64_t value = 2;
+    const struct leat_record record = { .value = &value, .value_size = sizeof value };
+    cr_assert_eq(leat_producer_send_wait(producer, &record, NULL, PATIENCE),
+                 LEAT_ERR_UNKNOWN_TOPIC);
+    cr_assert_eq(count_events(LEAT_EVENT_TOPIC_DELETED), 1u);
+    cr_assert_eq(leat_producer_send(producer, &record), LEAT_ERR_UNKNOWN_TOPIC);
+    leat_client_close(client);
+    leatd_end(&broker);
+}
+
 Test(client, a_record_of_the_largest_size_comes_through, .timeout = 60)
 {
     struct leatd broker;
