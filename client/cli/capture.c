@@ -17,12 +17,13 @@ enum {
     TYPE_VLAN = 0x8100,
     TYPE_QINQ = 0x88A8,
     PROTOCOL_UDP = 17,
+    PROTOCOL_FRAGMENT = 44,
 };
 
 struct capture {
     pcap_t *pcap;
     int link;
-    uint64_t skipped;
+    struct capture_counts counts;
 };
 
 struct capture *capture_open(const char *path, char error_text[256])
@@ -43,6 +44,8 @@ struct capture *capture_open(const char *path, char error_text[256])
     case DLT_LINUX_SLL:
     case DLT_LINUX_SLL2:
     case DLT_RAW:
+    case DLT_IPV4:
+    case DLT_IPV6:
     case DLT_NULL:
     case DLT_LOOP: return c;
     default:
@@ -60,6 +63,7 @@ static uint16_t load16(const uint8_t *at)
     return (uint16_t)(at[0] << 8 | at[1]);
 }
 
+/* What is left of a packet. */
 struct cut {
     const uint8_t *at;
     size_t size;
@@ -74,73 +78,94 @@ static bool skip(struct cut *cut, size_t bytes)
     return true;
 }
 
-/* Moves past the link header; *type is the EtherType. */
+/* Moves past the link header; *type is the EtherType. False: the packet ends in it. */
 static bool skip_link(int link, struct cut *cut, uint16_t *type)
 {
-    size_t header, type_at;
-    switch (link) {
-    case DLT_EN10MB: header = ETHERNET_BYTES, type_at = 12; break;
-    case DLT_LINUX_SLL: header = 16, type_at = 14; break;
-    case DLT_LINUX_SLL2: header = 20, type_at = 0; break;
-    default: header = link == DLT_RAW ? 0 : 4, type_at = SIZE_MAX; break;
+    const uint8_t *const begin = cut->at;
+    size_t header = link == DLT_NULL || link == DLT_LOOP ? 4 : 0;
+    size_t type_at = SIZE_MAX;
+    if (link == DLT_EN10MB) {
+        header = ETHERNET_BYTES;
+        type_at = ETHERNET_BYTES - 2;
+    } else if (link == DLT_LINUX_SLL) {
+        header = SLL_HDR_LEN;
+        type_at = SLL_HDR_LEN - 2;
+    } else if (link == DLT_LINUX_SLL2) {
+        header = SLL2_HDR_LEN;
+        type_at = 0;
     }
-    if (cut->size < header + 1)
+    if (!skip(cut, header) || cut->size == 0)
         return false;
-    if (type_at == SIZE_MAX)
-        *type = cut->at[header] >> 4 == 6 ? TYPE_IPV6 : TYPE_IPV4; /* the packet says it itself */
+    if (type_at == SIZE_MAX) /* the packet says it itself */
+        *type = cut->at[0] >> 4 == 6 ? TYPE_IPV6 : TYPE_IPV4;
     else
-        *type = load16(cut->at + type_at);
-    skip(cut, header);
+        *type = load16(begin + type_at);
     for (int i = 0; i < VLANS_MAX && (*type == TYPE_VLAN || *type == TYPE_QINQ); i++) {
-        if (cut->size < VLAN_BYTES)
+        const uint8_t *const tag = cut->at;
+        if (!skip(cut, VLAN_BYTES))
             return false;
-        *type = load16(cut->at + 2);
-        skip(cut, VLAN_BYTES);
+        *type = load16(tag + 2);
     }
     return true;
 }
 
-/* Moves past the IP header and cuts what follows to what the header says. */
-static bool skip_ip(struct cut *cut, uint16_t type)
+static enum capture_kind skip_ipv4(struct cut *cut)
 {
-    const uint8_t *ip = cut->at;
-    size_t header, total;
-    if (type == TYPE_IPV4) {
-        if (cut->size < IPV4_BYTES || ip[0] >> 4 != 4 || ip[9] != PROTOCOL_UDP)
-            return false;
-        header = (size_t)(ip[0] & 15) * 4;
-        total = load16(ip + 2);
-        if ((load16(ip + 6) & 0x3FFF) != 0) /* more fragments, or not the first */
-            return false;
-        if (header < IPV4_BYTES)
-            return false;
-    } else if (type == TYPE_IPV6) {
-        if (cut->size < IPV6_BYTES || ip[0] >> 4 != 6 || ip[6] != PROTOCOL_UDP)
-            return false;
-        header = IPV6_BYTES;
-        total = IPV6_BYTES + load16(ip + 4);
-    } else {
-        return false;
-    }
-    if (total < header || cut->size < total)
-        return false;
-    cut->size = total;
-    return skip(cut, header);
+    const uint8_t *const ip = cut->at;
+    if (cut->size < IPV4_BYTES)
+        return CAPTURE_TRUNCATED;
+    const size_t header = (size_t)(ip[0] & 15) * 4;
+    const size_t total = load16(ip + 2);
+    if (ip[0] >> 4 != 4 || ip[9] != PROTOCOL_UDP || header < IPV4_BYTES || total < header)
+        return CAPTURE_OTHER;
+    if ((load16(ip + 6) & 0x3FFF) != 0) /* more fragments, or not the first */
+        return CAPTURE_FRAGMENT;
+    if (cut->size < total)
+        return CAPTURE_TRUNCATED;
+    cut->size = total; /* short Ethernet frames are padded */
+    skip(cut, header);
+    return CAPTURE_UDP;
 }
 
-bool capture_payload(int link, const uint8_t *packet, size_t size, const uint8_t **payload,
-                     size_t *payload_size)
+/* Without extension headers, but for a fragment's: feeds have none. */
+static enum capture_kind skip_ipv6(struct cut *cut)
+{
+    const uint8_t *const ip = cut->at;
+    if (cut->size < IPV6_BYTES)
+        return CAPTURE_TRUNCATED;
+    const size_t total = (size_t)IPV6_BYTES + load16(ip + 4);
+    if (ip[0] >> 4 == 6 && ip[6] == PROTOCOL_FRAGMENT)
+        return CAPTURE_FRAGMENT;
+    if (ip[0] >> 4 != 6 || ip[6] != PROTOCOL_UDP)
+        return CAPTURE_OTHER;
+    if (cut->size < total)
+        return CAPTURE_TRUNCATED;
+    cut->size = total;
+    skip(cut, IPV6_BYTES);
+    return CAPTURE_UDP;
+}
+
+enum capture_kind capture_payload(int link, const uint8_t *packet, size_t size,
+                                  const uint8_t **payload, size_t *payload_size)
 {
     struct cut cut = { packet, size };
     uint16_t type;
-    if (!skip_link(link, &cut, &type) || !skip_ip(&cut, type) || cut.size < UDP_BYTES)
-        return false;
-    const size_t length = load16(cut.at + 4);
+    if (!skip_link(link, &cut, &type))
+        return CAPTURE_TRUNCATED;
+    if (type != TYPE_IPV4 && type != TYPE_IPV6)
+        return CAPTURE_OTHER;
+    const enum capture_kind kind = type == TYPE_IPV4 ? skip_ipv4(&cut) : skip_ipv6(&cut);
+    if (kind != CAPTURE_UDP)
+        return kind;
+    const uint8_t *const udp = cut.at;
+    if (cut.size < UDP_BYTES)
+        return CAPTURE_OTHER;
+    const size_t length = load16(udp + 4);
     if (length < UDP_BYTES || length > cut.size)
-        return false;
-    *payload = cut.at + UDP_BYTES;
+        return CAPTURE_OTHER;
+    *payload = udp + UDP_BYTES;
     *payload_size = length - UDP_BYTES;
-    return true;
+    return CAPTURE_UDP;
 }
 
 enum capture_said capture_next(struct capture *c, struct capture_datagram *out)
@@ -151,9 +176,13 @@ enum capture_said capture_next(struct capture *c, struct capture_datagram *out)
     while ((got = pcap_next_ex(c->pcap, &header, &packet)) == 1) {
         /* With nanosecond precision tv_usec holds nanoseconds. */
         out->time_ns = (int64_t)header->ts.tv_sec * 1000000000 + header->ts.tv_usec;
-        if (capture_payload(c->link, packet, header->caplen, &out->bytes, &out->size))
-            return CAPTURE_DATAGRAM;
-        c->skipped++;
+        c->counts.packets++;
+        switch (capture_payload(c->link, packet, header->caplen, &out->bytes, &out->size)) {
+        case CAPTURE_UDP: c->counts.datagrams++; return CAPTURE_DATAGRAM;
+        case CAPTURE_FRAGMENT: c->counts.fragments++; break;
+        case CAPTURE_TRUNCATED: c->counts.truncated++; break;
+        case CAPTURE_OTHER: c->counts.other++; break;
+        }
     }
     return got == PCAP_ERROR_BREAK ? CAPTURE_END : CAPTURE_ERROR;
 }
@@ -163,9 +192,9 @@ const char *capture_error(const struct capture *c)
     return pcap_geterr(c->pcap);
 }
 
-uint64_t capture_skipped(const struct capture *c)
+const struct capture_counts *capture_counts(const struct capture *c)
 {
-    return c->skipped;
+    return &c->counts;
 }
 
 void capture_close(struct capture *c)

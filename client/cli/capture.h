@@ -19,17 +19,27 @@ struct capture_datagram {
 
 enum capture_said { CAPTURE_DATAGRAM, CAPTURE_END, CAPTURE_ERROR };
 
+/* What became of every packet of the file. */
+struct capture_counts {
+    uint64_t packets;
+    uint64_t datagrams; /* whole UDP datagrams: handed out */
+    uint64_t fragments; /* of IP datagrams: not put together */
+    uint64_t truncated; /* cut by the capture's snap length */
+    uint64_t other;     /* no UDP */
+};
+
+enum capture_kind { CAPTURE_UDP, CAPTURE_FRAGMENT, CAPTURE_TRUNCATED, CAPTURE_OTHER };
+
 /* NULL with a sentence in `error_text`. */
 struct capture *capture_open(const char *path, char error_text[256]);
 enum capture_said capture_next(struct capture *c, struct capture_datagram *out);
 const char *capture_error(const struct capture *c);
-/* Packets passed over: not UDP, fragments, or cut by the capture's snap length. */
-uint64_t capture_skipped(const struct capture *c);
+const struct capture_counts *capture_counts(const struct capture *c);
 void capture_close(struct capture *c);
 
-/* Finds the UDP payload in one packet of link type `link` (libpcap's DLT_ number), `size` bytes
- * captured. False: it has none, or not whole. Pure. */
-bool capture_payload(int link, const uint8_t *packet, size_t size, const uint8_t **payload,
-                     size_t *payload_size);
+/* Finds the UDP payload in one packet of link type `link` (libpcap's DLT_ number), of which `size`
+ * bytes were captured. The payload is set for CAPTURE_UDP. Pure. */
+enum capture_kind capture_payload(int link, const uint8_t *packet, size_t size,
+                                  const uint8_t **payload, size_t *payload_size);
 
 #endif

@@ -2,193 +2,28 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
-volatile sig_atomic_t cli_interrupted;
+#include "ops/json_text.h"
+#include "schema/limits.h"
 
-static void interrupt(int signal)
-{
-    (void)signal;
-    cli_interrupted = 1;
-}
-
-void cli_watch_signals(void)
-{
-    /* Without SA_RESTART: whoever waits in the kernel comes back and looks. */
-    const struct sigaction action = { .sa_handler = interrupt };
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
-}
-
-int cli_usage(const char *command, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fprintf(stderr, "leat %s: ", command);
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "\ntry: leat %s --help\n", command);
-    va_end(args);
-    return CLI_USAGE;
-}
-
-int cli_fail(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fprintf(stderr, "leat: ");
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
-    return CLI_FAILURE;
-}
-
-int cli_bad_option(const char *command, char **argv)
-{
-    const char *given = argv[optind - 1];
-    if (optopt != 0 && given[0] == '-' && given[1] == '-')
-        return cli_usage(command, "%s needs a value", given);
-    return cli_usage(command, "unknown option %s", given);
-}
-
-/* ---- values */
-
-bool cli_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out)
-{
-    char *end;
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    const unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || *end != '\0' || value < min || value > max)
-        return false;
-    *out = value;
-    return true;
-}
-
-bool cli_parse_double(const char *text, double min, double max, double *out)
-{
-    char *end;
-    const double value = strtod(text, &end);
-    if (end == text || *end != '\0' || !isfinite(value) || value < min || value > max)
-        return false;
-    *out = value;
-    return true;
-}
-
-bool cli_parse_bytes(const char *text, uint64_t *out)
-{
-    static const struct {
-        const char *name;
-        unsigned shift;
-    } units[] = { { "", 0 }, { "KiB", 10 }, { "MiB", 20 }, { "GiB", 30 }, { "TiB", 40 } };
-    char digits[32];
-    const size_t n = strspn(text, "0123456789");
-    uint64_t value;
-    if (n == 0 || n >= sizeof digits)
-        return false;
-    memcpy(digits, text, n);
-    digits[n] = '\0';
-    if (!cli_parse_u64(digits, 0, UINT64_MAX, &value))
-        return false;
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strcmp(text + n, units[i].name) == 0 && value <= UINT64_MAX >> units[i].shift) {
-            *out = value << units[i].shift;
-            return true;
-        }
-    }
-    return false;
-}
-
-bool cli_parse_time(const char *text, uint64_t *ns)
-{
-    struct tm utc = { 0 };
-    if (cli_parse_u64(text, 0, UINT64_MAX, ns))
-        return true;
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &utc);
-    if (rest == NULL)
-        return false;
-    uint64_t fraction = 0, unit = 1000000000;
-    if (*rest == '.') {
-        for (rest++; *rest >= '0' && *rest <= '9'; rest++) {
-            unit /= 10;
-            fraction += (uint64_t)(*rest - '0') * unit;
-        }
-    }
-    const time_t seconds = timegm(&utc);
-    if (strcmp(rest, "Z") != 0 || seconds < 0)
-        return false;
-    *ns = (uint64_t)seconds * 1000000000u + fraction;
-    return true;
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-bool cli_parse_escaped(const char *text, char *out, size_t room, size_t *size)
-{
-    static const char names[] = "nrt0\\", bytes[] = "\n\r\t\0\\";
-    size_t n = 0;
-    while (*text != '\0') {
-        char c = *text++;
-        if (n == room)
-            return false;
-        if (c == '\\' && *text == 'x') {
-            const int high = hex_digit(text[1]), low = high < 0 ? -1 : hex_digit(text[2]);
-            if (low < 0)
-                return false;
-            c = (char)(high << 4 | low);
-            text += 3;
-        } else if (c == '\\') {
-            const char *name = *text == '\0' ? NULL : strchr(names, *text);
-            if (name == NULL)
-                return false;
-            c = bytes[name - names];
-            text++;
-        }
-        out[n++] = c;
-    }
-    *size = n;
-    return true;
-}
-
-/* ---- connecting */
-
-const char *cli_url(const char *given)
-{
-    return given != NULL ? given : getenv("LEAT_URL");
-}
-
-leat_client *cli_open(const char *url, const struct leat_client_options *options)
-{
-    leat_client *client;
-    const int error = leat_client_open(&client, cli_url(url), options);
-    if (error == LEAT_OK)
-        return client;
-    cli_fail("%s", leat_client_error(NULL));
-    return NULL;
-}
+enum { OTHERS_MAX = 4 };
 
 static uint64_t clock_ns(clockid_t clock)
 {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * LEAT_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-uint64_t cli_now_ns(void)
+uint64_t cli_monotonic_ns(void)
 {
     return clock_ns(CLOCK_MONOTONIC);
 }
@@ -198,23 +33,206 @@ uint64_t cli_wall_ns(void)
     return clock_ns(CLOCK_REALTIME);
 }
 
-/* ---- progress */
-
-void cli_progress(struct cli_progress *progress, const char *verb, uint64_t records, uint64_t bytes)
+int cli_fail(const struct cli *cli, const char *format, ...)
 {
-    const uint64_t now = cli_now_ns();
-    if (progress->last_ns == 0)
-        progress->last_ns = now; /* short work says nothing */
-    if (now - progress->last_ns < 200000000u || !isatty(STDERR_FILENO))
+    va_list list;
+    fprintf(stderr, "leat %s: ", cli->command);
+    va_start(list, format);
+    vfprintf(stderr, format, list);
+    va_end(list);
+    fputc('\n', stderr);
+    return EXIT_FAILED;
+}
+
+int cli_fail_error(const struct cli *cli, const char *what, int error)
+{
+    const char *story = error == cli->fatal && error != 0 ? NULL : leat_client_error(cli->client);
+    if (story == NULL || *story == '\0')
+        return cli_fail(cli, "%s: %s", what, leat_strerror(error));
+    return cli_fail(cli, "%s: %s", what, story);
+}
+
+static const char *event_name(int32_t type)
+{
+    switch (type) {
+    case LEAT_EVENT_CONNECTED: return "connected";
+    case LEAT_EVENT_DISCONNECTED: return "disconnected";
+    case LEAT_EVENT_CIRCUIT_OPEN: return "circuit_open";
+    case LEAT_EVENT_GAP: return "gap";
+    case LEAT_EVENT_LOG_RESET: return "log_reset";
+    case LEAT_EVENT_RECORDS_LOST: return "records_lost";
+    case LEAT_EVENT_PRODUCER_EXPIRED: return "producer_expired";
+    case LEAT_EVENT_PRODUCER_FENCED: return "producer_fenced";
+    case LEAT_EVENT_BAD_BATCH: return "bad_batch";
+    case LEAT_EVENT_TOPIC_DELETED: return "topic_deleted";
+    default: return "event";
+    }
+}
+
+static const char *gap_reason(int32_t reason)
+{
+    switch (reason) {
+    case LEAT_REASON_OVERRUN: return "overrun";
+    case LEAT_REASON_RETENTION: return "retention";
+    case LEAT_REASON_LOG_RESTARTED: return "log_restarted";
+    default: return "none";
+    }
+}
+
+/* Where the offsets of an event mean something. */
+static bool event_has_range(int32_t type)
+{
+    return type == LEAT_EVENT_GAP || type == LEAT_EVENT_RECORDS_LOST;
+}
+
+static void print_event_json(const struct leat_event *event)
+{
+    char text[2048] = "\"\"";
+    const char *said = event->text == NULL ? "" : event->text;
+    const size_t size = strnlen(said, (sizeof(text) - 3) / 6);
+    text[json_text_escape(text, said, size)] = '\0';
+    fprintf(stderr, "{\"event\":\"%s\"", event_name(event->type));
+    if (event->topic != NULL)
+        fprintf(stderr, ",\"topic\":\"%s\"", event->topic);
+    if (event->partition >= 0)
+        fprintf(stderr, ",\"partition\":%d", event->partition);
+    if (event_has_range(event->type))
+        fprintf(stderr, ",\"first_offset\":%" PRIu64, event->first_offset);
+    if (event_has_range(event->type) || event->type == LEAT_EVENT_LOG_RESET)
+        fprintf(stderr, ",\"next_offset\":%" PRIu64 ",\"log_epoch\":%" PRIu64, event->next_offset,
+                event->log_epoch);
+    if (event->type == LEAT_EVENT_GAP)
+        fprintf(stderr, ",\"reason\":\"%s\"", gap_reason(event->reason));
+    if (event->error != 0)
+        fprintf(stderr, ",\"error\":\"%s\"", leat_strerror(event->error));
+    fprintf(stderr, ",\"text\":%s}\n", text);
+}
+
+static void print_event_text(const struct cli *cli, const struct leat_event *event)
+{
+    fprintf(stderr, "leat %s: %s", cli->command, event_name(event->type));
+    if (event->topic != NULL)
+        fprintf(stderr, ": %s", event->topic);
+    if (event->partition >= 0)
+        fprintf(stderr, " partition %d", event->partition);
+    if (event_has_range(event->type))
+        fprintf(stderr, ": offsets %" PRIu64 "..%" PRIu64 ", %" PRIu64 " records",
+                event->first_offset, event->next_offset - 1,
+                event->next_offset - event->first_offset);
+    if (event->type == LEAT_EVENT_LOG_RESET)
+        fprintf(stderr, ": goes on at offset %" PRIu64, event->next_offset);
+    if (event->type == LEAT_EVENT_GAP)
+        fprintf(stderr, " (%s)", gap_reason(event->reason));
+    if (event->error != 0)
+        fprintf(stderr, ": %s", leat_strerror(event->error));
+    fprintf(stderr, "%s%s\n", event->text == NULL ? "" : ": ",
+            event->text == NULL ? "" : event->text);
+}
+
+static void on_event(void *user, const struct leat_event *event)
+{
+    struct cli *cli = user;
+    switch (event->type) {
+    case LEAT_EVENT_CONNECTED: return; /* no news */
+    case LEAT_EVENT_GAP:
+        cli->gaps++;
+        cli->lost += event->next_offset - event->first_offset;
+        break;
+    case LEAT_EVENT_RECORDS_LOST: cli->vanished += event->next_offset - event->first_offset; break;
+    case LEAT_EVENT_PRODUCER_FENCED: cli->fatal = LEAT_ERR_FENCED; break;
+    case LEAT_EVENT_TOPIC_DELETED: cli->fatal = LEAT_ERR_UNKNOWN_TOPIC; break;
+    default: break;
+    }
+    if (cli->events_json)
+        print_event_json(event);
+    else
+        print_event_text(cli, event);
+}
+
+int cli_open(struct cli *cli, const char *command, const struct args_common *common)
+{
+    sigset_t signals;
+    *cli = (struct cli){
+        .command = command, .url = common->url, .signal_fd = -1, .events_json = common->json
+    };
+    if (cli->url == NULL)
+        cli->url = "tcp://127.0.0.1:7420";
+    char name[64];
+    snprintf(name, sizeof(name), "leat-%.*s", (int)strcspn(command, " "), command);
+    const struct leat_client_options options = {
+        .size = sizeof(options), .client_name = name, .on_event = on_event, .user = cli
+    };
+    const int error = leat_client_open(&cli->client, cli->url, &options);
+    if (error != 0)
+        return cli_fail_error(cli, cli->url, error);
+    /* Waits end when they should, not 50 us later. */
+    prctl(PR_SET_TIMERSLACK, 1UL);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    cli->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (cli->signal_fd < 0)
+        return cli_fail(cli, "signalfd: %s", strerror(errno));
+    return 0;
+}
+
+void cli_close(struct cli *cli)
+{
+    leat_client_close(cli->client);
+    if (cli->signal_fd >= 0)
+        close(cli->signal_fd);
+}
+
+bool cli_stopped(struct cli *cli)
+{
+    struct signalfd_siginfo info;
+    if (!cli->stopped && read(cli->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        cli->stopped = true;
+    return cli->stopped;
+}
+
+int cli_wait(struct cli *cli, struct pollfd *others, nfds_t count, uint64_t timeout_ns)
+{
+    struct pollfd fds[OTHERS_MAX + 2];
+    for (nfds_t i = 0; i < count; i++)
+        others[i].revents = 0;
+    int handled = leat_client_poll(cli->client, 0);
+    if (handled != 0)
+        return handled < 0 ? handled : cli->fatal;
+    const int client_fd = leat_client_fd(cli->client);
+    if (client_fd < 0) /* a spinning link: look again soon */
+        timeout_ns = 0;
+    fds[0] = (struct pollfd){ .fd = cli->signal_fd, .events = POLLIN };
+    fds[1] = (struct pollfd){ .fd = client_fd, .events = POLLIN };
+    memcpy(fds + 2, others, count * sizeof(*others));
+    const struct timespec timeout = { .tv_sec = (time_t)(timeout_ns / LEAT_NS_PER_S),
+                                      .tv_nsec = (long)(timeout_ns % LEAT_NS_PER_S) };
+    if (ppoll(fds, count + 2, timeout_ns == LEAT_FOREVER ? NULL : &timeout, NULL) > 0)
+        memcpy(others, fds + 2, count * sizeof(*others));
+    handled = leat_client_poll(cli->client, 0);
+    return handled < 0 ? handled : cli->fatal;
+}
+
+void cli_progress_show(struct cli_progress *progress, uint64_t now_ns, const char *format, ...)
+{
+    va_list list;
+    if (now_ns < progress->next_ns || !isatty(STDERR_FILENO))
         return;
-    progress->last_ns = now;
+    /* The first line comes late: short work says nothing. */
+    const bool first = progress->next_ns == 0;
+    progress->next_ns = now_ns + LEAT_NS_PER_S / 2;
+    if (first)
+        return;
+    fputs("\r\033[K", stderr);
+    va_start(list, format);
+    vfprintf(stderr, format, list);
+    va_end(list);
     progress->shown = true;
-    fprintf(stderr, "\r%s %" PRIu64 " records, %.1f MB ", verb, records, (double)bytes / 1e6);
 }
 
 void cli_progress_end(struct cli_progress *progress)
 {
     if (progress->shown)
-        fputc('\n', stderr);
-    progress->shown = false;
+        fputs("\r\033[K", stderr);
 }

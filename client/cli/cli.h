@@ -1,65 +1,59 @@
-/* What the commands of `leat` share: how they fail, how they read numbers, how they connect, when
- * to stop.
+/* What every command of `leat` shares: a connection, a way to wait, a way to stop, a way to
+ * complain.
  *
- * Role: exit codes, option values, interruption, progress.
- * Must not know: what any command does. Threads: one.
- *
- * Exit codes: 0 ok, 1 failure, 2 usage. Results go to stdout; what went wrong and progress to
- * stderr. */
-#ifndef LEAT_CLIENT_CLI_CLI_H
-#define LEAT_CLIENT_CLI_CLI_H
+ * Role: open the client, wait on it beside other descriptors, turn SIGINT and SIGTERM into a
+ * question, print events and failures. Must not know: what any command does.
+ * Threads: one. */
+#ifndef LEAT_CLI_CLI_H
+#define LEAT_CLI_CLI_H
 
-#include <getopt.h>
-#include <signal.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "client/cli/args.h"
 #include "client/leat.h"
 
-enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 };
+struct cli {
+    leat_client *client;
+    const char *command; /* "pub": every message begins with it */
+    const char *url;
+    int signal_fd;
+    bool stopped;      /* SIGINT or SIGTERM came */
+    bool events_json;  /* events as JSON objects on stderr */
+    uint64_t gaps;     /* GAP events seen */
+    uint64_t lost;     /* records they span */
+    uint64_t vanished; /* records acked earlier and lost with the broker */
+    int fatal;         /* leat_error of an event that ends the command, or 0 */
+};
 
-/* Each runs one command; argv[0] is its name. */
-int cli_pub(int argc, char **argv);
-int cli_sub(int argc, char **argv);
-int cli_topic(int argc, char **argv);
-int cli_perf(int argc, char **argv);
+/* Connects; says why not. 0 or EXIT_FAILED. Close with cli_close in both cases. */
+int cli_open(struct cli *cli, const char *command, const struct args_common *common);
+void cli_close(struct cli *cli);
 
-/* Set by SIGINT and SIGTERM once cli_watch_signals was called: finish and leave with 0. */
-extern volatile sig_atomic_t cli_interrupted;
-void cli_watch_signals(void);
+/* "leat pub: ..." on stderr. Returns EXIT_FAILED. */
+int cli_fail(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* "leat COMMAND: message; try: leat COMMAND --help"; returns CLI_USAGE. */
-int cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* "leat: message"; returns CLI_FAILURE. */
-int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* What getopt_long just refused (it returned '?' or ':'). */
-int cli_bad_option(const char *command, char **argv);
+/* The same with the reason the client gives for `error`: "leat pub: topic "x": no such topic". */
+int cli_fail_error(const struct cli *cli, const char *what, int error);
 
-/* Values of options. False: not such a value. */
-bool cli_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out);
-bool cli_parse_double(const char *text, double min, double max, double *out);
-/* "65536", "64KiB", "8MiB", "1GiB". */
-bool cli_parse_bytes(const char *text, uint64_t *out);
-/* "1723161240000000000" (ns since 1970) or RFC 3339: "2024-08-08T23:54:00.5Z". */
-bool cli_parse_time(const char *text, uint64_t *ns);
-/* Escapes \n \r \t \0 \\ \xHH; writes at most `room` bytes and their number. */
-bool cli_parse_escaped(const char *text, char *out, size_t room, size_t *size);
+/* Does the client's work, then waits until it has more, one of `others` is ready, a signal came, or
+ * timeout_ns passed. `revents` of others are set. 0, or a leat_error no polling recovers from. */
+int cli_wait(struct cli *cli, struct pollfd *others, nfds_t count, uint64_t timeout_ns);
 
-/* A set --url, else $LEAT_URL, else NULL (the library's default). */
-const char *cli_url(const char *given);
-/* Connects; on failure says why and returns NULL. */
-leat_client *cli_open(const char *url, const struct leat_client_options *options);
+/* Whether the user asked to stop. Never blocks. */
+bool cli_stopped(struct cli *cli);
 
-uint64_t cli_now_ns(void);  /* monotonic */
-uint64_t cli_wall_ns(void); /* since 1970 */
+uint64_t cli_monotonic_ns(void);
+uint64_t cli_wall_ns(void);
 
-/* A line of progress on stderr, rewritten at most five times a second; only on a terminal. */
+/* "12,345 records" again and again on one line, only where stderr is a terminal. */
 struct cli_progress {
-    uint64_t last_ns;
+    uint64_t next_ns;
     bool shown;
 };
-void cli_progress(struct cli_progress *progress, const char *verb, uint64_t records,
-                  uint64_t bytes);
+void cli_progress_show(struct cli_progress *progress, uint64_t now_ns, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void cli_progress_end(struct cli_progress *progress);
 
 #endif

@@ -1,58 +1,68 @@
-/* leat: the command line of the bus. Role: find the command and run it. */
+/* leat: publish, subscribe, look after topics, measure. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "client/cli/cli.h"
+#include "client/cli/args.h"
+#include "client/cli/commands.h"
+#include "client/leat.h"
 
 static const struct {
-    const char *name, *summary;
+    const char *name;
     int (*run)(int argc, char **argv);
+    const char *help;
 } commands[] = {
-    { "pub", "publish lines, files or captures to a topic", cli_pub },
-    { "sub", "print the records of topics", cli_sub },
-    { "topic", "create, list, describe, delete topics", cli_topic },
-    { "perf", "measure latency or throughput", cli_perf },
+    { "pub", command_pub, "publish lines, a file or a packet capture" },
+    { "sub", command_sub, "print records as they come" },
+    { "topic", command_topic, "create, list, describe, delete topics" },
+    { "perf", command_perf, "measure latency and throughput" },
 };
 
-/* Named in the plan, not in this version. */
+/* Names that are promised, so that nobody takes the refusal for a typing error. */
 static const char *const later[] = { "group", "compare", "doctor", "top", "capture" };
 
 static void print_help(FILE *to)
 {
     fprintf(to, "usage: leat COMMAND [OPTION]...\n\n");
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        fprintf(to, "  %-7s %s\n", commands[i].name, commands[i].summary);
-    fprintf(
-        to,
-        "\nEvery command takes --url URL (else $LEAT_URL, else tcp://127.0.0.1:7420), --json and\n"
-        "--help. Exit codes: 0 ok, 1 failure, 2 usage.\n");
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+    fprintf(to, "\nleat COMMAND --help says more. leat --version\n"
+                "The broker: --url URL, or LEAT_URL, else tcp://127.0.0.1:7420\n");
+}
+
+static int refuse(const char *word)
+{
+    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
+        if (strcmp(word, later[i]) == 0) {
+            fprintf(stderr, "leat %s: not there yet in leat %s\n", word, leat_version());
+            return EXIT_USAGE;
+        }
+    }
+    fprintf(stderr, "leat: no command \"%s\": expected pub, sub, topic or perf\nTry: leat --help\n",
+            word);
+    return EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
 {
+    /* A reader that went away is met where we write. */
+    signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
         print_help(stderr);
-        return CLI_USAGE;
+        return EXIT_USAGE;
     }
-    const char *name = argv[1];
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0
+        || strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return CLI_OK;
+        return 0;
     }
-    if (strcmp(name, "--version") == 0) {
+    if (strcmp(argv[1], "--version") == 0) {
         printf("leat %s\n", leat_version());
-        return CLI_OK;
+        return 0;
     }
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 2, argv + 2);
     }
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
-        if (strcmp(name, later[i]) == 0) {
-            fprintf(stderr, "leat: \"%s\" is not in this version\n", name);
-            return CLI_USAGE;
-        }
-    }
-    fprintf(stderr, "leat: there is no command \"%s\"; try: leat --help\n", name);
-    return CLI_USAGE;
+    return refuse(argv[1]);
 }

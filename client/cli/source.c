@@ -1,7 +1,7 @@
 #include "client/cli/source.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,8 +47,6 @@ struct source *source_open_text(const char *path, const char *delimiter, size_t 
             return NULL;
         }
         gzbuffer(s->file, READ_BYTES);
-    } else {
-        fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
     }
     return s;
 }
@@ -108,6 +106,11 @@ static enum source_said read_file(struct source *s)
 
 static enum source_said read_input(struct source *s)
 {
+    /* Asked before every read instead of O_NONBLOCK, which others at the same terminal would share.
+     */
+    struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+    if (poll(&input, 1, 0) == 0)
+        return SOURCE_WAIT;
     const ssize_t got = read(STDIN_FILENO, s->bytes + s->to, READ_BYTES);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return SOURCE_WAIT;
@@ -194,9 +197,9 @@ const char *source_error(const struct source *s)
     return s->error;
 }
 
-uint64_t source_skipped(const struct source *s)
+const struct capture_counts *source_capture_counts(const struct source *s)
 {
-    return s->capture != NULL ? capture_skipped(s->capture) : 0;
+    return s->capture != NULL ? capture_counts(s->capture) : NULL;
 }
 
 void source_close(struct source *s)

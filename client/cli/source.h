@@ -13,6 +13,7 @@
 enum { SOURCE_RECORD_BYTES_MAX = 1 << 24 }; /* the library takes no larger one */
 
 struct source;
+struct capture_counts;
 
 struct source_record {
     const uint8_t *bytes; /* valid until the next call */
@@ -38,8 +39,8 @@ enum source_said source_next(struct source *s, struct source_record *out);
 int source_fd(const struct source *s);
 /* Valid until the next call. */
 const char *source_error(const struct source *s);
-/* Packets of a capture that were no whole UDP datagrams; 0 for text. */
-uint64_t source_skipped(const struct source *s);
+/* NULL for text. */
+const struct capture_counts *source_capture_counts(const struct source *s);
 void source_close(struct source *s);
 
 #endif

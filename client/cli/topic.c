@@ -1,4 +1,6 @@
 /* leat topic: create, list, describe, delete. */
+#include "client/cli/commands.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -6,223 +8,311 @@
 #include <string.h>
 
 #include "client/cli/cli.h"
+#include "schema/limits.h"
 
-static const char help[] =
-    "usage: leat topic create NAME [SETTING]... | list | describe NAME | delete NAME\n"
-    "\n"
-    "  --partitions N             [1]\n"
-    "  --ring-bytes SIZE          memory of each partition, rounded up to a power of two [64MiB]\n"
-    "  --record-bytes-max SIZE    largest key + headers + value [1MiB]\n"
-    "  --retention-ms N           forget records older than this [no limit by age]\n"
-    "  --retention-bytes SIZE     keep at most this much of each partition [the whole ring]\n"
-    "  --overrun evict|block      a full ring evicts the oldest, or holds producers for required "
-    "readers\n"
-    "  --required-timeout-ms N    how long a required reader may be away [60000]\n"
-    "  --quota-publish-bytes SIZE a second, all producers together [no limit]\n"
-    "  --quota-deliver-bytes SIZE a second, each reader of a partition [no limit]\n"
-    "  --url URL, --json, --help\n";
+/* -------------------------------------------------------------- what the broker says */
 
-enum {
-    OPT_URL = 1,
-    OPT_JSON,
-    OPT_HELP,
-    OPT_PARTITIONS,
-    OPT_RING,
-    OPT_RECORD,
-    OPT_RETENTION_MS,
-    OPT_RETENTION_BYTES,
-    OPT_OVERRUN,
-    OPT_REQUIRED,
-    OPT_QUOTA_PUBLISH,
-    OPT_QUOTA_DELIVER,
-};
-
-static const struct option options[] = {
-    { "url", required_argument, NULL, OPT_URL },
-    { "json", no_argument, NULL, OPT_JSON },
-    { "help", no_argument, NULL, OPT_HELP },
-    { "partitions", required_argument, NULL, OPT_PARTITIONS },
-    { "ring-bytes", required_argument, NULL, OPT_RING },
-    { "record-bytes-max", required_argument, NULL, OPT_RECORD },
-    { "retention-ms", required_argument, NULL, OPT_RETENTION_MS },
-    { "retention-bytes", required_argument, NULL, OPT_RETENTION_BYTES },
-    { "overrun", required_argument, NULL, OPT_OVERRUN },
-    { "required-timeout-ms", required_argument, NULL, OPT_REQUIRED },
-    { "quota-publish-bytes", required_argument, NULL, OPT_QUOTA_PUBLISH },
-    { "quota-deliver-bytes", required_argument, NULL, OPT_QUOTA_DELIVER },
-    { NULL, 0, NULL, 0 },
-};
-
-struct wanted {
-    const char *url;
-    bool json;
-    struct leat_topic_settings settings;
-};
-
-/* A setting's value; false: it is not one. */
-static bool read_setting(struct leat_topic_settings *s, int option)
+static json_t *number(uint64_t value)
 {
-    uint64_t n = 0;
-    switch (option) {
-    case OPT_PARTITIONS:
-        if (!cli_parse_u64(optarg, 1, 4096, &n))
-            return false;
-        s->partitions = (uint32_t)n;
-        return true;
-    case OPT_RECORD:
-        if (!cli_parse_bytes(optarg, &n) || n == 0 || n > UINT32_MAX)
-            return false;
-        s->record_bytes_max = (uint32_t)n;
-        return true;
-    case OPT_OVERRUN:
-        s->overrun = strcmp(optarg, "block") == 0 ? LEAT_OVERRUN_BLOCK : LEAT_OVERRUN_EVICT;
-        return strcmp(optarg, "block") == 0 || strcmp(optarg, "evict") == 0;
-    case OPT_RETENTION_MS: return cli_parse_u64(optarg, 0, UINT64_MAX, &s->retention_ms);
-    case OPT_REQUIRED: return cli_parse_u64(optarg, 1, UINT64_MAX, &s->required_timeout_ms);
-    case OPT_RING: return cli_parse_bytes(optarg, &s->ring_bytes);
-    case OPT_RETENTION_BYTES: return cli_parse_bytes(optarg, &s->retention_bytes);
-    case OPT_QUOTA_PUBLISH: return cli_parse_bytes(optarg, &s->quota_publish_bytes);
-    case OPT_QUOTA_DELIVER: return cli_parse_bytes(optarg, &s->quota_deliver_bytes);
-    default: return false;
-    }
+    return json_integer((json_int_t)value);
 }
-
-/* ---- showing */
-
-struct shown {
-    bool json;
-    bool whole; /* with partitions */
-    json_t *list;
-};
 
 static json_t *partition_json(const struct leat_partition_info *p)
 {
-    return json_pack("{s:i,s:i,s:I,s:I,s:I,s:I,s:b}", "partition", (int)p->index, "shard",
-                     (int)p->shard, "log_epoch", (json_int_t)p->log_epoch, "head_offset",
-                     (json_int_t)p->head_offset, "next_offset", (json_int_t)p->next_offset, "bytes",
-                     (json_int_t)p->bytes, "hugepages", p->hugepages != 0);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "partition", number(p->index), "shard",
+                     number(p->shard), "log_epoch", number(p->log_epoch), "head_offset",
+                     number(p->head_offset), "next_offset", number(p->next_offset), "bytes",
+                     number(p->bytes), "hugepages", p->hugepages != 0);
 }
 
-static json_t *topic_json(const struct leat_topic_info *info, bool whole)
+/* A visitor: appends the topic to the list `user`. */
+static void collect(void *user, const struct leat_topic_info *info)
 {
     const struct leat_topic_settings *s = &info->settings;
-    json_t *topic = json_pack("{s:s,s:I,s:i,s:I,s:i,s:I,s:I,s:s,s:I,s:I,s:I}", "name", info->name,
-                              "id", (json_int_t)info->id, "partitions", (int)s->partitions,
-                              "ring_bytes", (json_int_t)s->ring_bytes, "record_bytes_max",
-                              (int)s->record_bytes_max, "retention_ms", (json_int_t)s->retention_ms,
-                              "retention_bytes", (json_int_t)s->retention_bytes, "overrun",
-                              s->overrun == LEAT_OVERRUN_BLOCK ? "block" : "evict",
-                              "required_timeout_ms", (json_int_t)s->required_timeout_ms,
-                              "quota_publish_bytes", (json_int_t)s->quota_publish_bytes,
-                              "quota_deliver_bytes", (json_int_t)s->quota_deliver_bytes);
-    if (whole) {
-        json_t *list = json_array();
-        for (uint32_t i = 0; i < info->partition_count; i++)
-            json_array_append_new(list, partition_json(&info->partitions[i]));
-        json_object_set_new(topic, "partition_list", list);
-    }
-    return topic;
-}
-
-static void show(void *user, const struct leat_topic_info *info)
-{
-    const struct shown *shown = user;
-    if (shown->json) {
-        json_array_append_new(shown->list, topic_json(info, shown->whole));
-        return;
-    }
-    uint64_t records = 0, bytes = 0;
+    json_t *partitions = json_array();
+    uint64_t records = 0;
+    uint64_t bytes = 0;
     for (uint32_t i = 0; i < info->partition_count; i++) {
-        records += info->partitions[i].next_offset - info->partitions[i].head_offset;
-        bytes += info->partitions[i].bytes;
-    }
-    printf("%-32s %5u partitions, %" PRIu64 " records, %.1f of %.1f MiB\n", info->name,
-           info->settings.partitions, records, (double)bytes / 1048576,
-           (double)info->settings.ring_bytes * info->settings.partitions / 1048576);
-    for (uint32_t i = 0; shown->whole && i < info->partition_count; i++) {
         const struct leat_partition_info *p = &info->partitions[i];
-        printf("  partition %-4u shard %-2u offsets %" PRIu64 "..%" PRIu64 "  %.1f MiB%s\n",
-               p->index, p->shard, p->head_offset, p->next_offset, (double)p->bytes / 1048576,
-               p->hugepages ? "  hugepages" : "");
+        records += p->next_offset - p->head_offset;
+        bytes += p->bytes;
+        json_array_append_new(partitions, partition_json(p));
+    }
+    json_t *settings = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "partitions", number(s->partitions),
+        "record_bytes_max", number(s->record_bytes_max), "ring_bytes", number(s->ring_bytes),
+        "retention_ms", number(s->retention_ms), "retention_bytes", number(s->retention_bytes),
+        "overrun", s->overrun == LEAT_OVERRUN_BLOCK ? "block" : "evict", "required_timeout_ms",
+        number(s->required_timeout_ms), "quota_publish_bytes", number(s->quota_publish_bytes),
+        "quota_deliver_bytes", number(s->quota_deliver_bytes));
+    json_array_append_new(user,
+                          json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", info->name, "id",
+                                    number(info->id), "records", number(records), "bytes",
+                                    number(bytes), "settings", settings, "partitions", partitions));
+}
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    return json_string_value(json_object_get(object, name));
+}
+
+static uint64_t number_of(const json_t *object, const char *name)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, name));
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(text_of(*(json_t *const *)a, "name"), text_of(*(json_t *const *)b, "name"));
+}
+
+static json_t *sorted(const json_t *list)
+{
+    const size_t count = json_array_size(list);
+    json_t **items = calloc(count + 1, sizeof(json_t *));
+    json_t *result = json_array();
+    if (items == NULL)
+        abort(); /* a list this small: there is no memory for anything */
+    for (size_t i = 0; i < count; i++)
+        items[i] = json_array_get(list, i);
+    qsort(items, count, sizeof(json_t *), by_name);
+    for (size_t i = 0; i < count; i++)
+        json_array_append(result, items[i]);
+    free(items);
+    return result;
+}
+
+/* -------------------------------------------------------------- tables */
+
+static void print_list(const json_t *topics)
+{
+    size_t i;
+    json_t *topic;
+    printf("%-32s %10s %12s %14s %14s %8s\n", "TOPIC", "PARTITIONS", "RECORDS", "BYTES",
+           "RING BYTES", "OVERRUN");
+    json_array_foreach(topics, i, topic)
+    {
+        const json_t *s = json_object_get(topic, "settings");
+        printf("%-32s %10" PRIu64 " %12" PRIu64 " %14" PRIu64 " %14" PRIu64 " %8s\n",
+               text_of(topic, "name"), number_of(s, "partitions"), number_of(topic, "records"),
+               number_of(topic, "bytes"), number_of(s, "ring_bytes"), text_of(s, "overrun"));
     }
 }
 
-static int describe(leat_client *client, const char *name, bool json)
+static void print_topic(const json_t *topic)
 {
-    struct shown shown = { .json = json, .whole = name != NULL, .list = json_array() };
-    const int error = leat_topic_describe(client, name, show, &shown);
-    int code = CLI_OK;
-    if (error != LEAT_OK) {
-        code = cli_fail("%s", leat_client_error(client));
-    } else if (json) {
-        json_dumpf(name != NULL ? json_array_get(shown.list, 0) : shown.list, stdout,
-                   JSON_COMPACT | JSON_ENCODE_ANY);
-        putchar('\n');
+    const json_t *settings = json_object_get(topic, "settings");
+    const char *name;
+    json_t *value;
+    size_t i;
+    json_t *p;
+    printf("topic                %s\nid                   %" PRIu64 "\n", text_of(topic, "name"),
+           number_of(topic, "id"));
+    void *at = json_object_iter((json_t *)settings);
+    for (; at != NULL; at = json_object_iter_next((json_t *)settings, at)) {
+        name = json_object_iter_key(at);
+        value = json_object_iter_value(at);
+        if (json_is_string(value))
+            printf("%-20s %s\n", name, json_string_value(value));
+        else
+            printf("%-20s %" PRIu64 "\n", name, (uint64_t)json_integer_value(value));
     }
-    json_decref(shown.list);
+    printf("\n%9s %6s %20s %14s %14s %14s %10s\n", "PARTITION", "SHARD", "LOG EPOCH", "HEAD OFFSET",
+           "NEXT OFFSET", "BYTES", "HUGEPAGES");
+    json_array_foreach(json_object_get(topic, "partitions"), i, p)
+    {
+        printf("%9" PRIu64 " %6" PRIu64 " %20" PRIu64 " %14" PRIu64 " %14" PRIu64 " %14" PRIu64
+               " %10s\n",
+               number_of(p, "partition"), number_of(p, "shard"), number_of(p, "log_epoch"),
+               number_of(p, "head_offset"), number_of(p, "next_offset"), number_of(p, "bytes"),
+               json_is_true(json_object_get(p, "hugepages")) ? "yes" : "no");
+    }
+}
+
+static void print_json(const json_t *value)
+{
+    json_dumpf(value, stdout, JSON_COMPACT);
+    putchar('\n');
+}
+
+/* -------------------------------------------------------------- the four commands */
+
+/* Parses and connects. -1: go on; cli_close is due. */
+static int begin(struct cli *cli, const struct args_command *command, int argc, char **argv,
+                 struct args_list *operands, struct args_common *common)
+{
+    const int code = args_parse(command, argc, argv, common, operands);
+    if (code >= 0)
+        return code;
+    if (cli_open(cli, command->name, common) == 0)
+        return -1;
+    cli_close(cli);
+    return EXIT_FAILED;
+}
+
+static int said(const struct cli *cli, const struct args_common *common, const char *name,
+                const char *what)
+{
+    if (common->json)
+        printf("{\"topic\":\"%s\",\"%s\":true}\n", name, what);
+    else
+        printf("topic \"%s\" %s\n", name, what);
+    return fflush(stdout) == 0 ? 0 : cli_fail(cli, "stdout cannot be written");
+}
+
+static int refuse(const struct cli *cli, const char *name, int error)
+{
+    char what[300];
+    snprintf(what, sizeof(what), "topic \"%.249s\"", name);
+    return cli_fail_error(cli, what, error);
+}
+
+static int topic_create(int argc, char **argv)
+{
+    struct leat_topic_settings settings = { .size = sizeof(settings) };
+    uint64_t partitions = 0;
+    uint64_t record_bytes = 0;
+    const char *overrun = "evict";
+    const struct args_option options[] = {
+        { "partitions", "N", "[1]", ARGS_NUMBER, &partitions, 1, LEAT_PARTITIONS_MAX },
+        { "ring-bytes", "SIZE", "memory of each partition, rounded up to a power of two [64MiB]",
+          ARGS_BYTES, &settings.ring_bytes, LEAT_RING_BYTES_MIN, LEAT_RING_BYTES_LIMIT },
+        { "record-bytes-max", "SIZE", "largest key + headers + value [1MiB]", ARGS_BYTES,
+          &record_bytes, 1, LEAT_RECORD_BYTES_LIMIT },
+        { "retention-ms", "N", "forget records older than this [no limit]", ARGS_NUMBER,
+          &settings.retention_ms, 0, 0 },
+        { "retention-bytes", "SIZE", "keep at most this much of each partition [the ring]",
+          ARGS_BYTES, &settings.retention_bytes, 0, 0 },
+        { "overrun", "evict|block", "a full ring evicts the oldest [default], or blocks producers",
+          ARGS_TEXT, &overrun, 0, 0 },
+        { "required-timeout-ms", "N", "how long an absent required reader blocks [60000]",
+          ARGS_NUMBER, &settings.required_timeout_ms, 0, 0 },
+        { "quota-publish-bytes", "SIZE", "a second, all producers together [none]", ARGS_BYTES,
+          &settings.quota_publish_bytes, 0, 0 },
+        { "quota-deliver-bytes", "SIZE", "a second, each subscription [none]", ARGS_BYTES,
+          &settings.quota_deliver_bytes, 0, 0 },
+        { .name = NULL },
+    };
+    const struct args_command command = {
+        "topic create", "NAME", "Creates a topic and reserves its memory.", options, 1, 1
+    };
+    struct args_common common = { 0 };
+    struct args_list names;
+    int code = args_parse(&command, argc, argv, &common, &names);
+    if (code >= 0)
+        return code;
+    if (strcmp(overrun, "evict") != 0 && strcmp(overrun, "block") != 0)
+        return args_refuse(&command, "--overrun \"%s\": expected evict or block", overrun);
+    settings.partitions = (uint32_t)partitions;
+    settings.record_bytes_max = (uint32_t)record_bytes;
+    settings.overrun = strcmp(overrun, "block") == 0 ? LEAT_OVERRUN_BLOCK : LEAT_OVERRUN_EVICT;
+    struct cli cli;
+    code = cli_open(&cli, command.name, &common);
+    if (code == 0) {
+        const int error = leat_topic_create(cli.client, names.items[0], &settings);
+        code = error == 0 ? said(&cli, &common, names.items[0], "created")
+                          : refuse(&cli, names.items[0], error);
+    }
+    cli_close(&cli);
     return code;
 }
 
-/* ---- doing */
-
-static int say_done(bool json, const char *done, const char *name)
+static int topic_list(int argc, char **argv)
 {
-    if (json)
-        printf("{\"%s\":\"%s\"}\n", done, name);
-    else
-        printf("%s %s\n", done, name);
-    return CLI_OK;
-}
-
-static int act(leat_client *client, const struct wanted *wanted, const char *verb, const char *name)
-{
-    int error;
-    if (strcmp(verb, "list") == 0)
-        return describe(client, NULL, wanted->json);
-    if (strcmp(verb, "describe") == 0)
-        return describe(client, name, wanted->json);
-    if (strcmp(verb, "create") == 0)
-        error = leat_topic_create(client, name, &wanted->settings);
-    else
-        error = leat_topic_delete(client, name);
-    if (error != LEAT_OK)
-        return cli_fail("%s", leat_client_error(client));
-    return say_done(wanted->json, strcmp(verb, "create") == 0 ? "created" : "deleted", name);
-}
-
-int cli_topic(int argc, char **argv)
-{
-    struct wanted wanted = { .settings = { .size = sizeof wanted.settings } };
-    int option, index = 0;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, ":", options, &index)) != -1) {
-        switch (option) {
-        case OPT_URL: wanted.url = optarg; break;
-        case OPT_JSON: wanted.json = true; break;
-        case OPT_HELP: fputs(help, stdout); return CLI_OK;
-        case '?':
-        case ':': return cli_bad_option("topic", argv);
-        default:
-            if (!read_setting(&wanted.settings, option))
-                return cli_usage("topic", "--%s: not a value for it: \"%s\"", options[index].name,
-                                 optarg);
-        }
-    }
-    const char *verb = optind < argc ? argv[optind] : NULL;
-    const int names = argc - optind - 1;
-    if (verb == NULL)
-        return cli_usage("topic", "what to do is missing: create, list, describe or delete");
-    const bool list = strcmp(verb, "list") == 0;
-    if (!list && strcmp(verb, "create") != 0 && strcmp(verb, "describe") != 0
-        && strcmp(verb, "delete") != 0)
-        return cli_usage("topic", "\"%s\": expected create, list, describe or delete", verb);
-    if (names != (list ? 0 : 1))
-        return cli_usage("topic", "%s takes %s, got %d", verb, list ? "no name" : "one name",
-                         names);
-    leat_client *client = cli_open(wanted.url, NULL);
-    if (client == NULL)
-        return CLI_FAILURE;
-    const int code = act(client, &wanted, verb, list ? NULL : argv[optind + 1]);
-    leat_client_close(client);
+    const struct args_option options[] = { { .name = NULL } };
+    const struct args_command command = { "topic list", "", "Lists all topics.", options, 0, 0 };
+    struct args_common common = { 0 };
+    struct args_list names;
+    struct cli cli;
+    int code = begin(&cli, &command, argc, argv, &names, &common);
+    if (code >= 0)
+        return code;
+    json_t *topics = json_array();
+    const int error = leat_topic_describe(cli.client, NULL, collect, topics);
+    code = error == 0 ? 0 : cli_fail_error(&cli, "topics", error);
+    json_t *list = sorted(topics);
+    if (error == 0 && common.json)
+        print_json(list);
+    else if (error == 0)
+        print_list(list);
+    json_decref(list);
+    json_decref(topics);
+    cli_close(&cli);
     return code;
+}
+
+static int topic_describe(int argc, char **argv)
+{
+    const struct args_option options[] = { { .name = NULL } };
+    const struct args_command command = {
+        "topic describe", "NAME", "Shows a topic's settings and partitions.", options, 1, 1
+    };
+    struct args_common common = { 0 };
+    struct args_list names;
+    struct cli cli;
+    int code = begin(&cli, &command, argc, argv, &names, &common);
+    if (code >= 0)
+        return code;
+    json_t *topics = json_array();
+    int error = leat_topic_describe(cli.client, names.items[0], collect, topics);
+    if (error == 0 && json_array_size(topics) == 0)
+        error = LEAT_ERR_UNKNOWN_TOPIC;
+    code = error == 0 ? 0 : refuse(&cli, names.items[0], error);
+    if (error == 0 && common.json)
+        print_json(json_array_get(topics, 0));
+    else if (error == 0)
+        print_topic(json_array_get(topics, 0));
+    json_decref(topics);
+    cli_close(&cli);
+    return code;
+}
+
+static int topic_delete(int argc, char **argv)
+{
+    const struct args_option options[] = { { .name = NULL } };
+    const struct args_command command = {
+        "topic delete", "NAME", "Deletes a topic and everything in it.", options, 1, 1
+    };
+    struct args_common common = { 0 };
+    struct args_list names;
+    struct cli cli;
+    int code = begin(&cli, &command, argc, argv, &names, &common);
+    if (code >= 0)
+        return code;
+    const int error = leat_topic_delete(cli.client, names.items[0]);
+    code = error == 0 ? said(&cli, &common, names.items[0], "deleted")
+                      : refuse(&cli, names.items[0], error);
+    cli_close(&cli);
+    return code;
+}
+
+static const char usage[] = "usage: leat topic create NAME [OPTION]...\n"
+                            "       leat topic list\n"
+                            "       leat topic describe NAME\n"
+                            "       leat topic delete NAME\n"
+                            "\nleat topic create --help says more.\n";
+
+int command_topic(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } commands[] = { { "create", topic_create },
+                     { "list", topic_list },
+                     { "describe", topic_describe },
+                     { "delete", topic_delete } };
+    if (argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    for (size_t i = 0; argc > 0 && i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[0], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    if (argc > 0)
+        fprintf(stderr,
+                "leat topic: no command \"%s\": expected create, list, describe or delete\n",
+                argv[0]);
+    fputs(usage, stderr);
+    return EXIT_USAGE;
 }
