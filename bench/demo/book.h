@@ -1,0 +1,32 @@
+/* An order book, rebuilt from a snapshot and depth updates, held against the feed's own best
+ * quotes.
+ *
+ * Spot updates chain by U == previous u + 1, futures by pu == previous u. After the first 50
+ * updates the best bid and ask, price and quantity, must equal those of the latest bookTicker whose
+ * u is not above the update's. One update lost, doubled or out of its place breaks it.
+ *
+ * Role: lines in, a verdict out. Must not know: where lines come from, the bus.
+ * Threads: one. */
+#ifndef LEAT_DEMO_BOOK_H
+#define LEAT_DEMO_BOOK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct book;
+
+struct book_report {
+    uint64_t updates;  /* depth updates seen */
+    uint64_t compared; /* best quotes compared */
+    uint64_t equal;
+    char wrong[256]; /* the first thing that is; empty: nothing */
+};
+
+struct book *book_new(bool futures); /* NULL: no memory */
+void book_line(struct book *book, const char *text, size_t size);
+/* Compares what still waited for a later bookTicker. The report lives as long as the book. */
+const struct book_report *book_finish(struct book *book);
+void book_free(struct book *book);
+
+#endif

@@ -1,0 +1,33 @@
+/* One line of a market-data feed, as far as an order book cares.
+ *
+ * Role: recognise depth updates, best quotes, trades and snapshots of Binance's JSON streams, with
+ * or without a receive time in front and a stream's name around. Must not know: books, topics.
+ * Threads: any. */
+#ifndef LEAT_DEMO_MESSAGE_H
+#define LEAT_DEMO_MESSAGE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum message_kind { MESSAGE_OTHER, MESSAGE_DEPTH, MESSAGE_TICKER, MESSAGE_TRADE, MESSAGE_SNAPSHOT };
+
+struct message {
+    enum message_kind kind;
+    uint64_t first_id;  /* depth: U */
+    uint64_t last_id;   /* depth and ticker: u; snapshot: lastUpdateId */
+    bool chained;       /* depth: pu is there (futures) */
+    uint64_t before_id; /* depth: pu */
+    json_t *root;
+    json_t *data; /* borrowed from root */
+};
+
+/* Always succeeds: what is not recognised is MESSAGE_OTHER. End with message_release. */
+void message_read(struct message *m, const char *text, size_t size);
+void message_release(struct message *m);
+
+/* Nanoseconds in front of the line: "1723161253937085768 " or "1297814400.006437 ". */
+bool message_time(const char *text, size_t size, uint64_t *ns);
+
+#endif
