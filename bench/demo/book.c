@@ -9,9 +9,8 @@
 #include "bench/demo/message.h"
 
 enum {
-    BOOK_SETTLE = 50,         /* updates before the first comparison */
-    BOOK_EARLY_MAX = 10000,   /* updates kept until the snapshot comes */
-    BOOK_WAITING_MAX = 10000, /* comparisons that wait for a later ticker */
+    BOOK_SETTLE = 50,       /* updates before the first comparison */
+    BOOK_EARLY_MAX = 10000, /* updates kept until the snapshot comes */
     BOOK_LEVELS_MAX = 1000000,
     DECIMALS = 8,
 };
@@ -34,6 +33,13 @@ struct best {
     struct level ask;
 };
 
+/* By rising id. */
+struct bests {
+    struct best *items;
+    size_t count;
+    size_t room;
+};
+
 struct book {
     bool futures;
     bool started; /* the snapshot is in */
@@ -44,10 +50,10 @@ struct book {
     struct side asks;
     struct message *early;
     size_t early_count;
-    struct best *waiting;
-    size_t waiting_count;
-    struct best ticker;
-    bool has_ticker;
+    /* Compared at the end: a bookTicker may be received before or after the update it belongs to.
+     */
+    struct bests mine;
+    struct bests theirs;
     struct book_report report;
 };
 
@@ -160,9 +166,23 @@ static bool level_equal(struct level a, struct level b)
     return a.price == b.price && a.quantity == b.quantity;
 }
 
-static void compare(struct book *book, const struct best *mine)
+static void bests_add(struct book *book, struct bests *to, const struct best *best)
 {
-    const struct best *theirs = &book->ticker;
+    if (to->count == to->room) {
+        const size_t room = to->room == 0 ? 4096 : to->room * 2;
+        struct best *items = realloc(to->items, room * sizeof(*items));
+        if (items == NULL) {
+            wrong(book, "out of memory");
+            return;
+        }
+        to->items = items;
+        to->room = room;
+    }
+    to->items[to->count++] = *best;
+}
+
+static void compare(struct book *book, const struct best *mine, const struct best *theirs)
+{
     book->report.compared++;
     if (level_equal(mine->bid, theirs->bid) && level_equal(mine->ask, theirs->ask)) {
         book->report.equal++;
@@ -177,19 +197,6 @@ static void compare(struct book *book, const struct best *mine)
           (double)theirs->ask.quantity / 1e8, (double)theirs->ask.price / 1e8);
 }
 
-/* Everything that waited for a ticker at or above `id` has its latest one now. */
-static void settle(struct book *book, uint64_t id)
-{
-    size_t done = 0;
-    while (done < book->waiting_count && book->waiting[done].id < id) {
-        if (book->has_ticker)
-            compare(book, &book->waiting[done]);
-        done++;
-    }
-    book->waiting_count -= done;
-    memmove(book->waiting, book->waiting + done, book->waiting_count * sizeof(*book->waiting));
-}
-
 static void take_ticker(struct book *book, const struct message *m)
 {
     struct best best = { .id = m->last_id };
@@ -200,11 +207,11 @@ static void take_ticker(struct book *book, const struct message *m)
         wrong(book, "bookTicker %" PRIu64 " is no best bid and ask", m->last_id);
         return;
     }
-    if (book->has_ticker && best.id <= book->ticker.id)
-        wrong(book, "bookTicker %" PRIu64 " comes behind %" PRIu64, best.id, book->ticker.id);
-    settle(book, best.id);
-    book->ticker = best;
-    book->has_ticker = true;
+    const struct bests *theirs = &book->theirs;
+    if (theirs->count > 0 && best.id <= theirs->items[theirs->count - 1].id)
+        wrong(book, "bookTicker %" PRIu64 " comes behind %" PRIu64, best.id,
+              theirs->items[theirs->count - 1].id);
+    bests_add(book, &book->theirs, &best);
 }
 
 static void apply_update(struct book *book, const struct message *m)
@@ -222,14 +229,10 @@ static void apply_update(struct book *book, const struct message *m)
         wrong(book, "at u %" PRIu64 " a side of the book is empty", m->last_id);
         return;
     }
-    if (book->waiting_count == BOOK_WAITING_MAX) {
-        wrong(book, "no bookTicker for %d updates", BOOK_WAITING_MAX);
-        return;
-    }
-    book->waiting[book->waiting_count++] =
-        (struct best){ .id = m->last_id,
-                       .bid = book->bids.levels[book->bids.count - 1],
-                       .ask = book->asks.levels[0] };
+    const struct best best = { .id = m->last_id,
+                               .bid = book->bids.levels[book->bids.count - 1],
+                               .ask = book->asks.levels[0] };
+    bests_add(book, &book->mine, &best);
 }
 
 /* True: the message is kept. */
@@ -276,8 +279,7 @@ struct book *book_new(bool futures)
         return NULL;
     book->futures = futures;
     book->early = calloc(BOOK_EARLY_MAX, sizeof(*book->early));
-    book->waiting = calloc(BOOK_WAITING_MAX, sizeof(*book->waiting));
-    if (book->early == NULL || book->waiting == NULL) {
+    if (book->early == NULL) {
         book_free(book);
         return NULL;
     }
@@ -301,9 +303,18 @@ void book_line(struct book *book, const char *text, size_t size)
 
 const struct book_report *book_finish(struct book *book)
 {
-    settle(book, UINT64_MAX);
+    size_t next = 0; /* the first of theirs above mine */
+    for (size_t i = 0; i < book->mine.count; i++) {
+        const struct best *mine = &book->mine.items[i];
+        while (next < book->theirs.count && book->theirs.items[next].id <= mine->id)
+            next++;
+        if (next > 0)
+            compare(book, mine, &book->theirs.items[next - 1]);
+    }
     if (!book->started)
         wrong(book, "no snapshot came");
+    else if (book->report.compared == 0)
+        wrong(book, "it is too short: nothing could be compared");
     return &book->report;
 }
 
@@ -314,7 +325,8 @@ void book_free(struct book *book)
     for (size_t i = 0; i < book->early_count; i++)
         message_release(&book->early[i]);
     free(book->early);
-    free(book->waiting);
+    free(book->mine.items);
+    free(book->theirs.items);
     free(book->bids.levels);
     free(book->asks.levels);
     free(book);

@@ -25,7 +25,7 @@ struct book_report {
 
 struct book *book_new(bool futures); /* NULL: no memory */
 void book_line(struct book *book, const char *text, size_t size);
-/* Compares what still waited for a later bookTicker. The report lives as long as the book. */
+/* Compares. Once; the report lives as long as the book. */
 const struct book_report *book_finish(struct book *book);
 void book_free(struct book *book);
 

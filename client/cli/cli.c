@@ -82,7 +82,8 @@ static const char *gap_reason(int32_t reason)
 /* Where the offsets of an event mean something. */
 static bool event_has_range(int32_t type)
 {
-    return type == LEAT_EVENT_GAP || type == LEAT_EVENT_RECORDS_LOST;
+    return type == LEAT_EVENT_GAP || type == LEAT_EVENT_RECORDS_LOST
+           || type == LEAT_EVENT_BAD_BATCH;
 }
 
 static void print_event_json(const struct leat_event *event)
@@ -99,8 +100,8 @@ static void print_event_json(const struct leat_event *event)
     if (event_has_range(event->type))
         fprintf(stderr, ",\"first_offset\":%" PRIu64, event->first_offset);
     if (event_has_range(event->type) || event->type == LEAT_EVENT_LOG_RESET)
-        fprintf(stderr, ",\"next_offset\":%" PRIu64 ",\"log_epoch\":%" PRIu64, event->next_offset,
-                event->log_epoch);
+        fprintf(stderr, ",\"next_offset\":%" PRIu64 ",\"log_epoch\":\"%" PRIu64 "\"",
+                event->next_offset, event->log_epoch);
     if (event->type == LEAT_EVENT_GAP)
         fprintf(stderr, ",\"reason\":\"%s\"", gap_reason(event->reason));
     if (event->error != 0)

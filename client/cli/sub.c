@@ -101,7 +101,7 @@ static int sub_understand(struct sub *sub, const struct sub_options *o,
         sub->partitions[i] = (uint32_t)index;
     }
     consumer->size = sizeof(*consumer);
-    consumer->partitions = sub->partitions;
+    consumer->partitions = o->partitions.count == 0 ? NULL : sub->partitions;
     consumer->partition_count = (uint32_t)o->partitions.count;
     consumer->name = o->name;
     consumer->required = o->required;

@@ -17,10 +17,16 @@ static json_t *number(uint64_t value)
     return json_integer((json_int_t)value);
 }
 
+/* Ids and epochs use all 64 bits, which a JSON number does not survive in most readers. */
+static json_t *whole(uint64_t value)
+{
+    return json_sprintf("%" PRIu64, value);
+}
+
 static json_t *partition_json(const struct leat_partition_info *p)
 {
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "partition", number(p->index), "shard",
-                     number(p->shard), "log_epoch", number(p->log_epoch), "head_offset",
+                     number(p->shard), "log_epoch", whole(p->log_epoch), "head_offset",
                      number(p->head_offset), "next_offset", number(p->next_offset), "bytes",
                      number(p->bytes), "hugepages", p->hugepages != 0);
 }
@@ -47,7 +53,7 @@ static void collect(void *user, const struct leat_topic_info *info)
         "quota_deliver_bytes", number(s->quota_deliver_bytes));
     json_array_append_new(user,
                           json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", info->name, "id",
-                                    number(info->id), "records", number(records), "bytes",
+                                    whole(info->id), "records", number(records), "bytes",
                                     number(bytes), "settings", settings, "partitions", partitions));
 }
 
@@ -106,8 +112,8 @@ static void print_topic(const json_t *topic)
     json_t *value;
     size_t i;
     json_t *p;
-    printf("topic                %s\nid                   %" PRIu64 "\n", text_of(topic, "name"),
-           number_of(topic, "id"));
+    printf("topic                %s\nid                   %s\n", text_of(topic, "name"),
+           text_of(topic, "id"));
     void *at = json_object_iter((json_t *)settings);
     for (; at != NULL; at = json_object_iter_next((json_t *)settings, at)) {
         name = json_object_iter_key(at);
@@ -121,9 +127,8 @@ static void print_topic(const json_t *topic)
            "NEXT OFFSET", "BYTES", "HUGEPAGES");
     json_array_foreach(json_object_get(topic, "partitions"), i, p)
     {
-        printf("%9" PRIu64 " %6" PRIu64 " %20" PRIu64 " %14" PRIu64 " %14" PRIu64 " %14" PRIu64
-               " %10s\n",
-               number_of(p, "partition"), number_of(p, "shard"), number_of(p, "log_epoch"),
+        printf("%9" PRIu64 " %6" PRIu64 " %20s %14" PRIu64 " %14" PRIu64 " %14" PRIu64 " %10s\n",
+               number_of(p, "partition"), number_of(p, "shard"), text_of(p, "log_epoch"),
                number_of(p, "head_offset"), number_of(p, "next_offset"), number_of(p, "bytes"),
                json_is_true(json_object_get(p, "hugepages")) ? "yes" : "no");
     }
