@@ -203,10 +203,11 @@ check-links: $(LIBS) $(EXAMPLES)
 
 check-cppcheck: $(GEN)/schema/control.pb-c.h
 	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr -I. -I$(GEN) --error-exitcode=1 \
-	    --suppress=missingIncludeSystem $(foreach r,schema transport ops client broker,$r)
+	    --suppress=missingIncludeSystem '-DTAILQ_FOREACH(v,h,f)=for((v)=TAILQ_FIRST(h);(v);(v)=TAILQ_NEXT(v,f))' \
+	    $(foreach r,schema transport ops client broker,$r)
 check-tidy: $(GEN)/schema/control.pb-c.h
 	printf '%s\n' $(filter %.c,$(filter-out tests/% bench/% client/examples/%,$(EVERY_C))) \
-	  | xargs -P 2 -n 4 sh -c 'clang-tidy --quiet "$$@" -- $(CSTD) 2>/dev/null' --
+	  | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CSTD) 2>/dev/null' --
 check-clang:
 	$(MAKE) --no-print-directory CC=clang VARIANT=clang build-tests
 check-san:

@@ -78,13 +78,14 @@ static json_t *plan_memory(const struct config *config)
     for (size_t i = 0; i < config->topic_count; i++)
         declared += config->topics[i].settings.ring_bytes * config->topics[i].settings.partitions;
     const uint64_t limit = config->log_memory_bytes;
+    const uint64_t mailboxes = UINT64_C(2) * sizeof(struct mailbox) * config->shards;
     const uint64_t session = SESSION_RECEIVE_BYTES + EGRESS_BYTES;
+    const uint64_t sessions = session * config->sessions_max * config->shards;
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "log_limit_bytes", (json_int_t)limit,
                      "log_declared_bytes", (json_int_t)declared, "log_missing_bytes",
                      (json_int_t)(declared > limit ? declared - limit : 0), "mailboxes_bytes",
-                     (json_int_t)(2 * sizeof(struct mailbox) * config->shards),
-                     "each_session_bytes", (json_int_t)session, "all_sessions_bytes_max",
-                     (json_int_t)(session * config->sessions_max * config->shards));
+                     (json_int_t)mailboxes, "each_session_bytes", (json_int_t)session,
+                     "all_sessions_bytes_max", (json_int_t)sessions);
 }
 
 char *config_plan(const struct config *config)

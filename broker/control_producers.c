@@ -88,6 +88,7 @@ static void open_expired(struct control *control, struct operation *op)
 
 static void answer_grant(struct control *control, struct operation *op)
 {
+    assert(op->count != 0); /* a topic has a partition at least */
     Leat__Control__PublishStream *streams = calloc(op->count, sizeof *streams);
     Leat__Control__PublishStream **list = calloc(op->count, sizeof(Leat__Control__PublishStream *));
     if (streams == NULL || list == NULL) {

@@ -37,9 +37,9 @@ struct holding {
     bool reserve_pending;   /* control must hear MESSAGE_RESERVE_OFFSETS */
     bool ticks;             /* something in it ends with time: retention by age, required readers */
     unsigned required_lost; /* readers whose loss of the mark control must hear of */
-    TAILQ_HEAD(, subscription) waiting; /* caught up: woken by the next append */
-    TAILQ_HEAD(, subscription) readers; /* every one */
-    TAILQ_HEAD(, publish_stream) publishers;
+    TAILQ_HEAD(waiting_list, subscription) waiting; /* caught up: woken by the next append */
+    TAILQ_HEAD(reader_list, subscription) readers;  /* every one */
+    TAILQ_HEAD(publisher_list, publish_stream) publishers;
     TAILQ_ENTRY(holding) fresh_link;
     TAILQ_ENTRY(holding) link;
 };

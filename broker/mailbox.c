@@ -26,9 +26,9 @@ enum leat_error mailbox_send(struct mailbox *box, const struct message *message)
             return LEAT_BUSY;
     }
     box->slots[tail % MAILBOX_SLOTS] = *message;
-    /* Pairs with mailbox_receive: the slot is written before it is seen. And, sequentially consistent
-     * on both sides, with mailbox_prepare_sleep: either the receiver sees the new tail, or this
-     * thread sees the flag. */
+    /* Pairs with mailbox_receive: the slot is written before it is seen. And, sequentially
+     * consistent on both sides, with mailbox_prepare_sleep: either the receiver sees the new tail,
+     * or this thread sees the flag. */
     atomic_store_explicit(&box->tail, tail + 1, memory_order_seq_cst);
     if (atomic_load_explicit(&box->sleeping, memory_order_seq_cst)) {
         const uint64_t one = 1;

@@ -3,9 +3,9 @@
  * Role: one single-producer single-consumer ring per direction and pair; fixed-size messages.
  * Must not know: what a message leads to.
  *
- * Nobody waits on a full mailbox: mailbox_send says LEAT_BUSY and the message stays with the sender.
- * A receiver that is about to sleep calls mailbox_prepare_sleep (set the flag, full fence, look again);
- * a sender writes the eventfd only if the flag is set.
+ * Nobody waits on a full mailbox: mailbox_send says LEAT_BUSY and the message stays with the
+ * sender. A receiver that is about to sleep calls mailbox_prepare_sleep (set the flag, full fence,
+ * look again); a sender writes the eventfd only if the flag is set.
  *
  * Threads: exactly one sender and one receiver. */
 #ifndef LEAT_BROKER_MAILBOX_H
@@ -24,32 +24,33 @@ struct partition;
 
 enum message_type {
     /* control -> shard. Those marked (reply) are answered by MESSAGE_REPLY with the same request */
-    MESSAGE_ADD_PARTITION = 1,  /* the shard owns `partition` from now on */
-    MESSAGE_REMOVE_PARTITION,   /* (reply) end its streams, let go of it */
-    MESSAGE_GRANT_SESSION,      /* `grant`: an ATTACH with this token may come */
-    MESSAGE_CLOSE_SESSION,      /* (reply) unbind everything it has, then close; what it still
-                                   sends is dropped */
-    MESSAGE_OPEN_PUBLISH,       /* (reply) `publish`; the shard chooses `stream` (never 0) */
-    MESSAGE_OPEN_SUBSCRIPTION,  /* (reply) `subscribe`; the shard chooses `stream`; no DATA before the
-                                   client's first CREDIT */
-    MESSAGE_CLOSE_STREAM,       /* (reply) `session`, `stream` */
-    MESSAGE_FENCE,              /* (reply) `publish.producer_id` below `publish.producer_epoch`, in
-                                   every partition of the shard; bound streams of it end */
-    MESSAGE_SEEK,               /* (reply) `subscribe` start only: where would it begin */
-    MESSAGE_OFFSETS_RESERVED,   /* `partition`, `value`: up to here */
+    MESSAGE_ADD_PARTITION = 1, /* the shard owns `partition` from now on */
+    MESSAGE_REMOVE_PARTITION,  /* (reply) end its streams, let go of it */
+    MESSAGE_GRANT_SESSION,     /* `grant`: an ATTACH with this token may come */
+    MESSAGE_CLOSE_SESSION,     /* (reply) unbind everything it has, then close; what it still
+                                  sends is dropped */
+    MESSAGE_OPEN_PUBLISH,      /* (reply) `publish`; the shard chooses `stream` (never 0) */
+    MESSAGE_OPEN_SUBSCRIPTION, /* (reply) `subscribe`; the shard chooses `stream`; no DATA before
+                                  the client's first CREDIT */
+    MESSAGE_CLOSE_STREAM,      /* (reply) `session`, `stream` */
+    MESSAGE_FENCE,             /* (reply) `publish.producer_id` below `publish.producer_epoch`, in
+                                  every partition of the shard; bound streams of it end */
+    MESSAGE_SEEK,              /* (reply) `subscribe` start only: where would it begin */
+    MESSAGE_OFFSETS_RESERVED,  /* `partition`, `value`: up to here */
     MESSAGE_STOP,
 
     /* shard -> control */
     MESSAGE_REPLY = 64,
-    MESSAGE_SESSION_CLOSED,     /* `session` ended by itself (peer gone, protocol error, never attached) */
-    MESSAGE_RESERVE_OFFSETS,    /* `partition` runs low; `value`: next_offset now */
-    MESSAGE_REQUIRED_LOST,      /* `partition`: a required reader was away too long */
+    MESSAGE_SESSION_CLOSED, /* `session` ended by itself (peer gone, protocol error, never attached)
+                             */
+    MESSAGE_RESERVE_OFFSETS, /* `partition` runs low; `value`: next_offset now */
+    MESSAGE_REQUIRED_LOST,   /* `partition`: a required reader was away too long */
 };
 
 struct message_grant {
     uint8_t token[LEAT_TOKEN_BYTES];
     uint8_t reset_token[LEAT_TOKEN_BYTES];
-    leat_ns expires_ns; /* no ATTACH by then: MESSAGE_SESSION_CLOSED */
+    leat_ns expires_ns;           /* no ATTACH by then: MESSAGE_SESSION_CLOSED */
     uint64_t quota_publish_bytes; /* a second, of this client on this shard; 0: none */
     uint64_t quota_deliver_bytes;
 };

@@ -69,9 +69,9 @@ struct session {
     struct quota publish_quota;
     struct quota deliver_quota;
 
-    TAILQ_HEAD(, subscription) ready;   /* have something to send, in turn */
-    TAILQ_ENTRY(session) output_link;   /* in the shard's list of sessions to serve */
-    TAILQ_ENTRY(session) lifetime_link; /* granted: by expiry; attached: all of them */
+    TAILQ_HEAD(ready_list, subscription) ready; /* have something to send, in turn */
+    TAILQ_ENTRY(session) output_link;           /* in the shard's list of sessions to serve */
+    TAILQ_ENTRY(session) lifetime_link;         /* granted: by expiry; attached: all of them */
     TAILQ_ENTRY(session) ending_link;
     bool in_output;
     bool ending;

@@ -1,3 +1,5 @@
+#include <assert.h>
+
 #include "broker/shard_state.h"
 #include "ops/log.h"
 
@@ -37,6 +39,7 @@ static void apply_settings(struct shard *shard, struct holding *holding)
         return;
     /* The topic's rate is shared out to the shards by the partitions they have. */
     uint64_t mine = 0;
+    assert(settings->partitions != 0);
     for (uint32_t i = 0; i < settings->partitions; i++)
         mine += topic->partitions[i].shard == shard->options.index;
     const unsigned __int128 rate =

@@ -9,8 +9,9 @@
 
 #define NAME_RULE "1 to 249 of A-Z a-z 0-9 . _ - and not . or .."
 #define OPTIONAL_NAME_RULE "empty, or " NAME_RULE
-#define MILLISECONDS_MAX (UINT64_MAX / LEAT_NS_PER_MS) /* still counts as nanoseconds in 64 bits \
-                                                        */
+#define MILLISECONDS_MAX                                                    \
+    (UINT64_MAX / LEAT_NS_PER_MS) /* still counts as nanoseconds in 64 bits \
+                                   */
 
 enum {
     VERSION_MAX = 0xFFFF, /* u16 in ATTACH */

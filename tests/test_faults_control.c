@@ -1,6 +1,6 @@
-/* Goal: whatever comes on the control port, and however many connections, the sender gets a typed answer
- * or a closed connection within a bound, others are served as before, and memory stays bounded.
- * Method: a real leatd and raw peers. Random bytes come from a printed seed. */
+/* Goal: whatever comes on the control port, and however many connections, the sender gets a typed
+ * answer or a closed connection within a bound, others are served as before, and memory stays
+ * bounded. Method: a real leatd and raw peers. Random bytes come from a printed seed. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>

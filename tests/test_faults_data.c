@@ -1,7 +1,8 @@
 /* Goal: whatever comes on a shard's data port, the one who sent it gets a typed answer or a closed
  * connection, the others feel nothing, and the broker lives.
- * Method: a real leatd; a raw peer that says what no client would, beside a well-behaved raw peer whose
- * publish-and-read-back must go on working after every attack. Random bytes come from a printed seed. */
+ * Method: a real leatd; a raw peer that says what no client would, beside a well-behaved raw peer
+ * whose publish-and-read-back must go on working after every attack. Random bytes come from a
+ * printed seed. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,10 +47,10 @@ static void good_open(void)
 static void good_still_works(void)
 {
     uint8_t batch[512], credit[LEAT_CREDIT_BYTES];
-    const size_t size
-        = wire_make_batch(batch, sizeof batch, &good.producer, good.sequence++, 1, 100);
-    const struct leat_frame_credit more
-        = { .limit = good.position + (1 << 20), .consumed = good.position };
+    const size_t size =
+        wire_make_batch(batch, sizeof batch, &good.producer, good.sequence++, 1, 100);
+    const struct leat_frame_credit more = { .limit = good.position + (1 << 20),
+                                            .consumed = good.position };
     leat_frame_write_credit(credit, good.subscription.stream, &more);
     cr_assert(wire_send(good.data, credit, sizeof credit));
     cr_assert(wire_publish(good.data, good.producer.stream, batch, size));
@@ -280,8 +281,8 @@ Test(faults_data, a_record_above_the_topics_limit_is_refused_by_name)
     const size_t size = wire_make_batch(batch, sizeof batch, &a.producer, 0, 1, RING / 8 + 1);
     for (size_t at = 0; at < size;) {
         uint8_t header[LEAT_PUBLISH_HEADER_BYTES];
-        const size_t piece
-            = size - at < LEAT_PUBLISH_PIECE_BYTES_MAX ? size - at : LEAT_PUBLISH_PIECE_BYTES_MAX;
+        const size_t piece =
+            size - at < LEAT_PUBLISH_PIECE_BYTES_MAX ? size - at : LEAT_PUBLISH_PIECE_BYTES_MAX;
         const struct leat_frame_publish publish = { .size = (uint32_t)piece,
                                                     .piece_at = (uint32_t)at,
                                                     .batch_size = (uint32_t)size };
@@ -319,8 +320,8 @@ Test(faults_data, a_client_that_dies_in_mid_frame_leaves_nothing_in_the_log)
     attacker_open(&a, "midframe");
     const size_t size = wire_make_batch(batch, sizeof batch, &a.producer, 0, 1, 2000);
     uint8_t header[LEAT_PUBLISH_HEADER_BYTES];
-    const struct leat_frame_publish publish
-        = { .size = (uint32_t)size, .batch_size = (uint32_t)size };
+    const struct leat_frame_publish publish = { .size = (uint32_t)size,
+                                                .batch_size = (uint32_t)size };
     leat_frame_write_publish(header, a.producer.stream, &publish);
     cr_assert(wire_send(a.fd, header, sizeof header));
     cr_assert(wire_send(a.fd, batch, size / 2));
@@ -361,12 +362,12 @@ Test(faults_data, a_client_that_reads_nothing_costs_bounded_memory)
     for (uint64_t sequence = 0; sent < 64 * LEAT_MIB; sequence++) {
         const size_t size = wire_make_batch(batch, sizeof batch, &a.producer, sequence, 1, 16);
         uint8_t frame[1024];
-        const struct leat_frame_publish publish
-            = { .size = (uint32_t)size, .batch_size = (uint32_t)size };
+        const struct leat_frame_publish publish = { .size = (uint32_t)size,
+                                                    .batch_size = (uint32_t)size };
         leat_frame_write_publish(frame, a.producer.stream, &publish);
         memcpy(frame + LEAT_PUBLISH_HEADER_BYTES, batch, size);
-        const ssize_t n
-            = send(a.fd, frame, LEAT_PUBLISH_HEADER_BYTES + size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        const ssize_t n =
+            send(a.fd, frame, LEAT_PUBLISH_HEADER_BYTES + size, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n != (ssize_t)(LEAT_PUBLISH_HEADER_BYTES + size))
             break;
         sent += (size_t)n;

@@ -1,8 +1,9 @@
-/* Goal: a client lives through its broker's end. What was unacked is sent again; what was acked and is
- * gone with the broker's memory is reported once a partition; a reader hears of the break before any
- * record of the new log: GAP where offsets go on (state_dir), LOG_RESET where they start again (--dev).
- * Method: the real library against a real leatd that is stopped or killed and started on the same port.
- * Also: a reader that is stopped (SIGSTOP) comes back to one exact GAP while others lost nothing. */
+/* Goal: a client lives through its broker's end. What was unacked is sent again; what was acked and
+ * is gone with the broker's memory is reported once a partition; a reader hears of the break before
+ * any record of the new log: GAP where offsets go on (state_dir), LOG_RESET where they start again
+ * (--dev). Method: the real library against a real leatd that is stopped or killed and started on
+ * the same port. Also: a reader that is stopped (SIGSTOP) comes back to one exact GAP while others
+ * lost nothing. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -52,8 +53,9 @@ static leat_client *open_client(const struct leatd *broker)
 
 static void create_topic(leat_client *client, const char *name, uint64_t ring_bytes)
 {
-    const struct leat_topic_settings settings
-        = { .size = sizeof settings, .ring_bytes = ring_bytes, .record_bytes_max = 4096 };
+    const struct leat_topic_settings settings = { .size = sizeof settings,
+                                                  .ring_bytes = ring_bytes,
+                                                  .record_bytes_max = 4096 };
     cr_assert_eq(leat_topic_create(client, name, &settings), 0, "%s", leat_client_error(client));
 }
 
@@ -68,8 +70,8 @@ static leat_producer *open_producer(leat_client *client, const char *topic)
 static leat_consumer *open_consumer(leat_client *client, const char *topic)
 {
     leat_consumer *consumer;
-    const struct leat_consumer_options options
-        = { .size = sizeof options, .start_at = LEAT_START_EARLIEST };
+    const struct leat_consumer_options options = { .size = sizeof options,
+                                                   .start_at = LEAT_START_EARLIEST };
     cr_assert_eq(leat_consumer_open(client, &consumer, &topic, 1, &options), 0, "%s",
                  leat_client_error(client));
     return consumer;
@@ -78,8 +80,9 @@ static leat_consumer *open_consumer(leat_client *client, const char *topic)
 static uint64_t publish(leat_producer *producer, uint64_t value)
 {
     struct leat_delivery delivery;
-    const struct leat_record record
-        = { .value = &value, .value_size = sizeof value, .partition = LEAT_ANY_PARTITION };
+    const struct leat_record record = { .value = &value,
+                                        .value_size = sizeof value,
+                                        .partition = LEAT_ANY_PARTITION };
     const int error = leat_producer_send_wait(producer, &record, &delivery, 20 * SECOND);
     cr_assert_eq(error, 0, "%s", leat_strerror(error));
     return delivery.offset;
@@ -209,8 +212,9 @@ Test(restart, records_unacked_at_the_crash_are_sent_again, .timeout = 120)
     publish(producer, 0);
     leatd_kill(&broker);
     for (uint64_t i = 1; i <= 3; i++) { /* the broker is gone: these wait in the client */
-        const struct leat_record record
-            = { .value = &i, .value_size = sizeof i, .partition = LEAT_ANY_PARTITION };
+        const struct leat_record record = { .value = &i,
+                                            .value_size = sizeof i,
+                                            .partition = LEAT_ANY_PARTITION };
         cr_assert_eq(leat_producer_send(producer, &record), 0);
         leat_client_poll(client, 0);
     }
@@ -227,18 +231,19 @@ Test(restart, records_unacked_at_the_crash_are_sent_again, .timeout = 120)
 
 enum { FLOOD = 20000 };
 
-/* A subscriber in a process of its own: counts records and gaps, says when it is ready, ends after it saw
- * the last record. Exit status 0: received + lost == FLOOD, in order. */
+/* A subscriber in a process of its own: counts records and gaps, says when it is ready, ends after
+ * it saw the last record. Exit status 0: received + lost == FLOOD, in order. */
 static void subscriber(const struct leatd *broker, int ready)
 {
     static struct seen mine;
     leat_client *client;
     leat_consumer *consumer;
     const char *topic = "flood";
-    const struct leat_client_options options
-        = { .size = sizeof options, .on_event = on_event, .user = &mine };
-    const struct leat_consumer_options start
-        = { .size = sizeof start, .start_at = LEAT_START_EARLIEST };
+    const struct leat_client_options options = { .size = sizeof options,
+                                                 .on_event = on_event,
+                                                 .user = &mine };
+    const struct leat_consumer_options start = { .size = sizeof start,
+                                                 .start_at = LEAT_START_EARLIEST };
     if (leat_client_open(&client, broker->url, &options) != 0
         || leat_consumer_open(client, &consumer, &topic, 1, &start) != 0
         || write(ready, "r", 1) != 1)
@@ -294,8 +299,9 @@ Test(stopped_reader, comes_back_to_an_exact_gap_and_nobody_else_lost_a_record, .
     uint64_t consumed = 0;
     char value[1024] = { 0 };
     for (uint64_t sent = 0; consumed < FLOOD;) {
-        const struct leat_record record
-            = { .value = value, .value_size = sizeof value, .partition = LEAT_ANY_PARTITION };
+        const struct leat_record record = { .value = value,
+                                            .value_size = sizeof value,
+                                            .partition = LEAT_ANY_PARTITION };
         /* Stay half a ring ahead at most, so that only the stopped one is overrun. */
         if (sent < FLOOD && sent - consumed < 256 && leat_producer_send(producer, &record) == 0)
             sent++;

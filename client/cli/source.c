@@ -80,7 +80,7 @@ static bool make_room(struct source *s)
     }
     if (s->room - s->to >= READ_BYTES)
         return true;
-    const size_t room = s->room == 0 ? 2 * READ_BYTES : 2 * s->room;
+    const size_t room = s->room == 0 ? (size_t)2 * READ_BYTES : 2 * s->room;
     uint8_t *more = realloc(s->bytes, room);
     if (more == NULL)
         return false;

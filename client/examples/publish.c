@@ -21,7 +21,7 @@ int main(int argc, char **argv)
     const struct leat_producer_options options = { .size = sizeof options,
                                                    .on_delivery = on_delivery };
     leat_client *client = NULL;
-    leat_producer *producer;
+    leat_producer *producer = NULL;
     int error =
         argc < 2 ? LEAT_ERR_INVALID : leat_client_open(&client, argc > 2 ? argv[2] : NULL, NULL);
     if (error == LEAT_OK)

@@ -44,8 +44,8 @@ static bool input_ended(void)
 int main(int argc, char **argv)
 {
     leat_client *client = NULL;
-    leat_consumer *consumer;
-    leat_producer *producer;
+    leat_consumer *consumer = NULL;
+    leat_producer *producer = NULL;
     int error =
         argc < 3 ? LEAT_ERR_INVALID : leat_client_open(&client, argc > 3 ? argv[3] : NULL, NULL);
     if (error == LEAT_OK)

@@ -16,7 +16,7 @@ int main(int argc, char **argv)
     const struct leat_consumer_options start = { .size = sizeof start,
                                                  .start_at = LEAT_START_EARLIEST };
     leat_client *client = NULL;
-    leat_consumer *consumer;
+    leat_consumer *consumer = NULL;
     int error = argc < 3 ? LEAT_ERR_INVALID
                          : leat_client_open(&client, argc > 3 ? argv[3] : NULL, &listening);
     if (error == LEAT_OK)
