@@ -19,7 +19,7 @@ DESTDIR    ?=
 VERSION    := $(shell sed -n 's/.*LEAT_VERSION "\(.*\)".*/\1/p' schema/version.h)
 ABI        := $(firstword $(subst ., ,$(VERSION)))
 
-PACKAGES := pkg-config gcc clang clang-format clang-tidy cppcheck dpdk-dev liburcu-dev libprotobuf-c-dev \
+PACKAGES := pkg-config gcc clang clang-format clang-tidy dpdk-dev liburcu-dev libprotobuf-c-dev \
             protobuf-c-compiler libjansson-dev libcriterion-dev libmicrohttpd-dev libssl-dev libpcap-dev \
             zlib1g-dev libclang-rt-14-dev llvm-14 lcov python3
 
@@ -70,7 +70,7 @@ LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so
 EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support bench))
 
 .PHONY: all deps demo test check fuzz bench coverage install clean run-tests run-demo fuzzers build-tests \
-        check-format check-layers check-tidy check-cppcheck check-clang check-san check-race check-tsan \
+        check-format check-layers check-tidy check-clang check-san check-race check-tsan \
         check-corpus check-links
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -172,7 +172,7 @@ run-bench: $(BINS) $(BENCHES)
 # ---- checks: each is one line of the tally, whatever happens to the others
 
 check: deps
-	@TALLY=$(BUILD_ROOT)/tally tests/check.sh format layers links cppcheck tidy clang san race tsan corpus
+	@TALLY=$(BUILD_ROOT)/tally tests/check.sh format layers links tidy clang san race tsan corpus
 
 check-format:
 	clang-format --dry-run --Werror $(EVERY_C)
@@ -201,10 +201,6 @@ check-links: $(LIBS) $(EXAMPLES)
 	  nm -D --defined-only $(BUILD)/lib/libleat.so | grep -q " $$f@@" || { echo "$$f is not exported"; exit 1; }; done
 	@! ldd $(BUILD)/lib/libleat.so | grep -E 'rte_|urcu|jansson|microhttpd' || { echo 'libleat links too much'; exit 1; }
 
-check-cppcheck: $(GEN)/schema/control.pb-c.h
-	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr -I. -I$(GEN) --error-exitcode=1 \
-	    --suppress=missingIncludeSystem '-DTAILQ_FOREACH(v,h,f)=for((v)=TAILQ_FIRST(h);(v);(v)=TAILQ_NEXT(v,f))' \
-	    $(foreach r,schema transport ops client broker,$r)
 check-tidy: $(GEN)/schema/control.pb-c.h
 	printf '%s\n' $(filter %.c,$(filter-out tests/% bench/% client/examples/%,$(EVERY_C))) \
 	  | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CSTD) 2>/dev/null' --
