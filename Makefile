@@ -151,7 +151,8 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
 
 # Tests find the programs here; a sanitizer's run names its own.
 RUN_ENV = LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
-          EXAMPLES=$(BUILD)/client/examples TALLY=$(BUILD_ROOT)/tally
+          EXAMPLES=$(BUILD)/client/examples TALLY=$(BUILD_ROOT)/tally \
+          LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0
 run-tests: build-tests
 	@$(RUN_ENV) tests/run.sh $(TESTS) $(RACES) $(NETS)
 test: deps
