@@ -50,12 +50,28 @@ static void count_answer(struct shard *shard, const struct leat_ack_run *run, ui
     }
 }
 
+/* A batch for a stream that is not there: its topic was deleted, most likely. Said once a batch, so
+ * that its client need not wait to find out. */
+static void refuse_unknown(struct shard *shard, struct session *s, const struct leat_frame *frame)
+{
+    struct leat_batch batch;
+    metric_add(&shard->counters.frames_unknown_stream, 1);
+    if (frame->publish.piece_at != 0
+        || leat_batch_parse(&batch, frame->publish.bytes, frame->publish.size) != LEAT_OK)
+        return;
+    const struct leat_ack_run run = { .first_sequence = batch.base_sequence,
+                                      .base_offset = LEAT_OFFSET_NONE,
+                                      .count = batch.record_count,
+                                      .status = LEAT_ERR_UNKNOWN_STREAM };
+    egress_ack(&s->out, frame->stream, 0, &run);
+}
+
 static enum leat_error publish(struct shard *shard, struct session *s,
                                const struct leat_frame *frame)
 {
     const struct stream *place = session_stream(s, frame->stream);
     if (place == NULL || place->publish == NULL) {
-        metric_add(&shard->counters.frames_unknown_stream, 1);
+        refuse_unknown(shard, s, frame);
         return LEAT_OK;
     }
     struct publish_stream *stream = place->publish;

@@ -345,6 +345,7 @@ Test(faults_data, batches_for_a_stream_that_does_not_exist_harm_nobody)
     attacker_open(&a, "stranger");
     const size_t size = wire_make_batch(batch, sizeof batch, &a.producer, 0, 1, 100);
     cr_assert(wire_publish(a.fd, a.producer.stream ^ 0x5555, batch, size));
+    cr_assert_eq(next_run(&a).status, LEAT_ERR_UNKNOWN_STREAM);
     cr_assert(wire_publish(a.fd, a.producer.stream, batch, size));
     cr_assert_eq(next_run(&a).status, LEAT_OK);
 }

@@ -529,10 +529,11 @@ Test(shard, readers_of_a_removed_partition_are_told)
     a.position--; /* take_frame wants a GAP to be ahead */
     settle(&a, NULL);
     cr_assert_eq(a.gap.reason, LEAT_GAP_TOPIC_DELETED);
-    send_batch(&a, 5, 5); /* a stream that is gone: dropped */
+    send_batch(&a, 5, 5);
     send_ping(&a);
     settle(&a, NULL);
     cr_assert_eq(a.pongs, 1u);
+    cr_assert_eq(a.last_status, LEAT_ERR_UNKNOWN_STREAM);
 }
 
 Test(shard, a_reader_that_never_reads_does_not_cost_an_iteration)
