@@ -30,7 +30,7 @@ static leat_client *open_client(void)
 static double deliver(int subscribers)
 {
     static uint8_t value[RECORD_BYTES];
-    static struct leat_record records[4096];
+    static struct leat_record records[256];
     leat_client *readers[SUBSCRIBERS_MAX];
     leat_consumer *consumers[SUBSCRIBERS_MAX];
     const char *topic = "fan";
@@ -57,7 +57,7 @@ static double deliver(int subscribers)
         for (int i = 0; i < subscribers; i++) {
             leat_client_poll(readers[i], 0);
             int n;
-            while ((n = leat_consumer_poll(consumers[i], records, 4096)) > 0)
+            while ((n = leat_consumer_poll(consumers[i], records, 256)) > 0)
                 received += (uint64_t)n;
         }
     }

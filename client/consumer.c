@@ -41,20 +41,27 @@ static void fill(struct leat_record *out, const struct reader *reader,
                  const struct leat_record_view *view)
 {
     const struct partition_stream *stream = &reader->stream;
-    *out = (struct leat_record){
-        .key = view->key,
-        .value = view->value,
-        .topic = reader->topic->name,
-        .key_size = view->key_size,
-        .value_size = view->value_size,
-        .partition = (int32_t)reader->partition,
-        .timestamp_ns = view->timestamp_ns,
-        .append_time_ns = stream->batch.append_time_ns,
-        .offset = stream->record_offset - 1,
-        .log_epoch = stream->log_epoch,
-        .headers_encoded = view->headers,
-        .headers_encoded_bytes = view->headers_size,
-    };
+    /* Field by field: clearing all 128 bytes first would cost more than what is put into them. */
+    out->key = view->key;
+    out->value = view->value;
+    out->headers = NULL;
+    out->topic = reader->topic->name;
+    out->key_size = view->key_size;
+    out->value_size = view->value_size;
+    out->headers_count = 0;
+    out->partition = (int32_t)reader->partition;
+    out->timestamp_ns = view->timestamp_ns;
+    out->append_time_ns = stream->batch.append_time_ns;
+    out->offset = stream->record_offset - 1;
+    out->log_epoch = stream->log_epoch;
+    out->cookie = 0;
+    out->headers_encoded = view->headers;
+    out->headers_encoded_bytes = view->headers_size;
+    out->reserved0 = 0;
+    for (size_t i = 0; i < sizeof out->reserved / sizeof out->reserved[0]; i++)
+        out->reserved[i] = 0;
+    if (view->headers_size == 0)
+        return;
     const uint8_t *cursor = view->headers;
     struct leat_header_view header;
     while (leat_header_next(&cursor, view->headers + view->headers_size, &header))

@@ -148,8 +148,10 @@ static int send_record(struct leat_producer *producer, const struct leat_record 
     if (error != LEAT_OK || *used == NULL)
         return error;
     producer->client->stats.records_sent++;
-    data_link_queue_publisher(*used);
-    client_arm(producer->client);
+    if (!(*used)->queued) { /* else the next poll sends it anyway */
+        data_link_queue_publisher(*used);
+        client_arm(producer->client);
+    }
     return LEAT_OK;
 }
 

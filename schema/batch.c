@@ -247,6 +247,8 @@ uint32_t leat_record_write(uint8_t *at, const struct leat_record_view *record,
     const uint64_t bytes = leat_record_bytes(key_size, record->headers_size, value_size);
     assert(bytes != 0);
 
+    /* The padding is within the last word: zero it first, whatever is written over it then. */
+    leat_store64(at + bytes - LEAT_ALIGN, 0);
     struct leat_record_wire *wire = (struct leat_record_wire *)at;
     leat_store32(wire->value_size, record->value != NULL ? value_size : LEAT_NULL_VALUE);
     leat_store16(wire->key_size, record->key != NULL ? (uint16_t)key_size : LEAT_NULL_KEY);
@@ -257,8 +259,7 @@ uint32_t leat_record_write(uint8_t *at, const struct leat_record_view *record,
     uint8_t *next = at + LEAT_RECORD_HEADER_BYTES;
     next = append(next, record->key, key_size);
     next = append(next, record->headers, record->headers_size);
-    next = append(next, record->value, value_size);
-    memset(next, 0, (size_t)(at + bytes - next));
+    append(next, record->value, value_size);
     return (uint32_t)bytes;
 }
 
