@@ -173,7 +173,7 @@ run-bench: $(BINS) $(BENCHES)
 # ---- checks: each is one line of the tally, whatever happens to the others
 
 check: deps
-	@TALLY=$(BUILD_ROOT)/tally tests/check.sh format layers links tidy clang san race tsan corpus
+	@TALLY=$(BUILD_ROOT)/tally tests/check.sh format layers links readme tidy clang san race tsan corpus
 
 check-format:
 	clang-format --dry-run --Werror $(EVERY_C)
@@ -201,6 +201,11 @@ check-links: $(LIBS) $(EXAMPLES)
 	@for f in $$(sed -n 's/^LEAT_API .*[ *]\(leat_[a-z_]*\)(.*/\1/p' client/leat.h); do \
 	  nm -D --defined-only $(BUILD)/lib/libleat.so | grep -q " $$f@@" || { echo "$$f is not exported"; exit 1; }; done
 	@! ldd $(BUILD)/lib/libleat.so | grep -E 'rte_|urcu|jansson|microhttpd' || { echo 'libleat links too much'; exit 1; }
+
+# The programs README shows are the ones that compile.
+check-readme:
+	@python3 -c 'import glob,sys; r=open("README.md").read(); \
+	  sys.exit([f"{f} is not in README.md as it is" for f in glob.glob("client/examples/*.c") if open(f).read() not in r] or 0)'
 
 check-tidy: $(GEN)/schema/control.pb-c.h
 	printf '%s\n' $(filter %.c,$(filter-out tests/% bench/% client/examples/%,$(EVERY_C))) \
