@@ -71,7 +71,7 @@ EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/
 
 .PHONY: all deps demo test check fuzz bench coverage install clean run-tests run-demo fuzzers build-tests \
         check-format check-layers check-tidy check-clang check-san check-race check-tsan \
-        check-corpus check-links
+        check-corpus check-links check-readme
 .SECONDARY:
 .DELETE_ON_ERROR:
 

@@ -1,0 +1,28 @@
+/* The broker the demo runs against: its own child, `leatd --dev --port 0`, ended with the demo
+ * whatever happens.
+ *
+ * Role: start it, read its ready line, end it. Must not know: what is said to it. */
+#ifndef LEAT_BENCH_DEMO_BROKER_H
+#define LEAT_BENCH_DEMO_BROKER_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+struct demo_broker {
+    pid_t pid;
+    double ready_ms; /* from fork to ready line */
+    char url[96];    /* "tcp://127.0.0.1:41525" */
+    FILE *log;       /* what it says on stderr; shown when something is wrong */
+};
+
+/* False with the reason in `error_text`. */
+bool demo_broker_start(struct demo_broker *broker, const char *leatd, char error_text[256]);
+/* Processor time it used so far, seconds. */
+double demo_broker_cpu_s(const struct demo_broker *broker);
+/* Copies its log to stderr. */
+void demo_broker_show_log(struct demo_broker *broker);
+/* SIGTERM, then waits. False when it did not end with 0. */
+bool demo_broker_stop(struct demo_broker *broker);
+
+#endif

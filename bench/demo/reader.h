@@ -1,0 +1,52 @@
+/* Reader: one subscriber of the demo, in a process of its own, and what it tells the demo through
+ * shared memory.
+ *
+ * Role: consume, compare every record with the feed's line it must be, byte for byte, in order;
+ * measure; the slow one dawdles on purpose. Must not know: who publishes.
+ *
+ * Threads: each struct reader_report has one writer, its reader; the demo reads it at any time. */
+#ifndef LEAT_BENCH_DEMO_READER_H
+#define LEAT_BENCH_DEMO_READER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bench/demo/book.h"
+#include "bench/demo/feed.h"
+#include "ops/histogram.h"
+
+enum { DEMO_TOPICS = 2 };
+
+extern const char *const demo_topics[DEMO_TOPICS];
+
+struct reader_report {
+    _Atomic bool ready; /* subscribed */
+    _Atomic uint64_t
+        bytes_passed;         /* of records consumed or known lost: what the publisher paces by */
+    _Atomic uint64_t records; /* consumed */
+    /* Read by the demo after the process has ended. */
+    uint64_t bytes;
+    uint64_t gaps;
+    uint64_t lost;  /* records reported by gaps */
+    uint64_t wrong; /* records that were not, or not there, what the feed says */
+    char fault[160];
+    bool book_checked;
+    struct book_report book;
+    struct histogram latency_ns; /* from the moment a record was due to be published */
+};
+
+struct reader_options {
+    const char *url;
+    const struct feed *feed;
+    unsigned topic_count; /* the first so many of demo_topics */
+    bool check_book;
+    bool slow;
+    const _Atomic bool
+        *hurry; /* set when everything is published: the slow one need not dawdle on */
+};
+
+/* Runs to the feed's end. Returns the process's exit code. */
+int reader_run(const struct reader_options *options, struct reader_report *report);
+
+#endif
