@@ -23,6 +23,12 @@ PACKAGES := pkg-config gcc clang clang-format clang-tidy dpdk-dev liburcu-dev li
             protobuf-c-compiler libjansson-dev libcriterion-dev libmicrohttpd-dev libssl-dev libpcap-dev \
             zlib1g-dev libclang-rt-14-dev llvm-14 lcov python3
 
+# make V=1 shows every command; make -j, or what there is.
+ifeq ($(V),)
+  say = @printf '  %-5s %s\n' $1 $2;
+endif
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
+
 CSTD := -std=c17 -D_GNU_SOURCE -I. -I$(GEN)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 OPT  ?= -O2 -g -fno-omit-frame-pointer
@@ -82,21 +88,21 @@ build-tests: all $(TESTS) $(RACES)
 
 $(GEN)/schema/control.pb-c.h: schema/control.proto
 	@mkdir -p $(GEN)
-	protoc-c --c_out=$(GEN) $<
+	$(call say,GEN,$@)protoc-c --c_out=$(GEN) $<
 $(GEN)/schema/control.pb-c.c: $(GEN)/schema/control.pb-c.h
 
 room_of = $(if $(filter client/cli/%,$1),client/cli,$(firstword $(subst /, ,$1)))
 $(BUILD)/%.o: %.c | $(GEN)/schema/control.pb-c.h
 	@mkdir -p $(@D)
-	$(CC) $(CSTD) $(WARN) $(OPT) $(HARD) $(LTO_OBJ) $(call cflags,$(call room_of,$*)) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)$(CC) $(CSTD) $(WARN) $(OPT) $(HARD) $(LTO_OBJ) $(call cflags,$(call room_of,$*)) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/gen/%.o: $(GEN)/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CSTD) $(OPT) $(HARD) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)$(CC) $(CSTD) $(OPT) $(HARD) $(CFLAGS) -MMD -MP -c $< -o $@
 
 define room_rule
 $(call archive,$1): $(call objects,$1) $(if $(filter schema,$1),$(BUILD)/gen/schema/control.pb-c.o)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(call say,AR,$$@)ar rcs $$@ $$^
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rule,$r)))
 
@@ -104,50 +110,50 @@ $(foreach r,$(ROOMS),$(eval $(call room_rule,$r)))
 
 $(BUILD)/bin/leatd: $(BUILD)/broker/main.o $(foreach r,broker transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
 	@mkdir -p $(@D)
-	$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,broker schema) -lpthread
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,broker schema) -lpthread
 $(BUILD)/bin/leat: $(BUILD)/client/cli/main.o $(foreach r,client/cli client transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
 	@mkdir -p $(@D)
-	$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,client/cli client schema) -lm
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,client/cli client schema) -lm
 $(BUILD)/bin/leat-demo: $(BUILD)/bench/demo/main.o $(foreach r,bench/demo client transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
 	@mkdir -p $(@D)
-	$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,bench client schema) -lpthread -lm
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,bench client schema) -lpthread -lm
 
 LIB_OBJECTS := $(call objects,client) $(call objects,transport) $(call objects,schema) $(BUILD)/gen/schema/control.pb-c.o
 # One object with every hidden symbol made local: an application's own names cannot collide.
 $(BUILD)/lib/libleat.a: $(LIB_OBJECTS)
 	@mkdir -p $(@D)
 	@rm -f $@
-	ld -r $^ -o $(BUILD)/lib/libleat.o
-	objcopy --localize-hidden --wildcard --remove-section='.gnu.*lto*' $(BUILD)/lib/libleat.o
-	ar rcs $@ $(BUILD)/lib/libleat.o
+	@ld -r $^ -o $(BUILD)/lib/libleat.o
+	@objcopy --localize-hidden --wildcard --remove-section='.gnu.*lto*' $(BUILD)/lib/libleat.o
+	$(call say,AR,$@)ar rcs $@ $(BUILD)/lib/libleat.o
 $(BUILD)/lib/libleat.so: $(LIB_OBJECTS) client/leat.map
 	@mkdir -p $(@D)
-	$(CC) -shared $(OPT) $(LTO) $(LINK) $(LDFLAGS) -Wl,-soname,libleat.so.$(ABI) -Wl,--version-script=client/leat.map \
+	$(call say,LINK,$@)$(CC) -shared $(OPT) $(LTO) $(LINK) $(LDFLAGS) -Wl,-soname,libleat.so.$(ABI) -Wl,--version-script=client/leat.map \
 	    $(LIB_OBJECTS) -o $@ $(call libs,client)
-	ln -sf libleat.so $(BUILD)/lib/libleat.so.$(ABI)
+	@ln -sf libleat.so $(BUILD)/lib/libleat.so.$(ABI)
 
 # The installed header stands alone: schema/error.h is pasted in where it is included.
 $(BUILD_ROOT)/include/leat.h: client/leat.h schema/error.h
 	@mkdir -p $(@D)
-	sed -e '/^#include "schema\/error.h"/{r schema/error.h' -e 'd}' client/leat.h >$@
+	@sed -e '/^#include "schema\/error.h"/{r schema/error.h' -e 'd}' client/leat.h >$@
 $(BUILD)/lib/leat.pc: client/leat.pc.in schema/version.h
 	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
 
 # Examples see the installed header and nothing else.
 $(BUILD)/client/examples/%: client/examples/%.c $(BUILD_ROOT)/include/leat.h $(BUILD)/lib/libleat.so
 	@mkdir -p $(@D)
-	$(CC) -std=c17 $(WARN) -O2 -g $(if $(SAN),-fsanitize=$(SAN)) -I$(BUILD_ROOT)/include $< -o $@ \
+	$(call say,LINK,$@)$(CC) -std=c17 $(WARN) -O2 -g $(if $(SAN),-fsanitize=$(SAN)) -I$(BUILD_ROOT)/include $< -o $@ \
 	    -L$(BUILD)/lib -lleat -Wl,-rpath,$(abspath $(BUILD)/lib)
 
 # ---- tests and benches
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(SUPPORT) $(ARCHIVES)
-	$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
+	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
 $(BUILD)/tests/race_%: $(BUILD)/tests/race_%.o $(ARCHIVES)
-	$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema) -lpthread -lm
+	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema) -lpthread -lm
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
-	$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
 RUN_ENV = LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
@@ -156,15 +162,18 @@ RUN_ENV = LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin
 run-tests: build-tests
 	@$(RUN_ENV) tests/run.sh $(TESTS) $(RACES) $(NETS)
 test: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) build-tests
 	@$(MAKE) --no-print-directory run-tests
 
 FEED ?=
 run-demo: $(BINS)
 	$(BUILD)/bin/leat-demo --leatd $(BUILD)/bin/leatd $(if $(FEED),--feed $(FEED))
 demo: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BINS)
 	@$(MAKE) --no-print-directory run-demo
 
 bench: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BINS) $(BENCHES)
 	@$(MAKE) --no-print-directory run-bench
 run-bench: $(BINS) $(BENCHES)
 	@mkdir -p $(BUILD_ROOT)/bench
@@ -211,17 +220,19 @@ check-tidy: $(GEN)/schema/control.pb-c.h
 	printf '%s\n' $(filter %.c,$(filter-out tests/% bench/% client/examples/%,$(EVERY_C))) \
 	  | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CSTD) 2>/dev/null' --
 check-clang:
-	$(MAKE) --no-print-directory CC=clang VARIANT=clang build-tests
+	$(MAKE) --no-print-directory -j$(JOBS) CC=clang VARIANT=clang build-tests
 check-san:
+	$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined build-tests
 	$(MAKE) --no-print-directory SAN=address,undefined run-tests
 check-race:
+	$(MAKE) --no-print-directory -j$(JOBS) SAN=thread $(RACES:$(BUILD)/%=$(BUILD_ROOT)/tsan/%)
 	$(MAKE) --no-print-directory SAN=thread run-races
 run-races: $(RACES)
 	@$(RUN_ENV) tests/run.sh $(RACES)
 # Criterion cannot start under gcc's TSan: the tests are ordinary, the programs they start are not.
 TSAN_SUITE := $(filter tests/test_faults% tests/test_restart% tests/test_client_live% tests/test_control_plane%,$(wildcard tests/test_*.c))
 check-tsan: $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%)
-	$(MAKE) --no-print-directory SAN=thread all
+	$(MAKE) --no-print-directory -j$(JOBS) SAN=thread all
 	@LEATD=$(BUILD_ROOT)/tsan/bin/leatd LEAT=$(BUILD_ROOT)/tsan/bin/leat LEAT_DEMO=$(BUILD_ROOT)/tsan/bin/leat-demo \
 	  EXAMPLES=$(BUILD_ROOT)/tsan/client/examples TALLY=$(BUILD_ROOT)/tally TSAN_OPTIONS=halt_on_error=1:exitcode=66 \
 	  tests/run.sh --label tsan $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%) $(filter-out tests/net_perf.sh,$(NETS))
@@ -231,9 +242,9 @@ check-tsan: $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%)
 SECONDS ?= 60
 T       ?= $(FUZZERS)
 $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz_%.o $(ARCHIVES)
-	$(CC) -fsanitize=fuzzer,address,undefined $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema)
+	$(call say,LINK,$@)$(CC) -fsanitize=fuzzer,address,undefined $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema)
 fuzzers: $(foreach t,$(T),$(BUILD)/tests/fuzz_$t)
-MAKE_FUZZ = $(MAKE) --no-print-directory CC=clang VARIANT=fuzz SAN=fuzzer-no-link,address,undefined fuzzers
+MAKE_FUZZ = $(MAKE) --no-print-directory -j$(JOBS) CC=clang VARIANT=fuzz SAN=fuzzer-no-link,address,undefined fuzzers
 fuzz: deps
 	@$(MAKE_FUZZ) T="$(T)"
 	@for t in $(T); do mkdir -p $(BUILD_ROOT)/fuzz/found/$$t; \
