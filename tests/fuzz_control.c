@@ -26,7 +26,7 @@ static void request(const uint8_t *data, size_t size)
     uint8_t *bytes = malloc(room);
     require(bytes != NULL);
     if (leat_control_pack_request(bytes, room, &written, message) == LEAT_OK) {
-        uint32_t total;
+        uint32_t total = 0;
         require(written == room && leat_control_length(bytes, written, &total) == LEAT_OK);
         require(total == written);
         if (leat_control_unpack_request(&again, bytes + LEAT_CONTROL_PREFIX_BYTES,

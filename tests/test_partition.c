@@ -228,6 +228,79 @@ Test(partition, block_holds_the_writer_at_the_mark_and_nothing_else_does)
     partition_close(p);
 }
 
+/* Publishes batches of 1080 bytes until one is refused; returns the sequence of that one. */
+static uint64_t fill_until_busy(struct partition *p, struct producer *producer, uint64_t sequence)
+{
+    for (;; sequence++) {
+        const struct publish_result r = publish(p, producer, make(1, sequence, 1, 1000));
+        if (r.status == LEAT_OK)
+            continue;
+        cr_assert_eq(r.status, LEAT_BUSY);
+        return sequence;
+    }
+}
+
+Test(partition, a_mark_within_a_batch_keeps_that_whole_batch)
+{
+    struct partition_options options = defaults();
+    options.overrun = PARTITION_BLOCK;
+    options.retention_ns = 100;
+    options.retention_bytes = RING / 2;
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    const int slot = partition_required_attach(p, 99, 0);
+    uint64_t sequence = fill_until_busy(p, producer, 0);
+    static const struct {
+        uint64_t mark, head;
+    } steps[] = { { 1, 0 },
+                  { 1079, 0 },
+                  { 1080, 1080 },
+                  { 1081, 1080 },
+                  { 3 * 1080 - 1, 2160 },
+                  { 3 * 1080, 3240 },
+                  { 9 * 1080 + 8, 9720 } };
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        partition_required_advance(p, slot, steps[i].mark);
+        sequence = fill_until_busy(p, producer, sequence);
+        cr_assert_eq(partition_head(p), steps[i].head, "step %zu: by the writer", i);
+        partition_retain(p, now, wall + 1000);
+        cr_assert_eq(partition_head(p), steps[i].head, "step %zu: by age", i);
+    }
+    partition_close(p);
+}
+
+Test(partition, the_slowest_of_the_required_readers_holds_and_their_number_is_bounded)
+{
+    struct partition_options options = defaults();
+    options.overrun = PARTITION_BLOCK;
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    int slots[REQUIRED_MAX];
+    for (int i = 0; i < REQUIRED_MAX; i++)
+        cr_assert_geq(slots[i] = partition_required_attach(p, 100 + (uint64_t)i, 0), 0);
+    cr_assert_eq(partition_required_attach(p, 7, 0), -1);
+    uint64_t sequence = fill_until_busy(p, producer, 0);
+    for (int i = 0; i < REQUIRED_MAX; i++) {
+        cr_assert_eq(partition_head(p), 0u, "reader %d has not moved", i);
+        partition_required_advance(p, slots[i], 1080 * (uint64_t)(i + 1));
+        partition_required_advance(p, slots[i], 0); /* never back */
+        sequence = fill_until_busy(p, producer, sequence);
+    }
+    cr_assert_eq(partition_head(p), 1080u);
+    /* A name that comes back in time keeps its mark; one that does not loses it. */
+    partition_required_detach(p, slots[0], now);
+    partition_required_detach(p, slots[1], now);
+    cr_assert_eq(partition_required_attach(p, 100, 0), slots[0]);
+    cr_assert_eq(partition_retain(p, now + 1000, wall), 1u);
+    sequence = fill_until_busy(p, producer, sequence);
+    cr_assert_eq(partition_head(p), 1080u, "the one that came back still holds");
+    cr_assert_geq(partition_required_attach(p, 7, partition_visible(p)), 0, "a place is free");
+    struct partition_stats stats;
+    partition_stats(p, &stats);
+    cr_assert_eq(stats.required_lost, 1u);
+    partition_close(p);
+}
+
 Test(partition, retention_by_age_and_by_bytes)
 {
     struct partition_options options = defaults();
