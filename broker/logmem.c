@@ -69,6 +69,16 @@ static bool map_twice(struct logmem *out, int fd, uint64_t page)
     return true;
 }
 
+/* Every page now, so that no later write can fail. A signal undoes what was begun. */
+static bool take_pages(int fd, uint64_t size)
+{
+    int result;
+    do
+        result = fallocate(fd, 0, 0, (off_t)size);
+    while (result != 0 && errno == EINTR);
+    return result == 0;
+}
+
 static bool map_ring(struct logmem *out, bool huge)
 {
     const unsigned flags = MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0u);
@@ -76,9 +86,8 @@ static bool map_ring(struct logmem *out, bool huge)
     const int fd = memfd_create("leat-log", flags);
     if (fd < 0)
         return false;
-    /* fallocate takes every page now, so that no later write can fail. */
-    const bool mapped = ftruncate(fd, (off_t)out->size) == 0
-                        && fallocate(fd, 0, 0, (off_t)out->size) == 0 && map_twice(out, fd, page);
+    const bool mapped = ftruncate(fd, (off_t)out->size) == 0 && take_pages(fd, out->size)
+                        && map_twice(out, fd, page);
     close(fd);
     return mapped;
 }

@@ -20,6 +20,15 @@
 
 #include "schema/error.h"
 
+/* However ThreadSanitizer was asked for: a mirror it cannot see would hide races. */
+#if !defined(LEAT_TSAN) && defined(__SANITIZE_THREAD__)
+#define LEAT_TSAN
+#elif !defined(LEAT_TSAN) && defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LEAT_TSAN
+#endif
+#endif
+
 enum logmem_pages {
     LOGMEM_AUTO, /* hugepages if they can be had, else normal ones */
     LOGMEM_HUGE, /* hugepages or nothing */

@@ -181,19 +181,41 @@ static uint64_t protected_from(const struct partition *p)
     return p->overrun == PARTITION_BLOCK ? required_lowest(&p->required) : UINT64_MAX;
 }
 
-/* Makes room for `size` bytes within the ring and the retention. False: required readers hold it.
- */
+/* The batch at `position` may be dropped: it is wholly below `held`. A mark may stand within a
+ * batch, for readers are sent slices cut anywhere. */
+static bool droppable(const struct partition *p, uint64_t position, uint64_t held)
+{
+    return held == UINT64_MAX
+           || position + leat_batch_size_at(ringlog_at(&p->log, position)) <= held;
+}
+
+/* A log that ends at `end` fits the ring after dropping nothing that is held. */
+static bool fits(const struct partition *p, uint64_t end, uint64_t held)
+{
+    if (held == UINT64_MAX)
+        return true;
+    for (uint64_t at = p->log.head; end - at > p->log.mem.size;
+         at += leat_batch_size_at(ringlog_at(&p->log, at))) {
+        if (!droppable(p, at, held))
+            return false;
+    }
+    return true;
+}
+
+/* Makes room for `size` bytes within the ring and the retention. False: required readers hold it,
+ * and nothing was dropped. */
 static bool make_room(struct partition *p, uint64_t size)
 {
     const uint64_t held = protected_from(p);
     const uint64_t end = p->log.tail + size;
-    if (held != UINT64_MAX && end - held > p->log.mem.size && held < p->log.tail)
+    if (!fits(p, end, held))
         return false;
     while (end - p->log.head > p->log.mem.size) {
         drop_oldest(p);
         p->overran_position = p->log.head;
     }
-    while (end - p->log.head > p->keep_bytes && p->log.head != p->log.tail && p->log.head < held)
+    while (end - p->log.head > p->keep_bytes && p->log.head != p->log.tail
+           && droppable(p, p->log.head, held))
         drop_oldest(p);
     return true;
 }
@@ -204,7 +226,7 @@ unsigned partition_retain(struct partition *p, leat_ns now, uint64_t wall_ns)
         const uint64_t held = protected_from(p);
         for (int i = 0; i < RETAIN_BATCHES_MAX && p->log.head != p->log.tail; i++) {
             const struct leat_batch oldest = batch_at(p, p->log.head);
-            if (p->log.head >= held || wall_ns < oldest.append_time_ns
+            if (!droppable(p, p->log.head, held) || wall_ns < oldest.append_time_ns
                 || wall_ns - oldest.append_time_ns < p->options.retention_ns)
                 break;
             drop_oldest(p);
