@@ -105,6 +105,22 @@ static void close_partitions(struct topic *topic, uint32_t count)
         partition_close(topic->partitions[i].partition);
 }
 
+/* Said once a topic: what it wanted it could not have, and what that takes. */
+static void say_pages(const struct control *control, const struct catalog_topic *known,
+                      const struct topic *topic)
+{
+    uint32_t normal = 0;
+    for (uint32_t i = 0; i < known->settings.partitions; i++)
+        normal += !partition_hugepages(topic->partitions[i].partition);
+    if (normal == 0 || control->budget.pages == LOGMEM_NORMAL)
+        return;
+    log_line(LOG_WARN, "log.normal_pages", log_text("topic", known->name),
+             log_u64("partitions", normal), log_u64("bytes", known->settings.ring_bytes * normal),
+             log_text("do",
+                      "reserve hugepages (sysctl vm.nr_hugepages), give rings of 2 MiB or more, or "
+                      "set \"hugepages\": \"off\""));
+}
+
 static enum leat_error open_partitions(struct control *control, const struct catalog_topic *known,
                                        struct topic *topic, char error_text[CONTROL_ERROR_TEXT])
 {
@@ -124,7 +140,16 @@ static enum leat_error open_partitions(struct control *control, const struct cat
         }
     }
     control_take_descriptors(control);
+    if (error == LEAT_OK)
+        say_pages(control, known, topic);
     return error;
+}
+
+static void count_topics(struct control *control)
+{
+    metric_set(&control->counters.topics, topics_count(control->options.topics));
+    metric_set(&control->counters.log_bytes, control->budget.used_bytes);
+    metric_set(&control->counters.log_normal_bytes, control->budget.normal_bytes);
 }
 
 /* The shards own its partitions from now on. */
@@ -182,7 +207,7 @@ static enum leat_error publish_topic(struct control *control, struct topic *topi
         return error;
     }
     hand_over(control, topic);
-    metric_set(&control->counters.topics, topics_count(control->options.topics));
+    count_topics(control);
     return LEAT_OK;
 }
 
@@ -281,7 +306,7 @@ enum leat_error registry_delete(struct control *control, const struct topic *top
     log_line(LOG_INFO, "topic.deleted", log_text("topic", topic->name), log_u64("id", topic->id));
     catalog_free_topic(known);
     topics_remove(control->options.topics, (struct topic *)topic);
-    metric_set(&control->counters.topics, topics_count(control->options.topics));
+    count_topics(control);
     return LEAT_OK;
 }
 
@@ -312,6 +337,7 @@ void registry_close_buried(struct control *control)
 {
     /* Acquire: pairs with the release in give_back. */
     struct operation *op = atomic_exchange_explicit(&control->buried, NULL, memory_order_acquire);
+    const bool any = op != NULL;
     while (op != NULL) {
         struct operation *next = op->buried.next;
         for (uint32_t i = 0; i < op->count; i++)
@@ -320,6 +346,8 @@ void registry_close_buried(struct control *control)
         operation_free(control, op);
         op = next;
     }
+    if (any)
+        count_topics(control);
 }
 
 /* ---- starting */

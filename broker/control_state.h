@@ -163,7 +163,7 @@ struct control_names {
 struct control_counters {
     metric connections_accepted, connections_refused, connections_expired;
     metric requests, requests_refused;
-    metric connections, sessions, topics;
+    metric connections, sessions, topics, log_bytes, log_normal_bytes;
     metric catalog_writes, catalog_failures, required_lost;
 };
 

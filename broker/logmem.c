@@ -122,6 +122,7 @@ enum leat_error logmem_open(struct logmem *out, uint64_t size, struct logmem_bud
     if (!mem.hugepages && (!may_fall_back || !map_ring(&mem, false)))
         return LEAT_ERR_NO_MEMORY;
     budget->used_bytes += size;
+    budget->normal_bytes += mem.hugepages ? 0 : size;
     *out = mem;
     return LEAT_OK;
 }
@@ -132,5 +133,6 @@ void logmem_close(struct logmem *mem, struct logmem_budget *budget)
         return;
     unmap_ring(mem);
     budget->used_bytes -= mem->size;
+    budget->normal_bytes -= mem->hugepages ? 0 : mem->size;
     mem->base = NULL;
 }

@@ -38,6 +38,7 @@ enum logmem_pages {
 struct logmem_budget {
     uint64_t limit_bytes;
     uint64_t used_bytes;
+    uint64_t normal_bytes; /* of them, on normal pages */
     enum logmem_pages pages;
 };
 
