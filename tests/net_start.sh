@@ -103,11 +103,11 @@ done
 start third --config "$dir/stateful.json"
 "$LEAT" topic list --url "tcp://$control" --json | grep -q '"kept"' || fail "a refused start changed the state"
 stop
-stop
 # Normal pages instead of hugepages are said out loud, unless they were asked for.
 if [ "$(awk '/HugePages_Free/ { print $2 }' /proc/meminfo)" = 0 ]; then
     printf '{"port": 0, "data_port": 0, "topics": [{"name": "t", "ring_bytes": "4MiB", "record_bytes_max": 4096}]}' >"$dir/pages.json"
     start pages --config "$dir/pages.json"
     grep -q '"event":"log.normal_pages","topic":"t"' "$dir/pages.err" || fail "nothing said of normal pages"
+    stop
 fi
 echo "net_start: ok"
