@@ -8,6 +8,7 @@
 
 #include "broker/partition.h"
 #include "schema/batch.h"
+#include "schema/crc32c.h"
 #include "tests/seeded.h"
 
 enum { RING = 1 << 18, RECORD_MAX = 8192, MODEL_MAX = 20000 };
@@ -197,6 +198,81 @@ Test(partition, every_status)
     partition_close(p);
 }
 
+/* Changes bytes of the batch that was just made and gives it a CRC that is right again. */
+static void reseal(size_t at, uint8_t value)
+{
+    const uint32_t size = leat_batch_size_at(bytes);
+    bytes[at] = value;
+    leat_store32(bytes + LEAT_BATCH_STAMP_BYTES,
+                 leat_crc32c(bytes + LEAT_BATCH_CRC_FROM, size - LEAT_BATCH_CRC_FROM));
+}
+
+Test(partition, what_is_wrong_with_a_batch_decides_whether_its_sequence_is_consumed)
+{
+    enum { FORMAT = 32, ATTRIBUTES = 33, EPOCH = 36, FIRST_VALUE_SIZE = LEAT_BATCH_HEADER_BYTES };
+    static const struct {
+        const char *what;
+        size_t at;
+        uint8_t value;
+        enum leat_error status;
+        uint32_t count; /* 0: nothing of the header can be trusted */
+        bool consumed;
+    } cases[] = {
+        { "another format", FORMAT, 9, LEAT_ERR_UNSUPPORTED, 0, false },
+        { "a codec", ATTRIBUTES, 1, LEAT_ERR_UNSUPPORTED, 0, false },
+        { "a reserved byte", 34, 1, LEAT_ERR_MALFORMED, 0, false },
+        { "a newer epoch", EPOCH, 2, LEAT_ERR_FENCED, 2, false },
+        { "an older epoch", EPOCH, 0, LEAT_ERR_FENCED, 2, false },
+        { "a record too long", FIRST_VALUE_SIZE, 200, LEAT_ERR_MALFORMED, 2, true },
+        { "a record too short", FIRST_VALUE_SIZE, 1, LEAT_ERR_MALFORMED, 2, true },
+    };
+    struct partition_options options = defaults();
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    uint64_t sequence = 0, refused = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const size_t size = make(1, sequence, 2, 24);
+        reseal(cases[i].at, cases[i].value);
+        const struct publish_result r = publish(p, producer, size);
+        cr_assert_eq(r.status, cases[i].status, "%s", cases[i].what);
+        cr_assert_eq(r.count, cases[i].count, "%s", cases[i].what);
+        cr_assert_eq(r.base_offset, LEAT_OFFSET_NONE, "%s", cases[i].what);
+        sequence += cases[i].consumed ? 2 : 0;
+        refused += cases[i].consumed;
+        cr_assert_eq(producer_next_sequence(producer), sequence, "%s", cases[i].what);
+        cr_assert_eq(partition_visible(p), 0u, "%s", cases[i].what);
+    }
+    struct partition_stats stats;
+    partition_stats(p, &stats);
+    cr_assert_eq(stats.refused, refused);
+    cr_assert_eq(stats.batches_in, 0u);
+    partition_close(p);
+}
+
+Test(partition, a_duplicate_is_answered_from_memory_and_then_only_known)
+{
+    struct partition_options options = defaults();
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    for (uint64_t i = 0; i <= LEAT_IN_FLIGHT_BATCHES_MAX; i++)
+        cr_assert_eq(publish(p, producer, make(1, 2 * i, 2, 8)).status, LEAT_OK);
+    const uint64_t tail = partition_visible(p);
+    struct publish_result r = publish(p, producer, make(1, 2, 2, 8));
+    cr_assert(r.status == LEAT_OK && r.base_offset == options.first_offset + 2, "the oldest known");
+    r = publish(p, producer, make(1, 0, 2, 8));
+    cr_assert_eq(r.status, LEAT_ERR_DUPLICATE, "one older");
+    cr_assert_eq(r.base_offset, LEAT_OFFSET_NONE);
+    cr_assert_eq(publish(p, producer, make(1, 3, 1, 8)).status, LEAT_ERR_OUT_OF_ORDER, "cut anew");
+    cr_assert_eq(partition_visible(p), tail, "nothing was appended twice");
+    struct partition_stats stats;
+    partition_stats(p, &stats);
+    cr_assert_eq(stats.duplicates, 2u);
+    cr_assert_eq(stats.batches_in, LEAT_IN_FLIGHT_BATCHES_MAX + 1u);
+    cr_assert_eq(stats.records_in, 2u * (LEAT_IN_FLIGHT_BATCHES_MAX + 1));
+    cr_assert_eq(stats.bytes_in, tail);
+    partition_close(p);
+}
+
 Test(partition, block_holds_the_writer_at_the_mark_and_nothing_else_does)
 {
     struct partition_options options = defaults();
@@ -331,6 +407,156 @@ Test(partition, retention_by_age_and_by_bytes)
     partition_close(p);
 }
 
+Test(partition, age_drops_a_bounded_number_a_call_and_waits_for_a_clock_that_went_back)
+{
+    enum { MANY = 6000 }; /* small batches, more than one call drops */
+    struct partition_options options = defaults();
+    options.ring_bytes = 1 << 20;
+    options.retention_ns = 100;
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    for (uint64_t i = 0; i < MANY; i++)
+        cr_assert_eq(publish(p, producer, make(1, i, 1, 8)).status, LEAT_OK);
+    partition_retain(p, now, wall - 1000);
+    cr_assert_eq(partition_head(p), 0u, "appended later than now: young");
+    partition_retain(p, now, wall + 100);
+    const uint64_t once = partition_head_offset(p) - options.first_offset;
+    cr_assert(once > 0 && once < MANY, "in one call %lu", (unsigned long)once);
+    for (int calls = 1; partition_head(p) != partition_visible(p); calls++) {
+        cr_assert_lt(calls, 10);
+        partition_retain(p, now, wall + 100);
+    }
+    partition_close(p);
+}
+
+Test(partition, every_offset_and_time_of_a_small_log_is_found)
+{
+    struct partition_options options = defaults();
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    struct partition_place place;
+    uint64_t sequence = 0;
+    first = last = 0;
+    for (unsigned i = 0; i < 1200; i++) { /* more than one lap; three batches share a time */
+        const uint32_t count = 1 + i % 5;
+        model[last] = (struct entry){ .position = partition_visible(p),
+                                      .offset = partition_next_offset(p),
+                                      .time = wall += i % 3 == 0 ? 10 : 0,
+                                      .count = count };
+        last++;
+        cr_assert_eq(publish(p, producer, make(1, sequence, count, 150)).status, LEAT_OK);
+        sequence += count;
+        follow_head(p);
+    }
+    cr_assert_gt(first, 0u);
+    for (unsigned i = first; i < last; i++) {
+        const struct entry *e = &model[i];
+        for (uint64_t k = 0; k < e->count; k++) {
+            cr_assert_eq(partition_seek(p, PARTITION_OFFSET, e->offset + k, &place), LEAT_OK);
+            cr_assert(place.position == e->position && place.offset == e->offset + k, "entry %u",
+                      i);
+        }
+        unsigned same = i; /* the first batch of this time, or of just after the time before */
+        while (same > first && model[same - 1].time == e->time)
+            same--;
+        for (uint64_t back = 0; back < 10; back++) {
+            cr_assert_eq(partition_seek(p, PARTITION_TIME, e->time - back, &place), LEAT_OK);
+            cr_assert_eq(place.position, model[same].position, "entry %u - %lu ns", i,
+                         (unsigned long)back);
+        }
+    }
+    const struct partition_place head = { partition_head(p), partition_head_offset(p) };
+    const struct partition_place tail = { partition_visible(p), partition_next_offset(p) };
+    const struct {
+        enum partition_seek_at at;
+        uint64_t value;
+        struct partition_place place;
+    } ends[] = {
+        { PARTITION_EARLIEST, 0, head },
+        { PARTITION_LATEST, 0, tail },
+        { PARTITION_OFFSET, 0, head },
+        { PARTITION_OFFSET, head.offset - 1, head },
+        { PARTITION_OFFSET, tail.offset, tail },
+        { PARTITION_TIME, 0, head },
+        { PARTITION_TIME, model[last - 1].time + 1, tail },
+        { PARTITION_TIME, UINT64_MAX, tail },
+    };
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        cr_assert_eq(partition_seek(p, ends[i].at, ends[i].value, &place), LEAT_OK, "end %zu", i);
+        cr_assert(place.position == ends[i].place.position && place.offset == ends[i].place.offset,
+                  "end %zu", i);
+    }
+    cr_assert_eq(partition_seek(p, PARTITION_OFFSET, UINT64_MAX, &place), LEAT_ERR_OUT_OF_RANGE);
+    partition_close(p);
+}
+
+/* Everything at once, under both policies: readers that mark, ages, a clock that goes back. */
+static void live_through(struct seeded *random, enum partition_overrun overrun)
+{
+    struct partition_options options = defaults();
+    options.overrun = (uint8_t)overrun;
+    options.retention_ns = 400;
+    options.retention_bytes = RING / 4 * 3;
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    uint64_t sequence = 0, mark = 0, newest = 0, busy = 0;
+    const int slot = partition_required_attach(p, 5, 0);
+    first = last = 0;
+    while (last < MODEL_MAX / 2) {
+        wall = seeded_below(random, 30) == 0 ? wall - 50 : wall + seeded_below(random, 6);
+        const uint32_t count = 1 + seeded_below(random, 4);
+        const size_t size = make(1, sequence, count, seeded_below(random, 2000));
+        const struct entry e = { partition_visible(p),
+                                 partition_next_offset(p),
+                                 wall > newest ? wall : newest,
+                                 sequence,
+                                 1,
+                                 (uint32_t)size,
+                                 count };
+        const uint64_t head = partition_head(p);
+        const struct publish_result r = publish(p, producer, size);
+        if (r.status == LEAT_BUSY) {
+            cr_assert_eq(overrun, PARTITION_BLOCK);
+            cr_assert(partition_head(p) == head && partition_visible(p) == e.position,
+                      "BUSY changes nothing");
+            /* It is busy for a reason: what the mark protects leaves no room. */
+            unsigned i = first;
+            while (model[i].position + model[i].size <= mark)
+                i++;
+            cr_assert_gt(e.position + size - model[i].position, (uint64_t)RING);
+            busy++;
+        } else {
+            cr_assert_eq(r.status, LEAT_OK);
+            cr_assert_eq(r.base_offset, e.offset);
+            model[last++] = e;
+            sequence += count;
+            newest = e.time;
+        }
+        if (seeded_below(random, 50) == 0)
+            partition_retain(p, now, wall);
+        follow_head(p);
+        if (overrun == PARTITION_BLOCK && first > 0)
+            cr_assert_leq(model[first - 1].position + model[first - 1].size, mark, "was held");
+        if (seeded_below(random, 100) == 0) { /* anywhere, not only whole */
+            mark += seeded_below(random, 3) * (partition_visible(p) - mark) / 3;
+            partition_required_advance(p, slot, mark);
+        }
+        if (first < last) {
+            check_bytes(p, &model[first]);
+            check_seeks(p, random);
+        }
+    }
+    cr_assert_eq(busy != 0, overrun == PARTITION_BLOCK, "the case came up");
+    partition_close(p);
+}
+
+Test(partition, marks_ages_and_sizes_together_keep_their_promises, .timeout = 100)
+{
+    struct seeded random = seeded_start("partition, all together");
+    live_through(&random, PARTITION_EVICT);
+    live_through(&random, PARTITION_BLOCK);
+}
+
 Test(partition, more_offsets_are_wanted_once_at_half)
 {
     struct partition_options options = defaults();
@@ -363,7 +589,11 @@ Test(partition, sizes_out_of_range_are_refused_and_over_commits_are_exact)
     o.record_bytes_max = RING / 4; /* four largest batches do not fit */
     cr_assert_eq(partition_open(&p, &o, &budget, &missing), LEAT_ERR_INVALID);
     o = defaults();
-    budget.used_bytes = budget.limit_bytes - RING + 5;
+    const uint64_t used = budget.used_bytes = budget.limit_bytes - RING + 5;
     cr_assert_eq(partition_open(&p, &o, &budget, &missing), LEAT_ERR_NO_MEMORY);
     cr_assert_eq(missing, 5u);
+    cr_assert_eq(budget.used_bytes, used, "a refusal holds nothing");
+    budget.used_bytes -= missing;
+    cr_assert_eq(partition_open(&p, &o, &budget, &missing), LEAT_OK, "and it was exactly that");
+    partition_close(p);
 }
