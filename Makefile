@@ -77,7 +77,7 @@ EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/
 
 .PHONY: all deps demo test check fuzz bench coverage install clean run-tests run-demo fuzzers build-tests \
         check-format check-layers check-tidy check-clang check-san check-race check-tsan \
-        check-corpus check-links check-readme
+        check-corpus check-links check-readme FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -136,7 +136,8 @@ $(BUILD)/lib/libleat.so: $(LIB_OBJECTS) client/leat.map
 $(BUILD_ROOT)/include/leat.h: client/leat.h schema/error.h
 	@mkdir -p $(@D)
 	@sed -e '/^#include "schema\/error.h"/{r schema/error.h' -e 'd}' client/leat.h >$@
-$(BUILD)/lib/leat.pc: client/leat.pc.in schema/version.h
+# Always: PREFIX may be another one than last time.
+$(BUILD)/lib/leat.pc: client/leat.pc.in schema/version.h FORCE
 	@mkdir -p $(@D)
 	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
 

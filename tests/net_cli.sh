@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Goal: every way to use `leat` wrongly ends with exit code 2 (or 1, where only the broker can know) and one text that
+# names what was wrong; nothing is done by halves; administration does what it says.
+# Method: the real programs.
+set -euo pipefail
+LEATD=${LEATD:-build/release/bin/leatd}
+LEAT=${LEAT:-build/release/bin/leat}
+dir=$(mktemp -d)
+pid=
+cleanup() {
+    [ -z "$pid" ] || kill "$pid" 2>/dev/null || :
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# refused CODE TEXT ARGUMENTS...: nothing on stdout, TEXT on stderr.
+refused() {
+    local code=$1 text=$2 got=0
+    shift 2
+    timeout 20 "$LEAT" "$@" >"$dir/out" 2>"$dir/err" </dev/null || got=$?
+    [ "$got" = "$code" ] || fail "leat $*: exit $got, expected $code: $(cat "$dir/err")"
+    grep -qF -- "$text" "$dir/err" || fail "leat $*: no \"$text\" in: $(cat "$dir/err")"
+    [ ! -s "$dir/out" ] || fail "leat $*: said something on stdout"
+}
+
+refused 2 "nonsense" nonsense
+refused 2 "--nonsense" pub t --nonsense
+refused 2 "group" group list
+refused 2 "--partition" pub t --partition -3
+refused 2 "--partition" pub t --partition many
+refused 2 "--replay-speed" pub t --replay-speed fast
+refused 2 "--from" sub t --from sometime
+refused 2 "--format" sub t --format xml
+refused 2 "--count" sub t --count -1
+refused 2 "--ring-bytes" topic create t --ring-bytes 12parsecs
+refused 2 "--overrun" topic create t --overrun maybe
+refused 2 "--rate" perf latency --rate 0
+refused 2 "" topic create
+refused 2 "" topic frobnicate t
+refused 2 "" pub
+refused 2 "" sub
+for command in pub sub topic perf; do
+    "$LEAT" $command --help >"$dir/out" 2>"$dir/err" || fail "$command --help: exit $?"
+    [ -s "$dir/out" ] && [ ! -s "$dir/err" ] || fail "$command --help: not on stdout"
+done
+"$LEAT" --version | grep -q '^leat [0-9]' || fail "--version"
+
+# Nobody there, and addresses that are none.
+refused 1 "127.0.0.1:1" topic list --url tcp://127.0.0.1:1
+refused 1 "ftp" topic list --url ftp://127.0.0.1:7420
+refused 1 "70000" topic list --url tcp://127.0.0.1:70000
+refused 1 "tls" topic list --url tls://127.0.0.1:7420
+
+mkfifo "$dir/ready"
+"$LEATD" --dev --port 0 >"$dir/ready" 2>"$dir/leatd.err" &
+pid=$!
+read -r ready <"$dir/ready" || fail "$(cat "$dir/leatd.err")"
+LEAT_URL=tcp://$(sed -E 's/.*"control":"([^"]+)".*/\1/' <<<"$ready")
+export LEAT_URL
+
+refused 1 "leat topic create nothere" pub nothere
+refused 1 "leat topic create nothere" sub nothere
+refused 1 "nothere" topic describe nothere
+refused 1 "nothere" topic delete nothere
+refused 1 "a b" topic create "a b"
+refused 1 "ring_bytes" topic create t --ring-bytes 64KiB --record-bytes-max 1MiB
+"$LEAT" topic create t --partitions 3 --ring-bytes 1MiB --record-bytes-max 4KiB --retention-ms 60000 --overrun block >/dev/null
+refused 1 "already" topic create t
+refused 1 "missing.txt" pub t --file "$dir/missing.txt"
+refused 1 "has partitions 0 to 2" sub t --partition 3
+refused 1 "99" sub t --from 99 --partition 0
+"$LEAT" topic describe t --json >"$dir/topic.json"
+python3 - "$dir/topic.json" <<'PY' || fail "describe: $(cat "$dir/topic.json")"
+import json, sys
+topic = json.load(open(sys.argv[1]))
+settings = topic["settings"]
+assert topic["name"] == "t" and len(topic["partitions"]) == settings["partitions"] == 3, topic
+assert settings["ring_bytes"] == 1 << 20 and settings["record_bytes_max"] == 4096, topic
+assert settings["retention_ms"] == 60000 and settings["overrun"] == "block", topic
+PY
+"$LEAT" topic delete t >/dev/null
+[ "$("$LEAT" topic list --json)" = '[]' ] || "$LEAT" topic list --json | grep -qv '"t"' || fail "the topic is still there"
+
+# perf prints what it says it prints, from an open loop, and cleans up after itself.
+"$LEAT" perf latency --rate 2000 --duration 0.5 --size 100 --json >"$dir/latency.json"
+"$LEAT" perf throughput --size 1000 --duration 0.3 --json >"$dir/throughput.json"
+python3 - "$dir/latency.json" "$dir/throughput.json" <<'PY' || fail "perf: $(cat "$dir"/*.json)"
+import json, sys
+latency, throughput = (json.load(open(path)) for path in sys.argv[1:3])
+for run in latency, throughput:
+    assert 0 < run["p50_us"] <= run["p99_us"] <= run["max_us"], run
+    assert run["records"] == run["delivered"] > 0, run
+assert latency["records"] == 1000, latency
+PY
+[ -z "$("$LEAT" topic list | grep perf- || :)" ] || fail "perf left its topic behind"
+echo "net_cli: ok"

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Goal: what `leat pub` sends, `leat sub` prints: lines, keys, headers, binary, large and last lines, files, captures,
+# recorded spacing; from any start, over one shard and four.
+# Method: the real programs; what comes back is compared with what went in.
+set -euo pipefail
+LEATD=${LEATD:-build/release/bin/leatd}
+LEAT=${LEAT:-build/release/bin/leat}
+dir=$(mktemp -d)
+pid=
+cleanup() {
+    [ -z "$pid" ] || kill "$pid" 2>/dev/null || :
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+printf '{"port": 0, "data_port": 0, "shards": 4, "idle": "laptop", "hugepages": "off", "topics": [%s, %s, %s]}' \
+    '{"name": "one", "ring_bytes": "16MiB", "record_bytes_max": "2MiB"}' \
+    '{"name": "eight", "partitions": 8, "ring_bytes": "4MiB", "record_bytes_max": 65536}' \
+    '{"name": "timed", "ring_bytes": "4MiB", "record_bytes_max": 65536}' >"$dir/config.json"
+mkfifo "$dir/ready"
+"$LEATD" --config "$dir/config.json" >"$dir/ready" 2>"$dir/leatd.err" &
+pid=$!
+read -r ready <"$dir/ready" || fail "$(cat "$dir/leatd.err")"
+LEAT_URL=tcp://$(sed -E 's/.*"control":"([^"]+)".*/\1/' <<<"$ready")
+export LEAT_URL
+
+# Lines come back as they went, the empty one and the last one without its newline too.
+printf 'first\n\nthird with spaces \nlast' >"$dir/lines"
+"$LEAT" pub one <"$dir/lines" 2>/dev/null >"$dir/said"
+"$LEAT" sub one --from earliest --count 4 --timeout 20 >"$dir/got"
+printf 'first\n\nthird with spaces \nlast\n' | cmp - "$dir/got" || fail "lines"
+grep -q '4 records' "$dir/said" || fail "it does not say how many: $(cat "$dir/said")"
+
+# From an offset, from the end, from a time.
+"$LEAT" sub one --from 2 --count 1 --timeout 20 | grep -qx 'third with spaces ' || fail "--from 2"
+"$LEAT" sub one --from @0 --count 1 --timeout 20 | grep -qx first || fail "--from @0"
+"$LEAT" sub one --from @1970-01-01T00:00:00Z --count 1 --timeout 20 | grep -qx first || fail "--from @RFC 3339"
+[ -z "$("$LEAT" sub one --from latest --timeout 0.2)" ] || fail "--from latest printed what was there"
+
+# One record of 1 MiB, and all input as one record of any bytes.
+head -c 1048576 /dev/zero | tr '\0' x >"$dir/large"
+"$LEAT" pub one --file "$dir/large" >/dev/null
+"$LEAT" sub one --from 4 --count 1 --timeout 20 | head -c 1048576 | cmp - "$dir/large" || fail "1 MiB"
+printf 'a\0\n\377b' | "$LEAT" pub one --delimiter '' >/dev/null
+"$LEAT" sub one --from 5 --count 1 --format json --timeout 20 >"$dir/got"
+grep -q '"value_base64":"YQAK/2I="' "$dir/got" || fail "bytes that are no text: $(cat "$dir/got")"
+
+# Keys, headers, a delimiter of its own; JSON shows them.
+printf 'k=v1;k=v2;' | "$LEAT" pub one --delimiter ';' --key-separator = --header kind=test >/dev/null
+"$LEAT" sub one --from 6 --count 2 --format json --timeout 20 >"$dir/got"
+python3 - "$dir/got" <<'PY' || fail "JSON: $(cat "$dir/got")"
+import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1])]
+assert [(r["topic"], r["partition"], r["offset"], r["key"], r["value"]) for r in rows] == [
+    ("one", 0, 6, "k", "v1"), ("one", 0, 7, "k", "v2")]
+assert all(r["headers"] == [{"name": "kind", "value": "test"}] for r in rows), rows[0]["headers"]
+PY
+
+# Keyed over eight partitions on four shards: each key's lines stay in order, and lie where murmur2 says.
+python3 - >"$dir/keyed" <<'PY'
+for i in range(20000):
+    print(f"key{i * 7919 % 211}:{i}")
+PY
+"$LEAT" pub eight --file "$dir/keyed" --key-separator : >/dev/null
+"$LEAT" sub eight --from earliest --count 20000 --timeout 20 --format json >"$dir/got"
+python3 - "$dir/keyed" "$dir/got" <<'PY' || fail "keys over partitions"
+import collections, json, sys
+def murmur2(data):  # Kafka's: org.apache.kafka.common.utils.Utils.murmur2, by its published constants
+    m, h, mask = 0x5bd1e995, 0x9747b28c ^ len(data), 0xffffffff
+    for at in range(0, len(data) // 4 * 4, 4):
+        k = int.from_bytes(data[at:at + 4], "little") * m & mask
+        h = h * m & mask ^ ((k ^ k >> 24) * m & mask)
+    tail = data[len(data) // 4 * 4:]
+    if tail:
+        h = (h ^ int.from_bytes(tail, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+sent, got = collections.defaultdict(list), collections.defaultdict(list)
+for line in open(sys.argv[1]):
+    key, value = line.rstrip("\n").split(":")
+    sent[key].append(value)
+for line in open(sys.argv[2]):
+    row = json.loads(line)
+    got[row["key"]].append(row["value"])
+    assert row["partition"] == (murmur2(row["key"].encode()) & 0x7fffffff) % 8, row
+assert sent == got
+PY
+
+# gzip is read as it is; a truncated one is refused by name.
+gzip -c "$dir/keyed" >"$dir/keyed.gz"
+"$LEAT" pub one --file "$dir/keyed.gz" --json | grep -q '"records":20000' || fail "gzip"
+head -c 5000 "$dir/keyed.gz" >"$dir/cut.gz"
+code=0
+"$LEAT" pub one --file "$dir/cut.gz" >/dev/null 2>"$dir/err" || code=$?
+[ "$code" = 1 ] && grep -q "cut.gz" "$dir/err" || fail "a truncated gzip: exit $code, $(cat "$dir/err")"
+
+# A recorded feed keeps its spacing: ten lines 50 ms apart at twice the speed are at least 0.2 s long at the broker.
+python3 -c 'for i in range(10): print(1700000000000000000 + i * 50000000, "tick", i)' >"$dir/feed"
+"$LEAT" pub timed --file "$dir/feed" --replay-speed 2 --timestamp-field 1 >/dev/null
+"$LEAT" sub timed --from earliest --count 10 --timeout 20 --format json >"$dir/got"
+python3 - "$dir/got" <<'PY' || fail "spacing"
+import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1])]
+assert [r["timestamp"] for r in rows] == [1700000000000000000 + i * 50000000 for i in range(10)]
+assert rows[9]["append_time"] - rows[0]["append_time"] >= 220_000_000
+PY
+
+# The UDP payloads of a capture, with their times; what is no UDP is counted.
+python3 - "$dir/capture.pcap" <<'PY'
+import struct, sys
+def udp(payload):
+    body = struct.pack(">HHHH", 5, 6, 8 + len(payload), 0) + payload
+    ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 0, 0, 64, 17, 0, b"\x7f\0\0\1", b"\x7f\0\0\1")
+    return b"\0" * 12 + b"\x08\0" + ip + body
+packets = [udp(b"tick one"), b"\0" * 12 + b"\x08\x06" + b"\0" * 28, udp(b"tick two") + b"\0" * 20]
+with open(sys.argv[1], "wb") as out:
+    out.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
+    for i, packet in enumerate(packets):
+        out.write(struct.pack("<IIII", 1700000000, 1000 * i, len(packet), len(packet)) + packet)
+PY
+"$LEAT" pub timed --pcap "$dir/capture.pcap" >"$dir/err" 2>&1
+"$LEAT" sub timed --from 10 --count 2 --timeout 20 --format json >"$dir/got"
+grep -q '"timestamp":1700000000000000000,.*"value":"tick one"' "$dir/got" || fail "capture: $(cat "$dir/got")"
+grep -q '"timestamp":1700000000002000000,.*"value":"tick two"' "$dir/got" || fail "capture: $(cat "$dir/got")"
+grep -qi 'skipped\|passed over\|not UDP' "$dir/err" || fail "what was passed over is not said: $(cat "$dir/err")"
+
+# A reader that leaves early, and one that is stopped by Ctrl-C, end well.
+"$LEAT" sub eight --from earliest | head -n 1 >/dev/null || fail "head"
+"$LEAT" sub one --from latest >/dev/null &
+reader=$!
+"$LEAT" topic list >/dev/null # by now it runs, or is killed before it began: both must be 0 or the signal
+kill -INT "$reader"
+code=0
+wait "$reader" || code=$?
+[ "$code" = 0 ] || [ "$code" = 130 ] || fail "Ctrl-C: exit $code"
+
+# More than the topic takes: refused with the line's number, and what came before it is in.
+code=0
+{ echo small; head -c 100000 /dev/zero | tr '\0' y; echo; } | "$LEAT" pub eight >/dev/null 2>"$dir/err" || code=$?
+[ "$code" = 1 ] && grep -q '65536' "$dir/err" || fail "too large: exit $code, $(cat "$dir/err")"
+echo "net_pubsub: ok"
