@@ -255,13 +255,12 @@ static void refuse(struct partition *p, struct producer *producer, struct publis
     producer_record(producer, result->first_sequence, result->count, status, LEAT_OFFSET_NONE);
 }
 
-/* False: the producer's memory answers it. */
+/* False: the producer's memory answers it. `result` is empty yet. */
 static bool is_new(struct partition *p, const struct producer *producer,
                    const struct leat_batch *batch, struct publish_result *result)
 {
-    *result = (struct publish_result){ .first_sequence = batch->base_sequence,
-                                       .count = batch->record_count,
-                                       .base_offset = LEAT_OFFSET_NONE };
+    result->first_sequence = batch->base_sequence;
+    result->count = batch->record_count;
     if (batch->producer_id != producer_id(producer)) {
         result->status = LEAT_ERR_FENCED;
         return false;

@@ -141,7 +141,8 @@ struct partition_place {
 enum leat_error partition_seek(const struct partition *p, enum partition_seek_at at, uint64_t value,
                                struct partition_place *out);
 
-/* ---- readers that producers wait for (overrun = block); see broker/required.h */
+/* ---- readers that producers wait for (overrun = block); see broker/required.h
+ * A mark may stand anywhere: the batch it stands in is held whole. */
 
 int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position);
 void partition_required_advance(struct partition *p, int slot, uint64_t position);
