@@ -52,18 +52,18 @@ run_plain() {
     "$1" >"$out" 2>&1 || code=$?
     case $code in
         0) outcome pass "$(basename "$1")" ;;
-        77) outcome skip "$(basename "$1")"; echo "SKIPPED: $label$(basename "$1"): $(tail -n 1 "$out")" ;;
+        77) outcome skip "$(basename "$1")"; echo "SKIPPED: $label$(basename "$1"): $(tail -n 1 "$out")"; skipped_here=1 ;;
         *) outcome fail "$(basename "$1")"; return 1 ;;
     esac
 }
 
 for test in "$@"; do
-    started=$SECONDS
+    started=$SECONDS skipped_here=0
     case $(basename "$test") in
         test_*) run_criterion "$test" ;;
         *) run_plain "$test" ;;
     esac && verdict=ok || verdict=FAILED
-    printf '%-6s %s%s (%d s)\n' "$verdict" "$label" "$(basename "$test")" $((SECONDS - started))
+    [ $skipped_here = 1 ] || printf '%-6s %s%s (%d s)\n' "$verdict" "$label" "$(basename "$test")" $((SECONDS - started))
     [ $verdict = ok ] || cat "$out"
 done
 echo "$label$passed passed, $failed failed$([ $skipped = 0 ] || echo ", $skipped skipped")"

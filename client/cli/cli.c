@@ -206,11 +206,14 @@ int cli_wait(struct cli *cli, struct pollfd *others, nfds_t count, uint64_t time
         timeout_ns = 0;
     fds[0] = (struct pollfd){ .fd = cli->signal_fd, .events = POLLIN };
     fds[1] = (struct pollfd){ .fd = client_fd, .events = POLLIN };
-    memcpy(fds + 2, others, count * sizeof(*others));
+    for (nfds_t i = 0; i < count; i++) /* `others` may be NULL when there are none */
+        fds[2 + i] = others[i];
     const struct timespec timeout = { .tv_sec = (time_t)(timeout_ns / LEAT_NS_PER_S),
                                       .tv_nsec = (long)(timeout_ns % LEAT_NS_PER_S) };
-    if (ppoll(fds, count + 2, timeout_ns == LEAT_FOREVER ? NULL : &timeout, NULL) > 0)
-        memcpy(others, fds + 2, count * sizeof(*others));
+    if (ppoll(fds, count + 2, timeout_ns == LEAT_FOREVER ? NULL : &timeout, NULL) > 0) {
+        for (nfds_t i = 0; i < count; i++)
+            others[i] = fds[2 + i];
+    }
     handled = leat_client_poll(cli->client, 0);
     return handled < 0 ? handled : cli->fatal;
 }
