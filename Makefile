@@ -259,7 +259,7 @@ check-corpus:
 
 coverage: deps
 	$(MAKE) --no-print-directory VARIANT=coverage OPT="-O0 -g --coverage" LDFLAGS=--coverage run-tests
-	lcov --quiet --capture --directory $(BUILD_ROOT)/coverage --no-external --base-directory . --output-file $(BUILD_ROOT)/coverage/all.info
+	@lcov --quiet --capture --directory $(BUILD_ROOT)/coverage --no-external --base-directory . --output-file $(BUILD_ROOT)/coverage/all.info 2>/dev/null
 	@for d in schema transport ops client client/cli broker; do \
 	  lcov --quiet --extract $(BUILD_ROOT)/coverage/all.info "$(CURDIR)/$$d/*.c" --output-file $(BUILD_ROOT)/coverage/one.info 2>/dev/null; \
 	  printf '%-12s %s\n' "$$d" "$$(lcov --summary $(BUILD_ROOT)/coverage/one.info 2>&1 | sed -n 's/.*lines\.*: //p')"; done
