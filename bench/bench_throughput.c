@@ -18,7 +18,7 @@
 enum {
     BATCH_BYTES = 60 << 10, /* what one write carries, on both sides */
     SOCKET_BUFFER = 1 << 20,
-    AHEAD_BYTES = 8 << 20, /* published and not yet consumed: nobody falls off the ring */
+    AHEAD_BYTES = 2 << 20, /* published and not yet consumed: nobody falls off the ring */
     PAIRS = 5,
     ROUNDS = 4, /* of each pair */
     CLIENT_CPU = 0,
@@ -86,7 +86,7 @@ static void bus_open(struct bus *bus, const char *congestion)
     snprintf(
         config, sizeof config,
         "{\"port\":0,\"data_port\":0,\"idle\":\"latency\",\"cpus\":[%d],\"tcp_congestion\":\"%s\","
-        "\"socket_buffer_bytes\":%d,\"topics\":[{\"name\":\"flow\",\"ring_bytes\":\"64MiB\"}]}",
+        "\"socket_buffer_bytes\":%d,\"topics\":[{\"name\":\"flow\",\"ring_bytes\":\"16MiB\"}]}",
         SERVER_CPU, congestion, SOCKET_BUFFER);
     leatd_start_config(&bus->broker, config);
     const char *topic = "flow";
@@ -95,9 +95,9 @@ static void bus_open(struct bus *bus, const char *congestion)
                                                  .socket_buffer_bytes = SOCKET_BUFFER };
     const struct leat_producer_options producing = { .size = sizeof producing,
                                                      .batch_bytes_max = BATCH_BYTES,
-                                                     .in_flight_batches = 64 };
+                                                     .in_flight_batches = 16 };
     const struct leat_consumer_options consuming = { .size = sizeof consuming,
-                                                     .window_bytes = 4 << 20 };
+                                                     .window_bytes = 1 << 20 };
     if (leat_client_open(&bus->client, bus->broker.url, &options) != 0
         || leat_producer_open(bus->client, &bus->producer, topic, &producing) != 0
         || leat_consumer_open(bus->client, &bus->consumer, &topic, 1, &consuming) != 0)
