@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum {
     WINDOW_BATCHES = 4,
@@ -26,15 +25,12 @@ enum leat_error publish_stream_open(struct publish_stream **out, struct session 
     struct publish_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL)
         return LEAT_ERR_NO_MEMORY;
-    if (holding->batch_bytes_max > LEAT_PUBLISH_PIECE_BYTES_MAX) {
-        /* Mapped: reserved now, resident only if such a batch ever comes. */
-        void *partial = mmap(NULL, holding->batch_bytes_max, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (partial == MAP_FAILED) {
-            free(stream);
-            return LEAT_ERR_NO_MEMORY;
-        }
-        stream->partial = partial;
+    /* Any batch may come in pieces, also one that would fit a frame. Resident only once one does.
+     */
+    stream->partial = malloc(holding->batch_bytes_max);
+    if (stream->partial == NULL) {
+        free(stream);
+        return LEAT_ERR_NO_MEMORY;
     }
     stream->session = session;
     stream->holding = holding;
@@ -60,8 +56,7 @@ void publish_stream_close(struct publish_stream *stream, leat_ns now)
 {
     publish_stream_end(stream, LEAT_OK, now);
     TAILQ_REMOVE(&stream->holding->publishers, stream, holding_link);
-    if (stream->partial != NULL)
-        munmap(stream->partial, stream->holding->batch_bytes_max);
+    free(stream->partial);
     free(stream);
 }
 

@@ -33,7 +33,7 @@ struct publish_stream {
     TAILQ_ENTRY(publish_stream) throttled_link;
     TAILQ_ENTRY(publish_stream) holding_link;
 
-    uint8_t *partial; /* room for one batch when a batch can be larger than a frame, else NULL */
+    uint8_t *partial;      /* room for one batch */
     uint32_t partial_size; /* whole size of the batch being joined; 0: none */
     uint32_t partial_have;
     bool partial_refused; /* larger than the partition takes: only its header is kept */

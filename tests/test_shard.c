@@ -410,6 +410,27 @@ Test(shard, a_producer_is_bound_to_one_session_and_keeps_its_epoch)
     cr_assert_eq(b.last_offset, 5u);
 }
 
+Test(shard, a_small_batch_may_come_in_pieces_too)
+{
+    static uint8_t batch[1 << 12];
+    add_topic(NULL, NULL); /* its largest batch fits one frame */
+    join(&a, 0);
+    open_publish(&a, 100, 1, false);
+    const size_t size = wire_make_batch(batch, sizeof batch, &a.producer, 0, 5, 100);
+    for (size_t at = 0; at < size; at += 100) {
+        uint8_t frame[200];
+        const size_t piece = size - at < 100 ? size - at : 100;
+        const struct leat_frame_publish publish = { .size = (uint32_t)piece,
+                                                    .piece_at = (uint32_t)at,
+                                                    .batch_size = (uint32_t)size };
+        leat_frame_write_publish(frame, a.publish, &publish);
+        memcpy(frame + LEAT_PUBLISH_HEADER_BYTES, batch + at, piece);
+        cr_assert(wire_send(a.fd, frame, LEAT_PUBLISH_HEADER_BYTES + piece));
+        settle(&a, NULL);
+        cr_assert_eq(a.acked, at + piece == size ? 5u : 0u);
+    }
+}
+
 Test(shard, a_fence_answers_fenced)
 {
     add_topic(NULL, NULL);
