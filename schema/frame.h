@@ -22,6 +22,12 @@
  *   BLOCKED      both    limit u64                              the latest value again
  *   PING, PONG   both    value u64                              never
  *   RESET        both    token 16, status i16, reserved 6       never
+ *   PUBLISH_AT   client  position u64, bytes                    again from the client's batch
+ *   PAD          both    anything                               never
+ *
+ * Over a byte stream batches come as PUBLISH, in order. In packets they come as PUBLISH_AT, whose
+ * position counts the bytes of all batches of the stream since it was opened: a batch has one
+ * position, however often it is sent, and pieces are joined by it. PAD only makes a packet larger.
  *
  * `stream` names a publish stream or a subscription of the session, given by the control channel
  * when it was opened; 0 where the frame is about the session (ATTACH, ATTACHED, RESET, PING, PONG).
@@ -42,6 +48,7 @@ enum leat_frame_type {
     LEAT_FRAME_PING = 0x01,
     LEAT_FRAME_PONG = 0x02,
     LEAT_FRAME_BLOCKED = 0x03,
+    LEAT_FRAME_PAD = 0x04,
     LEAT_FRAME_ATTACH = 0x81,
     LEAT_FRAME_ATTACHED = 0x82,
     LEAT_FRAME_PUBLISH = 0x83,
@@ -50,6 +57,7 @@ enum leat_frame_type {
     LEAT_FRAME_GAP = 0x86,
     LEAT_FRAME_CREDIT = 0x87,
     LEAT_FRAME_RESET = 0x88,
+    LEAT_FRAME_PUBLISH_AT = 0x89,
 };
 
 enum {
@@ -152,7 +160,7 @@ struct leat_frame {
         struct leat_frame_attached attached;
         struct leat_frame_publish publish;
         struct leat_frame_publish_ack publish_ack;
-        struct leat_frame_data data;
+        struct leat_frame_data data;       /* DATA, and PUBLISH_AT: position in the stream */
         struct leat_frame_gap gap;
         struct leat_frame_credit credit;
         struct leat_frame_reset reset;
@@ -189,6 +197,9 @@ size_t leat_frame_write_publish_ack(uint8_t *at, uint32_t stream, uint64_t log_e
                                     const struct leat_ack_run *runs, uint32_t run_count);
 /* Only the header: LEAT_DATA_HEADER_BYTES; the slice follows. */
 size_t leat_frame_write_data(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size);
+size_t leat_frame_write_publish_at(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size);
+/* `size` bytes in all, at least LEAT_FRAME_HEADER_BYTES; the rest is zeros. */
+size_t leat_frame_write_pad(uint8_t *at, uint32_t size);
 size_t leat_frame_write_gap(uint8_t *at, uint32_t stream, const struct leat_frame_gap *gap);
 size_t leat_frame_write_credit(uint8_t *at, uint32_t stream,
                                const struct leat_frame_credit *credit);

@@ -1,0 +1,86 @@
+/* Packet header: what every datagram of a session begins with, in either direction.
+ *
+ * Role: the only file that knows this byte layout; encodes and decodes, nothing more.
+ * Must not know: sessions' state, frames' bodies, links, clocks.
+ * Threads: any; nothing here has state.
+ *
+ *      header     version:3 (high bits) type:5 | flags u8 | length u16 | session u32 | number u32
+ *      ack block  largest u32 | map u64 | delay u16 | window u16        when LEAT_PACKET_ACK is set
+ *      frames     as many as fit (schema/frame.h)
+ *
+ * `length` is the whole packet: what follows it in the datagram is a link's padding and is not
+ * looked at. `number` is the low half of a 64-bit packet number that is never used again, not even
+ * for a retransmission; ack-only packets have one too. Bit i of `map` says that packet
+ * largest - 1 - i arrived. `delay` is how long the acknowledgement of `largest` waited, in units of
+ * 256 ns; `window` how many packets the receiver takes beyond `largest`. The payload leaves
+ * LEAT_PACKET_TAG_BYTES free for an authentication tag that is not there yet.
+ *
+ * Integers are little-endian. */
+#ifndef LEAT_SCHEMA_PACKET_H
+#define LEAT_SCHEMA_PACKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schema/error.h"
+#include "schema/units.h"
+
+enum {
+    LEAT_PACKET_VERSION = 1,
+    LEAT_PACKET_HEADER_BYTES = 12,
+    LEAT_PACKET_ACK_BYTES = 16,
+    LEAT_PACKET_TAG_BYTES = 16,
+    LEAT_PACKET_OVERHEAD_BYTES =
+        LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_ACK_BYTES + LEAT_PACKET_TAG_BYTES,
+    LEAT_PACKET_BYTES_MIN = 512,   /* what any path must carry */
+    LEAT_PACKET_BYTES_BASE = 1200, /* UDP payload taken for safe before a probe said more */
+    LEAT_PACKET_BYTES_MAX = 65000,
+    LEAT_PACKET_MAP_BITS = 64,
+};
+
+enum leat_packet_type {
+    LEAT_PACKET_SESSION = 1, /* frames of a session */
+    LEAT_PACKET_RESET = 2,   /* one RESET frame for a session its sender does not know (any more);
+                                number 0, no ack block */
+};
+
+enum leat_packet_flag {
+    LEAT_PACKET_ACK = 0x01,       /* the ack block is there */
+    LEAT_PACKET_ACK_NOW = 0x02,   /* its sender asks not to wait with the acknowledgement */
+    LEAT_PACKET_KEY_PHASE = 0x08, /* reserved for encryption; 0 in this version */
+};
+
+struct leat_packet_ack {
+    uint32_t largest;
+    uint64_t map;
+    leat_ns delay_ns; /* rounded down to 256 ns; at most LEAT_PACKET_DELAY_MAX_NS */
+    uint16_t window;
+};
+#define LEAT_PACKET_DELAY_MAX_NS (UINT64_C(0xFFFF) * 256)
+
+struct leat_packet {
+    enum leat_packet_type type;
+    uint8_t flags;
+    uint16_t length;
+    uint32_t session;
+    uint32_t number;
+    bool has_ack;
+    struct leat_packet_ack ack;
+    const uint8_t *frames; /* borrowed from the datagram */
+    uint32_t frames_size;
+};
+
+/* Decodes the datagram of `size` bytes. LEAT_ERR_MALFORMED: too short, `length` beyond `size` or
+ * below the headers, unknown flags. LEAT_ERR_VERSION: another version. LEAT_ERR_UNSUPPORTED: a type
+ * this version does not know. On error *out is untouched. */
+enum leat_error leat_packet_decode(struct leat_packet *out, const uint8_t *bytes, size_t size);
+
+/* Writes header and, when packet->has_ack, ack block (flag LEAT_PACKET_ACK follows has_ack);
+ * returns how many bytes. packet->length is the whole packet's. */
+size_t leat_packet_write(uint8_t *at, const struct leat_packet *packet);
+
+/* The 64-bit number whose low half is `low`, closest to `near` (RFC 9000, appendix A.3's idea). */
+uint64_t leat_packet_number(uint64_t near, uint32_t low);
+
+#endif

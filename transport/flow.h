@@ -1,0 +1,135 @@
+/* Flow: the reliable half of a session over datagrams, one end of it, as pure state.
+ *
+ *      receive   packet -> flow_open -> [frames to the owner] -> flow_take
+ *                       -> flow_acked (what arrived over there, what was lost on the way)
+ *      send      flow_may_send -> flow_begin -> [frames, a flow_note each] -> flow_commit
+ *      time      flow_deadline -> flow_timeout
+ *
+ * Role: numbers packets, acknowledges what came, measures the round trip, finds what was lost,
+ * probes the tail, limits what is on the wire. What a packet carried is noted as items in the
+ * owner's words; the items of a lost packet come back through flow_lost, and the owner sends their
+ * content again, from wherever it still is, under a new number. Nothing is copied aside.
+ * Must not know: frames' bodies, streams, logs, batches, links, clocks (`now` is an argument).
+ *
+ * Composed of recvmap.h (what arrived), sentmap.h (what is outstanding) and cc.h (how much may be).
+ * Threads: the owner's. No allocation: a flow is a plain struct in memory that the owner reserves.
+ */
+#ifndef LEAT_TRANSPORT_FLOW_H
+#define LEAT_TRANSPORT_FLOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "schema/packet.h"
+#include "schema/units.h"
+#include "transport/cc.h"
+#include "transport/recvmap.h"
+#include "transport/sentmap.h"
+
+struct flow_options {
+    uint32_t session;          /* stands in every header, both ways */
+    uint32_t payload_max;      /* UDP payload of one packet; <= LEAT_PACKET_BYTES_MAX */
+    leat_ns ack_delay_ns;      /* longest we sit on an acknowledgement: 25 us bypass, 1 ms kernel */
+    leat_ns peer_ack_delay_ns; /* the same of the peer */
+    leat_ns probe_floor_ns;    /* of the probe timer: see loopgap.h */
+    leat_ns rtt_initial_ns;    /* before the first sample */
+    uint16_t receive_window;   /* packets we take beyond the largest that came */
+};
+
+struct flow_counters {
+    uint64_t packets_sent, packets_received;
+    uint64_t packets_acked,
+        packets_lost;             /* of those sent: sent = acked + lost + outstanding + ack-only */
+    uint64_t packets_spurious;    /* declared lost, acknowledged later */
+    uint64_t duplicates, too_old; /* received again, or too late to tell */
+    uint64_t bytes_resent;        /* noted with flow_resent */
+    uint64_t probes;
+    uint64_t acks_bogus; /* for packets never sent: ignored */
+};
+
+struct flow {
+    struct flow_options options;
+    struct recvmap received;
+    struct sentmap sent;
+    struct cc cc;
+    struct flow_counters counters;
+    leat_ns last_heard;        /* a packet was taken, or the flow began */
+    leat_ns probe_base;        /* the probe timer counts from here */
+    uint32_t probe_count;      /* in a row without an acknowledgement */
+    uint32_t probes_due;       /* packets that may leave whatever the window says */
+    uint64_t resend_allowance; /* bytes: see flow_may_resend */
+    leat_ns resend_refilled;
+};
+
+/* `flow` is zeroed or reused memory. */
+void flow_init(struct flow *flow, const struct flow_options *options, leat_ns now);
+/* The loop's own pauses set how early a probe makes sense. */
+static inline void flow_probe_floor(struct flow *flow, leat_ns floor_ns)
+{
+    flow->options.probe_floor_ns = floor_ns;
+}
+
+/* ---- receiving */
+
+enum flow_verdict {
+    FLOW_NEW,       /* handle its frames, then flow_take */
+    FLOW_DUPLICATE, /* seen before, or too old to tell: drop it (counted). An ack is due anyway */
+};
+/* What `packet` is. *number is its whole number. */
+enum flow_verdict flow_open(struct flow *flow, const struct leat_packet *packet, uint64_t *number,
+                            leat_ns now);
+/* Its ack block. Items of packets found lost wait in flow_lost. */
+void flow_acked(struct flow *flow, const struct leat_packet_ack *ack, leat_ns now);
+/* Its frames were handled: it counts as arrived. A packet whose content found no room is simply not
+ * taken: its sender will send the content again. `eliciting`: it carried anything but an ack. */
+void flow_take(struct flow *flow, uint64_t number, bool eliciting, bool ack_now, leat_ns now);
+
+/* ---- sending */
+
+/* An ack should leave now: alone if nothing else does. */
+bool flow_ack_due(const struct flow *flow, leat_ns now);
+/* A packet with content may leave: window, peer's window, room to remember it. True regardless of
+ * the windows while probes are due. */
+bool flow_may_send(const struct flow *flow);
+/* How many more packets may leave now; what one loop may fill without asking each time. */
+uint32_t flow_room(const struct flow *flow);
+
+/* Begins a packet in `at` (room for options.payload_max): writes the headers, with an ack block
+ * whenever there is anything to acknowledge; returns where its frames begin. */
+uint32_t flow_begin(struct flow *flow, uint8_t *at, leat_ns now);
+/* How many bytes of frames fit a packet with an ack block, tag room left free. */
+static inline uint32_t flow_frames_max(const struct flow *flow)
+{
+    return flow->options.payload_max - LEAT_PACKET_OVERHEAD_BYTES;
+}
+/* The packet under way carries this. False: no room to remember it, leave it out. */
+bool flow_note(struct flow *flow, const struct flow_item *item);
+/* The packet in `at` is `size` bytes, header included (and counting bytes sent by reference). With
+ * no item noted it is an ack alone, which is not acknowledged in turn. */
+void flow_commit(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now);
+/* Nothing was put in; the number is used for the next one. */
+void flow_abandon(struct flow *flow);
+
+/* The oldest item that was lost and not yet sent again; NULL: none. The owner may change it (a part
+ * was sent) and takes it off with flow_lost_done. */
+struct flow_item *flow_lost(struct flow *flow);
+void flow_lost_done(struct flow *flow);
+/* Content is sent again only within a budget, so that one lossy path does not take the wire from
+ * the others: a quarter of what is sent anyway, and a window's worth each round trip. Probes are
+ * free. */
+bool flow_may_resend(struct flow *flow, leat_ns now);
+void flow_resent(struct flow *flow, uint32_t bytes);
+
+/* ---- time */
+
+/* When flow_timeout must be called even if no packet comes; also when an ack is due. */
+leat_ns flow_deadline(const struct flow *flow);
+/* Finds packets lost by time; when the probe timer has run out, gives the oldest outstanding items
+ * back through flow_lost and lets two packets leave whatever the window says. With nothing to give
+ * back the owner sends a PING. */
+void flow_timeout(struct flow *flow, leat_ns now);
+/* True when packets are outstanding and nothing was heard for `after_ns`, over at least three
+ * probes. */
+bool flow_dead(const struct flow *flow, leat_ns after_ns, leat_ns now);
+
+#endif
