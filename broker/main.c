@@ -17,6 +17,7 @@
 #include "broker/control.h"
 #include "ops/log.h"
 #include "ops/metrics.h"
+#include "ops/standard_files.h"
 #include "schema/version.h"
 
 enum { EXIT_USAGE = 2, ERROR_TEXT = CONTROL_ERROR_TEXT };
@@ -384,6 +385,7 @@ int main(int argc, char **argv)
 {
     static struct broker broker;
     struct arguments arguments = { .config = NULL };
+    standard_files_keep();
     const int code = parse_arguments(argc, argv, &arguments);
     if (code >= 0)
         return code;

@@ -83,6 +83,17 @@ assert topic["name"] == "t" and len(topic["partitions"]) == settings["partitions
 assert settings["ring_bytes"] == 1 << 20 and settings["record_bytes_max"] == 4096, topic
 assert settings["retention_ms"] == 60000 and settings["overrun"] == "block", topic
 PY
+
+# A closed standard file fails by name; nothing else, least of all the connection, gets its number.
+"$LEAT" topic create closed --ring-bytes 1MiB --record-bytes-max 4KiB >/dev/null
+code=0
+timeout 20 "$LEAT" pub closed <&- >"$dir/out" 2>"$dir/err" || code=$?
+[ "$code" = 1 ] && grep -q 'stdin.*Bad file descriptor' "$dir/err" || fail "pub <&-: exit $code, $(cat "$dir/err")"
+echo one | "$LEAT" pub closed >/dev/null
+code=0
+timeout 20 "$LEAT" sub closed --from earliest --count 1 >&- 2>"$dir/err" || code=$?
+[ "$code" = 1 ] && grep -q 'stdout.*Bad file descriptor' "$dir/err" || fail "sub >&-: exit $code, $(cat "$dir/err")"
+"$LEAT" topic delete closed >/dev/null
 "$LEAT" topic delete t >/dev/null
 [ "$("$LEAT" topic list --json)" = '[]' ] || "$LEAT" topic list --json | grep -qv '"t"' || fail "the topic is still there"
 

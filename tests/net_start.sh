@@ -103,6 +103,17 @@ done
 start third --config "$dir/stateful.json"
 "$LEAT" topic list --url "tcp://$control" --json | grep -q '"kept"' || fail "a refused start changed the state"
 stop
+# With stdin and stderr closed, the log is lost and nothing else: the state folder's lock does not become the log.
+printf '{"port": 0, "data_port": 0, "state_dir": "%s", "hugepages": "off"}' "$dir/quiet" >"$dir/quiet.json"
+mkfifo "$dir/quiet.ready"
+"$LEATD" --config "$dir/quiet.json" >"$dir/quiet.ready" <&- 2>&- &
+pids+=($!)
+read -r ready <"$dir/quiet.ready" || fail "leatd <&- 2>&-"
+"$LEAT" topic create t --ring-bytes 1MiB --url "tcp://$(sed -E 's/.*"control":"([^"]+)".*/\1/' <<<"$ready")" >/dev/null
+stop
+for file in "$dir"/quiet/*; do
+    ! grep -qa '"event"' "$file" || fail "leatd <&- 2>&- wrote its log into $file"
+done
 # Normal pages instead of hugepages are said out loud, unless they were asked for.
 if [ "$(awk '/HugePages_Free/ { print $2 }' /proc/meminfo)" = 0 ]; then
     printf '{"port": 0, "data_port": 0, "topics": [{"name": "t", "ring_bytes": "4MiB", "record_bytes_max": 4096}]}' >"$dir/pages.json"

@@ -6,6 +6,7 @@
 #include "client/cli/args.h"
 #include "client/cli/commands.h"
 #include "client/leat.h"
+#include "ops/standard_files.h"
 
 static const struct {
     const char *name;
@@ -45,6 +46,7 @@ static int refuse(const char *word)
 
 int main(int argc, char **argv)
 {
+    standard_files_keep();
     /* A reader that went away is met where we write. */
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
