@@ -84,6 +84,18 @@ assert settings["ring_bytes"] == 1 << 20 and settings["record_bytes_max"] == 409
 assert settings["retention_ms"] == 60000 and settings["overrun"] == "block", topic
 PY
 
+# What cannot be written is said, by every command that says something; a reader that has seen enough is no failure.
+for command in "topic list" "topic describe t" "topic list --json" "--help" "--version" "pub --help"; do
+    code=0
+    # shellcheck disable=SC2086
+    "$LEAT" $command >/dev/full 2>"$dir/err" || code=$?
+    [ "$code" = 1 ] && grep -q 'stdout cannot be written' "$dir/err" || fail "$command >/dev/full: exit $code, $(cat "$dir/err")"
+done
+exec 8> >(:) # a pipe whose reader ends at once
+wait $!
+"$LEAT" topic list >&8 2>"$dir/err" && [ ! -s "$dir/err" ] || fail "topic list, nobody reads: exit $?, $(cat "$dir/err")"
+exec 8>&-
+
 # A closed standard file fails by name; nothing else, least of all the connection, gets its number.
 "$LEAT" topic create closed --ring-bytes 1MiB --record-bytes-max 4KiB >/dev/null
 code=0

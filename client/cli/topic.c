@@ -155,14 +155,12 @@ static int begin(struct cli *cli, const struct args_command *command, int argc, 
     return EXIT_FAILED;
 }
 
-static int said(const struct cli *cli, const struct args_common *common, const char *name,
-                const char *what)
+static void said(const struct args_common *common, const char *name, const char *what)
 {
     if (common->json)
         printf("{\"topic\":\"%s\",\"%s\":true}\n", name, what);
     else
         printf("topic \"%s\" %s\n", name, what);
-    return fflush(stdout) == 0 ? 0 : cli_fail(cli, "stdout cannot be written");
 }
 
 static int refuse(const struct cli *cli, const char *name, int error)
@@ -215,8 +213,10 @@ static int topic_create(int argc, char **argv)
     code = cli_open(&cli, command.name, &common);
     if (code == 0) {
         const int error = leat_topic_create(cli.client, names.items[0], &settings);
-        code = error == 0 ? said(&cli, &common, names.items[0], "created")
-                          : refuse(&cli, names.items[0], error);
+        if (error == 0)
+            said(&common, names.items[0], "created");
+        else
+            code = refuse(&cli, names.items[0], error);
     }
     cli_close(&cli);
     return code;
@@ -285,8 +285,11 @@ static int topic_delete(int argc, char **argv)
     if (code >= 0)
         return code;
     const int error = leat_topic_delete(cli.client, names.items[0]);
-    code = error == 0 ? said(&cli, &common, names.items[0], "deleted")
-                      : refuse(&cli, names.items[0], error);
+    code = 0;
+    if (error == 0)
+        said(&common, names.items[0], "deleted");
+    else
+        code = refuse(&cli, names.items[0], error);
     cli_close(&cli);
     return code;
 }
