@@ -139,6 +139,31 @@ code=0
 wait "$reader" || code=$?
 [ "$code" = 0 ] || [ "$code" = 130 ] || fail "Ctrl-C: exit $code"
 
+# Ctrl-C ends a `pub` whose broker is silent, though records are unanswered, and says so; who asks twice need not wait.
+mkfifo "$dir/input"
+for signals in "INT" "INT TERM"; do
+    "$LEAT" pub one --timeout 0 <"$dir/input" >/dev/null 2>"$dir/err" &
+    writer=$!
+    exec 9>"$dir/input"
+    "$LEAT" sub one --from latest --count 1 --timeout 20 >/dev/null &
+    reader=$!
+    while kill -0 "$reader" 2>/dev/null; do echo answered >&9; done
+    wait "$reader" || fail "nothing of the writer's came"
+    kill -STOP "$pid"
+    printf 'unanswered %s\n' $(seq 6000) >&9 # more than a pipe holds: it has read some of it
+    exec 9>&-
+    for signal in $signals; do kill -s "$signal" "$writer"; done
+    code=0
+    timeout 20 tail --pid="$writer" -f /dev/null || { kill -9 "$writer"; code=9; }
+    kill -CONT "$pid"
+    [ "$code" = 0 ] || fail "$signals: pub goes on"
+    wait "$writer" || code=$?
+    case $signals in
+    INT) [ "$code" = 1 ] && grep -q 'did not answer' "$dir/err" || fail "Ctrl-C: exit $code, $(cat "$dir/err")" ;;
+    *) [ "$code" = 130 ] || [ "$code" = 143 ] || fail "Ctrl-C twice: exit $code, $(cat "$dir/err")" ;;
+    esac
+done
+
 # More than the topic takes: refused with the line's number, and what came before it is in.
 code=0
 { echo small; head -c 100000 /dev/zero | tr '\0' y; echo; } | "$LEAT" pub eight >/dev/null 2>"$dir/err" || code=$?
