@@ -29,7 +29,6 @@ enum {
 #define PRODUCER_IDLE_DEFAULT_MS (UINT64_C(7) * 24 * 3600 * 1000)
 #define PRODUCER_IDLE_MAX_MS (UINT64_C(365) * 24 * 3600 * 1000)
 #define LOG_MEMORY_MIN LEAT_MIB
-#define RATE_MAX (UINT64_C(1) << 50)
 
 static const char *const IDLE_NAMES[] = { "latency", "balanced", "laptop", NULL };
 static const char *const PAGES_NAMES[] = { "auto", "require", "off", NULL };
@@ -77,8 +76,8 @@ static void parse_topic_settings(const struct config_place *at, struct topic_set
     config_choice(at, "overrun", OVERRUN_NAMES, &overrun);
     config_integer(at, "required_timeout_ms", 1, INT64_MAX / LEAT_NS_PER_MS,
                    &s->required_timeout_ms);
-    config_size(at, "quota_publish_bytes", 0, RATE_MAX, &s->quota_publish_bytes);
-    config_size(at, "quota_deliver_bytes", 0, RATE_MAX, &s->quota_deliver_bytes);
+    config_size(at, "quota_publish_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &s->quota_publish_bytes);
+    config_size(at, "quota_deliver_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &s->quota_deliver_bytes);
     s->record_bytes_max = (uint32_t)record_bytes;
     s->overrun = (uint8_t)overrun;
     struct settings_error error;
@@ -134,8 +133,8 @@ static void parse_quota(struct config *config, const struct config_place *at)
         if (strcmp(config->quotas[i].client, quota->client) == 0)
             config_wrong(at, "client", client, "a client that no other quota here names");
     }
-    config_size(at, "publish_bytes", 0, RATE_MAX, &quota->publish_bytes);
-    config_size(at, "deliver_bytes", 0, RATE_MAX, &quota->deliver_bytes);
+    config_size(at, "publish_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &quota->publish_bytes);
+    config_size(at, "deliver_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &quota->deliver_bytes);
 }
 
 /* Calls `parse` for each object of the list `key`. Returns false when memory is short. */

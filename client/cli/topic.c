@@ -178,8 +178,9 @@ static int topic_create(int argc, char **argv)
     const char *overrun = "evict";
     const struct args_option options[] = {
         { "partitions", "N", "[1]", ARGS_NUMBER, &partitions, 1, LEAT_PARTITIONS_MAX },
-        { "ring-bytes", "SIZE", "memory of each partition, rounded up to a power of two [64MiB]",
-          ARGS_BYTES, &settings.ring_bytes, LEAT_RING_BYTES_MIN, LEAT_RING_BYTES_LIMIT },
+        { "ring-bytes", "SIZE",
+          "memory of each partition, a power of two [64MiB, or 4 largest records]", ARGS_BYTES,
+          &settings.ring_bytes, LEAT_RING_BYTES_MIN, LEAT_RING_BYTES_LIMIT },
         { "record-bytes-max", "SIZE", "largest key + headers + value [1MiB]", ARGS_BYTES,
           &record_bytes, 1, LEAT_RECORD_BYTES_LIMIT },
         { "retention-ms", "N", "forget records older than this [no limit]", ARGS_NUMBER,
