@@ -39,6 +39,8 @@ config() { # config TEXT: refused with code 1 and every TEXT given after it
 }
 
 refused 2 "--nonsense" --nonsense
+refused 2 "unknown option: -xyz" -xyz
+refused 2 "unknown option: -x" --dev -x
 refused 2 "--port" --dev --port 70000
 refused 1 "$dir/missing.json" --config "$dir/missing.json"
 config '{"port": 7420' "$dir/config.json" "line"
