@@ -72,6 +72,9 @@ refused 1 "ring_bytes" topic create t --ring-bytes 64KiB --record-bytes-max 1MiB
 "$LEAT" topic create t --partitions 3 --ring-bytes 1MiB --record-bytes-max 4KiB --retention-ms 60000 --overrun block >/dev/null
 refused 1 "already" topic create t
 refused 1 "missing.txt" pub t --file "$dir/missing.txt"
+echo "no capture" >"$dir/lines.txt"
+refused 1 "$dir/lines.txt" pub t --pcap "$dir/lines.txt"
+refused 1 "missing.pcap" pub t --pcap "$dir/missing.pcap"
 refused 1 "has partitions 0 to 2" sub t --partition 3
 refused 1 "99" sub t --from 99 --partition 0
 "$LEAT" topic describe t --json >"$dir/topic.json"
