@@ -203,9 +203,21 @@ static void parse_host(struct config *config, const struct config_place *at)
     }
 }
 
+/* What may stand before a port: an address, or a name as DNS has them. */
+static bool is_host(const char *host)
+{
+    static const char name_bytes[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    struct in6_addr v6;
+    return inet_pton(AF_INET6, host, &v6) == 1
+           || (host[0] != '\0' && host[strspn(host, name_bytes)] == '\0');
+}
+
 static void parse_advertise(struct config *config, const struct config_place *at)
 {
     static const char *const known[] = { "host", NULL };
+    static const char rule[] =
+        "the host name or address that clients reach this broker by, without a port";
     json_t *value = json_object_get(at->object, "advertise");
     if (value == NULL)
         return;
@@ -217,8 +229,9 @@ static void parse_advertise(struct config *config, const struct config_place *at
     inside.object = value;
     snprintf(inside.path, sizeof inside.path, "advertise.");
     config_known_keys(&inside, known);
-    config_text(&inside, "host", "the host name or address that clients reach this broker by",
-                config->advertise_host, sizeof config->advertise_host);
+    if (config_text(&inside, "host", rule, config->advertise_host, sizeof config->advertise_host)
+        && !is_host(config->advertise_host))
+        config_wrong(&inside, "host", json_object_get(value, "host"), rule);
 }
 
 static void parse_shards(struct config *config, const struct config_place *at)

@@ -105,6 +105,13 @@ done
 start third --config "$dir/stateful.json"
 "$LEAT" topic list --url "tcp://$control" --json | grep -q '"kept"' || fail "a refused start changed the state"
 stop
+# Clients reach an IPv6 address that is advertised (this one is 127.0.0.1, written as IPv6).
+printf '{"port": 0, "data_port": 0, "advertise": {"host": "::ffff:127.0.0.1"}, "hugepages": "off"}' >"$dir/advertise.json"
+start advertise --config "$dir/advertise.json"
+"$LEAT" topic create t --ring-bytes 1MiB --url "tcp://$control" >/dev/null
+echo reached | timeout 20 "$LEAT" pub t --url "tcp://$control" >/dev/null || fail "an advertised IPv6 address"
+stop
+
 # With stdin and stderr closed, the log is lost and nothing else: the state folder's lock does not become the log.
 printf '{"port": 0, "data_port": 0, "state_dir": "%s", "hugepages": "off"}' "$dir/quiet" >"$dir/quiet.json"
 mkfifo "$dir/quiet.ready"
