@@ -29,7 +29,6 @@ enum {
 #define PRODUCER_IDLE_DEFAULT_MS (UINT64_C(7) * 24 * 3600 * 1000)
 #define PRODUCER_IDLE_MAX_MS (UINT64_C(365) * 24 * 3600 * 1000)
 #define LOG_MEMORY_MIN LEAT_MIB
-#define RATE_MAX (UINT64_C(1) << 50)
 
 static const char *const IDLE_NAMES[] = { "latency", "balanced", "laptop", NULL };
 static const char *const PAGES_NAMES[] = { "auto", "require", "off", NULL };
@@ -77,8 +76,8 @@ static void parse_topic_settings(const struct config_place *at, struct topic_set
     config_choice(at, "overrun", OVERRUN_NAMES, &overrun);
     config_integer(at, "required_timeout_ms", 1, INT64_MAX / LEAT_NS_PER_MS,
                    &s->required_timeout_ms);
-    config_size(at, "quota_publish_bytes", 0, RATE_MAX, &s->quota_publish_bytes);
-    config_size(at, "quota_deliver_bytes", 0, RATE_MAX, &s->quota_deliver_bytes);
+    config_size(at, "quota_publish_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &s->quota_publish_bytes);
+    config_size(at, "quota_deliver_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &s->quota_deliver_bytes);
     s->record_bytes_max = (uint32_t)record_bytes;
     s->overrun = (uint8_t)overrun;
     struct settings_error error;
@@ -134,8 +133,8 @@ static void parse_quota(struct config *config, const struct config_place *at)
         if (strcmp(config->quotas[i].client, quota->client) == 0)
             config_wrong(at, "client", client, "a client that no other quota here names");
     }
-    config_size(at, "publish_bytes", 0, RATE_MAX, &quota->publish_bytes);
-    config_size(at, "deliver_bytes", 0, RATE_MAX, &quota->deliver_bytes);
+    config_size(at, "publish_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &quota->publish_bytes);
+    config_size(at, "deliver_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &quota->deliver_bytes);
 }
 
 /* Calls `parse` for each object of the list `key`. Returns false when memory is short. */
@@ -204,9 +203,21 @@ static void parse_host(struct config *config, const struct config_place *at)
     }
 }
 
+/* What may stand before a port: an address, or a name as DNS has them. */
+static bool is_host(const char *host)
+{
+    static const char name_bytes[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    struct in6_addr v6;
+    return inet_pton(AF_INET6, host, &v6) == 1
+           || (host[0] != '\0' && host[strspn(host, name_bytes)] == '\0');
+}
+
 static void parse_advertise(struct config *config, const struct config_place *at)
 {
     static const char *const known[] = { "host", NULL };
+    static const char rule[] =
+        "the host name or address that clients reach this broker by, without a port";
     json_t *value = json_object_get(at->object, "advertise");
     if (value == NULL)
         return;
@@ -218,8 +229,9 @@ static void parse_advertise(struct config *config, const struct config_place *at
     inside.object = value;
     snprintf(inside.path, sizeof inside.path, "advertise.");
     config_known_keys(&inside, known);
-    config_text(&inside, "host", "the host name or address that clients reach this broker by",
-                config->advertise_host, sizeof config->advertise_host);
+    if (config_text(&inside, "host", rule, config->advertise_host, sizeof config->advertise_host)
+        && !is_host(config->advertise_host))
+        config_wrong(&inside, "host", json_object_get(value, "host"), rule);
 }
 
 static void parse_shards(struct config *config, const struct config_place *at)

@@ -115,11 +115,13 @@ static bool open_shard_tables(struct control *control)
         if (shard->sessions == NULL || shard->queue == NULL)
             return false;
         const char *bound = shard->link.tcp_address;
-        if (control->config->advertise_host[0] == '\0')
+        const char *host = control->config->advertise_host;
+        const bool v6 = strchr(host, ':') != NULL; /* a port would look like a part of it */
+        if (host[0] == '\0')
             snprintf(control->endpoints[i], sizeof control->endpoints[i], "%s", bound);
         else
-            snprintf(control->endpoints[i], sizeof control->endpoints[i], "%s%s",
-                     control->config->advertise_host, strrchr(bound, ':'));
+            snprintf(control->endpoints[i], sizeof control->endpoints[i], "%s%s%s%s", v6 ? "[" : "",
+                     host, v6 ? "]" : "", strrchr(bound, ':'));
     }
     return true;
 }

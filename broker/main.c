@@ -17,6 +17,7 @@
 #include "broker/control.h"
 #include "ops/log.h"
 #include "ops/metrics.h"
+#include "ops/standard_files.h"
 #include "schema/version.h"
 
 enum { EXIT_USAGE = 2, ERROR_TEXT = CONTROL_ERROR_TEXT };
@@ -80,6 +81,14 @@ static bool parse_port(const char *text, uint32_t *out)
     return true;
 }
 
+/* What getopt_long refused: a word that holds several short options is not behind it yet. */
+static const char *refused_word(int argc, char **argv)
+{
+    const bool within =
+        optopt != 0 && optind < argc && argv[optind][0] == '-' && argv[optind][1] == optopt;
+    return argv[within ? optind : optind - 1];
+}
+
 static int parse_arguments(int argc, char **argv, struct arguments *out)
 {
     static const struct option options[] = {
@@ -107,7 +116,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *out)
         case 'h': fputs(USAGE, stdout); return EXIT_SUCCESS;
         case 'v': puts("leatd " LEAT_VERSION); return EXIT_SUCCESS;
         case ':': return usage_error("a value is missing after", argv[optind - 1]);
-        default: return usage_error("unknown option", argv[optind - 1]);
+        default: return usage_error("unknown option", refused_word(argc, argv));
         }
     }
     return optind < argc ? usage_error("unknown argument", argv[optind]) : -1;
@@ -384,6 +393,7 @@ int main(int argc, char **argv)
 {
     static struct broker broker;
     struct arguments arguments = { .config = NULL };
+    standard_files_keep();
     const int code = parse_arguments(argc, argv, &arguments);
     if (code >= 0)
         return code;
