@@ -49,9 +49,9 @@ LTO_NONE := $(if $(LTO),-fno-lto)
 PKG_schema     := libprotobuf-c
 PKG_client     := libprotobuf-c
 PKG_client/cli := libprotobuf-c jansson libpcap zlib
-PKG_broker     := libprotobuf-c liburcu-qsbr liburcu-cds jansson
-PKG_tests      := criterion libprotobuf-c jansson zlib libpcap liburcu-qsbr liburcu-cds
-PKG_bench      := libprotobuf-c jansson zlib liburcu-qsbr liburcu-cds
+PKG_broker     := libprotobuf-c liburcu-qsbr liburcu-cds jansson libcrypto
+PKG_tests      := criterion libprotobuf-c jansson zlib libpcap liburcu-qsbr liburcu-cds libcrypto
+PKG_bench      := libprotobuf-c jansson zlib liburcu-qsbr liburcu-cds libcrypto
 cflags = $(if $(PKG_$1),$(shell pkg-config --cflags $(PKG_$1)))
 libs   = $(shell pkg-config --libs $(sort $(foreach d,$1,$(PKG_$d))))
 
@@ -61,7 +61,7 @@ sources = $(filter-out %_main.c %/main.c,$(wildcard $1/*.c))
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$1))
 archive = $(BUILD)/room-$(subst /,-,$1).a
 ROOMS    := schema transport ops client client/cli broker bench/common bench/demo
-SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
+SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c) tests/sim/fabric.c)
 ARCHIVES := $(foreach r,$(ROOMS),$(if $(wildcard $r/*.c),$(call archive,$r)))
 ALL_ARCHIVES = -Wl,--start-group $(ARCHIVES) -Wl,--end-group
 

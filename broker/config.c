@@ -17,7 +17,6 @@
 
 enum {
     PORT_DEFAULT = 7420,
-    DATA_PORT_DEFAULT = 7430,
     CONNECTIONS_DEFAULT = 65536,
     CONNECTIONS_LIMIT = 1 << 20,
     PRODUCERS_LIMIT = 1 << 20,
@@ -40,8 +39,9 @@ void config_init(struct config *config, bool dev)
     *config = (struct config){
         .host = "127.0.0.1",
         .port = PORT_DEFAULT,
-        .data_port = DATA_PORT_DEFAULT,
+        .data_port = CONFIG_DATA_PORT_DEFAULT,
         .shards = 1,
+        .udp = true,
         .idle = dev ? IDLE_LAPTOP : IDLE_BALANCED,
         .hugepages = dev ? LOGMEM_NORMAL : LOGMEM_AUTO,
         .sessions_max = SESSION_SLOTS_MAX,
@@ -57,6 +57,7 @@ void config_free(struct config *config)
 {
     free(config->quotas);
     free(config->topics);
+    config_ports_free(&config->ports);
     config->quotas = NULL;
     config->topics = NULL;
 }
@@ -309,6 +310,21 @@ static void parse_state_dir(struct config *config, const struct config_place *at
         config_mistake(at, "state_dir", "\"\"", rule);
 }
 
+/* Whoever reaches a network card's address can read and write everything. */
+static void check_ports(const struct config *config, const struct config_place *at)
+{
+    for (uint32_t i = 0; i < config->ports.count && !config->allow_unauthenticated; i++) {
+        char key[48];
+        if (config_port_is_private(&config->ports.list[i]))
+            continue;
+        snprintf(key, sizeof key, "dpdk.ports[%u].device", i);
+        config_mistake(at, key, config->ports.list[i].device,
+                       "net_memif or net_vhost, which only this machine reaches: whoever reaches "
+                       "another can read and write everything; add \"allow_unauthenticated\": "
+                       "true if that is meant");
+    }
+}
+
 static bool parse_root(struct config *config, const struct config_place *at)
 {
     static const char *const known[] = { "host",
@@ -328,6 +344,8 @@ static bool parse_root(struct config *config, const struct config_place *at)
                                          "socket_buffer_bytes",
                                          "tcp_congestion",
                                          "keepalive_ms",
+                                         "udp",
+                                         "dpdk",
                                          "allow_unauthenticated",
                                          "log_level",
                                          "quotas",
@@ -342,12 +360,16 @@ static bool parse_root(struct config *config, const struct config_place *at)
     parse_cpus(config, at);
     parse_state_dir(config, at);
     parse_limits(config, at);
+    config_bool(at, "udp", &config->udp);
     config_choice(at, "idle", IDLE_NAMES, &idle);
     config_choice(at, "hugepages", PAGES_NAMES, &pages);
     config_choice(at, "log_level", LEVEL_NAMES, &level);
     config->idle = (enum idle_mode)idle;
     config->hugepages = (enum logmem_pages)pages;
     config->log_level = (enum log_level)level;
+    if (!config_ports_parse(&config->ports, at))
+        return false;
+    check_ports(config, at);
     return parse_list(config, at, "quotas", CONFIG_QUOTAS_MAX, parse_quota)
            && parse_list(config, at, "topics", CONFIG_TOPICS_MAX, parse_topic);
 }

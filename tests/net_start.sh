@@ -77,7 +77,7 @@ stop() { # the last one started
 
 # The ready line is what the plan says, to the byte.
 start ready --dev --port 0
-[[ $ready =~ ^\{\"control\":\"127\.0\.0\.1:[0-9]+\",\"admin\":null,\"data\":\[\{\"shard\":0,\"tcp\":\"127\.0\.0\.1:[0-9]+\",\"udp\":null,\"dpdk\":\[\]\}\]\}$ ]] \
+[[ $ready =~ ^\{\"control\":\"127\.0\.0\.1:[0-9]+\",\"admin\":null,\"data\":\[\{\"shard\":0,\"tcp\":\"127\.0\.0\.1:[0-9]+\",\"udp\":\"127\.0\.0\.1:[0-9]+\",\"dpdk\":\[\]\}\]\}$ ]] \
     || fail "ready line: $ready"
 # A port in use.
 refused 1 "$control" --dev --port "${control##*:}"
