@@ -1,5 +1,10 @@
-/* Finds the DPDK driver. The only file that knows it is a library of its own. */
+/* Finding the DPDK driver. See link_dpdk.h, link_dpdk_load.
+ *
+ * Role: opens libleat-dpdk.so where an installation or a build has it. Must not know: DPDK; this
+ * file is part of everything that may want a bypass port, and links none of it.
+ * Threads: any, one at a time. */
 #include <dlfcn.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,66 +13,75 @@
 #include "transport/link_dpdk.h"
 
 #define LIBRARY "libleat-dpdk.so"
-#define SYMBOL "leat_dpdk_driver"
 
-/* The folder that holds `path`, cut off there. */
-static void cut_to_folder(char *path)
+struct search {
+    void *library;
+    char *error_text;
+    size_t size; /* of the text so far */
+};
+
+static void note(struct search *s, const char *path, const char *why)
 {
-    char *slash = strrchr(path, '/');
-    if (slash != NULL)
-        *slash = '\0';
+    const int n = snprintf(s->error_text + s->size, LINK_DPDK_ERROR_TEXT - s->size, "%s%s: %s",
+                           s->size != 0 ? "; " : "", path, why);
+    s->size += n > 0 ? (size_t)n : 0;
+    if (s->size >= LINK_DPDK_ERROR_TEXT)
+        s->size = LINK_DPDK_ERROR_TEXT - 1;
 }
 
-static void *open_beside(const char *folder, const char *below)
+static void try(struct search *s, const char *path)
 {
-    char path[PATH_MAX];
-    const int length = snprintf(path, sizeof path, "%s%s/" LIBRARY, folder, below);
-    return length > 0 && length < (int)sizeof path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    if (s->library != NULL)
+        return;
+    if (strchr(path, '/') != NULL && access(path, F_OK) != 0) {
+        note(s, path, "not there");
+        return;
+    }
+    s->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (s->library == NULL)
+        note(s, path, dlerror());
 }
 
-static void *open_library(void)
+static void try_beside(struct search *s, const char *file, const char *relative)
 {
-    char folder[PATH_MAX];
-    Dl_info here;
-    void *library = NULL;
-    const ssize_t size = readlink("/proc/self/exe", folder, sizeof folder - 1);
-    if (size > 0) {
-        folder[size] = '\0';
-        cut_to_folder(folder);
-        library = open_beside(folder, "/../lib");
-    }
-    if (library == NULL && dladdr(SYMBOL, &here) != 0 && here.dli_fname != NULL
-        && strlen(here.dli_fname) < sizeof folder) {
-        strcpy(folder, here.dli_fname);
-        cut_to_folder(folder);
-        library = open_beside(folder, "");
-    }
-    return library != NULL ? library : dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    char folder[PATH_MAX], path[PATH_MAX + 64];
+    if (snprintf(folder, sizeof folder, "%s", file) >= (int)sizeof folder)
+        return;
+    snprintf(path, sizeof path, "%s/%s" LIBRARY, dirname(folder), relative);
+    try(s, path);
 }
 
 const struct link_dpdk_driver *link_dpdk_load(char error_text[LINK_DPDK_ERROR_TEXT])
 {
-    static const struct link_dpdk_driver *driver;
-    if (driver != NULL)
-        return driver;
-    void *library = open_library();
-    if (library == NULL) {
-        snprintf(error_text, LINK_DPDK_ERROR_TEXT,
-                 "a bypass port needs " LIBRARY
-                 " and DPDK: %.300s; install it beside libleat, or use "
-                 "tcp:// or udp://",
-                 dlerror());
+    struct search s = { .error_text = error_text };
+    char program[PATH_MAX];
+    Dl_info here;
+    error_text[0] = '\0';
+    const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n > 0) {
+        program[n] = '\0';
+        try_beside(&s, program, "../lib/");
+        try_beside(&s, program, "");
+    }
+    /* Beside libleat, when this code is part of it. */
+    if (dladdr((void *)(uintptr_t)&link_dpdk_load, &here) != 0 && here.dli_fname != NULL
+        && strstr(here.dli_fname, ".so") != NULL)
+        try_beside(&s, here.dli_fname, "");
+    try(&s, LIBRARY);
+    if (s.library == NULL) {
+        note(&s, "the DPDK driver is missing",
+             "build it with dpdk-dev, install leat-dpdk and DPDK's libraries");
         return NULL;
     }
-    const struct link_dpdk_driver *found = dlsym(library, SYMBOL);
-    if (found == NULL || found->abi != LINK_DPDK_ABI) {
+    const struct link_dpdk_driver *driver = dlsym(s.library, "leat_dpdk_driver");
+    if (driver == NULL || driver->abi != LINK_DPDK_ABI) {
         snprintf(error_text, LINK_DPDK_ERROR_TEXT,
-                 LIBRARY " is of another version (%u, expected %d): install the one that came with "
-                         "this program",
-                 found != NULL ? found->abi : 0u, LINK_DPDK_ABI);
-        dlclose(library);
+                 LIBRARY
+                 " is of another version (%u, expected %d): install the one that belongs to "
+                 "this program",
+                 driver != NULL ? driver->abi : 0, LINK_DPDK_ABI);
         return NULL;
     }
-    driver = found; /* stays loaded: EAL cannot be started twice */
+    error_text[0] = '\0';
     return driver;
 }
