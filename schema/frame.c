@@ -66,7 +66,7 @@ static_assert(sizeof(struct publish_ack_wire) + LEAT_ACK_RUNS_MAX * sizeof(struc
                   <= LEAT_FRAME_BYTES_MAX,
               "every run fits one frame");
 
-struct data_wire {
+struct data_wire { /* DATA, PUBLISH_AT */
     struct header_wire header;
     uint8_t position[8];
 };
@@ -240,6 +240,13 @@ static bool decode_ping(struct leat_frame *out, const uint8_t *bytes)
     return out->stream == 0;
 }
 
+static bool decode_pad(struct leat_frame *out, const uint8_t *bytes)
+{
+    (void)out;
+    (void)bytes;
+    return true;
+}
+
 struct layout {
     uint16_t length_min;
     uint16_t length_max;
@@ -271,11 +278,14 @@ static const struct layout *layout_of(uint8_t type)
         [LEAT_FRAME_CREDIT -
             MUST_UNDERSTAND] = { LEAT_CREDIT_BYTES, LEAT_CREDIT_BYTES, decode_credit },
         [LEAT_FRAME_RESET - MUST_UNDERSTAND] = { LEAT_RESET_BYTES, LEAT_RESET_BYTES, decode_reset },
+        [LEAT_FRAME_PUBLISH_AT -
+            MUST_UNDERSTAND] = { LEAT_DATA_HEADER_BYTES + 1, LEAT_FRAME_BYTES_MAX, decode_data },
     };
     static const struct layout optional[] = {
         [LEAT_FRAME_PING] = { LEAT_PING_BYTES, LEAT_PING_BYTES, decode_ping },
         [LEAT_FRAME_PONG] = { LEAT_PING_BYTES, LEAT_PING_BYTES, decode_ping },
         [LEAT_FRAME_BLOCKED] = { LEAT_BLOCKED_BYTES, LEAT_BLOCKED_BYTES, decode_blocked },
+        [LEAT_FRAME_PAD] = { LEAT_FRAME_HEADER_BYTES, LEAT_FRAME_BYTES_MAX, decode_pad },
     };
     static const struct layout unknown = { LEAT_FRAME_HEADER_BYTES, LEAT_FRAME_BYTES_MAX, NULL };
     const bool must = (type & MUST_UNDERSTAND) != 0;
@@ -408,13 +418,32 @@ size_t leat_frame_write_publish_ack(uint8_t *at, uint32_t stream, uint64_t log_e
     return length;
 }
 
-size_t leat_frame_write_data(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size)
+static size_t write_bytes_at(uint8_t *at, uint8_t type, uint32_t stream, uint64_t position,
+                             uint32_t size)
 {
     assert(size >= 1 && size <= LEAT_DATA_BYTES_MAX);
     struct data_wire *wire = (struct data_wire *)at;
-    write_header(&wire->header, LEAT_FRAME_DATA, sizeof *wire + size, stream);
+    write_header(&wire->header, type, sizeof *wire + size, stream);
     leat_store64(wire->position, position);
     return sizeof *wire;
+}
+
+size_t leat_frame_write_data(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size)
+{
+    return write_bytes_at(at, LEAT_FRAME_DATA, stream, position, size);
+}
+
+size_t leat_frame_write_publish_at(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size)
+{
+    return write_bytes_at(at, LEAT_FRAME_PUBLISH_AT, stream, position, size);
+}
+
+size_t leat_frame_write_pad(uint8_t *at, uint32_t size)
+{
+    assert(size >= LEAT_FRAME_HEADER_BYTES && size <= LEAT_FRAME_BYTES_MAX);
+    write_header((struct header_wire *)at, LEAT_FRAME_PAD, size, 0);
+    memset(at + LEAT_FRAME_HEADER_BYTES, 0, size - LEAT_FRAME_HEADER_BYTES);
+    return size;
 }
 
 size_t leat_frame_write_gap(uint8_t *at, uint32_t stream, const struct leat_frame_gap *gap)
