@@ -105,6 +105,11 @@ size_t leat_packet_write(uint8_t *at, const struct leat_packet *packet)
     return sizeof *wire + sizeof *ack;
 }
 
+void leat_packet_set_length(uint8_t *at, uint16_t length)
+{
+    leat_store16(((struct packet_wire *)at)->length, length);
+}
+
 uint64_t leat_packet_number(uint64_t near, uint32_t low)
 {
     const uint64_t period = UINT64_C(1) << 32;

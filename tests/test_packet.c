@@ -27,6 +27,11 @@ static void expect_written_back(const char *name, const struct leat_packet *pack
     const size_t size = leat_packet_write(back, packet);
     cr_assert_eq(size + packet->frames_size, packet->length, "%s", name);
     cr_assert_eq(memcmp(back, bytes, size), 0, "%s", name);
+    struct leat_packet unfinished = *packet;
+    unfinished.length = 0;
+    leat_packet_write(back, &unfinished);
+    leat_packet_set_length(back, packet->length);
+    cr_assert_eq(memcmp(back, bytes, size), 0, "%s", name);
 }
 
 static void expect_fields(const struct vector *v, const struct leat_packet *packet)
