@@ -65,6 +65,7 @@ static const char *event_name(int32_t type)
     case LEAT_EVENT_PRODUCER_FENCED: return "producer_fenced";
     case LEAT_EVENT_BAD_BATCH: return "bad_batch";
     case LEAT_EVENT_TOPIC_DELETED: return "topic_deleted";
+    case LEAT_EVENT_FALLBACK: return "fallback";
     default: return "event";
     }
 }
