@@ -77,7 +77,8 @@ void flow_acked(struct flow *flow, const struct leat_packet_ack *ack, leat_ns no
     const uint32_t outstanding_before = sent->outstanding;
     const uint64_t known = sent->largest_acked;
     const uint64_t largest = leat_packet_number(sent->next - 1, ack->largest);
-    const struct sentmap_news news = sentmap_acked(sent, largest, ack, now);
+    struct sentmap_news news;
+    sentmap_acked(sent, largest, ack, now, &news);
     if (news.bogus) {
         flow->counters.acks_bogus++;
         return;
@@ -150,11 +151,6 @@ uint32_t flow_begin(struct flow *flow, uint8_t *at, leat_ns now)
     return (uint32_t)leat_packet_write(at, &packet);
 }
 
-bool flow_note(struct flow *flow, const struct flow_item *item)
-{
-    return sentmap_note(&flow->sent, item);
-}
-
 void flow_commit(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now)
 {
     struct sentmap *sent = &flow->sent;
@@ -162,7 +158,8 @@ void flow_commit(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now)
     assert(size <= LEAT_PACKET_BYTES_MAX);
     leat_packet_set_length(at, (uint16_t)size);
     if (sentmap_is_full(sent)) {
-        const struct sentmap_news news = sentmap_drop_oldest(sent);
+        struct sentmap_news news;
+        sentmap_drop_oldest(sent, &news);
         settle(flow, &news, now);
     }
     sentmap_sent(sent, size, awaited, now);
@@ -244,7 +241,8 @@ leat_ns flow_deadline(const struct flow *flow)
 void flow_timeout(struct flow *flow, leat_ns now)
 {
     if (flow->sent.loss_at <= now) {
-        const struct sentmap_news news = sentmap_expire(&flow->sent, now);
+        struct sentmap_news news;
+        sentmap_expire(&flow->sent, now, &news);
         settle(flow, &news, now);
     }
     if (probe_at(flow) <= now) {

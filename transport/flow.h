@@ -109,7 +109,10 @@ static inline uint32_t flow_frames_max(const struct flow *flow)
     return flow->options.payload_max - LEAT_PACKET_OVERHEAD_BYTES;
 }
 /* The packet under way carries this. False: no room to remember it, leave it out. */
-bool flow_note(struct flow *flow, const struct flow_item *item);
+static inline bool flow_note(struct flow *flow, const struct flow_item *item)
+{
+    return sentmap_note(&flow->sent, item);
+}
 /* The packet in `at` is `size` bytes, header included (and counting bytes sent by reference). With
  * no item noted it is an ack alone, which is not acknowledged in turn (and asks for an answer when
  * it stands in for a probe). */
