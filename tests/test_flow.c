@@ -1,9 +1,9 @@
 /* Goal: whatever the wire does, everything that was sent arrives, what is lost is found soon, and
  * memory stays bounded. Method: two flows over simulated wires in virtual time, from a seed; after
- * every step the flow's own sums are checked (tests/support/flow_check.c). */
+ * every step the flow's own sums are checked (tests/flow_check.h). */
 #include <criterion/criterion.h>
 
-#include "tests/support/flow_check.h"
+#include "tests/flow_check.h"
 #include "tests/support/flow_sim.h"
 
 static struct sim sim;

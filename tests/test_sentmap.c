@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "tests/seeded.h"
-#include "tests/support/flow_check.h"
+#include "tests/flow_check.h"
 #include "transport/sentmap.h"
 
 enum { PACKETS = 30000, ITEMS_MOST = 5, US = 1000 };

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "schema/frame.h"
-#include "tests/support/flow_check.h"
+#include "tests/flow_check.h"
 
 enum { STREAM = 7, SESSION = 0x04000123 };
 
