@@ -75,6 +75,10 @@ static inline const char *flow_check(const struct flow *flow)
         return "may send, and no room, or the other way round";
     if (flow->sent.outstanding != 0 && flow_deadline(flow) == LEAT_NS_NEVER)
         return "waits for ever";
+    if (sentmap_lost_items(&flow->sent) != 0 && flow->resend_allowance == 0
+        && flow_deadline(flow) == LEAT_NS_NEVER && flow->probes_due == 0
+        && !sentmap_is_tight(&flow->sent))
+        return "what was lost waits for ever";
     return sentmap_check(&flow->sent);
 }
 

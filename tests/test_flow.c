@@ -350,8 +350,33 @@ Test(flow, sending_again_has_a_budget_and_never_starves, .init = alone)
     cr_assert(flow_may_resend(&flow, now), "a quarter of what is sent");
     flow_resent(&flow, 120);
     cr_assert_not(flow_may_resend(&flow, now));
+    flow_timeout(&flow, now + LEAT_NS_PER_MS / 2);
+    cr_assert_not(flow_may_resend(&flow, now + LEAT_NS_PER_MS / 2));
     cr_assert(flow_may_resend(&flow, now + sim_options.rtt_initial_ns));
     cr_assert_eq(flow.counters.bytes_resent, resent + 120);
+}
+
+Test(flow, what_waits_for_its_budget_is_woken, .init = alone)
+{
+    for (int i = 0; i < 6; i++)
+        commit(&some, 100, 1000);
+    acked(6, 100, 21000); /* a round trip of 20 us */
+    for (int i = 0; i < 5; i++)
+        commit(&some, 0, 30000);
+    const struct leat_packet_ack ack = { .largest = 11, .window = 100 };
+    flow_acked(&flow, &ack, 50000); /* 7 and 8 are lost by number, 9 and 10 later */
+    cr_assert(flow_may_resend(&flow, 50000));
+    flow_resent(&flow, UINT32_MAX);
+    flow_timeout(&flow, flow_deadline(&flow));
+    while (flow.sent.outstanding != 0)
+        flow_timeout(&flow, flow_deadline(&flow));
+    flow_resent(&flow, UINT32_MAX);
+    cr_assert(flow_lost(&flow) != NULL && flow.sent.outstanding == 0);
+    const leat_ns at = flow_deadline(&flow);
+    cr_assert(at != LEAT_NS_NEVER && !flow_may_resend(&flow, at - 1));
+    flow_timeout(&flow, at);
+    cr_assert(flow_may_resend(&flow, at));
+    cr_assert_eq(flow_deadline(&flow), LEAT_NS_NEVER);
 }
 
 Test(flow, without_room_for_items_the_probe_is_an_ack_that_asks, .init = alone)

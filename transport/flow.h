@@ -133,7 +133,8 @@ void flow_resent(struct flow *flow, uint32_t bytes);
 
 /* ---- time */
 
-/* When flow_timeout must be called even if no packet comes; also when an ack is due. */
+/* When flow_timeout must be called even if no packet comes; also when an ack is due, and when there
+ * is a budget again for what was lost. */
 leat_ns flow_deadline(const struct flow *flow);
 /* Finds packets lost by time; when the probe timer has run out, gives the oldest outstanding items
  * back through flow_lost and lets two packets leave whatever the window says. With nothing to give

@@ -277,23 +277,12 @@ static void deliver(struct sim *sim, int from)
         receive(sim, 1 - from, take_off_wire(way));
 }
 
-/* Content that waits only for its budget. */
-static leat_ns next_refill(const struct sim *sim, int from)
-{
-    const struct flow *flow = &sim->ends[from].flow;
-    const bool waits = sentmap_lost_items(&flow->sent) != 0 && flow_may_send(flow);
-    const leat_ns rtt = flow->sent.srtt != 0 ? flow->sent.srtt : flow->options.rtt_initial_ns;
-    return waits ? flow->resend_refilled + rtt : LEAT_NS_NEVER;
-}
-
 static leat_ns next_event(const struct sim *sim)
 {
     leat_ns next = LEAT_NS_NEVER;
     for (int e = 0; e < SIM_ENDS; e++) {
         const leat_ns deadline = flow_deadline(&sim->ends[e].flow);
-        const leat_ns refill = next_refill(sim, e);
         next = deadline < next ? deadline : next;
-        next = refill < next ? refill : next;
         const leat_ns arrival = next_arrival(&sim->under_way[e]);
         next = arrival < next ? arrival : next;
     }
