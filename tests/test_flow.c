@@ -321,6 +321,28 @@ Test(flow, probes_go_out_twice_as_late_each_time, .init = alone)
     cr_assert_eq(last, LEAT_NS_PER_S);
 }
 
+Test(flow, the_probe_timer_counts_from_what_was_last_sent_or_heard, .init = alone)
+{
+    commit(&some, 100, 1000);
+    const leat_ns wait = flow_deadline(&flow) - 1000;
+    commit(&some, 100, 51000);
+    cr_assert_eq(flow_deadline(&flow), 51000 + wait);
+    commit(NULL, 0, 61000);
+    cr_assert_eq(flow_deadline(&flow), 51000 + wait, "an ack alone awaits nothing");
+    for (int i = 0; i < 3; i++)
+        flow_timeout(&flow, flow_deadline(&flow));
+    cr_assert_eq(flow.probe_count, 3);
+    const leat_ns heard = 51000 + 10 * wait;
+    acked(1, 100, heard);
+    cr_assert_eq(flow.probe_count, 0);
+    cr_assert_eq(flow.probes_due, 0);
+    const leat_ns rtt = heard - 1000, variance = rtt / 2 * 4;
+    cr_assert_eq(flow_deadline(&flow), heard + rtt + variance + sim_options.peer_ack_delay_ns);
+    acked(1, 100, heard + 5000);
+    cr_assert_eq(flow_deadline(&flow), heard + rtt + variance + sim_options.peer_ack_delay_ns,
+                 "nothing new was heard");
+}
+
 Test(flow, probes_may_leave_whatever_the_window_says, .init = alone)
 {
     struct leat_packet packet;

@@ -149,7 +149,6 @@ static void sample_rtt(struct sentmap *map, leat_ns sent_at, leat_ns delay, leat
     const leat_ns apart = sample > map->srtt ? sample - map->srtt : map->srtt - sample;
     map->rttvar = map->rttvar - map->rttvar / 4 + apart / 4;
     map->srtt = map->srtt - map->srtt / 8 + sample / 8;
-    map->srtt = map->srtt > map->rtt_min ? map->srtt : map->rtt_min;
 }
 
 static leat_ns loss_delay(const struct sentmap *map)
