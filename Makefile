@@ -49,19 +49,26 @@ LTO_NONE := $(if $(LTO),-fno-lto)
 PKG_schema     := libprotobuf-c
 PKG_client     := libprotobuf-c
 PKG_client/cli := libprotobuf-c jansson libpcap zlib
-PKG_broker     := libprotobuf-c liburcu-qsbr liburcu-cds jansson
-PKG_tests      := criterion libprotobuf-c jansson zlib libpcap liburcu-qsbr liburcu-cds
-PKG_bench      := libprotobuf-c jansson zlib liburcu-qsbr liburcu-cds
+PKG_broker     := libprotobuf-c liburcu-qsbr liburcu-cds jansson libcrypto
+PKG_tests      := criterion libprotobuf-c jansson zlib libpcap liburcu-qsbr liburcu-cds libcrypto
+PKG_bench      := libprotobuf-c jansson zlib liburcu-qsbr liburcu-cds libcrypto
 cflags = $(if $(PKG_$1),$(shell pkg-config --cflags $(PKG_$1)))
 libs   = $(shell pkg-config --libs $(sort $(foreach d,$1,$(PKG_$d))))
 
+# DPDK is seen by the files of its driver alone, which make a library of their own. As system headers,
+# because they do not hold our warnings; what else they ask for (a newer dialect, -march) goes no further.
+DPDK_C      := $(wildcard transport/link_dpdk*.c transport/eal*.c transport/inject*.c)
+DPDK_PURE_C := transport/ether.c transport/neighbour.c
+DPDK_CFLAGS  = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags libdpdk)) -std=gnu17 -DALLOW_EXPERIMENTAL_API
+DPDK_LIBS    = $(shell pkg-config --libs libdpdk)
+
 # Rooms, in the order in which they may know each other. Archives are per room, so that a test pulls in only
 # the modules it exercises and two rooms may have a file of the same name.
-sources = $(filter-out %_main.c %/main.c,$(wildcard $1/*.c))
+sources = $(filter-out %_main.c %/main.c $(DPDK_C),$(wildcard $1/*.c))
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$1))
 archive = $(BUILD)/room-$(subst /,-,$1).a
 ROOMS    := schema transport ops client client/cli broker bench/common bench/demo
-SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
+SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c) tests/sim/fabric.c)
 ARCHIVES := $(foreach r,$(ROOMS),$(if $(wildcard $r/*.c),$(call archive,$r)))
 ALL_ARCHIVES = -Wl,--start-group $(ARCHIVES) -Wl,--end-group
 
@@ -72,7 +79,8 @@ NETS     := $(wildcard tests/net_*.sh)
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard client/examples/*.c))
 BINS     := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
-LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so
+LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(BUILD)/lib/libleat-dpdk.so
+HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c))
 EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support bench))
 
 .PHONY: all deps demo test check fuzz bench coverage install clean run-tests run-demo fuzzers build-tests \
@@ -81,8 +89,8 @@ EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: $(BINS) $(LIBS) $(EXAMPLES) $(BUILD)/lib/leat.pc
-build-tests: all $(TESTS) $(RACES)
+all: $(BINS) $(LIBS) $(EXAMPLES) $(BUILD)/lib/leat.pc $(BUILD)/lib/leat-dpdk.pc
+build-tests: all $(TESTS) $(RACES) $(HELPERS)
 
 # ---- compiling
 
@@ -94,7 +102,8 @@ $(GEN)/schema/control.pb-c.c: $(GEN)/schema/control.pb-c.h
 room_of = $(if $(filter client/cli/%,$1),client/cli,$(firstword $(subst /, ,$1)))
 $(BUILD)/%.o: %.c | $(GEN)/schema/control.pb-c.h
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CSTD) $(WARN) $(OPT) $(HARD) $(LTO_OBJ) $(call cflags,$(call room_of,$*)) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)$(CC) $(CSTD) $(WARN) $(OPT) $(HARD) $(LTO_OBJ) $(call cflags,$(call room_of,$*)) $(EXTRA) $(CFLAGS) -MMD -MP -c $< -o $@
+$(DPDK_C:%.c=$(BUILD)/%.o): EXTRA = $(DPDK_CFLAGS)
 $(BUILD)/gen/%.o: $(GEN)/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CSTD) $(OPT) $(HARD) $(CFLAGS) -MMD -MP -c $< -o $@
@@ -118,7 +127,7 @@ $(BUILD)/bin/leat-demo: $(BUILD)/bench/demo/main.o $(foreach r,bench/demo client
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,bench client schema) -lpthread -lm
 
-LIB_OBJECTS := $(call objects,client) $(call objects,transport) $(call objects,schema) $(BUILD)/gen/schema/control.pb-c.o
+LIB_OBJECTS := $(call objects,client) $(filter-out $(DPDK_PURE_C:%.c=$(BUILD)/%.o),$(call objects,transport)) $(call objects,schema) $(BUILD)/gen/schema/control.pb-c.o
 # One object with every hidden symbol made local: an application's own names cannot collide.
 $(BUILD)/lib/libleat.a: $(LIB_OBJECTS)
 	@mkdir -p $(@D)
@@ -132,12 +141,20 @@ $(BUILD)/lib/libleat.so: $(LIB_OBJECTS) client/leat.map
 	    $(LIB_OBJECTS) -o $@ $(call libs,client)
 	@ln -sf libleat.so $(BUILD)/lib/libleat.so.$(ABI)
 
+# Loaded when a URL or a configuration names a bypass port (transport/link_load.c), linked by nobody.
+DPDK_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(DPDK_C) $(DPDK_PURE_C))
+$(BUILD)/lib/libleat-dpdk.so: $(DPDK_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) -shared $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(DPDK_LIBS) -lpthread
+
 # The installed header stands alone: schema/error.h is pasted in where it is included.
 $(BUILD_ROOT)/include/leat.h: client/leat.h schema/error.h
 	@mkdir -p $(@D)
 	@sed -e '/^#include "schema\/error.h"/{r schema/error.h' -e 'd}' client/leat.h >$@
 # Always: PREFIX may be another one than last time.
 $(BUILD)/lib/leat.pc: client/leat.pc.in schema/version.h FORCE
+$(BUILD)/lib/leat-dpdk.pc: transport/leat-dpdk.pc.in schema/version.h FORCE
+$(BUILD)/lib/%.pc:
 	@mkdir -p $(@D)
 	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
 
@@ -153,11 +170,14 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(SUPPORT) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
 $(BUILD)/tests/race_%: $(BUILD)/tests/race_%.o $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema) -lpthread -lm
+# They ask for a driver by its seam, like a program would.
+$(BUILD)/tests/link_%: $(BUILD)/tests/link_%.o $(call archive,transport) $(call archive,schema)
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ -lpthread
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
-RUN_ENV = LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
+RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
           EXAMPLES=$(BUILD)/client/examples TALLY=$(BUILD_ROOT)/tally \
           LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0
 run-tests: build-tests
@@ -198,19 +218,22 @@ ALLOW_broker     := schema transport ops broker
 check-layers:
 	@$(foreach d,schema transport ops client client/cli broker,! grep -snE '^ *# *include "' $d/*.[ch] /dev/null \
 	  | grep -vE '"($(subst $() ,|,$(strip $(ALLOW_$d))))/' || { echo '$d: forbidden include'; exit 1; };)
-	@! grep -lE '^ *# *include <rte_' $(filter-out transport/link_dpdk% transport/eal% ops/capture%,$(EVERY_C)) \
+	@! grep -lE '^ *# *include <rte_' $(filter-out transport/link_dpdk% transport/eal% transport/inject% ops/capture% bench/dpdk_%,$(EVERY_C)) \
 	  || { echo 'DPDK leaks out of its link'; exit 1; }
 	@! grep -lE '^ *# *include <urcu' $(filter-out broker/% tests/% bench/%,$(EVERY_C)) || { echo 'RCU leaks'; exit 1; }
 	@! grep -lE '^ *# *include <microhttpd' $(filter-out ops/%,$(EVERY_C)) || { echo 'HTTP leaks'; exit 1; }
 	@! grep -nE '"(tests|bench)/' $(filter-out tests/% bench/%,$(EVERY_C)) || { echo 'tests leak'; exit 1; }
 
 # Nothing but the documented functions leaves the shared library.
-check-links: $(LIBS) $(EXAMPLES)
+check-links: $(LIBS) $(BINS) $(EXAMPLES)
 	@! nm -D --defined-only $(BUILD)/lib/libleat.so | grep -vE ' (A|T) (leat_[a-z_]+|LEAT_[0-9.]+)(@@.*)?$$' \
 	  || { echo 'libleat.so exports more than leat.h says'; exit 1; }
 	@for f in $$(sed -n 's/^LEAT_API .*[ *]\(leat_[a-z_]*\)(.*/\1/p' client/leat.h); do \
 	  nm -D --defined-only $(BUILD)/lib/libleat.so | grep -q " $$f@@" || { echo "$$f is not exported"; exit 1; }; done
 	@! ldd $(BUILD)/lib/libleat.so | grep -E 'rte_|urcu|jansson|microhttpd' || { echo 'libleat links too much'; exit 1; }
+	@! ldd $(BINS) | grep rte_ || { echo 'a program links DPDK'; exit 1; }
+	@test "$$(nm -D --defined-only $(BUILD)/lib/libleat-dpdk.so | sed 's/.* //')" = leat_dpdk_driver \
+	  || { echo 'libleat-dpdk.so exports more than its driver'; exit 1; }
 
 # The programs README shows are the ones that compile.
 check-readme:
@@ -218,8 +241,9 @@ check-readme:
 	  sys.exit([f"{f} is not in README.md as it is" for f in glob.glob("client/examples/*.c") if open(f).read() not in r] or 0)'
 
 check-tidy: $(GEN)/schema/control.pb-c.h
-	printf '%s\n' $(filter %.c,$(filter-out tests/% bench/% client/examples/%,$(EVERY_C))) \
+	printf '%s\n' $(filter %.c,$(filter-out tests/% bench/% client/examples/% $(DPDK_C),$(EVERY_C))) \
 	  | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CSTD) 2>/dev/null' --
+	printf '%s\n' $(DPDK_C) | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CSTD) $(DPDK_CFLAGS) 2>/dev/null' --
 check-clang:
 	$(MAKE) --no-print-directory -j$(JOBS) CC=clang VARIANT=clang build-tests
 check-san:
@@ -275,7 +299,8 @@ install: all
 	ln -sf libleat.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libleat.so.$(ABI)
 	ln -sf libleat.so.$(ABI) $(DESTDIR)$(PREFIX)/lib/libleat.so
 	install -m 644 $(BUILD_ROOT)/include/leat.h $(DESTDIR)$(PREFIX)/include
-	install -m 644 $(BUILD)/lib/leat.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 755 $(BUILD)/lib/libleat-dpdk.so $(DESTDIR)$(PREFIX)/lib
+	install -m 644 $(BUILD)/lib/leat.pc $(BUILD)/lib/leat-dpdk.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 ops/man/leat.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 ops/man/leatd.8 $(DESTDIR)$(PREFIX)/share/man/man8
 

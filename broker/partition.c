@@ -388,6 +388,20 @@ const uint8_t *partition_slice(const struct partition *p, uint64_t position, uin
     return ringlog_at(&p->log, position);
 }
 
+bool partition_pin(struct partition *p, uint64_t position, uint32_t size, uint32_t *chunk)
+{
+    const bool in_one = position / LEAT_CHUNK_BYTES == (position + size - 1) / LEAT_CHUNK_BYTES;
+    if (!in_one || p->log.tail - position > p->log.mem.size / 2)
+        return false;
+    *chunk = ringlog_pin(&p->log, position, size);
+    return true;
+}
+
+void partition_unpin(struct partition *p, uint32_t chunk)
+{
+    ringlog_unpin(&p->log, chunk);
+}
+
 bool partition_overran(const struct partition *p, uint64_t position)
 {
     return position < p->overran_position;

@@ -339,7 +339,8 @@ struct leat_topic_settings {
     size_t size;
     uint32_t partitions;       /* [1] */
     uint32_t record_bytes_max; /* key + headers + value [1 MiB]; at most 16 MiB */
-    uint64_t ring_bytes;       /* per partition [64 MiB]; rounded up to a power of two */
+    uint64_t ring_bytes;       /* per partition [64 MiB, or four of the largest record];
+                                  rounded up to a power of two */
     uint64_t retention_ms;     /* [0: no limit by age] */
     uint64_t retention_bytes;  /* per partition [0: the whole ring] */
     int32_t overrun;           /* leat_overrun [evict] */

@@ -340,6 +340,11 @@ enum leat_error leat_frame_decode_head(struct leat_frame *out, const uint8_t *by
     return decode(out, bytes, size, true);
 }
 
+uint32_t leat_frame_length(const uint8_t *frame)
+{
+    return leat_load16(((const struct header_wire *)frame)->length);
+}
+
 struct leat_ack_run leat_ack_run_at(const struct leat_frame_publish_ack *ack, uint32_t index)
 {
     assert(index < ack->run_count);

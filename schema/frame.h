@@ -185,6 +185,9 @@ enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, 
  * arrived. For a receiver that reads the slice straight to where it is kept. */
 enum leat_error leat_frame_decode_head(struct leat_frame *out, const uint8_t *bytes, size_t size);
 
+/* Length of a frame that was written here or decoded before. */
+uint32_t leat_frame_length(const uint8_t *frame);
+
 /* Decodes run `index` < run_count. Status and level were checked by leat_frame_decode. */
 struct leat_ack_run leat_ack_run_at(const struct leat_frame_publish_ack *ack, uint32_t index);
 

@@ -1,0 +1,437 @@
+/* DPDK ports: opened by the formula of the plan, closed to the last buffer.
+ *
+ * Role: probes the device, makes its pools, configures and starts it, makes its lanes; takes all of
+ * it apart again from wherever it got to. Must not know: what is sent.
+ * Threads: control's; link_dpdk_reconnect the polling lane's. */
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <rte_bus.h>
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_malloc.h>
+
+#include "transport/eal.h"
+#include "transport/link_dpdk_port.h"
+
+enum {
+    SAID_BYTES = 256,
+    FREE_PORTS_FROM = 49152, /* the dynamic ones */
+    MTU_DEFAULT = 1500,
+};
+
+/* An error with what EAL or the driver had to say. */
+__attribute__((format(printf, 3, 4))) static enum leat_error fail(
+    enum leat_error error, char error_text[LINK_DPDK_ERROR_TEXT], const char *format, ...)
+{
+    char said[SAID_BYTES];
+    va_list list;
+    va_start(list, format);
+    const int n = vsnprintf(error_text, LINK_DPDK_ERROR_TEXT, format, list);
+    va_end(list);
+    eal_last_error(said, sizeof said);
+    if (said[0] != '\0' && n > 0 && n < LINK_DPDK_ERROR_TEXT)
+        snprintf(error_text + n, (size_t)(LINK_DPDK_ERROR_TEXT - n), " (DPDK: %s)", said);
+    return error;
+}
+
+/* ---- the device */
+
+static enum leat_error attach(struct link_dpdk_port *port, char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    const char *name = port->device.name;
+    if (port->device.kind.dma && !eal_has_pci())
+        return fail(LEAT_ERR_INVALID, error_text,
+                    "device %s: DPDK was started without PCI devices; start it with pci", name);
+    if (rte_eth_dev_get_port_by_name(name, &port->id) == 0 && !port->device.kind.dma)
+        return fail(LEAT_ERR_INVALID, error_text,
+                    "device %s is open already; give each its own name (net_memif0, net_memif1)",
+                    name);
+    const int failed = rte_dev_probe(port->device.arguments);
+    if (failed != 0 && failed != -EEXIST)
+        return fail(LEAT_ERR_UNREACHABLE, error_text, "device %s does not open: %s",
+                    port->device.arguments, rte_strerror(-failed));
+    if (rte_eth_dev_get_port_by_name(name, &port->id) != 0)
+        return fail(LEAT_ERR_UNREACHABLE, error_text,
+                    "device %s: no driver took it as an Ethernet port", name);
+    port->attached = true;
+    return LEAT_OK;
+}
+
+/* What the kernel says of the interface behind a device; 0: nothing. */
+static uint16_t interface_mtu(unsigned index)
+{
+    struct ifreq request = { 0 };
+    const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const bool known = fd >= 0 && if_indextoname(index, request.ifr_name) != NULL
+                       && ioctl(fd, SIOCGIFMTU, &request) == 0;
+    if (fd >= 0)
+        close(fd);
+    return known && request.ifr_mtu <= UINT16_MAX ? (uint16_t)request.ifr_mtu : 0;
+}
+
+static enum leat_error choose_mtu(struct link_dpdk_port *port, const struct rte_eth_dev_info *info,
+                                  char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    const struct link_dpdk_device *d = &port->device;
+    uint16_t most = d->kind.interface ? interface_mtu(info->if_index) : 0;
+    uint16_t has = most;
+    const bool says = d->kind.configure_mtu || d->kind.interface || port->external;
+    if (says && info->max_mtu != 0 && (most == 0 || info->max_mtu < most))
+        most = info->max_mtu;
+    if (has == 0 && rte_eth_dev_get_mtu(port->id, &has) != 0)
+        has = MTU_DEFAULT;
+    if (most != 0 && d->mtu > most)
+        return fail(LEAT_ERR_INVALID, error_text, "device %s: mtu %u, it takes at most %u", d->name,
+                    d->mtu, most);
+    port->mtu = d->mtu != 0 ? d->mtu : has;
+    if (most != 0 && port->mtu > most)
+        port->mtu = most;
+    return LEAT_OK;
+}
+
+static enum leat_error make_pools(struct link_dpdk_port *port,
+                                  const struct link_dpdk_options *options,
+                                  char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    struct link_dpdk_plan plan;
+    char name[RTE_MEMPOOL_NAMESIZE];
+    link_dpdk_plan(options, &plan);
+    snprintf(name, sizeof name, "leat%u", port->id);
+    port->pool = rte_pktmbuf_pool_create(name, plan.buffers, LINK_DPDK_CACHE, 0,
+                                         (uint16_t)plan.buffer_bytes, SOCKET_ID_ANY);
+    const uint32_t references = link_dpdk_reference_count(options, &port->device);
+    if (port->pool != NULL && references != 0) {
+        snprintf(name, sizeof name, "leat%u_references", port->id);
+        port->reference_pool = rte_pktmbuf_pool_create(name, references, LINK_DPDK_CACHE,
+                                                       LINK_DPDK_REFERENCE_BYTES, 0, SOCKET_ID_ANY);
+    }
+    if (port->pool != NULL && (references == 0 || port->reference_pool != NULL))
+        return LEAT_OK;
+    const unsigned long long wanted = (plan.memory_bytes + LEAT_MIB - 1) / LEAT_MIB;
+    return fail(LEAT_ERR_NO_MEMORY, error_text,
+                "device %s needs %llu MiB for %u buffers, and %s: %s", port->device.name, wanted,
+                plan.buffers,
+                eal_has_hugepages() ? "too few hugepages are free" : "DPDK has too little memory",
+                eal_has_hugepages() ? "raise vm.nr_hugepages, or ask for fewer buffers"
+                                    : "start it with more, or ask for fewer buffers");
+}
+
+static enum leat_error start(struct link_dpdk_port *port, char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    const int failed = rte_eth_dev_start(port->id);
+    atomic_store(&port->running, failed == 0);
+    /* Its server is not there yet. */
+    if (failed != 0 && !port->device.memif_client)
+        return fail(LEAT_ERR_IO, error_text, "device %s does not start: %s", port->device.name,
+                    rte_strerror(-failed));
+    return LEAT_OK;
+}
+
+static enum leat_error configure(struct link_dpdk_port *port, struct rte_eth_dev_info *info,
+                                 char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    struct rte_eth_conf conf = { 0 };
+    uint16_t rx_descriptors = port->descriptors, tx_descriptors = port->descriptors;
+    if (port->device.kind.configure_mtu)
+        conf.rxmode.mtu = port->mtu;
+    if (port->queues > 1 && info->flow_type_rss_offloads != 0) {
+        conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+        conf.rx_adv_conf.rss_conf.rss_hf =
+            (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP) & info->flow_type_rss_offloads;
+    }
+    if (port->reference_pool != NULL)
+        conf.txmode.offloads = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+    int failed = rte_eth_dev_configure(port->id, port->queues, port->queues, &conf);
+    if (failed == 0)
+        failed = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &rx_descriptors, &tx_descriptors);
+    struct rte_eth_txconf tx = info->default_txconf;
+    tx.offloads = conf.txmode.offloads;
+    for (uint16_t q = 0; failed == 0 && q < port->queues; q++) {
+        failed = rte_eth_rx_queue_setup(port->id, q, rx_descriptors, (unsigned)SOCKET_ID_ANY, NULL,
+                                        port->pool);
+        if (failed == 0)
+            failed =
+                rte_eth_tx_queue_setup(port->id, q, tx_descriptors, (unsigned)SOCKET_ID_ANY, &tx);
+    }
+    if (failed != 0)
+        return fail(LEAT_ERR_IO, error_text,
+                    "device %s does not take %u queue pairs of %u descriptors, mtu %u: %s",
+                    port->device.name, port->queues, port->descriptors, port->mtu,
+                    rte_strerror(-failed));
+    return LEAT_OK;
+}
+
+static enum leat_error open_device(struct link_dpdk_port *port,
+                                   const struct link_dpdk_options *options,
+                                   char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    struct rte_eth_dev_info info;
+    enum leat_error error = attach(port, error_text);
+    if (error != LEAT_OK)
+        return error;
+    const int failed = rte_eth_dev_info_get(port->id, &info);
+    if (failed != 0)
+        return fail(LEAT_ERR_IO, error_text, "device %s says nothing of itself: %s",
+                    port->device.name, rte_strerror(-failed));
+    const uint16_t pairs =
+        info.max_rx_queues < info.max_tx_queues ? info.max_rx_queues : info.max_tx_queues;
+    port->queues =
+        port->device.kind.queues && pairs >= port->lane_count ? (uint16_t)port->lane_count : 1;
+    if (port->device.kind.dma && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) == 0)
+        port->device.kind.references = false;
+    error = choose_mtu(port, &info, error_text);
+    if (error != LEAT_OK)
+        return error;
+    struct link_dpdk_options sized = *options;
+    sized.mtu = port->mtu;
+    error = make_pools(port, &sized, error_text);
+    if (error == LEAT_OK)
+        error = configure(port, &info, error_text);
+    if (error == LEAT_OK && !link_dpdk_memory_opened(port))
+        error =
+            fail(LEAT_ERR_UNSUPPORTED, error_text,
+                 "device %s: log memory cannot be shared with it; a zero-copy memif client goes "
+                 "with no other port that sends by reference (set copy_only, or zero-copy=no)",
+                 port->device.name);
+    else if (error == LEAT_OK)
+        error = start(port, error_text);
+    return error;
+}
+
+static enum leat_error open_external(struct link_dpdk_port *port,
+                                     const struct link_dpdk_options *options,
+                                     char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    struct rte_eth_dev_info info;
+    port->external = true;
+    port->id = options->external_port;
+    port->queues = 1;
+    port->pool = options->external_pool;
+    if (rte_eth_dev_info_get(port->id, &info) != 0
+        || options->external_rx_queue >= info.nb_rx_queues
+        || options->external_tx_queue >= info.nb_tx_queues)
+        return fail(LEAT_ERR_INVALID, error_text,
+                    "port %u with receive queue %u and send queue %u: the application has no such "
+                    "port configured",
+                    port->id, options->external_rx_queue, options->external_tx_queue);
+    const enum leat_error error = choose_mtu(port, &info, error_text);
+    if (error != LEAT_OK)
+        return error;
+    const uint32_t room = rte_pktmbuf_data_room_size(port->pool);
+    const uint32_t needed =
+        RTE_PKTMBUF_HEADROOM + ETHER_BYTES + ETHER_VLAN_BYTES + (uint32_t)port->mtu;
+    if (room < needed)
+        return fail(LEAT_ERR_INVALID, error_text,
+                    "buffers of the application's pool have %u bytes, an mtu of %u needs %u", room,
+                    port->mtu, needed);
+    atomic_store(&port->running, true);
+    return LEAT_OK;
+}
+
+/* ---- lanes */
+
+static struct link_dpdk_lane *make_lane(struct link_dpdk_port *port, uint32_t index,
+                                        const struct link_dpdk_options *options)
+{
+    struct link_dpdk_lane *lane = rte_zmalloc("leat_lane", sizeof *lane, RTE_CACHE_LINE_SIZE);
+    if (lane == NULL)
+        return NULL;
+    const struct neighbour_options neighbours = { .ip = options->ip,
+                                                  .prefix_bits = options->prefix_bits,
+                                                  .gateway = options->gateway,
+                                                  .vlan = options->vlan };
+    lane->port = port;
+    lane->index = index;
+    lane->udp_port = (uint16_t)(port->udp_port + index);
+    lane->polls = index < port->queues;
+    lane->rx_queue = options->external ? options->external_rx_queue : (uint16_t)index;
+    lane->tx_queue = options->external ? options->external_tx_queue : (uint16_t)index;
+    lane->self = port->self;
+    lane->staged_max = port->descriptors;
+    lane->staged = rte_calloc("leat_staged", 2 * lane->staged_max, sizeof lane->staged[0], 0);
+    lane->link.limits.payload_max = port->mtu - (uint32_t)ETHER_OVERHEAD_BYTES;
+    lane->link.limits.reference_min =
+        port->reference_pool != NULL ? (uint32_t)LINK_DPDK_REFERENCE_MIN : 0;
+    lane->link.limits.polled = true;
+    lane->link.limits.bypass = true;
+    neighbour_init(&lane->neighbours, &neighbours, 0);
+    for (uint32_t i = 0; i < options->neighbour_count; i++)
+        neighbour_set_static(&lane->neighbours, options->neighbours[i].ip,
+                             options->neighbours[i].mac);
+    const struct link_dpdk_inject *faults = &options->inject;
+    const bool injects = (faults->rx_loss_ppm | faults->tx_loss_ppm | faults->rx_duplicate_ppm
+                          | faults->rx_reorder_ppm | faults->rx_corrupt_ppm)
+                         != 0;
+    if (injects)
+        lane->inject = inject_open(faults, index);
+    if (lane->staged != NULL && (!injects || lane->inject != NULL))
+        return lane;
+    inject_close(lane->inject);
+    rte_free(lane->staged);
+    rte_free(lane);
+    return NULL;
+}
+
+static struct rte_ring *make_ring(const struct link_dpdk_port *port, const char *what,
+                                  uint32_t from, uint32_t to)
+{
+    char name[RTE_RING_NAMESIZE];
+    snprintf(name, sizeof name, "leat%u_%s%u_%u", port->id, what, from, to);
+    return rte_ring_create(name, LINK_DPDK_HANDOVER, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+}
+
+static bool make_rings(struct link_dpdk_port *port)
+{
+    const uint32_t n = port->lane_count;
+    port->to_lane = calloc((size_t)n * n, sizeof(struct rte_ring *));
+    if (port->to_lane == NULL)
+        return false;
+    for (uint32_t from = 0; from < port->queues; from++)
+        for (uint32_t to = 0; to < n; to++)
+            if (from != to
+                && (port->to_lane[from * n + to] = make_ring(port, "rx", from, to)) == NULL)
+                return false;
+    if (port->queues == n)
+        return true;
+    port->to_wire = calloc(n, sizeof(struct rte_ring *));
+    if (port->to_wire == NULL)
+        return false;
+    for (uint32_t i = 1; i < n; i++)
+        if ((port->to_wire[i] = make_ring(port, "tx", i, 0)) == NULL)
+            return false;
+    return true;
+}
+
+static bool make_lanes(struct link_dpdk_port *port, const struct link_dpdk_options *options)
+{
+    struct rte_ether_addr mac;
+    if (rte_eth_macaddr_get(port->id, &mac) != 0)
+        return false;
+    memcpy(port->self.mac, mac.addr_bytes, sizeof port->self.mac);
+    port->self.ip = options->ip;
+    port->self.partial_checksums = port->device.kind.partial_checksums;
+    port->udp_port = options->port;
+    if (port->udp_port == 0) {
+        uint16_t dice = 0;
+        if (getrandom(&dice, sizeof dice, 0) != (ssize_t)sizeof dice)
+            return false;
+        port->udp_port = (uint16_t)(FREE_PORTS_FROM
+                                    + dice % (UINT16_MAX + 1 - FREE_PORTS_FROM - LEAT_SHARDS_MAX));
+    }
+    if (!make_rings(port))
+        return false;
+    for (uint32_t i = 0; i < port->lane_count; i++)
+        if ((port->lanes[i] = make_lane(port, i, options)) == NULL)
+            return false;
+    return true;
+}
+
+/* ---- open, close */
+
+enum leat_error link_dpdk_open(struct link_dpdk_port **out, const struct link_dpdk_options *options,
+                               char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    struct link_dpdk_device device;
+    error_text[0] = '\0';
+    eal_forget_errors();
+    enum leat_error error = link_dpdk_device(&device, options, error_text);
+    if (error != LEAT_OK)
+        return error;
+    struct link_dpdk_port *port = calloc(1, sizeof *port);
+    if (port == NULL)
+        return fail(LEAT_ERR_NO_MEMORY, error_text, "device %s: no memory", device.name);
+    port->device = device;
+    port->lane_count = options->lanes;
+    port->lane_shift = options->lane_shift;
+    port->descriptors = link_dpdk_descriptors(options);
+    error = options->external ? open_external(port, options, error_text)
+                              : open_device(port, options, error_text);
+    if (error == LEAT_OK && !make_lanes(port, options))
+        error = fail(LEAT_ERR_NO_MEMORY, error_text, "device %s: no memory for %u lanes",
+                     device.name, options->lanes);
+    if (error != LEAT_OK) {
+        link_dpdk_close(port);
+        return error;
+    }
+    *out = port;
+    return LEAT_OK;
+}
+
+static void free_ring(struct rte_ring *ring)
+{
+    struct rte_mbuf *m;
+    while (ring != NULL && rte_ring_sc_dequeue(ring, (void **)&m) == 0)
+        rte_pktmbuf_free(m);
+    rte_ring_free(ring);
+}
+
+static void free_lanes(struct link_dpdk_port *port)
+{
+    const uint32_t n = port->lane_count;
+    for (uint32_t i = 0; i < n; i++) {
+        struct link_dpdk_lane *lane = port->lanes[i];
+        if (lane == NULL)
+            continue;
+        link_dpdk_discard(lane);
+        inject_close(lane->inject);
+        rte_free(lane->staged);
+        lane->staged = NULL;
+    }
+    for (uint32_t i = 0; port->to_lane != NULL && i < n * n; i++)
+        free_ring(port->to_lane[i]);
+    for (uint32_t i = 0; port->to_wire != NULL && i < n; i++)
+        free_ring(port->to_wire[i]);
+    free(port->to_lane);
+    free(port->to_wire);
+}
+
+static void detach(struct link_dpdk_port *port)
+{
+    struct rte_eth_dev_info info;
+    struct rte_device *device = NULL;
+    if (rte_eth_dev_info_get(port->id, &info) == 0)
+        device = info.device;
+    link_dpdk_memory_closed(port);
+    if (atomic_load(&port->running))
+        rte_eth_dev_stop(port->id);
+    rte_eth_dev_close(port->id);
+    if (device != NULL)
+        rte_dev_remove(device);
+}
+
+void link_dpdk_close(struct link_dpdk_port *port)
+{
+    free_lanes(port);
+    if (port->attached)
+        detach(port);
+    /* References that the device held came back now: the lanes they count in go last. */
+    for (uint32_t i = 0; i < port->lane_count; i++)
+        rte_free(port->lanes[i]);
+    if (!port->external) {
+        rte_mempool_free(port->reference_pool);
+        rte_mempool_free(port->pool);
+    }
+    free(port);
+}
+
+bool link_dpdk_is_up(const struct link_dpdk_port *port)
+{
+    struct rte_eth_link link;
+    return atomic_load_explicit(&port->running, memory_order_relaxed)
+           && rte_eth_link_get_nowait(port->id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
+void link_dpdk_reconnect(struct link_dpdk_port *port)
+{
+    if (!port->device.memif_client || port->external)
+        return;
+    if (atomic_exchange(&port->running, false))
+        rte_eth_dev_stop(port->id);
+    atomic_store(&port->running, rte_eth_dev_start(port->id) == 0);
+}

@@ -1,0 +1,166 @@
+/* A DPDK port and its lanes, between the files of the driver.
+ *
+ *      link_dpdk.c        the driver's table, lanes as links
+ *      link_dpdk_device.c what is known of each kind of device; options checked
+ *      link_dpdk_open.c   opening and closing a port
+ *      link_dpdk_rx.c     receiving      link_dpdk_tx.c  sending
+ *
+ * Role: the memory they share. Must not know: what datagrams mean, but for the session id.
+ * Threads: a lane belongs to one thread. What others touch says so: atomics, and the rings between
+ * lanes, each with one producer and one consumer. */
+#ifndef LEAT_TRANSPORT_LINK_DPDK_PORT_H
+#define LEAT_TRANSPORT_LINK_DPDK_PORT_H
+
+#include <stdatomic.h>
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include "schema/limits.h"
+#include "transport/ether.h"
+#include "transport/inject.h"
+#include "transport/link_dpdk.h"
+#include "transport/neighbour.h"
+
+enum {
+    LINK_DPDK_NAME_BYTES = 64,
+    LINK_DPDK_ARGUMENT_BYTES = 1024,
+    LINK_DPDK_PEERS = 16,     /* headers kept ready, a power of two */
+    LINK_DPDK_HANDOVER = 512, /* places of a ring between two lanes */
+    LINK_DPDK_CACHE = 256,    /* mbufs that a thread keeps for itself */
+    LINK_DPDK_REFERENCE_MIN = 1024,
+    LINK_DPDK_REFERENCE_BYTES = 64, /* private area of an mbuf that refers */
+};
+#define LINK_DPDK_CHORES_NS (100 * LEAT_NS_PER_MS) /* statistics, link state, reconnecting */
+#define LINK_DPDK_CLEANUP_NS (1 * LEAT_NS_PER_MS)  /* references that an idle queue still holds */
+#define LINK_DPDK_STUCK_NS (10 * LEAT_NS_PER_MS)   /* none came back for so long: copy */
+#define LINK_DPDK_RESOLVED_NS (1 * LEAT_NS_PER_S)  /* headers hold before neighbours are asked */
+
+/* What a kind of device is like, beyond what it says of itself. */
+struct link_dpdk_kind {
+    const char *prefix; /* of the device's name */
+    bool references;    /* sends from chained external buffers without touching foreign memory */
+    bool partial_checksums; /* a kernel at the other end leaves them half made */
+    bool configure_mtu;     /* its buffers follow the MTU it is configured with */
+    bool queues;            /* a queue pair for each lane, if it has so many */
+    bool dma;               /* reads memory that must be mapped for it */
+    bool interface;         /* has a kernel interface, which knows the MTU */
+};
+
+struct link_dpdk_device {
+    struct link_dpdk_kind kind;
+    char name[LINK_DPDK_NAME_BYTES];
+    char arguments[LINK_DPDK_ARGUMENT_BYTES]; /* the device string, completed */
+    bool memif_client, memif_zero_copy;
+    uint16_t mtu;        /* 0: ask the device */
+    uint32_t data_bytes; /* of a buffer, without headroom */
+};
+
+/* Headers towards a peer. */
+struct link_dpdk_route {
+    struct link_peer peer;
+    leat_ns expires; /* 0: nothing is here */
+    uint32_t generation;
+    struct ether_template headers;
+};
+
+struct link_dpdk_lane {
+    struct link link;
+    struct link_dpdk_port *port;
+    uint32_t index;
+    uint16_t udp_port;
+    bool polls; /* has a queue pair of its own */
+    uint16_t rx_queue, tx_queue;
+    struct ether_self self;
+    leat_ns now; /* of the last receive or flush */
+    leat_ns chores_at, cleanup_at;
+    bool no_cleanup;                         /* the device cannot */
+    uint64_t device_drops, device_no_buffer; /* as last told by the device */
+    struct inject *inject;                   /* NULL: none */
+
+    /* Taken and not yet on the wire, oldest first: count entries from head on. */
+    struct rte_mbuf **staged; /* 2 * staged_max places */
+    uint32_t staged_head, staged_count, staged_max;
+    uint32_t reserved;
+
+    struct link_dpdk_route routes[LINK_DPDK_PEERS];
+    struct neighbours neighbours;
+    _Atomic bool asking; /* other lanes: ARP answers are of interest here */
+
+    _Atomic uint32_t references_out; /* on the wire; the thread that sends counts down */
+    _Atomic uint64_t returned_at;    /* when one last came back */
+};
+
+struct link_dpdk_port {
+    struct link_dpdk_device device;
+    uint16_t id;
+    bool attached, external;
+    _Atomic bool running; /* the device is started: its queues may be used */
+    uint16_t queues, descriptors, mtu;
+    uint32_t lane_count;
+    uint8_t lane_shift;
+    uint16_t udp_port; /* of lane 0 */
+    struct ether_self self;
+    struct rte_mempool *pool;
+    struct rte_mempool *reference_pool; /* NULL: never by reference */
+    _Atomic uint64_t clock;             /* of a lane that sends, for references that come back */
+    /* [from * lane_count + to], NULL on the diagonal and where the lane `from` polls nothing. */
+    struct rte_ring **to_lane;
+    struct rte_ring **to_wire; /* [lane], towards lane 0, where that one alone polls */
+    struct link_dpdk_lane *lanes[LEAT_SHARDS_MAX];
+};
+
+/* ---- link_dpdk_device.c */
+
+/* Checks options and completes the device string. */
+enum leat_error link_dpdk_device(struct link_dpdk_device *out,
+                                 const struct link_dpdk_options *options,
+                                 char error_text[LINK_DPDK_ERROR_TEXT]);
+void link_dpdk_plan(const struct link_dpdk_options *options, struct link_dpdk_plan *out);
+/* Buffers for references, 0: none. */
+uint32_t link_dpdk_reference_count(const struct link_dpdk_options *options,
+                                   const struct link_dpdk_device *device);
+uint16_t link_dpdk_descriptors(const struct link_dpdk_options *options);
+
+/* ---- link_dpdk_open.c */
+
+enum leat_error link_dpdk_open(struct link_dpdk_port **out, const struct link_dpdk_options *options,
+                               char error_text[LINK_DPDK_ERROR_TEXT]);
+void link_dpdk_close(struct link_dpdk_port *port);
+bool link_dpdk_is_up(const struct link_dpdk_port *port);
+/* A memif that lost its server, or never had one, tries again. By the thread that polls. */
+void link_dpdk_reconnect(struct link_dpdk_port *port);
+
+/* ---- link_dpdk_memory.c */
+
+enum leat_error link_dpdk_register(void *base, size_t size, size_t page_size);
+void link_dpdk_forget(void *base, size_t size);
+/* Ports come and go; at most one call at a time. False: what is registered cannot be mapped, or
+ * stands in the way of a zero-copy memif. */
+bool link_dpdk_memory_opened(const struct link_dpdk_port *port);
+void link_dpdk_memory_closed(const struct link_dpdk_port *port);
+
+/* ---- link_dpdk_rx.c */
+
+unsigned link_dpdk_receive(struct link *link, struct link_datagram *out, unsigned max, leat_ns now);
+void link_dpdk_release(struct link *link, struct link_datagram *datagrams, unsigned count);
+/* What the device dropped since the last time. */
+void link_dpdk_count_device(struct link_dpdk_lane *lane);
+
+/* ---- link_dpdk_tx.c */
+
+bool link_dpdk_reserve(struct link *link, struct link_outgoing *out);
+void link_dpdk_cancel(struct link *link, struct link_outgoing *out);
+void link_dpdk_send(struct link *link, struct link_outgoing *out, uint32_t size,
+                    const struct link_reference *reference, const struct link_peer *to);
+unsigned link_dpdk_flush(struct link *link, leat_ns now);
+leat_ns link_dpdk_deadline(const struct link *link);
+/* Takes a whole frame; false: no room. */
+bool link_dpdk_stage(struct link_dpdk_lane *lane, struct rte_mbuf *frame);
+/* Packets that waited for a neighbour are staged, or given up. */
+void link_dpdk_settle(struct link_dpdk_lane *lane);
+/* Frees everything that is not on the wire. */
+void link_dpdk_discard(struct link_dpdk_lane *lane);
+
+#endif

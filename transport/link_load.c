@@ -1,0 +1,87 @@
+/* Finding the DPDK driver. See link_dpdk.h, link_dpdk_load.
+ *
+ * Role: opens libleat-dpdk.so where an installation or a build has it. Must not know: DPDK; this
+ * file is part of everything that may want a bypass port, and links none of it.
+ * Threads: any, one at a time. */
+#include <dlfcn.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "transport/link_dpdk.h"
+
+#define LIBRARY "libleat-dpdk.so"
+
+struct search {
+    void *library;
+    char *error_text;
+    size_t size; /* of the text so far */
+};
+
+static void note(struct search *s, const char *path, const char *why)
+{
+    const int n = snprintf(s->error_text + s->size, LINK_DPDK_ERROR_TEXT - s->size, "%s%s: %s",
+                           s->size != 0 ? "; " : "", path, why);
+    s->size += n > 0 ? (size_t)n : 0;
+    if (s->size >= LINK_DPDK_ERROR_TEXT)
+        s->size = LINK_DPDK_ERROR_TEXT - 1;
+}
+
+static void try(struct search *s, const char *path)
+{
+    if (s->library != NULL)
+        return;
+    if (strchr(path, '/') != NULL && access(path, F_OK) != 0) {
+        note(s, path, "not there");
+        return;
+    }
+    s->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (s->library == NULL)
+        note(s, path, dlerror());
+}
+
+static void try_beside(struct search *s, const char *file, const char *relative)
+{
+    char folder[PATH_MAX], path[PATH_MAX + 64];
+    if (snprintf(folder, sizeof folder, "%s", file) >= (int)sizeof folder)
+        return;
+    snprintf(path, sizeof path, "%s/%s" LIBRARY, dirname(folder), relative);
+    try(s, path);
+}
+
+const struct link_dpdk_driver *link_dpdk_load(char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    struct search s = { .error_text = error_text };
+    char program[PATH_MAX];
+    Dl_info here;
+    error_text[0] = '\0';
+    const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n > 0) {
+        program[n] = '\0';
+        try_beside(&s, program, "../lib/");
+        try_beside(&s, program, "");
+    }
+    /* Beside libleat, when this code is part of it. */
+    if (dladdr((void *)(uintptr_t)&link_dpdk_load, &here) != 0 && here.dli_fname != NULL
+        && strstr(here.dli_fname, ".so") != NULL)
+        try_beside(&s, here.dli_fname, "");
+    try(&s, LIBRARY);
+    if (s.library == NULL) {
+        note(&s, "the DPDK driver is missing",
+             "build it with dpdk-dev, install leat-dpdk and DPDK's libraries");
+        return NULL;
+    }
+    const struct link_dpdk_driver *driver = dlsym(s.library, "leat_dpdk_driver");
+    if (driver == NULL || driver->abi != LINK_DPDK_ABI) {
+        snprintf(error_text, LINK_DPDK_ERROR_TEXT,
+                 LIBRARY
+                 " is of another version (%u, expected %d): install the one that belongs to "
+                 "this program",
+                 driver != NULL ? driver->abi : 0, LINK_DPDK_ABI);
+        return NULL;
+    }
+    error_text[0] = '\0';
+    return driver;
+}
