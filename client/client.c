@@ -317,6 +317,9 @@ void client_arm(struct leat_client *client)
     const leat_ns when = due_now(client) ? 1 : client->next_deadline; /* 1: long ago */
     if (when == client->armed)
         return;
+    /* A session in packets puts its deadlines off with every packet: let an early one come. */
+    if (client->port.link != NULL && client->armed > client->now && when > client->armed)
+        return;
     struct itimerspec spec = { 0 };
     if (when != LEAT_NS_NEVER) {
         spec.it_value.tv_sec = (time_t)(when / LEAT_NS_PER_S);

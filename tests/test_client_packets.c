@@ -528,6 +528,25 @@ Test(packets, a_path_that_dies_is_noticed_even_when_idle, .timeout = 60)
     cr_assert_leq(now - cut, 6 * LEAT_NS_PER_S, "%llu", (unsigned long long)(now - cut));
 }
 
+/* Its grant may still be on its way to the shard when the first packet is there. */
+Test(packets, a_shard_that_has_not_heard_of_the_session_is_asked_again, .timeout = 60)
+{
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    const struct leat_frame_reset reset = { .status = LEAT_ERR_UNKNOWN_SESSION };
+    uint8_t bytes[LEAT_PACKET_HEADER_BYTES + LEAT_RESET_BYTES];
+    const struct leat_packet packet = { .type = LEAT_PACKET_RESET,
+                                        .length = sizeof bytes,
+                                        .session = SESSION };
+    client_step(client, now);
+    cr_assert_eq(badwire.to_broker.count, 1u);
+    badwire.to_broker.count = 0;
+    leat_frame_write_reset(bytes + leat_packet_write(bytes, &packet), &reset);
+    badwire_fly(&badwire.to_client, bytes, sizeof bytes);
+    attach();
+    cr_assert_eq(client->last_failure, 0);
+    cr_assert_leq(now, LEAT_NS_PER_S + 100 * LEAT_NS_PER_MS);
+}
+
 Test(packets, only_the_token_of_the_grant_resets, .timeout = 60)
 {
     start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
