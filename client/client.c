@@ -460,7 +460,8 @@ static int connect_first(struct leat_client *client)
         failures = client->backoff.failures;
         if (failures >= client->address_count + (client->transport != client->url.transport))
             return client_error(client, client->last_failure, "%s", client->failure_text);
-        client->phase_end = client->next_deadline = client->now;
+        if (client->phase == PHASE_WAITING) /* else it has begun already */
+            client->phase_end = client->next_deadline = client->now;
     }
     client->opening = false;
     return LEAT_OK;
