@@ -73,6 +73,7 @@ ARCHIVES := $(foreach r,$(ROOMS),$(if $(wildcard $r/*.c),$(call archive,$r)))
 ALL_ARCHIVES = -Wl,--start-group $(ARCHIVES) -Wl,--end-group
 
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+SIM_O    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/sim/*.c))
 RACES    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/race_*.c))
 FUZZERS  := $(patsubst tests/fuzz_%.c,%,$(wildcard tests/fuzz_*.c))
 NETS     := $(wildcard tests/net_*.sh)
@@ -81,7 +82,7 @@ EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard client/examples/*.c))
 BINS     := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
 LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(BUILD)/lib/libleat-dpdk.so
 HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c))
-EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support bench))
+EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
 
 .PHONY: all deps demo test check fuzz bench coverage install clean run-tests run-demo fuzzers build-tests \
         check-format check-layers check-tidy check-clang check-san check-race check-tsan \
@@ -90,7 +91,7 @@ EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/
 .DELETE_ON_ERROR:
 
 all: $(BINS) $(LIBS) $(EXAMPLES) $(BUILD)/lib/leat.pc $(BUILD)/lib/leat-dpdk.pc
-build-tests: all $(TESTS) $(RACES) $(HELPERS)
+build-tests: all $(TESTS) $(RACES) $(BUILD)/tests/simulation $(HELPERS)
 
 # ---- compiling
 
@@ -173,6 +174,8 @@ $(BUILD)/tests/race_%: $(BUILD)/tests/race_%.o $(ARCHIVES)
 # They ask for a driver by its seam, like a program would.
 $(BUILD)/tests/link_%: $(BUILD)/tests/link_%.o $(call archive,transport) $(call archive,schema)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ -lpthread
+$(BUILD)/tests/simulation: $(SIM_O) $(ARCHIVES)
+	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $(SIM_O) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 

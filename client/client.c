@@ -230,6 +230,8 @@ static unsigned look_longer(struct leat_client *client, leat_ns began, leat_ns u
     loopgap_slept(&client->port.gap);
     if (!packet_port_polled(&client->port))
         return look(client, until);
+    if (client->options.hooks.wait != NULL) /* whoever moves the time moves the wire too */
+        return look(client, until) + receive_packets(client);
     const leat_ns nap = client->now - began >= SPIN_NS ? client->now + NAP_NS : 0;
     unsigned handled = 0;
     if (nap != 0 || ++client->polls >= POLLS_BETWEEN_LOOKS)

@@ -29,7 +29,7 @@ static struct mailbox *new_box(int wake)
 static void configure(struct sim_broker *b, uint32_t partitions, uint64_t ring_bytes)
 {
     config_init(&b->config, true);
-    b->config.port = b->config.data_port = 0;
+    b->config.data_port = 0;
     b->config.udp = false;
     b->config.sessions_max = SESSIONS;
     b->config.connections_max = SESSIONS;
@@ -68,11 +68,12 @@ static void open_shard(struct sim_broker *b)
 }
 
 void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incarnation,
-                     uint32_t partitions, uint64_t ring_bytes, leat_ns now)
+                     uint16_t control_port, uint32_t partitions, uint64_t ring_bytes, leat_ns now)
 {
     char text[CONTROL_ERROR_TEXT];
     memset(b, 0, sizeof *b);
     configure(b, partitions, ring_bytes);
+    b->config.port = control_port;
     catalog_init(&b->catalog);
     b->catalog.incarnation = incarnation;
     b->wake = eventfd(0, EFD_NONBLOCK);
@@ -84,12 +85,10 @@ void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incar
     b->link = fabric_link(fabric, SIM_BROKER_HOST, SIM_BROKER_PORT);
     open_shard(b);
     snprintf(b->address, sizeof b->address, "10.0.0.%d:%d", SIM_BROKER_HOST, SIM_BROKER_PORT);
-    b->address_list[0] = b->address;
     b->shard_link = (struct control_shard_link){ .inbox = b->inbox,
                                                  .outbox = b->outbox,
                                                  .tcp_address = shard_tcp_address(b->shard),
-                                                 .port_addresses = b->address_list,
-                                                 .port_count = 1 };
+                                                 .udp_address = b->address };
     const struct control_options options = { .config = &b->config,
                                              .topics = b->topics,
                                              .catalog = &b->catalog,
@@ -117,14 +116,16 @@ void sim_broker_close(struct sim_broker *b)
     free(b->outbox);
 }
 
-void sim_broker_step(struct sim_broker *b, leat_ns now)
+bool sim_broker_step(struct sim_broker *b, leat_ns now)
 {
-    bool worked = true;
+    bool worked = true, any = false;
     for (int i = 0; worked && i < STEPS_MAX; i++) {
         worked = control_step(b->control, now);
         worked |= shard_step(b->shard, now, UINT64_C(1700000000000000000) + now);
         rcu_quiescent_state();
+        any |= worked;
     }
+    return any;
 }
 
 leat_ns sim_broker_deadline(const struct sim_broker *b)

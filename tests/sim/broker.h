@@ -26,16 +26,16 @@ struct sim_broker {
     struct control *control;
     struct link *link;
     char address[32];
-    char *address_list[1];
     struct control_shard_link shard_link;
 };
 
-/* Topic SIM_TOPIC with so many partitions of such rings. Any failure ends the program. */
+/* Control on `control_port` (0: any free one). Topic SIM_TOPIC with so many partitions of such
+ * rings. Any failure ends the program. */
 void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incarnation,
-                     uint32_t partitions, uint64_t ring_bytes, leat_ns now);
+                     uint16_t control_port, uint32_t partitions, uint64_t ring_bytes, leat_ns now);
 void sim_broker_close(struct sim_broker *b);
-/* Everything it can do at `now`. */
-void sim_broker_step(struct sim_broker *b, leat_ns now);
+/* Everything it can do at `now`; true when there was anything. */
+bool sim_broker_step(struct sim_broker *b, leat_ns now);
 /* When it wants to be stepped even if nothing comes. */
 leat_ns sim_broker_deadline(const struct sim_broker *b);
 /* "127.0.0.1:port" of control. */
