@@ -319,6 +319,9 @@ void client_arm(struct leat_client *client)
     const leat_ns when = due_now(client) ? 1 : client->next_deadline; /* 1: long ago */
     if (when == client->armed)
         return;
+    /* A session in packets puts its deadlines off with every packet: let an early one come. */
+    if (client->port.link != NULL && client->armed > client->now && when > client->armed)
+        return;
     struct itimerspec spec = { 0 };
     if (when != LEAT_NS_NEVER) {
         spec.it_value.tv_sec = (time_t)(when / LEAT_NS_PER_S);
@@ -459,7 +462,8 @@ static int connect_first(struct leat_client *client)
         failures = client->backoff.failures;
         if (failures >= client->address_count + (client->transport != client->url.transport))
             return client_error(client, client->last_failure, "%s", client->failure_text);
-        client->phase_end = client->next_deadline = client->now;
+        if (client->phase == PHASE_WAITING) /* else it has begun already */
+            client->phase_end = client->next_deadline = client->now;
     }
     client->opening = false;
     return LEAT_OK;

@@ -24,7 +24,7 @@ enum {
 #define ACK_DELAY_BYPASS_NS (25 * LEAT_NS_PER_US)
 #define ACK_DELAY_KERNEL_NS (LEAT_NS_PER_MS)
 #define RTT_INITIAL_BYPASS_NS (LEAT_NS_PER_MS)
-#define RTT_INITIAL_KERNEL_NS (50 * LEAT_NS_PER_MS)
+#define RTT_INITIAL_KERNEL_NS (10 * LEAT_NS_PER_MS)
 
 static bool is_loopback(const struct link_peer *peer)
 {

@@ -11,13 +11,14 @@ static void pong(struct packet_link *packets, uint64_t value)
         packets->pongs[packets->pong_count++] = value;
 }
 
-/* Anyone can write one; only the broker can write this token. */
+/* Anyone can write one; only the broker can write this token. A shard may hear from us before it
+ * has heard of us: ATTACH is repeated, and if it never helps the time to be up runs out. */
 static void was_reset(struct data_link *link, const struct leat_frame_reset *reset)
 {
-    if (memcmp(reset->token, link->reset_token, sizeof link->reset_token) == 0)
-        data_link_was_reset(link, reset);
-    else
+    if (memcmp(reset->token, link->reset_token, sizeof link->reset_token) != 0)
         link->client->stats.packets_dropped++;
+    else if (link->state != LINK_ATTACHING || reset->status != LEAT_ERR_UNKNOWN_SESSION)
+        data_link_was_reset(link, reset);
 }
 
 static bool data(struct data_link *link, const struct leat_frame *frame)
