@@ -32,9 +32,9 @@ enum {
  * memif client and virtio-user hand out addresses of their own memory only; af_xdp takes the first
  * segment for the whole packet. */
 static const struct link_dpdk_kind kinds[] = {
-    { .prefix = "net_memif", .references = true },
-    { .prefix = "net_vhost", .references = true },
-    { .prefix = "net_virtio_user", .configure_mtu = true },
+    { .prefix = "net_memif", .references = true, .alone = true },
+    { .prefix = "net_vhost", .references = true, .alone = true },
+    { .prefix = "net_virtio_user", .configure_mtu = true, .alone = true },
     { .prefix = "net_af_packet",
       .references = true,
       .partial_checksums = true,

@@ -130,16 +130,16 @@ static void watch(void *unused)
     uint64_t value;
     (void)unused;
     const ssize_t woken = read(gate.wake, &value, sizeof value);
-    (void)woken; /* whether or not: everything is looked at */
+    (void)woken;               /* whether or not: everything is looked at */
+    link_dpdk_files_restore(); /* memif's handlers may just have connected */
     const nfds_t count = find_sockets(fds);
     const bool spoken = poll(fds + 1, count - 1, 0) > 0;
     if (spoken && ++gate.unheard < UNHEARD_MAX)
         return; /* still shut: EAL calls who listens, and then us again */
     atomic_store_explicit(&link_dpdk_shut, false, memory_order_release);
-    if (spoken)
-        poll(fds, 1, IGNORED_MS);
-    else
-        gate.unheard = 0, poll(fds, count, PARKED_MS);
+    if (!spoken)
+        gate.unheard = 0;
+    poll(fds, spoken ? 1 : count, spoken ? IGNORED_MS : PARKED_MS);
     shut();
 }
 

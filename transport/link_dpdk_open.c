@@ -124,6 +124,10 @@ static enum leat_error make_pools(struct link_dpdk_port *port,
 
 static enum leat_error start(struct link_dpdk_port *port, char error_text[LINK_DPDK_ERROR_TEXT])
 {
+    if (port->device.memif_zero_copy && !link_dpdk_files_hold())
+        return fail(LEAT_ERR_IO, error_text,
+                    "device %s: DPDK's memory cannot be shared; use zero-copy=no",
+                    port->device.name);
     const int failed = rte_eth_dev_start(port->id);
     atomic_store(&port->running, failed == 0);
     /* Its server is not there yet. */
@@ -320,6 +324,7 @@ static bool make_lanes(struct link_dpdk_port *port, const struct link_dpdk_optio
     memcpy(port->self.mac, mac.addr_bytes, sizeof port->self.mac);
     port->self.ip = options->ip;
     port->self.partial_checksums = port->device.kind.partial_checksums;
+    port->self.alone = port->device.kind.alone;
     port->udp_port = options->port;
     if (port->udp_port == 0) {
         uint16_t dice = 0;
@@ -446,7 +451,8 @@ void link_dpdk_reconnect(struct link_dpdk_port *port, leat_ns now)
     }
     if (atomic_exchange(&port->running, false))
         rte_eth_dev_stop(port->id);
-    const bool started = rte_eth_dev_start(port->id) == 0;
+    const bool whole = !port->device.memif_zero_copy || link_dpdk_files_hold();
+    const bool started = whole && rte_eth_dev_start(port->id) == 0;
     atomic_store(&port->running, started);
     port->reconnect_at = started ? now + LINK_DPDK_CONNECT_NS : 0;
     link_dpdk_gate_changed(port);

@@ -5,6 +5,7 @@
  *      link_dpdk_open.c   opening and closing a port
  *      link_dpdk_rx.c     receiving      link_dpdk_tx.c      sending
  *      link_dpdk_gate.c   memif's peers may go at any time
+ *      link_dpdk_files.c  what a zero-copy memif closes by mistake
  *      link_dpdk_memory.c memory that is sent from in place
  *
  * Role: the memory they share. Must not know: what datagrams mean, but for the session id.
@@ -46,6 +47,7 @@ struct link_dpdk_kind {
     const char *prefix; /* of the device's name */
     bool references;    /* sends from chained external buffers without touching foreign memory */
     bool partial_checksums; /* a kernel at the other end leaves them half made */
+    bool alone;             /* one peer at the other end, no switch */
     bool configure_mtu;     /* its buffers follow the MTU it is configured with */
     bool queues;            /* a queue pair for each lane, if it has so many */
     bool dma;               /* reads memory that must be mapped for it */
@@ -173,6 +175,12 @@ static inline void link_dpdk_leave(struct link_dpdk_port *port)
 
 /* By control, when no lane runs. */
 void link_dpdk_enter_waiting(struct link_dpdk_port *port);
+
+/* ---- link_dpdk_files.c: before a zero-copy memif connects, and after it did */
+
+/* EAL's memory files are known and safe. False: one is lost, or there are none to share. */
+bool link_dpdk_files_hold(void);
+bool link_dpdk_files_restore(void);
 
 /* ---- link_dpdk_memory.c */
 
