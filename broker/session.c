@@ -51,8 +51,10 @@ enum leat_error session_attach(struct session *s, int fd)
 
 enum leat_error session_attach_packets(struct session *s, struct link *link,
                                        const struct link_peer *peer,
-                                       const struct flow_options *options, leat_ns now)
+                                       const struct flow_options *options, uint32_t wanted_bytes,
+                                       leat_ns now)
 {
+    struct flow_options fitted = *options;
     s->memory = map(PACKETS_MEMORY_BYTES);
     if (s->memory == NULL)
         return LEAT_ERR_NO_MEMORY;
@@ -60,7 +62,9 @@ enum leat_error session_attach_packets(struct session *s, struct link *link,
     s->path->session = s;
     s->path->link = link;
     s->path->peer = *peer;
-    flow_init(&s->path->flow, options, now);
+    mtu_init(&s->path->mtu, wanted_bytes, now);
+    fitted.payload_max = s->path->mtu.bytes;
+    flow_init(&s->path->flow, &fitted, now);
     egress_init(&s->out, s->memory + sizeof *s->path);
     egress_in_packets(&s->out, flow_frames_max(&s->path->flow));
     return LEAT_OK;

@@ -23,6 +23,7 @@
 #include "schema/units.h"
 #include "transport/flow.h"
 #include "transport/link.h"
+#include "transport/mtu.h"
 #include "transport/timers.h"
 
 enum {
@@ -59,6 +60,7 @@ struct session_path {
     struct link *link;
     struct link_peer peer; /* bound when it attached: others are not heard */
     struct timer timer;    /* of the flow */
+    struct mtu mtu;
     struct flow flow;
 };
 
@@ -100,10 +102,12 @@ enum leat_error session_grant(struct session **out, uint32_t id, const struct me
                               leat_ns now);
 /* Its client has come, on `fd` (kept). LEAT_ERR_NO_MEMORY. */
 enum leat_error session_attach(struct session *s, int fd);
-/* The same, by a packet from `peer` over `link` (kept). LEAT_ERR_NO_MEMORY. */
+/* The same, by a packet from `peer` over `link` (kept); packets of up to `wanted_bytes` are tried.
+ * options->payload_max is set here. LEAT_ERR_NO_MEMORY. */
 enum leat_error session_attach_packets(struct session *s, struct link *link,
                                        const struct link_peer *peer,
-                                       const struct flow_options *options, leat_ns now);
+                                       const struct flow_options *options, uint32_t wanted_bytes,
+                                       leat_ns now);
 static inline bool session_is_packets(const struct session *s)
 {
     return s->path != NULL;

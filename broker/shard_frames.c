@@ -172,7 +172,10 @@ enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
     case LEAT_FRAME_PUBLISH: return publish(shard, s, frame);
     case LEAT_FRAME_CREDIT: return credit(shard, s, frame);
     case LEAT_FRAME_PING: egress_pong(&s->out, frame->ping); return LEAT_OK;
-    case LEAT_FRAME_PONG: return LEAT_OK;
+    case LEAT_FRAME_PONG:
+        if (session_is_packets(s) && mtu_pong(&s->path->mtu, frame->ping))
+            s->path->flow.options.payload_max = s->path->mtu.bytes;
+        return LEAT_OK;
     case LEAT_FRAME_BLOCKED: metric_add(&shard->counters.blocked, 1); return LEAT_OK;
     case LEAT_FRAME_RESET:
         return session_token_is(s->reset_token, frame->reset.token) ? LEAT_ERR_CLOSED

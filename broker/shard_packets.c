@@ -76,14 +76,12 @@ static bool is_loopback(const struct link_peer *peer)
 }
 
 static struct flow_options flow_options(const struct shard *shard, const struct link *link,
-                                        const struct link_peer *peer, uint32_t session)
+                                        uint32_t session)
 {
     const bool bypass = link->limits.bypass;
     const leat_ns delay = bypass ? BYPASS_ACK_DELAY_NS : KERNEL_ACK_DELAY_NS;
-    const bool whole = bypass || is_loopback(peer);
     return (struct flow_options){
         .session = session,
-        .payload_max = whole ? link->limits.payload_max : LEAT_PACKET_BYTES_BASE,
         .ack_delay_ns = delay,
         .peer_ack_delay_ns = delay,
         .probe_floor_ns = loopgap_probe_floor(&shard->loopgap, bypass),
@@ -107,8 +105,9 @@ static bool attach(struct shard *shard, struct session *s, struct link *link,
         drop(shard, PACKET_DROP_ATTACH);
         return false;
     }
-    const struct flow_options options = flow_options(shard, link, &datagram->peer, s->id);
-    if (session_attach_packets(s, link, &datagram->peer, &options, shard->now) != LEAT_OK) {
+    const struct flow_options options = flow_options(shard, link, s->id);
+    const uint32_t wanted = mtu_wanted(&link->limits, is_loopback(&datagram->peer), 0);
+    if (session_attach_packets(s, link, &datagram->peer, &options, wanted, shard->now) != LEAT_OK) {
         drop(shard, PACKET_DROP_ATTACH);
         return false;
     }
@@ -230,7 +229,10 @@ void shard_run_flow_timers(struct shard *shard)
     while ((timer = timers_due(&shard->timers, shard->now)) != NULL) {
         struct session_path *path =
             (struct session_path *)((char *)timer - offsetof(struct session_path, timer));
-        flow_timeout(&path->flow, shard->now);
+        if (flow_deadline(&path->flow) <= shard->now)
+            flow_timeout(&path->flow, shard->now);
+        if (mtu_doubt(&path->mtu, path->flow.probe_count, shard->now))
+            path->flow.options.payload_max = path->mtu.bytes;
         /* What is really due is looked at when the session is served, in this iteration. */
         shard_want_output(shard, path->session);
     }

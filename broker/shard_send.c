@@ -338,6 +338,23 @@ static bool send_packet(struct shard *shard, struct filling *f)
     return false;
 }
 
+/* One packet of the size that is to be proved. */
+static void send_probe(struct shard *shard, struct filling *f, uint32_t bytes)
+{
+    struct session_path *path = f->session->path;
+    const struct flow_item item = { .kind = LEAT_FRAME_PAD };
+    path->flow.options.payload_max = bytes;
+    if (begin(f, shard->now)) {
+        const uint32_t size = room(f);
+        flow_note(f->flow, &item);
+        mtu_write(&path->mtu, f->out.bytes + f->used, size);
+        f->used += size;
+        commit(f, shard->now);
+        mtu_sent(&path->mtu, shard->now);
+    }
+    path->flow.options.payload_max = path->mtu.bytes;
+}
+
 static void send_ack(struct shard *shard, struct filling *f)
 {
     if (begin(f, shard->now))
@@ -349,6 +366,9 @@ void shard_serve_packets(struct shard *shard, struct session *s)
     struct session_path *path = s->path;
     struct filling f = { .session = s, .link = path->link, .flow = &path->flow };
     uint32_t sent = 0;
+    const uint32_t probe = mtu_probe(&path->mtu, shard->now);
+    if (probe != 0 && flow_may_send(&path->flow))
+        send_probe(shard, &f, probe);
     while (sent < PACKETS_PER_TURN && (has_content(shard, s) || path->flow.probes_due != 0)
            && flow_may_send(&path->flow) && send_packet(shard, &f))
         sent++;
@@ -357,7 +377,9 @@ void shard_serve_packets(struct shard *shard, struct session *s)
     /* What waits for the window is woken by acknowledgements or the timer. */
     if (has_content(shard, s) && flow_may_send(&path->flow))
         shard_want_output(shard, s);
-    timers_set(&shard->timers, &path->timer, flow_deadline(&path->flow));
+    const leat_ns deadline = flow_deadline(&path->flow);
+    timers_set(&shard->timers, &path->timer,
+               deadline < path->mtu.due_at ? deadline : path->mtu.due_at);
 }
 
 void shard_flush_links(struct shard *shard)

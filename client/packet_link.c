@@ -119,6 +119,8 @@ leat_ns packet_link_timers(struct data_link *link)
         return packet_link_deadline(link);
     if (flow_deadline(&packets->flow) <= now)
         flow_timeout(&packets->flow, now);
+    if (mtu_doubt(&packets->mtu, packets->flow.probe_count, now))
+        packets->flow.options.payload_max = packets->mtu.bytes;
     if (flow_dead(&packets->flow, DEAD_NS, now)) {
         client_fail_path(client, LEAT_ERR_UNREACHABLE, "nothing was heard from shard %u at %s",
                          link->shard, client->packet_endpoints[link->shard].text);

@@ -79,3 +79,19 @@ Test(mtu, what_any_path_carries_needs_no_probe)
     cr_assert_eq(mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
     cr_assert_eq(mtu.due_at, LEAT_NS_NEVER);
 }
+
+Test(mtu, shrinks_when_nothing_arrives_any_more_and_tries_again_later)
+{
+    struct mtu mtu;
+    mtu_init(&mtu, 8952, 5);
+    cr_assert_not(mtu_doubt(&mtu, 9, 6), "nothing was proved, nothing is lost");
+    cr_assert(mtu_pong(&mtu, probe(&mtu, 10)));
+    cr_assert_not(mtu_doubt(&mtu, MTU_DOUBT_PROBES - 1, 20));
+    cr_assert_eq(mtu.bytes, 8952u);
+    cr_assert(mtu_doubt(&mtu, MTU_DOUBT_PROBES, 20));
+    cr_assert_eq(mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
+    cr_assert_eq(mtu_probe(&mtu, 20), 0u);
+    cr_assert_eq(mtu_probe(&mtu, 20 + MTU_AGAIN_NS), 8952u);
+    cr_assert(mtu_pong(&mtu, probe(&mtu, 20 + MTU_AGAIN_NS)));
+    cr_assert_eq(mtu.bytes, 8952u);
+}

@@ -209,6 +209,8 @@ static void take_ack(const struct leat_frame_publish_ack *ack)
     }
 }
 
+static void answer_ping(uint64_t value);
+
 static void take_frame(const struct leat_frame *frame)
 {
     switch (frame->type) {
@@ -222,6 +224,7 @@ static void take_frame(const struct leat_frame *frame)
         break;
     case LEAT_FRAME_CREDIT: c.credit = frame->credit.limit; break;
     case LEAT_FRAME_PONG: c.pongs++; break;
+    case LEAT_FRAME_PING: answer_ping(frame->ping); break;
     default: break;
     }
 }
@@ -276,6 +279,13 @@ static void send_frames(const uint8_t *frames, uint32_t size, const struct flow_
     flow_commit(&c.flow, out.bytes, at + size, w.now);
     c.link->ops->send(c.link, &out, at + size, NULL, &c.broker);
     c.link->ops->flush(c.link, w.now);
+}
+
+static void answer_ping(uint64_t value)
+{
+    uint8_t bytes[LEAT_PING_BYTES];
+    const struct flow_item item = { .kind = LEAT_FRAME_PONG };
+    send_frames(bytes, (uint32_t)leat_frame_write_ping(bytes, LEAT_FRAME_PONG, value), &item);
 }
 
 static void send_attach(const uint8_t token[LEAT_TOKEN_BYTES])
@@ -349,6 +359,8 @@ static void attach(void)
 {
     send_attach(w.token);
     UNTIL(c.attached, 20000);
+    for (int i = 0; i < 100; i++) /* the broker tries what the path carries */
+        turn();
 }
 
 static void open_streams(void)

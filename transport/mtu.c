@@ -54,3 +54,13 @@ bool mtu_pong(struct mtu *mtu, uint64_t value)
     mtu->due_at = LEAT_NS_NEVER;
     return true;
 }
+
+bool mtu_doubt(struct mtu *mtu, uint32_t probe_count, leat_ns now)
+{
+    if (probe_count < MTU_DOUBT_PROBES || mtu->bytes <= LEAT_PACKET_BYTES_BASE)
+        return false;
+    mtu->bytes = LEAT_PACKET_BYTES_BASE;
+    mtu->probes = 0;
+    mtu->due_at = now + MTU_AGAIN_NS;
+    return true;
+}

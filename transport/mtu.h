@@ -16,11 +16,14 @@
 
 enum {
     MTU_PROBES_MAX = 3,
+    MTU_DOUBT_PROBES = 3, /* probe timers in a row without a word: the path may carry less now */
     MTU_ETHERNET_BYTES = 1472, /* UDP payload of 1,500 bytes of IPv4 */
     MTU_LOOPBACK_BYTES = 8952, /* of 9,000: as good as any for copies of a few microseconds */
 };
 /* How long an answer may take before the probe counts as lost: above any round trip worth using. */
 #define MTU_PATIENCE_NS (300 * LEAT_NS_PER_MS)
+/* After a path has begun to swallow large packets they are tried again so much later. */
+#define MTU_AGAIN_NS (10 * LEAT_NS_PER_S)
 
 struct mtu {
     uint32_t bytes;  /* UDP payload that packets may have now */
@@ -40,5 +43,8 @@ void mtu_write(const struct mtu *mtu, uint8_t *at, uint32_t size);
 void mtu_sent(struct mtu *mtu, leat_ns now);
 /* A PONG came. True: it answers a probe, and `bytes` has grown. */
 bool mtu_pong(struct mtu *mtu, uint64_t value);
+/* The probe timer ran out `probe_count` times in a row. True: packets are small again from now on,
+ * in case the large ones are what does not arrive (RFC 8899, section 4.3). */
+bool mtu_doubt(struct mtu *mtu, uint32_t probe_count, leat_ns now);
 
 #endif
