@@ -222,9 +222,13 @@ static void print_counters(const struct link_dpdk_driver *driver, struct link_dp
         dropped += drops[k];
     }
     printf("],\"tx\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"references\":%" PRIu64
-           ",\"balanced\":%s,\"buffers\":%u}\n",
+           ",\"balanced\":%s,\"buffers\":%u,\"lanes\":[",
            tx, lost, kept, references, rx == accepted + answered + dropped ? "true" : "false",
            driver->buffers_in_use(port));
+    for (uint32_t i = 0; i < lanes; i++)
+        printf("%s%" PRIu64, i != 0 ? "," : "",
+               atomic_load(&driver->lane(port, i)->counters.accepted));
+    printf("]}\n");
 }
 
 /* ---- server */
