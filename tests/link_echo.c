@@ -394,6 +394,7 @@ static void run_client(const struct link_dpdk_driver *driver, const struct setti
         if (open != 0 && quiet > (p.received == 0 ? patience_first : s->patience)) {
             open = 0;
             heard = now;
+            p.to = s->to; /* it may be somewhere else now */
             if (p.sent == total || p.received == 0)
                 break;
         }

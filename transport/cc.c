@@ -29,7 +29,7 @@ static void count(struct cc *cc, uint32_t sent, uint32_t lost)
 void cc_acked(struct cc *cc, uint32_t packets, uint32_t outstanding_before)
 {
     count(cc, packets, 0);
-    if (cc->window >= CC_WINDOW_MAX || outstanding_before < cc->window - cc->window / 4) {
+    if (cc->window >= CC_WINDOW_MAX || outstanding_before < cc->window / 2) {
         return;
     }
     if (cc->window < cc->threshold) {

@@ -30,7 +30,8 @@ struct cc {
 };
 
 void cc_init(struct cc *cc);
-/* The window grows only when it was what held the sender back. */
+/* The window grows only while it is used: by half at least, for a burst of acknowledgements comes
+ * before what is sent in answer to it. */
 void cc_acked(struct cc *cc, uint32_t packets, uint32_t outstanding_before);
 /* `lost_sent_at`: when the newest of them left. `rtt` and `rtt_min`: smoothed, and least seen. */
 void cc_lost(struct cc *cc, uint32_t packets, leat_ns lost_sent_at, leat_ns rtt, leat_ns rtt_min,

@@ -175,7 +175,8 @@ void ether_parse(struct ether_frame *out, const struct ether_self *self, const u
     out->l2_bytes = (uint8_t)at;
     if (type == TYPE_IPV4) {
         /* A frame that a switch flooded for somebody else, or a sender that cannot be answered. */
-        if (memcmp(frame, self->mac, ETHER_MAC_BYTES) != 0 || !is_station(frame + ETHER_MAC_BYTES))
+        const bool to_us = self->alone || memcmp(frame, self->mac, ETHER_MAC_BYTES) == 0;
+        if (!to_us || !is_station(frame + ETHER_MAC_BYTES))
             drop(out, LINK_DROP_IP);
         else
             parse_ipv4(out, self, frame + at, size - at);

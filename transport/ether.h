@@ -39,6 +39,9 @@ struct ether_self {
     /* A kernel at the other end of a local device leaves UDP checksums half made (the sum of the
      * pseudo header alone), for hardware that is not there. Accept those, and only those. */
     bool partial_checksums;
+    /* Nobody else is on this wire (a memif, a vhost): all frames are ours, also those of a peer
+     * that knew us with another address, before a restart. */
+    bool alone;
 };
 
 enum ether_kind { ETHER_DATAGRAM, ETHER_ARP, ETHER_ECHO, ETHER_DROP };

@@ -77,7 +77,8 @@ void flow_acked(struct flow *flow, const struct leat_packet_ack *ack, leat_ns no
     const uint32_t outstanding_before = sent->outstanding;
     const uint64_t known = sent->largest_acked;
     const uint64_t largest = leat_packet_number(sent->next - 1, ack->largest);
-    const struct sentmap_news news = sentmap_acked(sent, largest, ack, now);
+    struct sentmap_news news;
+    sentmap_acked(sent, largest, ack, now, &news);
     if (news.bogus) {
         flow->counters.acks_bogus++;
         return;
@@ -150,11 +151,6 @@ uint32_t flow_begin(struct flow *flow, uint8_t *at, leat_ns now)
     return (uint32_t)leat_packet_write(at, &packet);
 }
 
-bool flow_note(struct flow *flow, const struct flow_item *item)
-{
-    return sentmap_note(&flow->sent, item);
-}
-
 void flow_commit(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now)
 {
     struct sentmap *sent = &flow->sent;
@@ -162,7 +158,8 @@ void flow_commit(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now)
     assert(size <= LEAT_PACKET_BYTES_MAX);
     leat_packet_set_length(at, (uint16_t)size);
     if (sentmap_is_full(sent)) {
-        const struct sentmap_news news = sentmap_drop_oldest(sent);
+        struct sentmap_news news;
+        sentmap_drop_oldest(sent, &news);
         settle(flow, &news, now);
     }
     sentmap_sent(sent, size, awaited, now);
@@ -194,18 +191,32 @@ void flow_lost_done(struct flow *flow)
     sentmap_lost_done(&flow->sent);
 }
 
-bool flow_may_resend(struct flow *flow, leat_ns now)
+static leat_ns round_trip(const struct flow *flow)
 {
-    const leat_ns rtt = flow->sent.srtt != 0 ? flow->sent.srtt : flow->options.rtt_initial_ns;
+    return flow->sent.srtt != 0 ? flow->sent.srtt : flow->options.rtt_initial_ns;
+}
+
+static void refill(struct flow *flow, leat_ns now)
+{
     const uint64_t most = (uint64_t)flow->cc.window * flow->options.payload_max;
-    if (since(flow->resend_refilled, now) >= rtt) {
+    if (since(flow->resend_refilled, now) >= round_trip(flow)) {
         flow->resend_refilled = now;
         flow->resend_allowance += most;
     }
     if (flow->resend_allowance > most) {
         flow->resend_allowance = most;
     }
+}
+
+static bool has_budget(const struct flow *flow)
+{
     return flow->resend_allowance != 0 || flow->probes_due != 0 || sentmap_is_tight(&flow->sent);
+}
+
+bool flow_may_resend(struct flow *flow, leat_ns now)
+{
+    refill(flow, now);
+    return has_budget(flow);
 }
 
 void flow_resent(struct flow *flow, uint32_t bytes)
@@ -225,7 +236,7 @@ static leat_ns probe_at(const struct flow *flow)
     if (sent->outstanding == 0) {
         return LEAT_NS_NEVER;
     }
-    const leat_ns rtt = sent->srtt != 0 ? sent->srtt : flow->options.rtt_initial_ns;
+    const leat_ns rtt = round_trip(flow);
     const leat_ns variance = 4 * (sent->srtt != 0 ? sent->rttvar : rtt / 2);
     leat_ns wait = rtt + (variance > PROBE_VARIANCE_NS_MIN ? variance : PROBE_VARIANCE_NS_MIN)
                    + flow->options.peer_ack_delay_ns;
@@ -236,15 +247,25 @@ static leat_ns probe_at(const struct flow *flow)
     return flow->probe_base + smaller(wait, PROBE_NS_MAX);
 }
 
+/* When what was lost, and waits for nothing but its budget, has one again. */
+static leat_ns budget_at(const struct flow *flow)
+{
+    const bool waits = sentmap_lost_items(&flow->sent) != 0 && !has_budget(flow);
+    return waits && flow_may_send(flow) ? flow->resend_refilled + round_trip(flow) : LEAT_NS_NEVER;
+}
+
 leat_ns flow_deadline(const struct flow *flow)
 {
-    return smaller(flow->received.ack_at, smaller(flow->sent.loss_at, probe_at(flow)));
+    return smaller(smaller(flow->received.ack_at, flow->sent.loss_at),
+                   smaller(probe_at(flow), budget_at(flow)));
 }
 
 void flow_timeout(struct flow *flow, leat_ns now)
 {
+    refill(flow, now);
     if (flow->sent.loss_at <= now) {
-        const struct sentmap_news news = sentmap_expire(&flow->sent, now);
+        struct sentmap_news news;
+        sentmap_expire(&flow->sent, now, &news);
         settle(flow, &news, now);
     }
     if (probe_at(flow) <= now) {

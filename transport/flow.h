@@ -26,7 +26,7 @@
 #include "transport/recvmap.h"
 #include "transport/sentmap.h"
 
-enum { FLOW_PEER_WINDOW_FIRST = 256 };
+enum { FLOW_PEER_WINDOW_FIRST = 256 }; /* packets, until the peer's first ack says */
 
 struct flow_options {
     uint32_t session;          /* stands in every header, both ways */
@@ -53,7 +53,7 @@ struct flow {
     struct flow_options options;
     struct cc cc;
     struct flow_counters counters;
-    uint32_t peer_window;      /* packets it said it takes; FLOW_PEER_WINDOW_FIRST until it did */
+    uint32_t peer_window;      /* packets it takes beyond what came, as it said */
     leat_ns last_heard;        /* a packet was taken, or the flow began */
     leat_ns probe_base;        /* the probe timer counts from here */
     uint32_t probe_count;      /* in a row without an acknowledgement */
@@ -109,12 +109,16 @@ static inline uint32_t flow_frames_max(const struct flow *flow)
     return flow->options.payload_max - LEAT_PACKET_OVERHEAD_BYTES;
 }
 /* The packet under way carries this. False: no room to remember it, leave it out. */
-bool flow_note(struct flow *flow, const struct flow_item *item);
+static inline bool flow_note(struct flow *flow, const struct flow_item *item)
+{
+    return sentmap_note(&flow->sent, item);
+}
 /* The packet in `at` is `size` bytes, header included (and counting bytes sent by reference). With
  * no item noted it is an ack alone, which is not acknowledged in turn (and asks for an answer when
  * it stands in for a probe). */
 void flow_commit(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now);
-/* Nothing was put in, or it does not leave; the number is used for the next one. */
+/* Nothing was put in; the number is used for the next one. A packet with something in it is
+ * committed even when the link does not take it: then it is lost, like any other. */
 void flow_abandon(struct flow *flow);
 
 /* The oldest item that was lost and not yet sent again; NULL: none. The owner may change it (a part
@@ -130,7 +134,8 @@ void flow_resent(struct flow *flow, uint32_t bytes);
 
 /* ---- time */
 
-/* When flow_timeout must be called even if no packet comes; also when an ack is due. */
+/* When flow_timeout must be called even if no packet comes; also when an ack is due, and when there
+ * is a budget again for what was lost. */
 leat_ns flow_deadline(const struct flow *flow);
 /* Finds packets lost by time; when the probe timer has run out, gives the oldest outstanding items
  * back through flow_lost and lets two packets leave whatever the window says. With nothing to give

@@ -26,13 +26,15 @@ enum {
     SLACK_BYTES = 4 << 20, /* queues, rings, the driver's own */
 };
 
+#define MEMIF_SOCKET "/run/memif.sock" /* the driver's default */
+
 /* 22.11: a memif or vhost backend copies from chained buffers into its peer's memory. The zero-copy
  * memif client and virtio-user hand out addresses of their own memory only; af_xdp takes the first
  * segment for the whole packet. */
 static const struct link_dpdk_kind kinds[] = {
-    { .prefix = "net_memif", .references = true },
-    { .prefix = "net_vhost", .references = true },
-    { .prefix = "net_virtio_user", .configure_mtu = true },
+    { .prefix = "net_memif", .references = true, .alone = true },
+    { .prefix = "net_vhost", .references = true, .alone = true },
+    { .prefix = "net_virtio_user", .configure_mtu = true, .alone = true },
     { .prefix = "net_af_packet",
       .references = true,
       .partial_checksums = true,
@@ -136,6 +138,10 @@ static void complete_memif(struct link_dpdk_device *d)
     const char *role = find_argument(d->arguments, "role=");
     const char *zero_copy = find_argument(d->arguments, "zero-copy=");
     d->memif_client = role == NULL || starts_with(role, "client") || starts_with(role, "slave");
+    const char *socket = find_argument(d->arguments, "socket=");
+    snprintf(d->memif_socket, sizeof d->memif_socket, "%.*s",
+             socket != NULL ? (int)strcspn(socket, ",") : -1,
+             socket != NULL ? socket : MEMIF_SOCKET);
     d->memif_zero_copy = d->memif_client && zero_copy != NULL && starts_with(zero_copy, "yes");
     d->kind.references = !d->memif_zero_copy;
     if (d->data_bytes > MEMIF_BUFFER_BYTES && find_argument(d->arguments, "bsize=") == NULL)

@@ -124,6 +124,10 @@ static enum leat_error make_pools(struct link_dpdk_port *port,
 
 static enum leat_error start(struct link_dpdk_port *port, char error_text[LINK_DPDK_ERROR_TEXT])
 {
+    if (port->device.memif_zero_copy && !link_dpdk_files_hold())
+        return fail(LEAT_ERR_IO, error_text,
+                    "device %s: DPDK's memory cannot be shared; use zero-copy=no",
+                    port->device.name);
     const int failed = rte_eth_dev_start(port->id);
     atomic_store(&port->running, failed == 0);
     /* Its server is not there yet. */
@@ -172,6 +176,10 @@ static enum leat_error open_device(struct link_dpdk_port *port,
                                    char error_text[LINK_DPDK_ERROR_TEXT])
 {
     struct rte_eth_dev_info info;
+    if (!link_dpdk_gate_add(port))
+        return fail(LEAT_ERR_IO, error_text, "device %s: EAL's interrupts cannot be watched",
+                    port->device.name);
+    link_dpdk_enter_waiting(port);
     enum leat_error error = attach(port, error_text);
     if (error != LEAT_OK)
         return error;
@@ -316,6 +324,7 @@ static bool make_lanes(struct link_dpdk_port *port, const struct link_dpdk_optio
     memcpy(port->self.mac, mac.addr_bytes, sizeof port->self.mac);
     port->self.ip = options->ip;
     port->self.partial_checksums = port->device.kind.partial_checksums;
+    port->self.alone = port->device.kind.alone;
     port->udp_port = options->port;
     if (port->udp_port == 0) {
         uint16_t dice = 0;
@@ -352,6 +361,8 @@ enum leat_error link_dpdk_open(struct link_dpdk_port **out, const struct link_dp
     port->descriptors = link_dpdk_descriptors(options);
     error = options->external ? open_external(port, options, error_text)
                               : open_device(port, options, error_text);
+    link_dpdk_leave(port);
+    link_dpdk_gate_changed(port);
     if (error == LEAT_OK && !make_lanes(port, options))
         error = fail(LEAT_ERR_NO_MEMORY, error_text, "device %s: no memory for %u lanes",
                      device.name, options->lanes);
@@ -408,8 +419,11 @@ static void detach(struct link_dpdk_port *port)
 void link_dpdk_close(struct link_dpdk_port *port)
 {
     free_lanes(port);
+    link_dpdk_enter_waiting(port);
     if (port->attached)
         detach(port);
+    link_dpdk_leave(port);
+    link_dpdk_gate_remove(port);
     /* References that the device held came back now: the lanes they count in go last. */
     for (uint32_t i = 0; i < port->lane_count; i++)
         rte_free(port->lanes[i]);
@@ -427,11 +441,19 @@ bool link_dpdk_is_up(const struct link_dpdk_port *port)
            && rte_eth_link_get_nowait(port->id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }
 
-void link_dpdk_reconnect(struct link_dpdk_port *port)
+void link_dpdk_reconnect(struct link_dpdk_port *port, leat_ns now)
 {
-    if (!port->device.memif_client || port->external)
+    if (!port->device.memif_client || port->external || now < port->reconnect_at)
         return;
+    if (port->reconnect_at == 0 && atomic_load(&port->running)) {
+        port->reconnect_at = now + LINK_DPDK_CONNECT_NS; /* only just started, or lost just now */
+        return;
+    }
     if (atomic_exchange(&port->running, false))
         rte_eth_dev_stop(port->id);
-    atomic_store(&port->running, rte_eth_dev_start(port->id) == 0);
+    const bool whole = !port->device.memif_zero_copy || link_dpdk_files_hold();
+    const bool started = whole && rte_eth_dev_start(port->id) == 0;
+    atomic_store(&port->running, started);
+    port->reconnect_at = started ? now + LINK_DPDK_CONNECT_NS : 0;
+    link_dpdk_gate_changed(port);
 }

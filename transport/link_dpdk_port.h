@@ -3,7 +3,10 @@
  *      link_dpdk.c        the driver's table, lanes as links
  *      link_dpdk_device.c what is known of each kind of device; options checked
  *      link_dpdk_open.c   opening and closing a port
- *      link_dpdk_rx.c     receiving      link_dpdk_tx.c  sending
+ *      link_dpdk_rx.c     receiving      link_dpdk_tx.c      sending
+ *      link_dpdk_gate.c   memif's peers may go at any time
+ *      link_dpdk_files.c  what a zero-copy memif closes by mistake
+ *      link_dpdk_memory.c memory that is sent from in place
  *
  * Role: the memory they share. Must not know: what datagrams mean, but for the session id.
  * Threads: a lane belongs to one thread. What others touch says so: atomics, and the rings between
@@ -25,6 +28,7 @@
 
 enum {
     LINK_DPDK_NAME_BYTES = 64,
+    LINK_DPDK_SOCKET_BYTES = 128,
     LINK_DPDK_ARGUMENT_BYTES = 1024,
     LINK_DPDK_PEERS = 16,     /* headers kept ready, a power of two */
     LINK_DPDK_HANDOVER = 512, /* places of a ring between two lanes */
@@ -33,6 +37,7 @@ enum {
     LINK_DPDK_REFERENCE_BYTES = 64, /* private area of an mbuf that refers */
 };
 #define LINK_DPDK_CHORES_NS (100 * LEAT_NS_PER_MS) /* statistics, link state, reconnecting */
+#define LINK_DPDK_CONNECT_NS (2 * LEAT_NS_PER_S)   /* a memif's handshake may take so long */
 #define LINK_DPDK_CLEANUP_NS (1 * LEAT_NS_PER_MS)  /* references that an idle queue still holds */
 #define LINK_DPDK_STUCK_NS (10 * LEAT_NS_PER_MS)   /* none came back for so long: copy */
 #define LINK_DPDK_RESOLVED_NS (1 * LEAT_NS_PER_S)  /* headers hold before neighbours are asked */
@@ -42,6 +47,7 @@ struct link_dpdk_kind {
     const char *prefix; /* of the device's name */
     bool references;    /* sends from chained external buffers without touching foreign memory */
     bool partial_checksums; /* a kernel at the other end leaves them half made */
+    bool alone;             /* one peer at the other end, no switch */
     bool configure_mtu;     /* its buffers follow the MTU it is configured with */
     bool queues;            /* a queue pair for each lane, if it has so many */
     bool dma;               /* reads memory that must be mapped for it */
@@ -53,8 +59,9 @@ struct link_dpdk_device {
     char name[LINK_DPDK_NAME_BYTES];
     char arguments[LINK_DPDK_ARGUMENT_BYTES]; /* the device string, completed */
     bool memif_client, memif_zero_copy;
-    uint16_t mtu;        /* 0: ask the device */
-    uint32_t data_bytes; /* of a buffer, without headroom */
+    char memif_socket[LINK_DPDK_SOCKET_BYTES]; /* "": no memif */
+    uint16_t mtu;                              /* 0: ask the device */
+    uint32_t data_bytes;                       /* of a buffer, without headroom */
 };
 
 /* Headers towards a peer. */
@@ -97,6 +104,9 @@ struct link_dpdk_port {
     uint16_t id;
     bool attached, external;
     _Atomic bool running; /* the device is started: its queues may be used */
+    leat_ns reconnect_at;
+    bool gated, fenced;  /* see link_dpdk_gate.c */
+    _Atomic bool inside; /* the polling lane uses the device */
     uint16_t queues, descriptors, mtu;
     uint32_t lane_count;
     uint8_t lane_shift;
@@ -130,7 +140,47 @@ enum leat_error link_dpdk_open(struct link_dpdk_port **out, const struct link_dp
 void link_dpdk_close(struct link_dpdk_port *port);
 bool link_dpdk_is_up(const struct link_dpdk_port *port);
 /* A memif that lost its server, or never had one, tries again. By the thread that polls. */
-void link_dpdk_reconnect(struct link_dpdk_port *port);
+void link_dpdk_reconnect(struct link_dpdk_port *port, leat_ns now);
+
+/* ---- link_dpdk_gate.c */
+
+extern _Atomic bool link_dpdk_shut;
+
+bool link_dpdk_gate_add(struct link_dpdk_port *port);
+void link_dpdk_gate_remove(struct link_dpdk_port *port);
+/* The port has another control socket. */
+void link_dpdk_gate_changed(const struct link_dpdk_port *port);
+
+/* The device may be used until link_dpdk_leave; false: not now, as if it had nothing. */
+static inline bool link_dpdk_enter(struct link_dpdk_port *port)
+{
+    if (!port->gated)
+        return true;
+    atomic_store_explicit(&port->inside, true, memory_order_relaxed);
+    if (port->fenced)
+        atomic_thread_fence(memory_order_seq_cst);
+    else
+        atomic_signal_fence(memory_order_seq_cst);
+    if (!atomic_load_explicit(&link_dpdk_shut, memory_order_acquire))
+        return true;
+    atomic_store_explicit(&port->inside, false, memory_order_release);
+    return false;
+}
+
+static inline void link_dpdk_leave(struct link_dpdk_port *port)
+{
+    if (port->gated)
+        atomic_store_explicit(&port->inside, false, memory_order_release);
+}
+
+/* By control, when no lane runs. */
+void link_dpdk_enter_waiting(struct link_dpdk_port *port);
+
+/* ---- link_dpdk_files.c: before a zero-copy memif connects, and after it did */
+
+/* EAL's memory files are known and safe. False: one is lost, or there are none to share. */
+bool link_dpdk_files_hold(void);
+bool link_dpdk_files_restore(void);
 
 /* ---- link_dpdk_memory.c */
 

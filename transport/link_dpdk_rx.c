@@ -171,7 +171,10 @@ static unsigned receive_device(struct link_dpdk_lane *lane, struct tally *tally,
                                struct link_datagram *out, unsigned max)
 {
     struct rte_mbuf *packets[LINK_BURST];
+    if (unlikely(!link_dpdk_enter(lane->port)))
+        return 0;
     unsigned count = rte_eth_rx_burst(lane->port->id, lane->rx_queue, packets, (uint16_t)max);
+    link_dpdk_leave(lane->port);
     if (unlikely(lane->inject != NULL)) {
         unsigned lost;
         count = inject_received(lane->inject, packets, count, max, &lost);

@@ -248,13 +248,13 @@ void link_dpdk_send(struct link *link, struct link_outgoing *out, uint32_t size,
 /* How many of the staged were taken. */
 static uint32_t transmit(struct link_dpdk_lane *lane)
 {
-    const struct link_dpdk_port *port = lane->port;
+    struct link_dpdk_port *port = lane->port;
     struct rte_mbuf **from = lane->staged + lane->staged_head;
     uint32_t taken = 0;
     if (!lane->polls)
         return rte_ring_sp_enqueue_burst(port->to_wire[lane->index], (void **)from,
                                          lane->staged_count, NULL);
-    if (!atomic_load_explicit(&port->running, memory_order_relaxed))
+    if (!atomic_load_explicit(&port->running, memory_order_relaxed) || !link_dpdk_enter(port))
         return 0;
     while (taken < lane->staged_count) {
         const uint32_t left = lane->staged_count - taken;
@@ -264,6 +264,7 @@ static uint32_t transmit(struct link_dpdk_lane *lane)
         if (now == 0)
             break;
     }
+    link_dpdk_leave(port);
     return taken;
 }
 
@@ -306,13 +307,19 @@ static void ask_neighbours(struct link_dpdk_lane *lane)
 /* What a few times a second is enough for. */
 static void do_chores(struct link_dpdk_lane *lane)
 {
-    lane->chores_at = lane->now + LINK_DPDK_CHORES_NS;
-    if (lane->index != 0)
+    struct link_dpdk_port *port = lane->port;
+    if (lane->index != 0 || !link_dpdk_enter(port)) {
+        lane->chores_at = lane->now + LINK_DPDK_CHORES_NS;
         return;
-    if (!link_dpdk_is_up(lane->port))
-        link_dpdk_reconnect(lane->port);
-    if (atomic_load_explicit(&lane->port->running, memory_order_relaxed))
+    }
+    if (!link_dpdk_is_up(port))
+        link_dpdk_reconnect(port, lane->now);
+    else
+        port->reconnect_at = 0;
+    if (atomic_load_explicit(&port->running, memory_order_relaxed))
         link_dpdk_count_device(lane);
+    link_dpdk_leave(port);
+    lane->chores_at = lane->now + LINK_DPDK_CHORES_NS;
 }
 
 /* An idle queue does not look at what it has sent. */

@@ -29,17 +29,6 @@ static struct sent_packet *packet_of(struct sentmap *map, uint64_t number)
     return &map->packets[number & PACKETS_MASK];
 }
 
-bool sentmap_note(struct sentmap *map, const struct flow_item *item)
-{
-    if (!sentmap_has_item(map)) {
-        return false;
-    }
-    map->items[map->items_to++ & ITEMS_MASK] = *item;
-    map->noted++;
-    map->items_live++;
-    return true;
-}
-
 void sentmap_abandon(struct sentmap *map)
 {
     map->items_to -= map->noted;
@@ -160,7 +149,6 @@ static void sample_rtt(struct sentmap *map, leat_ns sent_at, leat_ns delay, leat
     const leat_ns apart = sample > map->srtt ? sample - map->srtt : map->srtt - sample;
     map->rttvar = map->rttvar - map->rttvar / 4 + apart / 4;
     map->srtt = map->srtt - map->srtt / 8 + sample / 8;
-    map->srtt = map->srtt > map->rtt_min ? map->srtt : map->rtt_min;
 }
 
 static leat_ns loss_delay(const struct sentmap *map)
@@ -198,16 +186,16 @@ static uint64_t told(const struct sentmap *map, uint64_t largest, uint64_t bits)
     return left < LEAT_PACKET_MAP_BITS ? bits & ~(UINT64_MAX << left) : bits;
 }
 
-struct sentmap_news sentmap_acked(struct sentmap *map, uint64_t largest,
-                                  const struct leat_packet_ack *ack, leat_ns now)
+void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_packet_ack *ack,
+                   leat_ns now, struct sentmap_news *news)
 {
-    struct sentmap_news news = { 0 };
+    *news = (struct sentmap_news){ 0 };
     if (largest >= map->next) {
-        news.bogus = true;
-        return news;
+        news->bogus = true;
+        return;
     }
     if (map->next - largest > SENTMAP_PACKETS) {
-        return news; /* about packets forgotten long since */
+        return; /* about packets forgotten long since */
     }
     const uint64_t before = told(map, largest, ack->map);
     uint64_t acked = before & ringbits_before(map->outstanding_bits, largest);
@@ -221,38 +209,35 @@ struct sentmap_news sentmap_acked(struct sentmap *map, uint64_t largest,
         sample_rtt(map, packet_of(map, newest)->sent_at, ack->delay_ns, now);
     }
     if (front) {
-        settle_acked(map, largest, &news);
+        settle_acked(map, largest, news);
     } else if (ringbits_test(map->lost_bits, largest)) {
-        settle_spurious(map, largest, &news);
+        settle_spurious(map, largest, news);
     }
     for (; acked != 0; acked &= acked - 1) {
-        settle_acked(map, largest - 1 - (uint32_t)__builtin_ctzll(acked), &news);
+        settle_acked(map, largest - 1 - (uint32_t)__builtin_ctzll(acked), news);
     }
     for (; late != 0; late &= late - 1) {
-        settle_spurious(map, largest - 1 - (uint32_t)__builtin_ctzll(late), &news);
+        settle_spurious(map, largest - 1 - (uint32_t)__builtin_ctzll(late), news);
     }
-    age_threshold(map, news.acked);
-    find_lost(map, &news, now);
+    age_threshold(map, news->acked);
+    find_lost(map, news, now);
     advance(map);
-    return news;
 }
 
-struct sentmap_news sentmap_expire(struct sentmap *map, leat_ns now)
+void sentmap_expire(struct sentmap *map, leat_ns now, struct sentmap_news *news)
 {
-    struct sentmap_news news = { 0 };
-    find_lost(map, &news, now);
+    *news = (struct sentmap_news){ 0 };
+    find_lost(map, news, now);
     advance(map);
-    return news;
 }
 
-struct sentmap_news sentmap_drop_oldest(struct sentmap *map)
+void sentmap_drop_oldest(struct sentmap *map, struct sentmap_news *news)
 {
-    struct sentmap_news news = { 0 };
+    *news = (struct sentmap_news){ 0 };
     if (map->oldest < map->next) {
-        settle_lost(map, map->oldest, &news);
+        settle_lost(map, map->oldest, news);
         advance(map);
     }
-    return news;
 }
 
 uint32_t sentmap_give_back(struct sentmap *map, uint32_t count)

@@ -112,7 +112,26 @@ static inline bool sentmap_has_room(const struct sentmap *map)
     return sentmap_packets_left(map) != 0 && sentmap_has_item(map);
 }
 
-bool sentmap_note(struct sentmap *map, const struct flow_item *item);
+/* False: no room. Here, and field by field, because it is written to be kept and read at once: a
+ * copy of the whole would wait for the caller's stores. */
+static inline bool sentmap_note(struct sentmap *map, const struct flow_item *item)
+{
+    if (!sentmap_has_item(map)) {
+        return false;
+    }
+    struct flow_item *kept = &map->items[map->items_to % SENTMAP_ITEMS];
+    kept->at = item->at;
+    kept->stream = item->stream;
+    kept->size = item->size;
+    kept->more = item->more;
+    kept->kind = item->kind;
+    kept->flags = item->flags;
+    kept->reserved = item->reserved;
+    map->items_to++;
+    map->noted++;
+    map->items_live++;
+    return true;
+}
 /* The packet under way does not leave. */
 void sentmap_abandon(struct sentmap *map);
 /* The ring of numbers is full: sentmap_sent needs the oldest one's place. */
@@ -130,13 +149,13 @@ struct sentmap_news {
     leat_ns lost_sent_at; /* when the newest of the lost left */
     bool bogus;           /* speaks of packets never sent: nothing was changed */
 };
-/* An ack block, its `largest` widened by the caller. */
-struct sentmap_news sentmap_acked(struct sentmap *map, uint64_t largest,
-                                  const struct leat_packet_ack *ack, leat_ns now);
+/* An ack block, its `largest` widened by the caller. Each of these fills *news anew. */
+void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_packet_ack *ack,
+                   leat_ns now, struct sentmap_news *news);
 /* Losses by time. */
-struct sentmap_news sentmap_expire(struct sentmap *map, leat_ns now);
+void sentmap_expire(struct sentmap *map, leat_ns now, struct sentmap_news *news);
 /* The oldest outstanding packet is lost, to make room. */
-struct sentmap_news sentmap_drop_oldest(struct sentmap *map);
+void sentmap_drop_oldest(struct sentmap *map, struct sentmap_news *news);
 /* Gives the items of the `count` oldest outstanding packets that have any and were not given back
  * before back as if lost, but leaves the packets outstanding (their round trip may still be
  * measured). Returns how many items. */

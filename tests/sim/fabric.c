@@ -393,7 +393,13 @@ void fabric_now(struct fabric *f, leat_ns now)
 
 leat_ns fabric_next(const struct fabric *f)
 {
-    return f->in_flight != 0 ? f->heap[1]->due : LEAT_NS_NEVER;
+    leat_ns next = LEAT_NS_NEVER;
+    for (uint32_t i = 1; i <= f->in_flight; i++) {
+        const leat_ns due = f->heap[i]->due;
+        if (due > f->now && due < next)
+            next = due;
+    }
+    return next;
 }
 
 const struct fabric_counters *fabric_counters(const struct fabric *f)

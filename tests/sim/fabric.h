@@ -47,7 +47,7 @@ void fabric_cut(struct fabric *fabric, uint8_t from, uint8_t to, bool cut);
 
 /* What leaves a link leaves at this time. */
 void fabric_now(struct fabric *fabric, leat_ns now);
-/* When the next datagram is due; LEAT_NS_NEVER. */
+/* When the next datagram is due that is not due yet; LEAT_NS_NEVER. */
 leat_ns fabric_next(const struct fabric *fabric);
 const struct fabric_counters *fabric_counters(const struct fabric *fabric);
 /* Buffers that are out: 0 when everything was given back and nothing is on the way. */

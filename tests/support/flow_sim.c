@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "schema/frame.h"
-#include "tests/support/flow_check.h"
+#include "tests/flow_check.h"
 
 enum { STREAM = 7, SESSION = 0x04000123 };
 
@@ -30,6 +30,8 @@ void sim_start(struct sim *sim, uint64_t seed, const struct flow_options *option
         stream_map_init(&end->arrived, 0);
         end->piece_max = SIM_PAYLOAD;
         end->wire.delay_ns = 10 * LEAT_NS_PER_US;
+        for (uint32_t d = 0; d < SIM_DATAGRAMS; d++)
+            sim->under_way[i].heap[d] = (uint16_t)d;
     }
 }
 
@@ -57,19 +59,50 @@ static uint8_t byte_at(int end, uint64_t position)
 
 /* ---- the wires */
 
+static bool before(const struct sim_under_way *way, uint32_t a, uint32_t b)
+{
+    const struct sim_datagram *x = &way->datagrams[way->heap[a]];
+    const struct sim_datagram *y = &way->datagrams[way->heap[b]];
+    return x->at != y->at ? x->at < y->at : x->order < y->order;
+}
+
+static void swap(struct sim_under_way *way, uint32_t a, uint32_t b)
+{
+    const uint16_t was = way->heap[a];
+    way->heap[a] = way->heap[b];
+    way->heap[b] = was;
+}
+
 static void put_on_wire(struct sim *sim, int from, const uint8_t *bytes, uint32_t size, leat_ns at)
 {
-    for (int i = 0; i < SIM_DATAGRAMS; i++) {
-        struct sim_datagram *datagram = &sim->on_wire[from][i];
-        if (datagram->at == 0) {
-            datagram->at = at;
-            datagram->order = sim->datagrams++;
-            datagram->size = size;
-            memcpy(datagram->bytes, bytes, size);
-            return;
-        }
+    struct sim_under_way *way = &sim->under_way[from];
+    cr_assert_lt(way->count, SIM_DATAGRAMS);
+    uint32_t place = way->count++;
+    struct sim_datagram *datagram = &way->datagrams[way->heap[place]];
+    datagram->at = at;
+    datagram->order = sim->datagrams++;
+    datagram->size = size;
+    memcpy(datagram->bytes, bytes, size);
+    for (; place > 0 && before(way, place, (place - 1) / 2); place = (place - 1) / 2)
+        swap(way, place, (place - 1) / 2);
+}
+
+static leat_ns next_arrival(const struct sim_under_way *way)
+{
+    return way->count != 0 ? way->datagrams[way->heap[0]].at : LEAT_NS_NEVER;
+}
+
+/* The first to arrive; valid until the next is put on the wire. */
+static const struct sim_datagram *take_off_wire(struct sim_under_way *way)
+{
+    swap(way, 0, --way->count);
+    for (uint32_t place = 0, child; (child = 2 * place + 1) < way->count; place = child) {
+        child += child + 1 < way->count && before(way, child + 1, child);
+        if (!before(way, child, place))
+            break;
+        swap(way, place, child);
     }
-    cr_assert_fail("more than %d packets on a wire", SIM_DATAGRAMS);
+    return &way->datagrams[way->heap[way->count]];
 }
 
 static void transmit(struct sim *sim, int from, const uint8_t *bytes, uint32_t size)
@@ -239,29 +272,9 @@ static void send(struct sim *sim, int from)
 
 static void deliver(struct sim *sim, int from)
 {
-    for (int taken = 0; taken < SIM_BURST; taken++) {
-        struct sim_datagram *first = NULL;
-        for (int i = 0; i < SIM_DATAGRAMS; i++) {
-            struct sim_datagram *datagram = &sim->on_wire[from][i];
-            if (datagram->at != 0 && datagram->at <= sim->now
-                && (first == NULL || datagram->at < first->at
-                    || (datagram->at == first->at && datagram->order < first->order)))
-                first = datagram;
-        }
-        if (first == NULL)
-            return;
-        first->at = 0;
-        receive(sim, 1 - from, first);
-    }
-}
-
-/* Content that waits only for its budget. */
-static leat_ns next_refill(const struct sim *sim, int from)
-{
-    const struct flow *flow = &sim->ends[from].flow;
-    const bool waits = sentmap_lost_items(&flow->sent) != 0 && flow_may_send(flow);
-    const leat_ns rtt = flow->sent.srtt != 0 ? flow->sent.srtt : flow->options.rtt_initial_ns;
-    return waits ? flow->resend_refilled + rtt : LEAT_NS_NEVER;
+    struct sim_under_way *way = &sim->under_way[from];
+    for (int taken = 0; taken < SIM_BURST && next_arrival(way) <= sim->now; taken++)
+        receive(sim, 1 - from, take_off_wire(way));
 }
 
 static leat_ns next_event(const struct sim *sim)
@@ -269,13 +282,9 @@ static leat_ns next_event(const struct sim *sim)
     leat_ns next = LEAT_NS_NEVER;
     for (int e = 0; e < SIM_ENDS; e++) {
         const leat_ns deadline = flow_deadline(&sim->ends[e].flow);
-        const leat_ns refill = next_refill(sim, e);
         next = deadline < next ? deadline : next;
-        next = refill < next ? refill : next;
-        for (int i = 0; i < SIM_DATAGRAMS; i++) {
-            const leat_ns at = sim->on_wire[e][i].at;
-            next = at != 0 && at < next ? at : next;
-        }
+        const leat_ns arrival = next_arrival(&sim->under_way[e]);
+        next = arrival < next ? arrival : next;
     }
     return next;
 }
@@ -290,6 +299,7 @@ static void step(struct sim *sim)
         if (flow_deadline(&end->flow) <= sim->now)
             flow_timeout(&end->flow, sim->now);
         send(sim, e);
+        end->was_tight |= sentmap_is_tight(&end->flow.sent);
         const char *wrong = flow_check(&end->flow);
         cr_assert_null(wrong, "end %d: %s", e, wrong);
         if (end->arrived.next < sim->ends[1 - e].to_send)

@@ -33,8 +33,8 @@ struct sim_wire {
 };
 
 struct sim_datagram {
-    leat_ns at;     /* arrives; 0: a free place */
-    uint64_t order; /* among those that arrive at one time */
+    leat_ns at; /* arrives */
+    uint64_t order;
     uint32_t size;
     uint8_t bytes[SIM_PAYLOAD];
 };
@@ -49,6 +49,15 @@ struct sim_end {
     uint64_t pieces, pieces_full; /* taken; found no range free */
     leat_ns done_at;              /* everything from the other end arrived */
     bool cuts;                    /* sends lost pieces in parts, now and then */
+    bool was_tight;               /* items ran short */
+};
+
+/* Those under way, a heap: the first to arrive at 0, of one time the first sent. Places from
+ * `count` on are free. */
+struct sim_under_way {
+    uint32_t count;
+    uint16_t heap[SIM_DATAGRAMS];
+    struct sim_datagram datagrams[SIM_DATAGRAMS];
 };
 
 struct sim {
@@ -56,7 +65,7 @@ struct sim {
     leat_ns now;
     uint64_t steps, datagrams;
     struct sim_end ends[SIM_ENDS];
-    struct sim_datagram on_wire[SIM_ENDS][SIM_DATAGRAMS];
+    struct sim_under_way under_way[SIM_ENDS]; /* by sender */
 };
 
 extern const struct flow_options sim_options;

@@ -1,0 +1,87 @@
+/* DPDK memory files: those that a zero-copy memif client gives away once too often.
+ *
+ * To share EAL's memory with its peer, 22.11's zero-copy memif client sends the descriptors of
+ * EAL's memory files, and when it is connected it closes them: EAL's own, not copies. The next
+ * connection would send, and close, whatever has got those numbers since. So a copy of each is kept
+ * here, and put back under the old number as soon as that is free; where it is not, nothing
+ * connects.
+ *
+ * Role: that. Must not know: ports. Threads: any; a mutex guards it. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <rte_memory.h>
+
+#include "transport/link_dpdk_port.h"
+
+enum { FILES_MAX = 64 };
+
+static struct {
+    pthread_mutex_t mutex;
+    uint32_t count;
+    struct file {
+        int number; /* EAL's */
+        int copy;
+    } files[FILES_MAX];
+} held = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+
+static int hold_one(const struct rte_memseg_list *list, const struct rte_memseg *segment,
+                    void *unused)
+{
+    (void)unused;
+    if (list->external)
+        return 0;
+    const int number = rte_memseg_get_fd_thread_unsafe(segment);
+    for (uint32_t i = 0; i < held.count; i++)
+        if (held.files[i].number == number)
+            return 0;
+    if (number < 0 || held.count == FILES_MAX)
+        return -1;
+    const int copy = fcntl(number, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0)
+        return -1;
+    held.files[held.count++] = (struct file){ .number = number, .copy = copy };
+    return 0;
+}
+
+static bool same_file(int a, int b)
+{
+    struct stat sa, sb;
+    return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev
+           && sa.st_ino == sb.st_ino;
+}
+
+static bool restore_one(const struct file *f)
+{
+    if (same_file(f->number, f->copy))
+        return true;
+    /* The lowest number from there on that is free: nobody else's is taken. */
+    const int got = fcntl(f->copy, F_DUPFD_CLOEXEC, f->number);
+    if (got == f->number)
+        return true;
+    if (got >= 0)
+        close(got);
+    return false;
+}
+
+bool link_dpdk_files_restore(void)
+{
+    bool whole = true;
+    pthread_mutex_lock(&held.mutex);
+    for (uint32_t i = 0; i < held.count; i++)
+        whole &= restore_one(&held.files[i]);
+    pthread_mutex_unlock(&held.mutex);
+    return whole;
+}
+
+bool link_dpdk_files_hold(void)
+{
+    if (!link_dpdk_files_restore())
+        return false;
+    pthread_mutex_lock(&held.mutex);
+    const bool done = rte_memseg_walk(hold_one, NULL) == 0;
+    pthread_mutex_unlock(&held.mutex);
+    return done;
+}

@@ -1,0 +1,213 @@
+/* DPDK gate: keeps memif's driver from pulling rings away under a lane.
+ *
+ * When a memif peer leaves, 22.11 unmaps its rings on EAL's interrupt thread, while the polling
+ * lane may stand in the middle of a burst over them: a client that dies would take the broker with
+ * it. EAL has one interrupt thread, and it calls one handler at a time. One of them is ours; it
+ * stays inside and watches memif's control sockets itself. Only when one of them has something to
+ * say does it send the lanes out, and returns, so that EAL calls memif's handlers:
+ *
+ *      parked: lanes run --(a control socket speaks)--> shut, lanes are out: EAL calls the handlers
+ *        ^--------------------(nothing more is said)-----------------------------+
+ *
+ * A lane pays two plain stores and a load a burst; the fence is on the other side (membarrier).
+ *
+ * Role: that. Must not know: what memif says.
+ * Threads: link_dpdk_enter and _leave the polling lane's (or control's, when that one has ended);
+ * add and remove control's; the handler EAL's. */
+#include <dirent.h>
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <rte_interrupts.h>
+
+#include "transport/link_dpdk_port.h"
+
+enum {
+    PORTS_MAX = 32,
+    SOCKETS_MAX = 128,
+    PARKED_MS = 1000,   /* other interrupts wait so long at most */
+    UNHEARD_MAX = 1000, /* times a socket may speak and nobody listens, before it is ignored */
+    IGNORED_MS = 10,
+};
+
+_Atomic bool link_dpdk_shut;
+
+static struct {
+    pthread_mutex_t mutex; /* of ports */
+    struct link_dpdk_port *ports[PORTS_MAX];
+    uint32_t port_count;
+    struct rte_intr_handle *handle; /* of an event that is always there; NULL: not installed */
+    int wake;                       /* sockets or ports changed */
+    bool expedited;                 /* membarrier works: lanes need no fence */
+    uint32_t unheard;
+} gate = { .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = -1 };
+
+static void fence_lanes(void)
+{
+    if (gate.expedited)
+        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+}
+
+static void shut(void)
+{
+    atomic_store(&link_dpdk_shut, true);
+    fence_lanes();
+    pthread_mutex_lock(&gate.mutex);
+    for (uint32_t i = 0; i < gate.port_count; i++)
+        while (atomic_load_explicit(&gate.ports[i]->inside, memory_order_acquire))
+            sched_yield();
+    pthread_mutex_unlock(&gate.mutex);
+}
+
+/* ---- memif's control sockets, told by their address */
+
+static bool is_named(const struct sockaddr_un *address, socklen_t size, const char *name)
+{
+    const size_t header = offsetof(struct sockaddr_un, sun_path);
+    if (address->sun_family != AF_UNIX || size <= header)
+        return false;
+    const char *path = address->sun_path;
+    size_t left = size - header;
+    if (*path == '\0') { /* an abstract name */
+        path++;
+        left--;
+    }
+    return strnlen(path, left) == strlen(name) && memcmp(path, name, strlen(name)) == 0;
+}
+
+static bool is_control(int fd)
+{
+    struct sockaddr_un own, peer;
+    socklen_t own_size = sizeof own, peer_size = sizeof peer;
+    if (getsockname(fd, (struct sockaddr *)&own, &own_size) != 0)
+        return false;
+    if (getpeername(fd, (struct sockaddr *)&peer, &peer_size) != 0)
+        peer_size = 0;
+    for (uint32_t i = 0; i < gate.port_count; i++) {
+        const char *name = gate.ports[i]->device.memif_socket;
+        if (is_named(&own, own_size, name) || is_named(&peer, peer_size, name))
+            return true;
+    }
+    return false;
+}
+
+/* The first of `out` is the event that wakes the handler. */
+static nfds_t find_sockets(struct pollfd out[SOCKETS_MAX])
+{
+    nfds_t count = 0;
+    out[count++] = (struct pollfd){ .fd = gate.wake, .events = POLLIN };
+    DIR *folder = opendir("/proc/self/fd");
+    if (folder == NULL)
+        return count;
+    pthread_mutex_lock(&gate.mutex);
+    for (struct dirent *e = readdir(folder); e != NULL && count < SOCKETS_MAX;
+         e = readdir(folder)) {
+        const int fd = (int)strtol(e->d_name, NULL, 10);
+        if (e->d_name[0] != '.' && is_control(fd))
+            out[count++] = (struct pollfd){ .fd = fd, .events = POLLIN };
+    }
+    pthread_mutex_unlock(&gate.mutex);
+    closedir(folder);
+    return count;
+}
+
+/* ---- EAL's handler */
+
+static void watch(void *unused)
+{
+    struct pollfd fds[SOCKETS_MAX];
+    uint64_t value;
+    (void)unused;
+    const ssize_t woken = read(gate.wake, &value, sizeof value);
+    (void)woken;               /* whether or not: everything is looked at */
+    link_dpdk_files_restore(); /* memif's handlers may just have connected */
+    const nfds_t count = find_sockets(fds);
+    const bool spoken = poll(fds + 1, count - 1, 0) > 0;
+    if (spoken && ++gate.unheard < UNHEARD_MAX)
+        return; /* still shut: EAL calls who listens, and then us again */
+    atomic_store_explicit(&link_dpdk_shut, false, memory_order_release);
+    if (!spoken)
+        gate.unheard = 0;
+    poll(fds, spoken ? 1 : count, spoken ? IGNORED_MS : PARKED_MS);
+    shut();
+}
+
+static bool install(void)
+{
+    const int always = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    gate.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    gate.expedited = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    gate.handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+    if (always >= 0 && gate.wake >= 0 && gate.handle != NULL
+        && rte_intr_fd_set(gate.handle, always) == 0
+        && rte_intr_type_set(gate.handle, RTE_INTR_HANDLE_EXT) == 0
+        && rte_intr_callback_register(gate.handle, watch, NULL) == 0)
+        return true;
+    rte_intr_instance_free(gate.handle);
+    gate.handle = NULL;
+    if (always >= 0)
+        close(always);
+    if (gate.wake >= 0)
+        close(gate.wake);
+    return false;
+}
+
+static void wake(void)
+{
+    const uint64_t one = 1;
+    if (gate.wake >= 0 && write(gate.wake, &one, sizeof one) < 0)
+        return; /* full: it is awake */
+}
+
+bool link_dpdk_gate_add(struct link_dpdk_port *port)
+{
+    if (port->device.memif_socket[0] == '\0')
+        return true;
+    if (gate.handle == NULL && !install())
+        return false;
+    pthread_mutex_lock(&gate.mutex);
+    const bool fits = gate.port_count < PORTS_MAX;
+    if (fits)
+        gate.ports[gate.port_count++] = port;
+    pthread_mutex_unlock(&gate.mutex);
+    port->gated = fits;
+    port->fenced = !gate.expedited;
+    wake();
+    return fits;
+}
+
+void link_dpdk_gate_changed(const struct link_dpdk_port *port)
+{
+    if (port->gated)
+        wake();
+}
+
+void link_dpdk_gate_remove(struct link_dpdk_port *port)
+{
+    if (!port->gated)
+        return;
+    port->gated = false;
+    pthread_mutex_lock(&gate.mutex);
+    for (uint32_t i = 0; i < gate.port_count; i++)
+        if (gate.ports[i] == port)
+            gate.ports[i] = gate.ports[--gate.port_count];
+    pthread_mutex_unlock(&gate.mutex);
+    wake();
+}
+
+void link_dpdk_enter_waiting(struct link_dpdk_port *port)
+{
+    while (!link_dpdk_enter(port))
+        sched_yield();
+}
