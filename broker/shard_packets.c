@@ -5,7 +5,7 @@
 #include "ops/log.h"
 
 enum {
-    BURSTS_MAX = 4, /* of one link in one iteration: others want a turn too */
+    BURSTS_MAX = 2, /* of one link in one iteration: an ack block speaks of 64 packets */
     LINK_COLD_AFTER = 64,
     RESETS_PER_SECOND = 100,
     RESET_PACKET_BYTES = LEAT_PACKET_HEADER_BYTES + LEAT_RESET_BYTES,
