@@ -222,9 +222,21 @@ static void print_counters(const struct link_dpdk_driver *driver, struct link_dp
         dropped += drops[k];
     }
     printf("],\"tx\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"references\":%" PRIu64
-           ",\"balanced\":%s,\"buffers\":%u}\n",
+           ",\"balanced\":%s,\"buffers\":%u,\"lanes\":[",
            tx, lost, kept, references, rx == accepted + answered + dropped ? "true" : "false",
            driver->buffers_in_use(port));
+    for (uint32_t i = 0; i < lanes; i++)
+        printf("%s%" PRIu64, i != 0 ? "," : "",
+               atomic_load(&driver->lane(port, i)->counters.accepted));
+    printf("]}\n");
+}
+
+/* Once: the other end is there. */
+static void say_heard(void)
+{
+    static _Atomic bool said;
+    if (!atomic_exchange(&said, true))
+        printf("{\"heard\":true}\n");
 }
 
 /* ---- server */
@@ -268,8 +280,10 @@ static void *run_echo(void *argument)
             const unsigned count = link->ops->receive(link, got, LINK_BURST, now);
             for (unsigned k = 0; k < count; k++)
                 echo_one(link, &got[k], e->settings->reference);
-            if (count != 0)
+            if (count != 0) {
                 link->ops->release(link, got, count);
+                say_heard();
+            }
             link->ops->flush(link, now);
             did += count;
         }
@@ -341,7 +355,8 @@ static void take_pong(struct pings *p, const struct link_datagram *d, uint64_t t
     }
     p->seen[n] = 1;
     p->received++;
-    p->to = d->peer; /* with its Ethernet address from now on */
+    memcpy(p->to.mac, d->peer.mac, sizeof p->to.mac); /* no need to look it up any more */
+    p->to.vlan = d->peer.vlan;
     if (n >= p->s->warm_up && p->sample_count < SAMPLES_MAX)
         p->samples[p->sample_count++] = (uint32_t)(now - leat_load64(d->bytes + STAMP_AT));
 }
@@ -387,6 +402,7 @@ static void run_client(const struct link_dpdk_driver *driver, const struct setti
             take_pong(&p, &got[k], total, now);
         if (count != 0) {
             p.link->ops->release(p.link, got, count);
+            say_heard();
             open -= count < open ? count : open;
             heard = now;
         }

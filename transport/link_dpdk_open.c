@@ -131,6 +131,8 @@ static enum leat_error start(struct link_dpdk_port *port, char error_text[LINK_D
     const int failed = rte_eth_dev_start(port->id);
     atomic_store(&port->running, failed == 0);
     /* Its server is not there yet. */
+    if (failed != 0)
+        port->reconnect_at = 1; /* at once */
     if (failed != 0 && !port->device.memif_client)
         return fail(LEAT_ERR_IO, error_text, "device %s does not start: %s", port->device.name,
                     rte_strerror(-failed));
@@ -445,8 +447,10 @@ void link_dpdk_reconnect(struct link_dpdk_port *port, leat_ns now)
 {
     if (!port->device.memif_client || port->external || now < port->reconnect_at)
         return;
-    if (port->reconnect_at == 0 && atomic_load(&port->running)) {
-        port->reconnect_at = now + LINK_DPDK_CONNECT_NS; /* only just started, or lost just now */
+    if (port->reconnect_at == 0) {
+        /* Only just started, or lost just now; the peer may be on its way back. */
+        port->reconnect_at = now + (port->was_up ? LINK_DPDK_CHORES_NS : LINK_DPDK_CONNECT_NS);
+        port->was_up = false;
         return;
     }
     if (atomic_exchange(&port->running, false))
@@ -454,6 +458,6 @@ void link_dpdk_reconnect(struct link_dpdk_port *port, leat_ns now)
     const bool whole = !port->device.memif_zero_copy || link_dpdk_files_hold();
     const bool started = whole && rte_eth_dev_start(port->id) == 0;
     atomic_store(&port->running, started);
-    port->reconnect_at = started ? now + LINK_DPDK_CONNECT_NS : 0;
+    port->reconnect_at = now + (started ? LINK_DPDK_CONNECT_NS : LINK_DPDK_CHORES_NS);
     link_dpdk_gate_changed(port);
 }

@@ -104,7 +104,8 @@ struct link_dpdk_port {
     uint16_t id;
     bool attached, external;
     _Atomic bool running; /* the device is started: its queues may be used */
-    leat_ns reconnect_at;
+    leat_ns reconnect_at; /* 0: not yet decided */
+    bool was_up;
     bool gated, fenced;  /* see link_dpdk_gate.c */
     _Atomic bool inside; /* the polling lane uses the device */
     uint16_t queues, descriptors, mtu;

@@ -312,10 +312,12 @@ static void do_chores(struct link_dpdk_lane *lane)
         lane->chores_at = lane->now + LINK_DPDK_CHORES_NS;
         return;
     }
-    if (!link_dpdk_is_up(port))
-        link_dpdk_reconnect(port, lane->now);
-    else
+    if (link_dpdk_is_up(port)) {
+        port->was_up = true;
         port->reconnect_at = 0;
+    } else {
+        link_dpdk_reconnect(port, lane->now);
+    }
     if (atomic_load_explicit(&port->running, memory_order_relaxed))
         link_dpdk_count_device(lane);
     link_dpdk_leave(port);
