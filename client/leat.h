@@ -243,7 +243,8 @@ struct leat_delivery {
 struct leat_producer_options {
     size_t size;
     const char *name; /* a named producer fences older ones of its name [none: unnamed] */
-    /* Once a record [none]. Over udp and dpdk the answer a lost packet held comes behind later ones. */
+    /* Once a record [none]. Over udp and dpdk the answer a lost packet held comes behind later
+     * ones. */
     void (*on_delivery)(void *user, const struct leat_delivery *delivery);
     void *user;
     uint32_t batch_bytes_max;   /* a batch is sent when it is this full, or when the wire is idle

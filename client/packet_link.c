@@ -65,7 +65,6 @@ void packet_link_connect(struct data_link *link)
         .receive_window = RECEIVE_WINDOW,
     };
     flow_init(&packets->flow, &options, client->now);
-    packets->resend_at = LEAT_NS_NEVER;
     packets->attach_due = true;
     packets->ping_due = false;
     packets->pong_count = 0;
@@ -104,7 +103,7 @@ static leat_ns sooner(leat_ns a, leat_ns b)
 leat_ns packet_link_deadline(const struct data_link *link)
 {
     const struct packet_link *packets = link->packets;
-    leat_ns next = sooner(flow_deadline(&packets->flow), packets->resend_at);
+    leat_ns next = flow_deadline(&packets->flow);
     if (link->state == LINK_UP)
         next = sooner(next, packets->mtu.due_at);
     return sooner(next, keepalive_at(link));
@@ -132,8 +131,6 @@ leat_ns packet_link_timers(struct data_link *link)
     }
     if (keepalive_at(link) <= now)
         packets->ping_due = true;
-    if (packets->resend_at <= now)
-        packets->resend_at = LEAT_NS_NEVER;
     client_dirty(client, link); /* the flush that follows tells the next deadline */
     return LEAT_NS_NEVER;
 }

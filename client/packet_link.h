@@ -17,7 +17,6 @@ struct packet_link {
     struct flow flow;
     struct mtu mtu;
     struct link_peer peer;
-    leat_ns resend_at; /* what was lost may go again by then: its budget was used up */
     bool attach_due;
     bool ping_due;
     uint32_t pong_count;

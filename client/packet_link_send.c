@@ -4,7 +4,6 @@
 #include "client/data_link.h"
 #include "client/packet_link.h"
 
-#define RESEND_PAUSE_MIN_NS (100 * LEAT_NS_PER_US)
 /* No buffer was free: soon, but not at once again. */
 #define RETRY_NS (200 * LEAT_NS_PER_US)
 
@@ -223,8 +222,7 @@ static bool piece_lost(struct data_link *link, struct packet *p, struct flow_ite
 
 static bool add_lost(struct data_link *link, struct packet *p)
 {
-    struct packet_link *packets = link->packets;
-    struct flow *flow = &packets->flow;
+    struct flow *flow = &link->packets->flow;
     struct flow_item *item;
     while ((item = flow_lost(flow)) != NULL) {
         if (item->kind != LEAT_FRAME_PUBLISH_AT) {
@@ -232,12 +230,8 @@ static bool add_lost(struct data_link *link, struct packet *p)
             flow_lost_done(flow);
             continue;
         }
-        if (flow->probes_due == 0 && !flow_may_resend(flow, link->client->now)) {
-            const leat_ns pause =
-                flow->sent.srtt > RESEND_PAUSE_MIN_NS ? flow->sent.srtt : RESEND_PAUSE_MIN_NS;
-            packets->resend_at = link->client->now + pause;
+        if (!flow_may_resend(flow, link->client->now))
             return false; /* what is new has a budget of its own */
-        }
         if (piece_lost(link, p, item))
             return true;
     }
