@@ -3,12 +3,16 @@
  * Role: probes the device, makes its pools, configures and starts it, makes its lanes; takes all of
  * it apart again from wherever it got to. Must not know: what is sent.
  * Threads: control's; link_dpdk_reconnect the polling lane's. */
+#include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <rte_bus.h>
@@ -42,6 +46,26 @@ __attribute__((format(printf, 3, 4))) static enum leat_error fail(
 
 /* ---- the device */
 
+/* A process that was killed leaves the file of its socket behind, and the drivers take that for a
+ * server. A socket of another type than theirs disturbs none that lives, and still finds a dead
+ * one. */
+static void remove_dead_socket(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct stat found;
+    if (path[0] == '\0' || strlen(path) >= sizeof address.sun_path || lstat(path, &found) != 0
+        || !S_ISSOCK(found.st_mode))
+        return;
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0
+        && errno == ECONNREFUSED)
+        unlink(path);
+    close(fd);
+}
+
 static enum leat_error attach(struct link_dpdk_port *port, char error_text[LINK_DPDK_ERROR_TEXT])
 {
     const char *name = port->device.name;
@@ -52,6 +76,7 @@ static enum leat_error attach(struct link_dpdk_port *port, char error_text[LINK_
         return fail(LEAT_ERR_INVALID, error_text,
                     "device %s is open already; give each its own name (net_memif0, net_memif1)",
                     name);
+    remove_dead_socket(port->device.served_socket);
     const int failed = rte_dev_probe(port->device.arguments);
     if (failed != 0 && failed != -EEXIST)
         return fail(LEAT_ERR_UNREACHABLE, error_text, "device %s does not open: %s",
