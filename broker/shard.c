@@ -280,6 +280,8 @@ bool shard_iterate(struct shard *shard, bool read_hot)
     for (int i = 0; i < shard->event_count; i++)
         handle_event(shard, &shard->events[i]);
     shard->event_count = 0;
+    /* Before packets: a grant is here before the first packet of its session. */
+    worked |= shard_read_mail(shard);
     for (int i = 0; read_hot && i < SHARD_HOT_MAX; i++) {
         if (shard->hot[i] != NULL)
             worked |= shard_receive(shard, shard->hot[i]);
@@ -289,7 +291,6 @@ bool shard_iterate(struct shard *shard, bool read_hot)
         if (source->link->limits.polled || (read_hot && shard_link_is_hot(source)))
             worked |= shard_receive_link(shard, source);
     }
-    worked |= shard_read_mail(shard);
     run_timers(shard);
     shard_wake_readers(shard);
     worked |= shard_serve(shard);

@@ -66,6 +66,9 @@ void shard_register_counters(const struct shard *shard)
         { "leat_shard_iterations_total", "Iterations of the shard's loop.", &c->iterations },
         { "leat_shard_idle_iterations_total", "Iterations that found nothing to do.",
           &c->iterations_idle },
+        { "leat_log_reclaims_total",
+          "Times an append waited for log memory that a link was still sending from.",
+          &c->reclaims },
         { "leat_clock_steps_total", "Steps of the system's clock by more than a second.",
           &c->clock_steps },
     };

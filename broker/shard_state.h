@@ -67,7 +67,7 @@ struct shard_counters {
     metric sessions_opened, sessions_ended, protocol_errors;
     metric gaps, blocked, throttled;
     metric iterations, iterations_idle;
-    metric clock_steps;
+    metric clock_steps, reclaims;
 };
 
 struct shard {
@@ -100,6 +100,7 @@ struct shard {
     struct loopgap loopgap;
     leat_ns resets_since; /* RESETs to strangers: so many since then */
     uint32_t resets;
+    leat_ns reclaim_said; /* in the log, last */
     char udp_address[LINK_TCP_ADDRESS_TEXT];
 
     struct connections connections;
@@ -206,6 +207,8 @@ void shard_set_throttled(struct shard *shard, struct subscription *sub, leat_ns 
 void shard_serve_packets(struct shard *shard, struct session *s);
 /* Offers to the wire what was handed to the links. */
 void shard_flush_links(struct shard *shard);
+/* An append waits for log memory that a link still sends from. */
+void shard_reclaim_links(struct shard *shard, uint64_t topic_id);
 
 /* ---- shard_mail.c */
 
