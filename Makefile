@@ -176,8 +176,9 @@ $(BUILD)/tests/link_%: $(BUILD)/tests/link_%.o $(call archive,transport) $(call 
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ -lpthread
 $(BUILD)/tests/simulation: $(SIM_O) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $(SIM_O) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
-$(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
-	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
+BENCH_SIM := $(BUILD)/tests/sim/broker.o
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(BENCH_SIM) $(ARCHIVES)
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(BENCH_SIM) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
 RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
