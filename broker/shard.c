@@ -225,6 +225,18 @@ static void tick(struct shard *shard)
     }
 }
 
+/* Sessions' own counters are read now and then: a packet pays for one place only. */
+static void count_flows(struct shard *shard)
+{
+    struct session *s;
+    shard->count_deadline = shard->now + TICK_NS;
+    TAILQ_FOREACH(s, &shard->attached, lifetime_link)
+    {
+        if (session_is_packets(s))
+            shard_count_flow(shard, s->path);
+    }
+}
+
 static void expire_producers(struct shard *shard)
 {
     struct holding *holding;
@@ -244,6 +256,8 @@ static void run_timers(struct shard *shard)
         expire_producers(shard);
     if (shard->resume_accept_deadline <= shard->now)
         shard_resume_accept(shard);
+    if (shard->count_deadline <= shard->now)
+        count_flows(shard);
     shard_run_flow_timers(shard);
     connections_expire(&shard->connections, shard->now);
     shard_expire_grants(shard);
