@@ -76,7 +76,8 @@ TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 RACES    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/race_*.c))
 FUZZERS  := $(patsubst tests/fuzz_%.c,%,$(wildcard tests/fuzz_*.c))
 NETS     := $(wildcard tests/net_*.sh)
-BENCHES  := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
+BENCHES  := $(patsubst %.c,$(BUILD)/%,$(filter-out bench/dpdk_%,$(wildcard bench/*.c)))
+YARDSTICKS := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/dpdk_*.c))
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard client/examples/*.c))
 BINS     := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
 LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(BUILD)/lib/libleat-dpdk.so
@@ -90,7 +91,7 @@ EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/
 .DELETE_ON_ERROR:
 
 all: $(BINS) $(LIBS) $(EXAMPLES) $(BUILD)/lib/leat.pc $(BUILD)/lib/leat-dpdk.pc
-build-tests: all $(TESTS) $(RACES) $(HELPERS)
+build-tests: all $(TESTS) $(RACES) $(HELPERS) $(YARDSTICKS)
 
 # ---- compiling
 
@@ -103,7 +104,7 @@ room_of = $(if $(filter client/cli/%,$1),client/cli,$(firstword $(subst /, ,$1))
 $(BUILD)/%.o: %.c | $(GEN)/schema/control.pb-c.h
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CSTD) $(WARN) $(OPT) $(HARD) $(LTO_OBJ) $(call cflags,$(call room_of,$*)) $(EXTRA) $(CFLAGS) -MMD -MP -c $< -o $@
-$(DPDK_C:%.c=$(BUILD)/%.o): EXTRA = $(DPDK_CFLAGS)
+$(DPDK_C:%.c=$(BUILD)/%.o) $(YARDSTICKS:%=%.o): EXTRA = $(DPDK_CFLAGS)
 $(BUILD)/gen/%.o: $(GEN)/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CSTD) $(OPT) $(HARD) $(CFLAGS) -MMD -MP -c $< -o $@
@@ -173,6 +174,8 @@ $(BUILD)/tests/race_%: $(BUILD)/tests/race_%.o $(ARCHIVES)
 # They ask for a driver by its seam, like a program would.
 $(BUILD)/tests/link_%: $(BUILD)/tests/link_%.o $(call archive,transport) $(call archive,schema)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ -lpthread
+$(BUILD)/bench/dpdk_%: $(BUILD)/bench/dpdk_%.o $(BUILD)/transport/eal.o
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(DPDK_LIBS) -lpthread
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
@@ -194,7 +197,7 @@ demo: deps
 	@$(MAKE) --no-print-directory run-demo
 
 bench: deps
-	@$(MAKE) --no-print-directory -j$(JOBS) $(BINS) $(BENCHES)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BINS) $(BENCHES) $(YARDSTICKS) $(HELPERS) $(LIBS)
 	@$(MAKE) --no-print-directory run-bench
 run-bench: $(BINS) $(BENCHES)
 	@mkdir -p $(BUILD_ROOT)/bench
