@@ -103,6 +103,7 @@ struct link_dpdk_port {
     struct link_dpdk_device device;
     uint16_t id;
     bool attached, external;
+    bool shares;          /* see link_dpdk_memory.c */
     _Atomic bool running; /* the device is started: its queues may be used */
     leat_ns reconnect_at; /* 0: not yet decided */
     bool was_up;
