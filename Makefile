@@ -77,7 +77,8 @@ SIM_O    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/sim/*.c))
 RACES    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/race_*.c))
 FUZZERS  := $(patsubst tests/fuzz_%.c,%,$(wildcard tests/fuzz_*.c))
 NETS     := $(wildcard tests/net_*.sh)
-BENCHES  := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
+BENCHES  := $(patsubst %.c,$(BUILD)/%,$(filter-out bench/dpdk_%,$(wildcard bench/*.c)))
+YARDSTICKS := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/dpdk_*.c))
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard client/examples/*.c))
 BINS     := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
 LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(BUILD)/lib/libleat-dpdk.so
@@ -91,7 +92,7 @@ EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/
 .DELETE_ON_ERROR:
 
 all: $(BINS) $(LIBS) $(EXAMPLES) $(BUILD)/lib/leat.pc $(BUILD)/lib/leat-dpdk.pc
-build-tests: all $(TESTS) $(RACES) $(BUILD)/tests/simulation $(HELPERS)
+build-tests: all $(TESTS) $(RACES) $(BUILD)/tests/simulation $(HELPERS) $(YARDSTICKS)
 
 # ---- compiling
 
@@ -104,7 +105,7 @@ room_of = $(if $(filter client/cli/%,$1),client/cli,$(firstword $(subst /, ,$1))
 $(BUILD)/%.o: %.c | $(GEN)/schema/control.pb-c.h
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CSTD) $(WARN) $(OPT) $(HARD) $(LTO_OBJ) $(call cflags,$(call room_of,$*)) $(EXTRA) $(CFLAGS) -MMD -MP -c $< -o $@
-$(DPDK_C:%.c=$(BUILD)/%.o): EXTRA = $(DPDK_CFLAGS)
+$(DPDK_C:%.c=$(BUILD)/%.o) $(YARDSTICKS:%=%.o) $(BUILD)/tests/link_external.o: EXTRA = $(DPDK_CFLAGS)
 $(BUILD)/gen/%.o: $(GEN)/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CSTD) $(OPT) $(HARD) $(CFLAGS) -MMD -MP -c $< -o $@
@@ -173,14 +174,18 @@ $(BUILD)/tests/race_%: $(BUILD)/tests/race_%.o $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema) -lpthread -lm
 # They ask for a driver by its seam, like a program would.
 $(BUILD)/tests/link_%: $(BUILD)/tests/link_%.o $(call archive,transport) $(call archive,schema)
-	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ -lpthread
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(MORE_LIBS) -lpthread
+$(BUILD)/tests/link_external: MORE_LIBS = $(DPDK_LIBS)
 $(BUILD)/tests/simulation: $(SIM_O) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $(SIM_O) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
-$(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
-	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
+$(BUILD)/bench/dpdk_%: $(BUILD)/bench/dpdk_%.o $(BUILD)/transport/eal.o
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(DPDK_LIBS) -lpthread
+BENCH_SIM := $(BUILD)/tests/sim/broker.o
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(BENCH_SIM) $(ARCHIVES)
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(BENCH_SIM) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
-RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
+RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LINK_EXTERNAL=$(BUILD)/tests/link_external LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
           EXAMPLES=$(BUILD)/client/examples TALLY=$(BUILD_ROOT)/tally \
           LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0
 run-tests: build-tests
@@ -197,7 +202,7 @@ demo: deps
 	@$(MAKE) --no-print-directory run-demo
 
 bench: deps
-	@$(MAKE) --no-print-directory -j$(JOBS) $(BINS) $(BENCHES)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BINS) $(BENCHES) $(YARDSTICKS) $(HELPERS) $(LIBS)
 	@$(MAKE) --no-print-directory run-bench
 run-bench: $(BINS) $(BENCHES)
 	@mkdir -p $(BUILD_ROOT)/bench
@@ -221,7 +226,7 @@ ALLOW_broker     := schema transport ops broker
 check-layers:
 	@$(foreach d,schema transport ops client client/cli broker,! grep -snE '^ *# *include "' $d/*.[ch] /dev/null \
 	  | grep -vE '"($(subst $() ,|,$(strip $(ALLOW_$d))))/' || { echo '$d: forbidden include'; exit 1; };)
-	@! grep -lE '^ *# *include <rte_' $(filter-out transport/link_dpdk% transport/eal% transport/inject% ops/capture% bench/dpdk_%,$(EVERY_C)) \
+	@! grep -lE '^ *# *include <rte_' $(filter-out transport/link_dpdk% transport/eal% transport/inject% ops/capture% bench/dpdk_% tests/link_external%,$(EVERY_C)) \
 	  || { echo 'DPDK leaks out of its link'; exit 1; }
 	@! grep -lE '^ *# *include <urcu' $(filter-out broker/% tests/% bench/%,$(EVERY_C)) || { echo 'RCU leaks'; exit 1; }
 	@! grep -lE '^ *# *include <microhttpd' $(filter-out ops/%,$(EVERY_C)) || { echo 'HTTP leaks'; exit 1; }

@@ -99,7 +99,8 @@ bool config_set_port(struct config *config, uint32_t port);
 /* The limits in force for a client of this name; NULL: none. */
 const struct config_quota *config_quota_of(const struct config *config, const char *client);
 
-/* The configuration in force as JSON text; the caller frees. NULL: no memory. */
-char *config_plan(const struct config *config);
+/* The configuration in force as JSON text; the caller frees. `ports`: what each bypass port takes;
+ * NULL: not known here. NULL: no memory. */
+char *config_plan(const struct config *config, const struct link_dpdk_plan *ports);
 
 #endif

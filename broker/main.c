@@ -421,7 +421,8 @@ static void set_process(void)
 
 static int print_plan(struct config *config)
 {
-    char *plan = config_plan(config);
+    struct link_dpdk_plan ports[CONFIG_PORTS_MAX];
+    char *plan = config_plan(config, ports_plan(config, ports) ? ports : NULL);
     if (plan != NULL)
         puts(plan);
     const int code = plan != NULL ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -34,6 +34,7 @@ enum {
 };
 
 struct partition {
+    bool pinned; /* an append found the place still being sent from */
     /* What an append touches, together. */
     struct ringlog log;
     struct index index;
@@ -318,6 +319,7 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
         return;
     }
     if (ringlog_pinned(&p->log, batch.size)) {
+        p->pinned = true;
         busy(p, result, BUSY_PINNED_US);
         return;
     }
@@ -400,6 +402,13 @@ bool partition_pin(struct partition *p, uint64_t position, uint32_t size, uint32
 void partition_unpin(struct partition *p, uint32_t chunk)
 {
     ringlog_unpin(&p->log, chunk);
+}
+
+bool partition_take_pinned(struct partition *p)
+{
+    const bool pinned = p->pinned;
+    p->pinned = false;
+    return pinned;
 }
 
 bool partition_overran(const struct partition *p, uint64_t position)

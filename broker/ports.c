@@ -67,6 +67,18 @@ bool ports_open(struct ports *ports, const struct config *config,
     return true;
 }
 
+bool ports_plan(const struct config *config, struct link_dpdk_plan plans[CONFIG_PORTS_MAX])
+{
+    char ignored[LINK_DPDK_ERROR_TEXT];
+    const struct link_dpdk_driver *driver =
+        config->ports.count != 0 ? link_dpdk_load(ignored) : NULL;
+    for (uint32_t i = 0; driver != NULL && i < config->ports.count; i++) {
+        const struct link_dpdk_options options = options_of(config, i);
+        driver->plan(&options, &plans[i]);
+    }
+    return driver != NULL;
+}
+
 void ports_close(struct ports *ports)
 {
     memory_driver = NULL;

@@ -29,6 +29,9 @@ bool ports_open(struct ports *ports, const struct config *config,
                 char error_text[LINK_DPDK_ERROR_TEXT]);
 void ports_close(struct ports *ports);
 
+/* What each of the configured ports takes. False: the driver is not here to ask. */
+bool ports_plan(const struct config *config, struct link_dpdk_plan plans[CONFIG_PORTS_MAX]);
+
 /* "ip:port" of a shard through port `index`. */
 void ports_address(const struct ports *ports, const struct config *config, uint32_t index,
                    uint32_t shard, char text[LINK_TCP_ADDRESS_TEXT]);

@@ -61,6 +61,7 @@ struct session_path {
     struct link_peer peer; /* bound when it attached: others are not heard */
     struct timer timer;    /* of the flow */
     struct mtu mtu;
+    struct flow_counters counted; /* of them the shard's counters know */
     struct flow flow;
 };
 

@@ -225,6 +225,18 @@ static void tick(struct shard *shard)
     }
 }
 
+/* Sessions' own counters are read now and then: a packet pays for one place only. */
+static void count_flows(struct shard *shard)
+{
+    struct session *s;
+    shard->count_deadline = shard->now + TICK_NS;
+    TAILQ_FOREACH(s, &shard->attached, lifetime_link)
+    {
+        if (session_is_packets(s))
+            shard_count_flow(shard, s->path);
+    }
+}
+
 static void expire_producers(struct shard *shard)
 {
     struct holding *holding;
@@ -244,6 +256,8 @@ static void run_timers(struct shard *shard)
         expire_producers(shard);
     if (shard->resume_accept_deadline <= shard->now)
         shard_resume_accept(shard);
+    if (shard->count_deadline <= shard->now)
+        count_flows(shard);
     shard_run_flow_timers(shard);
     connections_expire(&shard->connections, shard->now);
     shard_expire_grants(shard);
@@ -280,6 +294,8 @@ bool shard_iterate(struct shard *shard, bool read_hot)
     for (int i = 0; i < shard->event_count; i++)
         handle_event(shard, &shard->events[i]);
     shard->event_count = 0;
+    /* Before packets: a grant is here before the first packet of its session. */
+    worked |= shard_read_mail(shard);
     for (int i = 0; read_hot && i < SHARD_HOT_MAX; i++) {
         if (shard->hot[i] != NULL)
             worked |= shard_receive(shard, shard->hot[i]);
@@ -289,7 +305,6 @@ bool shard_iterate(struct shard *shard, bool read_hot)
         if (source->link->limits.polled || (read_hot && shard_link_is_hot(source)))
             worked |= shard_receive_link(shard, source);
     }
-    worked |= shard_read_mail(shard);
     run_timers(shard);
     shard_wake_readers(shard);
     worked |= shard_serve(shard);

@@ -192,6 +192,7 @@ void shard_end_session(struct shard *shard, struct session *s, enum leat_error s
     }
     if (session_is_packets(s)) {
         timers_remove(&shard->timers, &s->path->timer);
+        shard_count_flow(shard, s->path);
         if (status != LEAT_OK)
             shard_reset_packets(shard, s, status);
     } else if (s->fd >= 0 && status != LEAT_OK) {

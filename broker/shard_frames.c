@@ -84,6 +84,8 @@ static void answer(struct shard *shard, const struct publish_stream *stream,
     }
     if (partition_wants_offsets(holding->partition))
         shard->notices = holding->reserve_pending = true;
+    if (run->status == LEAT_BUSY && partition_take_pinned(holding->partition))
+        shard_reclaim_links(shard, holding->topic_id);
 }
 
 static enum leat_error publish(struct shard *shard, struct session *s,

@@ -167,7 +167,9 @@ static void take_packet(struct shard *shard, struct session *s, const struct lea
     }
     metric_add(&shard->counters.packets_taken, 1);
     flow_take(flow, number, eliciting, (packet->flags & LEAT_PACKET_ACK_NOW) != 0, shard->now);
-    shard_want_output(shard, s);
+    /* An acknowledgement that came alone, and lets nothing go, leads to nothing. */
+    if (eliciting || flow_lost(flow) != NULL || !TAILQ_EMPTY(&s->ready) || egress_pending(&s->out))
+        shard_want_output(shard, s);
 }
 
 static void take_datagram(struct shard *shard, struct link *link,
@@ -219,6 +221,22 @@ bool shard_receive_link(struct shard *shard, struct shard_link *source)
 bool shard_link_is_hot(const struct shard_link *source)
 {
     return source->link->limits.polled || source->empty_reads < LINK_COLD_AFTER;
+}
+
+/* ---- counting */
+
+void shard_count_flow(struct shard *shard, struct session_path *path)
+{
+    struct shard_counters *c = &shard->counters;
+    const struct flow_counters *now = &path->flow.counters;
+    struct flow_counters *then = &path->counted;
+    metric_add(&c->packets_sent, now->packets_sent - then->packets_sent);
+    metric_add(&c->packets_acked, now->packets_acked - then->packets_acked);
+    metric_add(&c->packets_lost, now->packets_lost - then->packets_lost);
+    metric_add(&c->packets_spurious, now->packets_spurious - then->packets_spurious);
+    metric_add(&c->bytes_resent, now->bytes_resent - then->bytes_resent);
+    metric_add(&c->probes, now->probes - then->probes);
+    *then = *now;
 }
 
 /* ---- time */

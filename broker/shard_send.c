@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "broker/shard_state.h"
+#include "ops/log.h"
 
 enum {
     PACKETS_PER_TURN = 64, /* of one session, before the next has its turn */
@@ -86,15 +87,14 @@ static void add_staged(struct filling *f)
     while ((bytes = egress_first(out, &size)) != NULL && size <= room(f)) {
         struct leat_frame frame;
         struct flow_item item;
-        if (leat_frame_decode(&frame, bytes, size) == LEAT_OK) {
-            if (!note_of(&frame, &item))
-                item.kind = 0;
-            if (!flow_note(f->flow, &item))
-                return;
-            memcpy(f->out.bytes + f->used, bytes, size);
-            f->used += size;
-            f->any = true;
-        }
+        leat_frame_peek(&frame, bytes);
+        if (!note_of(&frame, &item))
+            item.kind = 0; /* must arrive for nothing, but is acknowledged */
+        if (!flow_note(f->flow, &item))
+            return;
+        memcpy(f->out.bytes + f->used, bytes, size);
+        f->used += size;
+        f->any = true;
         egress_took_first(out, size);
     }
 }
@@ -387,5 +387,21 @@ void shard_flush_links(struct shard *shard)
     for (uint32_t i = 0; i < shard->link_count; i++) {
         struct link *link = shard->links[i].link;
         shard->links[i].kept = link->ops->flush(link, shard->now);
+    }
+}
+
+void shard_reclaim_links(struct shard *shard, uint64_t topic_id)
+{
+    metric_add(&shard->counters.reclaims, 1);
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        struct link *link = shard->links[i].link;
+        const unsigned out = link->ops->reclaim(link);
+        if (out == 0 || shard->now - shard->reclaim_said < LEAT_NS_PER_S)
+            continue;
+        /* The producer is told BUSY and comes again; a device that never lets go is for people. */
+        shard->reclaim_said = shard->now;
+        log_line(LOG_WARN, "shard.log_held_by_link", log_u64("shard", shard->options.index),
+                 log_u64("link", i), log_u64("topic_id", topic_id), log_u64("references", out),
+                 log_text("do", "look at the port: it has not sent what it was given"));
     }
 }

@@ -60,6 +60,7 @@ struct shard_link {
 struct shard_counters {
     metric packets_in, packets_taken; /* in == taken + the sum of drops */
     metric packet_drops[PACKET_DROPS];
+    metric packets_sent, packets_acked, packets_lost, packets_spurious, bytes_resent, probes;
     metric bytes_in, bytes_out;
     metric records_in, batches_in, refused, duplicates, busy;
     metric frames_unknown_stream, frames_dropped;
@@ -67,7 +68,7 @@ struct shard_counters {
     metric sessions_opened, sessions_ended, protocol_errors;
     metric gaps, blocked, throttled;
     metric iterations, iterations_idle;
-    metric clock_steps;
+    metric clock_steps, reclaims;
 };
 
 struct shard {
@@ -100,6 +101,7 @@ struct shard {
     struct loopgap loopgap;
     leat_ns resets_since; /* RESETs to strangers: so many since then */
     uint32_t resets;
+    leat_ns reclaim_said; /* in the log, last */
     char udp_address[LINK_TCP_ADDRESS_TEXT];
 
     struct connections connections;
@@ -111,6 +113,7 @@ struct shard {
     leat_ns quota_deadline;  /* look at the throttled again */
     leat_ns tick_deadline;   /* retention, required readers */
     leat_ns expire_deadline; /* forgotten producers */
+    leat_ns count_deadline;  /* of what packets became; nothing wakes up for it */
     leat_ns resume_accept_deadline;
     uint32_t ticking; /* holdings with `ticks` */
     bool notices;     /* some holding has something to tell control */
@@ -163,6 +166,8 @@ bool shard_receive_link(struct shard *shard, struct shard_link *source);
 /* Worth asking without being told. */
 bool shard_link_is_hot(const struct shard_link *source);
 void shard_run_flow_timers(struct shard *shard);
+/* What happened to this session's packets, added to the shard's counters. */
+void shard_count_flow(struct shard *shard, struct session_path *path);
 /* Tells a session's client that it is over. */
 void shard_reset_packets(struct shard *shard, const struct session *s, enum leat_error status);
 
@@ -206,6 +211,8 @@ void shard_set_throttled(struct shard *shard, struct subscription *sub, leat_ns 
 void shard_serve_packets(struct shard *shard, struct session *s);
 /* Offers to the wire what was handed to the links. */
 void shard_flush_links(struct shard *shard);
+/* An append waits for log memory that a link still sends from. */
+void shard_reclaim_links(struct shard *shard, uint64_t topic_id);
 
 /* ---- shard_mail.c */
 

@@ -136,6 +136,12 @@ enum outbox_step outbox_next_at(struct outbox *outbox, struct outbox_cursor *cur
 enum outbox_step outbox_lost(const struct outbox *outbox, uint64_t position, uint32_t size,
                              uint32_t room, struct outbox_piece *piece);
 
+/* Something waits to be sent, for the first time or again (perhaps without credit). */
+static inline bool outbox_has_content(const struct outbox *outbox)
+{
+    return outbox->send < outbox->end || outbox->open != NULL || outbox->rewind != OUTBOX_NO_BATCH;
+}
+
 /* Everything up to `cursor` was handed to the wire. */
 void outbox_commit(struct outbox *outbox, const struct outbox_cursor *cursor);
 

@@ -88,13 +88,19 @@ unsigned packet_link_take(struct data_link *link, const struct leat_packet *pack
             was_reset(link, &frame.reset);
         return 1;
     }
-    client_dirty(client, link); /* an acknowledgement is due, or lets something go */
-    if (flow_open(flow, packet, &number, client->now) != FLOW_NEW)
+    if (flow_open(flow, packet, &number, client->now) != FLOW_NEW) {
+        client_dirty(client, link); /* its sender missed our acknowledgement */
         return 0;
+    }
     if (packet->has_ack)
         flow_acked(flow, &packet->ack, client->now);
     if (take_frames(link, packet))
         flow_take(flow, number, packet->frames_size > 0, (packet->flags & LEAT_PACKET_ACK_NOW) != 0,
                   client->now);
+    /* What came may let something go; an acknowledgement waits for company until its time. */
+    if (packet_link_has_content(link) || flow_ack_due(flow, client->now))
+        client_dirty(client, link);
+    else
+        client_timer_at(client, flow->received.ack_at);
     return 1;
 }

@@ -175,7 +175,8 @@ void producer_acked(struct publisher *publisher, const struct leat_frame_publish
         if (outbox_ack(&publisher->outbox, &run, answered, &context))
             hold(publisher, run.retry_after_us != 0 ? run.retry_after_us : OUT_OF_ORDER_PAUSE_US);
     }
-    data_link_queue_publisher(publisher);
+    if (outbox_has_content(&publisher->outbox))
+        data_link_queue_publisher(publisher);
 }
 
 /* ---- opening */

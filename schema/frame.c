@@ -340,6 +340,24 @@ enum leat_error leat_frame_decode_head(struct leat_frame *out, const uint8_t *by
     return decode(out, bytes, size, true);
 }
 
+void leat_frame_peek(struct leat_frame *out, const uint8_t *bytes)
+{
+    const struct header_wire *header = (const struct header_wire *)bytes;
+    out->type = header->type;
+    out->flags = header->flags;
+    out->length = leat_load16(header->length);
+    out->stream = leat_load32(header->stream);
+    if (out->type == LEAT_FRAME_PUBLISH_ACK) {
+        out->publish_ack.runs = bytes + sizeof(struct publish_ack_wire);
+        out->publish_ack.run_count =
+            (uint32_t)((out->length - sizeof(struct publish_ack_wire)) / LEAT_ACK_RUN_BYTES);
+        return;
+    }
+    const struct layout *layout = layout_of(out->type);
+    if (layout != NULL && layout->decode != NULL)
+        layout->decode(out, bytes);
+}
+
 uint32_t leat_frame_length(const uint8_t *frame)
 {
     return leat_load16(((const struct header_wire *)frame)->length);

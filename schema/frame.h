@@ -185,6 +185,9 @@ enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, 
  * arrived. For a receiver that reads the slice straight to where it is kept. */
 enum leat_error leat_frame_decode_head(struct leat_frame *out, const uint8_t *bytes, size_t size);
 
+/* As leat_frame_decode, for the bytes of one of the writers below: nothing is checked. */
+void leat_frame_peek(struct leat_frame *out, const uint8_t *bytes);
+
 /* Length of a frame that was written here or decoded before. */
 uint32_t leat_frame_length(const uint8_t *frame);
 

@@ -367,7 +367,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void print_pings(struct pings *p, leat_ns took)
+static void print_pings(struct pings *p, uint64_t measured, leat_ns took)
 {
     const uint32_t n = p->sample_count;
     qsort(p->samples, n, sizeof p->samples[0], by_value);
@@ -376,7 +376,7 @@ static void print_pings(struct pings *p, leat_ns took)
            ",\"bad\":%" PRIu64 ",\"p50_ns\":%u,\"p99_ns\":%u,\"p999_ns\":%u,\"max_ns\":%u"
            ",\"per_second\":%.0f}\n",
            p->sent, p->received, p->duplicates, p->bad, AT(0.5), AT(0.99), AT(0.999), AT(1.0),
-           (double)p->received * 1e9 / (double)took);
+           (double)measured * 1e9 / (double)took);
 #undef AT
 }
 
@@ -386,14 +386,16 @@ static void run_client(const struct link_dpdk_driver *driver, const struct setti
 {
     const uint64_t total = (uint64_t)s->count + s->warm_up;
     struct pings p = { .link = driver->lane(port, 0), .s = s, .to = s->to };
-    p.seen = calloc(total, 1);
-    p.samples = calloc(SAMPLES_MAX, sizeof p.samples[0]);
+    p.seen = malloc(total);
+    p.samples = malloc(SAMPLES_MAX * sizeof p.samples[0]);
     if (p.seen == NULL || p.samples == NULL || s->size > p.link->limits.payload_max)
         die("--size or --count", "too large");
+    memset(p.seen, 0, total);
+    memset(p.samples, 0, SAMPLES_MAX * sizeof p.samples[0]); /* all pages are there */
     driver->enter();
     const leat_ns patience_first = 10 * LEAT_NS_PER_S; /* the server may still be starting */
-    leat_ns began = now_ns(), heard = began;
-    uint64_t open = 0;
+    leat_ns began = 0, heard = now_ns();
+    uint64_t open = 0, before = 0; /* received when the measuring began */
     while (p.received < total && !ending) {
         struct link_datagram got[LINK_BURST];
         leat_ns now = now_ns();
@@ -405,6 +407,10 @@ static void run_client(const struct link_dpdk_driver *driver, const struct setti
             say_heard();
             open -= count < open ? count : open;
             heard = now;
+            if (began == 0 && p.received > s->warm_up) {
+                began = now;
+                before = p.received;
+            }
         }
         const leat_ns quiet = now - heard;
         if (open != 0 && quiet > (p.received == 0 ? patience_first : s->patience)) {
@@ -414,13 +420,15 @@ static void run_client(const struct link_dpdk_driver *driver, const struct setti
             if (p.sent == total || p.received == 0)
                 break;
         }
-        while (open < s->window && p.sent < total && send_ping(&p, now))
+        /* The first one finds out where the server is. */
+        const uint64_t window = p.received != 0 ? s->window : 1;
+        while (open < window && p.sent < total && send_ping(&p, now))
             open++;
         p.link->ops->flush(p.link, now);
         if (count == 0 && !s->spin)
             sched_yield();
     }
-    print_pings(&p, now_ns() - began);
+    print_pings(&p, p.received - before, now_ns() - began);
     driver->leave();
     free(p.seen);
     free(p.samples);

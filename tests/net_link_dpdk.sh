@@ -120,6 +120,9 @@ for copy in yes no; do
     wait "$patient" || fail "the client did not outlive its servers"
 done
 
+echo "case: a port of an application that runs DPDK itself"
+"${LINK_EXTERNAL:-build/release/tests/link_external}" >"$dir/external.out" 2>"$dir/external.err" || fail "link_external: $?"
+
 refused() { # refused TEXT ARGUMENTS...
     local text=$1
     shift

@@ -206,7 +206,7 @@ Test(config, the_plan_says_what_is_in_force)
     cr_assert_eq(parse(&config, "{\"log_memory_bytes\": \"1MiB\", \"topics\": [{\"name\": \"t\","
                                 " \"ring_bytes\": \"1MiB\", \"partitions\": 2}]}"),
                  LEAT_OK, "%s", errors.text);
-    char *plan = config_plan(&config);
+    char *plan = config_plan(&config, NULL);
     cr_assert_not_null(plan);
     cr_assert_not_null(strstr(plan, "\"log_declared_bytes\": 2097152"));
     cr_assert_not_null(strstr(plan, "\"log_missing_bytes\": 1048576"));

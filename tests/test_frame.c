@@ -241,3 +241,43 @@ Test(frame, random_bytes_are_refused_or_awaited_and_never_read_beyond)
         free(copy);
     }
 }
+
+/* What the writers wrote may be read without checks: the same as with them. */
+Test(frame, peek_says_what_decode_says)
+{
+    uint8_t bytes[256];
+    const struct leat_ack_run runs[2] = {
+        { .first_sequence = 5, .base_offset = 9, .count = 3, .level = LEAT_ACK_IN_RING },
+        { .first_sequence = 8, .base_offset = 30, .count = 1, .level = LEAT_ACK_IN_RING },
+    };
+    const struct leat_frame_gap gap = {
+        .position = 64, .offset = 7, .log_epoch = 3, .reason = LEAT_GAP_OVERRUN
+    };
+    const struct leat_frame_credit credit = { .limit = 1000, .consumed = 900 };
+    for (int kind = 0; kind < 4; kind++) {
+        struct leat_frame peeked, decoded;
+        size_t size = 0;
+        switch (kind) {
+        case 0: size = leat_frame_write_publish_ack(bytes, 4, 77, runs, 2); break;
+        case 1: size = leat_frame_write_gap(bytes, 4, &gap); break;
+        case 2: size = leat_frame_write_credit(bytes, 4, &credit); break;
+        case 3: size = leat_frame_write_blocked(bytes, 4, 123); break;
+        }
+        cr_assert_eq(leat_frame_decode(&decoded, bytes, size), LEAT_OK);
+        leat_frame_peek(&peeked, bytes);
+        cr_assert_eq(peeked.type, decoded.type);
+        cr_assert_eq(peeked.length, decoded.length);
+        cr_assert_eq(peeked.stream, decoded.stream);
+        cr_assert_eq(leat_frame_length(bytes), size);
+        if (kind == 0) {
+            cr_assert_eq(peeked.publish_ack.run_count, decoded.publish_ack.run_count);
+            cr_assert_eq(leat_ack_run_at(&peeked.publish_ack, 1).base_offset, 30u);
+        }
+        if (kind == 1)
+            cr_assert(peeked.gap.position == 64 && peeked.gap.reason == LEAT_GAP_OVERRUN);
+        if (kind == 2)
+            cr_assert_eq(peeked.credit.limit, decoded.credit.limit);
+        if (kind == 3)
+            cr_assert_eq(peeked.blocked_limit, decoded.blocked_limit);
+    }
+}

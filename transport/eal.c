@@ -137,10 +137,10 @@ static void say_missing(uint32_t memory_mb, const struct pages *pages, const cha
         return;
     }
     const uint64_t missing = (wanted - pages->free_bytes + pages->size - 1) / pages->size;
+    const unsigned long long all = pages->reserved + missing;
     snprintf(error_text, LINK_DPDK_ERROR_TEXT,
              "DPDK needs %u MiB of hugepages, %llu MiB are free: sysctl -w vm.nr_hugepages=%llu%s",
-             memory_mb, (unsigned long long)(pages->free_bytes / LEAT_MIB),
-             (unsigned long long)(pages->reserved + missing), then);
+             memory_mb, (unsigned long long)(pages->free_bytes / LEAT_MIB), all, then);
 }
 
 static enum leat_error choose_pages(const struct link_dpdk_eal *options, uint32_t memory_mb,

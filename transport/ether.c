@@ -240,7 +240,7 @@ static uint8_t *write_ether(uint8_t *at, const uint8_t target[ETHER_MAC_BYTES],
 {
     memcpy(at, target, ETHER_MAC_BYTES);
     memcpy(at + ETHER_MAC_BYTES, self->mac, ETHER_MAC_BYTES);
-    at += 2 * ETHER_MAC_BYTES;
+    at += (size_t)2 * ETHER_MAC_BYTES;
     if (vlan != 0) {
         ether_store16(at, TYPE_VLAN);
         ether_store16(at + 2, vlan);

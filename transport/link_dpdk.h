@@ -89,7 +89,9 @@ struct link_dpdk_driver {
     uint32_t abi; /* LINK_DPDK_ABI */
     /* Once a process; a second call finds it started. EAL runs on a thread of its own: the caller's
      * affinity and signal mask stay as they were. LEAT_ERR_UNSUPPORTED, LEAT_ERR_NO_MEMORY,
-     * LEAT_ERR_IO; error_text says what to do. */
+     * LEAT_ERR_IO; error_text says what to do. LEAT_OK with a text: a notice that should be logged
+     * (normal pages instead of hugepages), else it is "". An application that runs EAL itself is
+     * left as it is: LEAT_OK. */
     enum leat_error (*start)(const struct link_dpdk_eal *eal,
                              char error_text[LINK_DPDK_ERROR_TEXT]);
     void (*plan)(const struct link_dpdk_options *options, struct link_dpdk_plan *out);
@@ -102,13 +104,15 @@ struct link_dpdk_driver {
     /* Link state as the device reports it now. */
     bool (*is_up)(const struct link_dpdk_port *port);
     /* Memory that will be sent from by reference: tells EAL, and devices that map it. Forgetting is
-     * for when nothing of it is on the wire any more. */
+     * for when nothing of it is on the wire any more. LEAT_ERR_UNSUPPORTED: a zero-copy memif
+     * client is open, which goes with no registered memory (and the other way round, in `open`). */
     enum leat_error (*register_memory)(void *base, size_t size, size_t page_size);
     void (*forget_memory)(void *base, size_t size);
     /* Every thread that uses a lane. */
     void (*enter)(void);
     void (*leave)(void);
-    /* Stops the device and frees its memory; lanes are closed by it. */
+    /* Stops the device and frees its memory; lanes are closed by it (their own `close` does
+     * nothing). No thread uses a lane any more. */
     void (*close)(struct link_dpdk_port *port);
     /* Buffers of the port that are not in its pool now: the baseline after a test. */
     uint32_t (*buffers_in_use)(const struct link_dpdk_port *port);

@@ -291,8 +291,8 @@ void link_dpdk_plan(const struct link_dpdk_options *options, struct link_dpdk_pl
     out->buffer_bytes = device.data_bytes + RTE_PKTMBUF_HEADROOM;
     const uint64_t each =
         OBJECT_HEADER_BYTES + sizeof(struct rte_mbuf) + out->buffer_bytes + sizeof(void *);
-    const uint64_t each_reference =
-        2 * OBJECT_HEADER_BYTES + sizeof(struct rte_mbuf) + sizeof(void *);
+    const uint64_t each_reference = (uint64_t)OBJECT_HEADER_BYTES + LINK_DPDK_REFERENCE_BYTES
+                                    + sizeof(struct rte_mbuf) + sizeof(void *);
     out->memory_bytes = out->buffers * each + SLACK_BYTES
                         + link_dpdk_reference_count(options, &device) * each_reference;
 }

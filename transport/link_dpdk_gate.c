@@ -88,7 +88,7 @@ static bool is_named(const struct sockaddr_un *address, socklen_t size, const ch
 
 static bool is_control(int fd)
 {
-    struct sockaddr_un own, peer;
+    struct sockaddr_un own = { 0 }, peer = { 0 };
     socklen_t own_size = sizeof own, peer_size = sizeof peer;
     if (getsockname(fd, (struct sockaddr *)&own, &own_size) != 0)
         return false;

@@ -3,6 +3,7 @@
  * Role: probes the device, makes its pools, configures and starts it, makes its lanes; takes all of
  * it apart again from wherever it got to. Must not know: what is sent.
  * Threads: control's; link_dpdk_reconnect the polling lane's. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -66,6 +67,19 @@ static void remove_dead_socket(const char *path)
     close(fd);
 }
 
+/* libbpf and libxdp, which af_xdp uses, write to stderr about what is no trouble. */
+static void quieten(const char *name, const char *set_print)
+{
+    void *library = dlopen(name, RTLD_LAZY | RTLD_NOLOAD);
+    if (library == NULL)
+        return;
+    void *(*set)(void *) = NULL;
+    *(void **)&set = dlsym(library, set_print);
+    if (set != NULL)
+        set(NULL);
+    dlclose(library);
+}
+
 static enum leat_error attach(struct link_dpdk_port *port, char error_text[LINK_DPDK_ERROR_TEXT])
 {
     const char *name = port->device.name;
@@ -77,6 +91,8 @@ static enum leat_error attach(struct link_dpdk_port *port, char error_text[LINK_
                     "device %s is open already; give each its own name (net_memif0, net_memif1)",
                     name);
     remove_dead_socket(port->device.served_socket);
+    quieten("libbpf.so.1", "libbpf_set_print");
+    quieten("libxdp.so.1", "libxdp_set_print");
     const int failed = rte_dev_probe(port->device.arguments);
     if (failed != 0 && failed != -EEXIST)
         return fail(LEAT_ERR_UNREACHABLE, error_text, "device %s does not open: %s",
@@ -228,7 +244,8 @@ static enum leat_error open_device(struct link_dpdk_port *port,
     error = make_pools(port, &sized, error_text);
     if (error == LEAT_OK)
         error = configure(port, &info, error_text);
-    if (error == LEAT_OK && !link_dpdk_memory_opened(port))
+    port->shares = error == LEAT_OK && link_dpdk_memory_opened(port);
+    if (error == LEAT_OK && !port->shares)
         error =
             fail(LEAT_ERR_UNSUPPORTED, error_text,
                  "device %s: log memory cannot be shared with it; a zero-copy memif client goes "
@@ -289,7 +306,8 @@ static struct link_dpdk_lane *make_lane(struct link_dpdk_port *port, uint32_t in
     lane->tx_queue = options->external ? options->external_tx_queue : (uint16_t)index;
     lane->self = port->self;
     lane->staged_max = port->descriptors;
-    lane->staged = rte_calloc("leat_staged", 2 * lane->staged_max, sizeof lane->staged[0], 0);
+    lane->staged =
+        rte_calloc("leat_staged", 2 * (size_t)lane->staged_max, sizeof lane->staged[0], 0);
     lane->link.limits.payload_max = port->mtu - (uint32_t)ETHER_OVERHEAD_BYTES;
     lane->link.limits.reference_min =
         port->reference_pool != NULL ? (uint32_t)LINK_DPDK_REFERENCE_MIN : 0;
@@ -348,10 +366,14 @@ static bool make_lanes(struct link_dpdk_port *port, const struct link_dpdk_optio
     struct rte_ether_addr mac;
     if (rte_eth_macaddr_get(port->id, &mac) != 0)
         return false;
+    port->self.alone = port->device.kind.alone;
+    if (rte_is_zero_ether_addr(&mac)) { /* a ring, say: it takes what it gets */
+        rte_eth_random_addr(mac.addr_bytes);
+        port->self.alone = true;
+    }
     memcpy(port->self.mac, mac.addr_bytes, sizeof port->self.mac);
     port->self.ip = options->ip;
     port->self.partial_checksums = port->device.kind.partial_checksums;
-    port->self.alone = port->device.kind.alone;
     port->udp_port = options->port;
     if (port->udp_port == 0) {
         uint16_t dice = 0;
@@ -435,7 +457,8 @@ static void detach(struct link_dpdk_port *port)
     struct rte_device *device = NULL;
     if (rte_eth_dev_info_get(port->id, &info) == 0)
         device = info.device;
-    link_dpdk_memory_closed(port);
+    if (port->shares)
+        link_dpdk_memory_closed(port);
     if (atomic_load(&port->running))
         rte_eth_dev_stop(port->id);
     rte_eth_dev_close(port->id);

@@ -171,8 +171,8 @@ static bool attach(struct link_dpdk_lane *lane, struct rte_mbuf *head,
     r->shared.free_cb = give_back;
     r->shared.fcb_opaque = r;
     rte_mbuf_ext_refcnt_set(&r->shared, 1);
-    rte_pktmbuf_attach_extbuf(m, (void *)(uintptr_t)reference->bytes, iova,
-                              (uint16_t)reference->size, &r->shared);
+    rte_pktmbuf_attach_extbuf(m, (void *)reference->bytes, iova, (uint16_t)reference->size,
+                              &r->shared);
     m->data_len = (uint16_t)reference->size;
     m->pkt_len = reference->size;
     head->next = m;
@@ -251,7 +251,7 @@ static uint32_t transmit(struct link_dpdk_lane *lane)
     struct link_dpdk_port *port = lane->port;
     struct rte_mbuf **from = lane->staged + lane->staged_head;
     uint32_t taken = 0;
-    if (!lane->polls)
+    if (!lane->polls && port->to_wire != NULL)
         return rte_ring_sp_enqueue_burst(port->to_wire[lane->index], (void **)from,
                                          lane->staged_count, NULL);
     if (!atomic_load_explicit(&port->running, memory_order_relaxed) || !link_dpdk_enter(port))
@@ -357,6 +357,23 @@ unsigned link_dpdk_flush(struct link *link, leat_ns now)
     if (lane->staged_count != 0)
         link_count(&link->counters.tx_kept, 1);
     return lane->staged_count;
+}
+
+unsigned link_dpdk_reclaim(struct link *link)
+{
+    struct link_dpdk_lane *lane = of(link);
+    struct rte_mbuf **staged = lane->staged + lane->staged_head;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < lane->staged_count; i++) {
+        if (staged[i]->nb_segs == 1)
+            staged[kept++] = staged[i];
+        else
+            lose(lane, staged[i]);
+    }
+    lane->staged_count = kept;
+    if (lane->polls && lane->port->reference_pool != NULL)
+        clean_up(lane);
+    return atomic_load_explicit(&lane->references_out, memory_order_acquire);
 }
 
 leat_ns link_dpdk_deadline(const struct link *link)

@@ -64,7 +64,8 @@ const struct link_dpdk_driver *link_dpdk_load(char error_text[LINK_DPDK_ERROR_TE
         try_beside(&s, program, "");
     }
     /* Beside libleat, when this code is part of it. */
-    if (dladdr((void *)(uintptr_t)&link_dpdk_load, &here) != 0 && here.dli_fname != NULL
+    static const char mine; /* data of ours: an address that tells the file */
+    if (dladdr(&mine, &here) != 0 && here.dli_fname != NULL
         && strstr(here.dli_fname, ".so") != NULL)
         try_beside(&s, here.dli_fname, "");
     try(&s, LIBRARY);

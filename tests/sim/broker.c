@@ -67,8 +67,9 @@ static void open_shard(struct sim_broker *b)
         fail("shard", text);
 }
 
-void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incarnation,
-                     uint16_t control_port, uint32_t partitions, uint64_t ring_bytes, leat_ns now)
+void sim_broker_open_on(struct sim_broker *b, struct link *link, uint32_t incarnation,
+                        uint16_t control_port, uint32_t partitions, uint64_t ring_bytes,
+                        leat_ns now)
 {
     char text[CONTROL_ERROR_TEXT];
     memset(b, 0, sizeof *b);
@@ -82,7 +83,7 @@ void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incar
     b->outbox = new_box(b->wake);
     if (metrics_open(&b->metrics) != LEAT_OK || topics_open(&b->topics) != LEAT_OK)
         fail("broker", "no memory");
-    b->link = fabric_link(fabric, SIM_BROKER_HOST, SIM_BROKER_PORT);
+    b->link = link;
     open_shard(b);
     snprintf(b->address, sizeof b->address, "10.0.0.%d:%d", SIM_BROKER_HOST, SIM_BROKER_PORT);
     b->shard_link = (struct control_shard_link){ .inbox = b->inbox,
@@ -101,11 +102,20 @@ void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incar
     sim_broker_step(b, now);
 }
 
+void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incarnation,
+                     uint16_t control_port, uint32_t partitions, uint64_t ring_bytes, leat_ns now)
+{
+    struct link *link = fabric_link(fabric, SIM_BROKER_HOST, SIM_BROKER_PORT);
+    sim_broker_open_on(b, link, incarnation, control_port, partitions, ring_bytes, now);
+    b->owns_link = true;
+}
+
 void sim_broker_close(struct sim_broker *b)
 {
     shard_close(b->shard);
     control_close(b->control);
-    b->link->ops->close(b->link);
+    if (b->owns_link)
+        b->link->ops->close(b->link);
     topics_close(b->topics);
     metrics_close(b->metrics);
     catalog_free(&b->catalog);
@@ -126,6 +136,14 @@ bool sim_broker_step(struct sim_broker *b, leat_ns now)
         any |= worked;
     }
     return any;
+}
+
+void sim_broker_iterate(struct sim_broker *b, leat_ns now)
+{
+    b->shard->now = now;
+    b->shard->wall_ns = UINT64_C(1700000000000000000) + now;
+    shard_iterate(b->shard, true);
+    rcu_quiescent_state();
 }
 
 leat_ns sim_broker_deadline(const struct sim_broker *b)

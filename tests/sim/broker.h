@@ -25,6 +25,7 @@ struct sim_broker {
     struct shard *shard;
     struct control *control;
     struct link *link;
+    bool owns_link;
     char address[32];
     struct control_shard_link shard_link;
 };
@@ -33,9 +34,15 @@ struct sim_broker {
  * rings. Any failure ends the program. */
 void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incarnation,
                      uint16_t control_port, uint32_t partitions, uint64_t ring_bytes, leat_ns now);
+/* The same over any link, which the caller closes behind the broker. */
+void sim_broker_open_on(struct sim_broker *b, struct link *link, uint32_t incarnation,
+                        uint16_t control_port, uint32_t partitions, uint64_t ring_bytes,
+                        leat_ns now);
 void sim_broker_close(struct sim_broker *b);
 /* Everything it can do at `now`; true when there was anything. */
 bool sim_broker_step(struct sim_broker *b, leat_ns now);
+/* One iteration of the shard alone, as its loop has it between looks at its sockets. */
+void sim_broker_iterate(struct sim_broker *b, leat_ns now);
 /* When it wants to be stepped even if nothing comes. */
 leat_ns sim_broker_deadline(const struct sim_broker *b);
 /* "127.0.0.1:port" of control. */

@@ -271,6 +271,12 @@ static unsigned fabric_flush(struct link *link, leat_ns now)
     return 0;
 }
 
+static unsigned fabric_reclaim(struct link *link)
+{
+    (void)link; /* a flush leaves nothing behind */
+    return 0;
+}
+
 static int fabric_descriptor(const struct link *link)
 {
     (void)link;
@@ -302,6 +308,7 @@ static const struct link_ops fabric_ops = {
     .cancel = fabric_cancel,
     .send = fabric_send,
     .flush = fabric_flush,
+    .reclaim = fabric_reclaim,
     .descriptor = fabric_descriptor,
     .deadline = fabric_deadline,
     .close = fabric_link_close,

@@ -1,0 +1,126 @@
+/* A port of an application that runs DPDK itself: the driver takes it as it is, sends and receives
+ * over it, and leaves it as it was.
+ *
+ * Method: EAL started here, one looped ring port configured and started here, and two lanes over
+ * the same queues, which are two hosts: what one sends, the other receives. Threads: one. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include "transport/link_dpdk.h"
+
+enum { BUFFERS = 2047, ROUNDS = 5000 };
+
+static void require(bool truth, const char *what)
+{
+    if (truth)
+        return;
+    fprintf(stderr, "link_external: %s\n", what);
+    exit(1);
+}
+
+static uint16_t start_port(struct rte_mempool **pool)
+{
+    static char text[][32] = { "host",
+                               "--no-huge",
+                               "--no-shconf",
+                               "-m",
+                               "64",
+                               "--no-telemetry",
+                               "--log-level=4",
+                               "--no-pci",
+                               "--lcores",
+                               "0@0",
+                               "--vdev=net_ring0" };
+    enum { COUNT = sizeof text / sizeof text[0] };
+    char *arguments[COUNT + 1] = { NULL };
+    const struct rte_eth_conf conf = { 0 };
+    for (int i = 0; i < COUNT; i++)
+        arguments[i] = text[i];
+    uint16_t port = 0;
+    require(rte_eal_init(COUNT, arguments) >= 0, "EAL");
+    *pool =
+        rte_pktmbuf_pool_create("host", BUFFERS, 32, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    require(*pool != NULL && rte_eth_dev_get_port_by_name("net_ring0", &port) == 0
+                && rte_eth_dev_configure(port, 1, 1, &conf) == 0
+                && rte_eth_rx_queue_setup(port, 0, 256, 0, NULL, *pool) == 0
+                && rte_eth_tx_queue_setup(port, 0, 256, 0, NULL) == 0
+                && rte_eth_dev_start(port) == 0,
+            "the application's port");
+    return port;
+}
+
+static struct link_dpdk_port *open_host(const struct link_dpdk_driver *driver, uint16_t port,
+                                        struct rte_mempool *pool, uint8_t number)
+{
+    const struct link_dpdk_options options = { .external = true,
+                                               .external_port = port,
+                                               .external_pool = pool,
+                                               .ip = 0x0A090000u + number,
+                                               .prefix_bits = 24,
+                                               .port = 7430,
+                                               .lanes = 1,
+                                               .lane_shift = 32 };
+    char text[LINK_DPDK_ERROR_TEXT];
+    struct link_dpdk_port *host = NULL;
+    require(driver->open(&host, &options, text) == LEAT_OK, text);
+    return host;
+}
+
+/* Everything that is on the loop, taken by `link`: datagrams for it are counted. */
+static unsigned take(struct link *link, leat_ns now, uint8_t content)
+{
+    struct link_datagram got[LINK_BURST];
+    unsigned total = 0, count;
+    do {
+        count = link->ops->receive(link, got, LINK_BURST, now);
+        for (unsigned i = 0; i < count; i++)
+            require(got[i].size == 100 && got[i].bytes[99] == content, "another datagram");
+        if (count != 0)
+            link->ops->release(link, got, count);
+        total += count;
+    } while (count != 0);
+    return total;
+}
+
+int main(void)
+{
+    char text[LINK_DPDK_ERROR_TEXT];
+    struct rte_mempool *pool;
+    const uint16_t port = start_port(&pool);
+    const struct link_dpdk_driver *driver = link_dpdk_load(text);
+    require(driver != NULL, text);
+    const struct link_dpdk_eal eal = { 0 };
+    require(driver->start(&eal, text) == LEAT_OK, text);
+    struct link_dpdk_port *a = open_host(driver, port, pool, 1);
+    struct link_dpdk_port *b = open_host(driver, port, pool, 2);
+    struct link *from = driver->lane(a, 0), *to = driver->lane(b, 0);
+    struct link_peer peer = { .key = { .address = { [10] = 0xFF, 0xFF, 10, 9, 0, 2 },
+                                       .port = driver->udp_port(b, 0) },
+                              .mac = { 2, 0, 0, 0, 0, 9 } };
+    require(from->limits.payload_max == 1472, "payload");
+    unsigned received = 0;
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        struct link_outgoing out;
+        require(from->ops->reserve(from, &out), "no buffer");
+        memset(out.bytes, (int)(i & 255), 100);
+        from->ops->send(from, &out, 100, NULL, &peer);
+        require(from->ops->flush(from, i) == 0, "kept");
+        received += take(to, i, (uint8_t)i);
+    }
+    require(received == ROUNDS, "not all came");
+    driver->close(a);
+    driver->close(b);
+    struct rte_mbuf *rest;
+    while (rte_eth_rx_burst(port, 0, &rest, 1) == 1)
+        rte_pktmbuf_free(rest);
+    require(rte_mempool_in_use_count(pool) == 0, "buffers are missing");
+    require(rte_eth_dev_stop(port) == 0, "the port is not as it was");
+    puts("link_external: ok");
+    return 0;
+}
