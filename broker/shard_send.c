@@ -382,6 +382,11 @@ void shard_serve_packets(struct shard *shard, struct session *s)
         sent++;
     if (flow_ack_due(&path->flow, shard->now))
         send_ack(shard, &f);
+    if (s->unread && egress_room(&s->out) >= EGRESS_STAGE_BYTES / 2) {
+        shard_take_waiting(shard, s); /* may end it */
+        if (s->ending)
+            return;
+    }
     /* What waits for the window is woken by acknowledgements or the timer. */
     if (has_content(shard, s) && flow_may_send(&path->flow))
         shard_want_output(shard, s);

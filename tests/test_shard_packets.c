@@ -660,3 +660,26 @@ Test(shard_packets, answers_given_again_wait_for_room)
     publish_one(10);
     UNTIL(c.acked == 1, 400000);
 }
+
+/* The batch that all others wait for comes when there is room for its answer alone: the others are
+ * taken as soon as there is more, though their client has nothing more to say. */
+Test(shard_packets, batches_that_became_whole_are_answered_when_there_is_room)
+{
+    enum { BATCHES = 10 };
+    attach();
+    open_streams();
+    const uint32_t first = make_one(10);
+    for (int i = 1; i < BATCHES; i++)
+        publish_one(10);
+    turn();
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    send_pings(STAGE_PONGS / 2); /* fill the window */
+    shard_turn();
+    send_pings(STAGE_PONGS - ANSWER_PONGS - 1);
+    send_publish(0, first);
+    shard_turn();
+    cr_assert_eq(partition_next_offset(w.partition), 1);
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
+    UNTIL(c.acked == BATCHES, 400000);
+    cr_assert_eq(partition_next_offset(w.partition), BATCHES);
+}
