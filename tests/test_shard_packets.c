@@ -683,3 +683,22 @@ Test(shard_packets, batches_that_became_whole_are_answered_when_there_is_room)
     UNTIL(c.acked == BATCHES, 400000);
     cr_assert_eq(partition_next_offset(w.partition), BATCHES);
 }
+
+/* Over a connection the answer would have come before; a client that waits for it must learn that
+ * its producer is over without sending more. */
+Test(shard_packets, an_answer_lost_before_a_fence_is_a_fence)
+{
+    attach();
+    open_streams();
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    publish_one(10);
+    shard_turn();
+    cr_assert_eq(partition_next_offset(w.partition), 1);
+    const struct message fence = { .type = MESSAGE_FENCE,
+                                   .topic_id = TOPIC,
+                                   .publish = { .producer_id = 7, .producer_epoch = 1 } };
+    cr_assert_eq(ask(fence).status, LEAT_OK);
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
+    UNTIL(c.last_status == LEAT_ERR_FENCED, 400000);
+    cr_assert_eq(c.acked, 0);
+}
