@@ -186,7 +186,8 @@ static bool add_fresh(struct shard *shard, struct filling *f)
 
 /* ---- what was lost */
 
-static void answer_again(struct session *s, const struct publish_stream *stream,
+/* False: no room for all of it; what is left stays in `item`. */
+static bool answer_again(struct session *s, const struct publish_stream *stream,
                          struct flow_item *item)
 {
     const uint64_t log_epoch = partition_log_epoch(stream->holding->partition);
@@ -199,15 +200,19 @@ static void answer_again(struct session *s, const struct publish_stream *stream,
                                 .status = status };
     if (!egress_is_remembered(status)) {
         egress_ack(&s->out, item->stream, log_epoch, &run);
-        return;
+        return true;
     }
-    uint64_t from = item->at;
-    while (publish_stream_answer_again(stream, &from, end, &run))
+    while (publish_stream_answer_again(stream, &item->at, end, &run)) {
+        item->size = (uint32_t)(end - item->at);
         egress_ack(&s->out, item->stream, log_epoch, &run);
+        if (egress_room(&s->out) < EGRESS_ANSWER_BYTES)
+            return item->size == 0;
+    }
+    return true;
 }
 
-/* Stages once more what a lost packet said, as it is now. */
-static void restage(struct session *s, struct flow_item *item)
+/* Stages once more what a lost packet said, as it is now. False: no room for all of it. */
+static bool restage(struct session *s, struct flow_item *item)
 {
     const struct stream *place = session_stream(s, item->stream);
     const struct publish_stream *publish = place != NULL ? place->publish : NULL;
@@ -220,9 +225,8 @@ static void restage(struct session *s, struct flow_item *item)
     }
     case LEAT_FRAME_PUBLISH_ACK:
         if (publish != NULL)
-            answer_again(s, publish, item);
-        else
-            shard_refuse_unknown(s, item->stream, item->at, item->size);
+            return answer_again(s, publish, item);
+        shard_refuse_unknown(s, item->stream, item->at, item->size);
         break;
     case LEAT_FRAME_CREDIT:
         if (publish != NULL)
@@ -244,6 +248,7 @@ static void restage(struct session *s, struct flow_item *item)
         break;
     default: break;
     }
+    return true;
 }
 
 enum resend { RESEND_DONE, RESEND_FULL, RESEND_STAGED };
@@ -285,9 +290,12 @@ static bool add_lost(struct shard *shard, struct filling *f)
         if (egress_room(&f->session->out) < EGRESS_ANSWER_BYTES + LEAT_FRAME_HEADER_BYTES)
             return false;
         if (item->kind != LEAT_FRAME_DATA) {
-            restage(f->session, item);
-            flow_lost_done(f->flow);
+            const bool all = restage(f->session, item);
+            if (all)
+                flow_lost_done(f->flow);
             add_staged(f);
+            if (!all)
+                return false;
             continue;
         }
         if (!flow_may_resend(f->flow, shard->now)) {
@@ -374,6 +382,11 @@ void shard_serve_packets(struct shard *shard, struct session *s)
         sent++;
     if (flow_ack_due(&path->flow, shard->now))
         send_ack(shard, &f);
+    if (s->unread && egress_room(&s->out) >= EGRESS_STAGE_BYTES / 2) {
+        shard_take_waiting(shard, s); /* may end it */
+        if (s->ending)
+            return;
+    }
     /* What waits for the window is woken by acknowledgements or the timer. */
     if (has_content(shard, s) && flow_may_send(&path->flow))
         shard_want_output(shard, s);

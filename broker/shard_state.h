@@ -183,6 +183,8 @@ void shard_refuse_unknown(struct session *s, uint32_t stream, uint64_t first_seq
 
 /* Reads what the kernel has for this session and handles it. True when there was anything. */
 bool shard_receive(struct shard *shard, struct session *s);
+/* In packets: takes the batches that were whole when there was no room to answer them. */
+void shard_take_waiting(struct shard *shard, struct session *s);
 /* Handles whole frames in the receive buffer, as far as there is room for answers. */
 void shard_handle_frames(struct shard *shard, struct session *s);
 /* Credit that a quota withheld. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
+#include "broker/egress.h"
 #include "broker/partition.h"
 #include "broker/shard.h"
 #include "ops/metrics.h"
@@ -55,6 +56,8 @@ static struct {
     uint64_t gaps, credit;
     struct leat_frame_gap gap;
     uint64_t pongs;
+    bool refused[4096]; /* by sequence */
+    uint64_t refusals;
 } c;
 
 static struct mailbox *new_box(void)
@@ -201,10 +204,12 @@ static void take_ack(const struct leat_frame_publish_ack *ack)
     for (uint32_t i = 0; i < ack->run_count; i++) {
         const struct leat_ack_run run = leat_ack_run_at(ack, i);
         c.last_status = run.status;
-        for (uint64_t k = run.first_sequence;
-             is_appended(run.status) && k < run.first_sequence + run.count; k++) {
-            c.acked += !c.answered[k];
-            c.answered[k] = true;
+        for (uint64_t k = run.first_sequence; k < run.first_sequence + run.count; k++) {
+            const bool good = is_appended(run.status), bad = run.status == LEAT_ERR_BAD_CRC;
+            c.acked += good && !c.answered[k];
+            c.answered[k] |= good;
+            c.refusals += bad && !c.refused[k];
+            c.refused[k] |= bad;
         }
     }
 }
@@ -312,6 +317,19 @@ static void send_publish(uint64_t position, uint32_t size)
     send_frames(bytes, 16 + size, &item);
 }
 
+/* `count` PINGs in packets as full as they can be, for the next turn of the shard. */
+static void send_pings(uint32_t count)
+{
+    uint8_t bytes[FABRIC_PAYLOAD_MAX];
+    while (count != 0) {
+        const struct flow_item item = { .kind = LEAT_FRAME_PING };
+        uint32_t size = 0;
+        for (; count != 0 && size + LEAT_PING_BYTES <= flow_frames_max(&c.flow); count--)
+            size += (uint32_t)leat_frame_write_ping(bytes + size, LEAT_FRAME_PING, count);
+        send_frames(bytes, size, &item);
+    }
+}
+
 static void send_credit(uint64_t limit)
 {
     uint8_t bytes[LEAT_CREDIT_BYTES];
@@ -385,15 +403,30 @@ static void open_streams(void)
     stream_map_init(&c.arrived, answer.subscribe.position);
 }
 
+/* Adds one batch to the stream; returns its size. */
+static uint32_t make_one(uint32_t value_size)
+{
+    const struct wire_producer producer = { .id = 7 };
+    const size_t size = wire_make_batch(batches + batches_size, sizeof batches - batches_size,
+                                        &producer, batches_records, 1, value_size);
+    batches_size += size;
+    batches_records++;
+    return (uint32_t)size;
+}
+
 /* Adds one batch to the stream and sends it. */
 static void publish_one(uint32_t value_size)
 {
-    const struct wire_producer producer = { .id = 7 };
-    const uint64_t at = batches_size;
-    batches_size += wire_make_batch(batches + at, sizeof batches - at, &producer, batches_records,
-                                    1, value_size);
-    batches_records++;
-    send_publish(at, (uint32_t)(batches_size - at));
+    const uint32_t size = make_one(value_size);
+    send_publish(batches_size - size, size);
+}
+
+/* The same, and what its bytes say is wrong. */
+static void publish_broken(uint32_t value_size)
+{
+    const uint32_t size = make_one(value_size);
+    batches[batches_size - 1] ^= 1;
+    send_publish(batches_size - size, size);
 }
 
 static void expect_log(uint64_t from)
@@ -599,4 +632,73 @@ Test(shard_packets, what_was_lost_and_is_gone_from_the_ring_is_a_gap)
     cr_assert_eq(c.gap.position, head);
     cr_assert_eq(c.gap.offset, partition_head_offset(w.partition));
     expect_log(head);
+}
+
+enum {
+    STAGE_PONGS = EGRESS_STAGE_BYTES / LEAT_PING_BYTES,
+    ANSWER_PONGS = EGRESS_ANSWER_BYTES / LEAT_PING_BYTES, /* what one answer may need */
+    RUNS = 35,                                            /* what one PUBLISH_ACK holds */
+};
+
+/* A peer that says nothing more: the answers it was sent are lost, and its session's stage has
+ * filled meanwhile. Giving the answers again takes more room than any one frame received. */
+Test(shard_packets, answers_given_again_wait_for_room)
+{
+    attach();
+    open_streams();
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    for (int i = 0; i < RUNS; i++)
+        publish_broken(10);
+    shard_turn();
+    send_pings(STAGE_PONGS / 2); /* fill the window */
+    shard_turn();
+    send_pings(STAGE_PONGS - 2 * ANSWER_PONGS);
+    for (int i = 0; i < 1000; i++)
+        shard_turn(); /* probes: what is oldest goes again */
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
+    UNTIL(c.refusals == RUNS, 400000);
+    publish_one(10);
+    UNTIL(c.acked == 1, 400000);
+}
+
+/* The batch that all others wait for comes when there is room for its answer alone: the others are
+ * taken as soon as there is more, though their client has nothing more to say. */
+Test(shard_packets, batches_that_became_whole_are_answered_when_there_is_room)
+{
+    enum { BATCHES = 10 };
+    attach();
+    open_streams();
+    const uint32_t first = make_one(10);
+    for (int i = 1; i < BATCHES; i++)
+        publish_one(10);
+    turn();
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    send_pings(STAGE_PONGS / 2); /* fill the window */
+    shard_turn();
+    send_pings(STAGE_PONGS - ANSWER_PONGS - 1);
+    send_publish(0, first);
+    shard_turn();
+    cr_assert_eq(partition_next_offset(w.partition), 1);
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
+    UNTIL(c.acked == BATCHES, 400000);
+    cr_assert_eq(partition_next_offset(w.partition), BATCHES);
+}
+
+/* Over a connection the answer would have come before; a client that waits for it must learn that
+ * its producer is over without sending more. */
+Test(shard_packets, an_answer_lost_before_a_fence_is_a_fence)
+{
+    attach();
+    open_streams();
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    publish_one(10);
+    shard_turn();
+    cr_assert_eq(partition_next_offset(w.partition), 1);
+    const struct message fence = { .type = MESSAGE_FENCE,
+                                   .topic_id = TOPIC,
+                                   .publish = { .producer_id = 7, .producer_epoch = 1 } };
+    cr_assert_eq(ask(fence).status, LEAT_OK);
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
+    UNTIL(c.last_status == LEAT_ERR_FENCED, 400000);
+    cr_assert_eq(c.acked, 0);
 }
