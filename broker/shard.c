@@ -77,6 +77,7 @@ static void init_lists(struct shard *shard)
     TAILQ_INIT(&shard->attached);
     TAILQ_INIT(&shard->untold);
     TAILQ_INIT(&shard->fresh);
+    TAILQ_INIT(&shard->leaving);
     TAILQ_INIT(&shard->throttled_subscriptions);
     TAILQ_INIT(&shard->throttled_publishers);
     connections_init(&shard->connections);
@@ -308,6 +309,8 @@ bool shard_iterate(struct shard *shard, bool read_hot)
     run_timers(shard);
     shard_wake_readers(shard);
     worked |= shard_serve(shard);
+    if (!TAILQ_EMPTY(&shard->leaving))
+        shard_give_back(shard);
     if (shard->notices)
         shard_send_notices(shard);
     shard_bury(shard);

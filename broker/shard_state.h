@@ -107,6 +107,7 @@ struct shard {
     struct connections connections;
     struct holdings holdings;
     struct holding_list fresh;
+    struct holding_list leaving; /* their removal is to be answered */
     struct subscription_list throttled_subscriptions;
     struct publish_stream_list throttled_publishers;
 
@@ -222,6 +223,8 @@ void shard_reclaim_links(struct shard *shard, uint64_t topic_id);
 bool shard_read_mail(struct shard *shard);
 /* False: no room; the sender keeps it. */
 bool shard_tell(struct shard *shard, const struct message *message);
+/* Gives logs that were deleted back to control, once no link sends from them. */
+void shard_give_back(struct shard *shard);
 /* Tells what holdings have to tell. */
 void shard_send_notices(struct shard *shard);
 

@@ -702,3 +702,33 @@ Test(shard_packets, an_answer_lost_before_a_fence_is_a_fence)
     UNTIL(c.last_status == LEAT_ERR_FENCED, 400000);
     cr_assert_eq(c.acked, 0);
 }
+
+/* The log's memory is control's again only when no link sends from it any more. */
+Test(shard_packets, a_deleted_log_stays_while_a_link_sends_from_it)
+{
+    struct message answer;
+    attach();
+    open_streams();
+    send_credit(RING);
+    turn();
+    fabric_slow(w.broker_link, true);
+    publish_one(1000);
+    UNTIL(c.acked == 1 && c.arrived.next == batches_size, 1000);
+    cr_assert_eq(w.broker_link->counters.tx_references, 1);
+    const struct message removal = { .type = MESSAGE_REMOVE_PARTITION,
+                                     .request = ++w.requests,
+                                     .topic_id = TOPIC,
+                                     .partition = w.partition };
+    cr_assert_eq(mailbox_send(w.inbox, &removal), LEAT_OK);
+    UNTIL(c.gaps == 1 && c.gap.reason == LEAT_GAP_TOPIC_DELETED, 1000);
+    for (int i = 0; i < 100; i++) {
+        turn();
+        cr_assert_not(mailbox_receive(w.outbox, &answer), "the link still has it");
+    }
+    fabric_slow(w.broker_link, false);
+    turn();
+    cr_assert(mailbox_receive(w.outbox, &answer));
+    cr_assert_eq(answer.type, MESSAGE_REPLY);
+    cr_assert_eq(answer.request, removal.request);
+    cr_assert_eq(answer.status, LEAT_OK);
+}
