@@ -41,6 +41,10 @@ static void read_clock(struct shard *shard)
 
 static bool pending_work(const struct shard *shard)
 {
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        if (shard->links[i].ready)
+            return true;
+    }
     return !TAILQ_EMPTY(&shard->output);
 }
 

@@ -53,6 +53,7 @@ enum packet_drop {
 struct shard_link {
     enum source source; /* SOURCE_LINK */
     struct link *link;
+    bool ready;           /* epoll said so, or there was more than one turn takes */
     uint32_t empty_reads; /* in a row */
     unsigned kept;        /* datagrams the wire had no room for */
 };
