@@ -53,6 +53,7 @@ enum packet_drop {
 struct shard_link {
     enum source source; /* SOURCE_LINK */
     struct link *link;
+    bool ready;           /* epoll said so, or there was more than one turn takes */
     uint32_t empty_reads; /* in a row */
     unsigned kept;        /* datagrams the wire had no room for */
 };
@@ -107,6 +108,7 @@ struct shard {
     struct connections connections;
     struct holdings holdings;
     struct holding_list fresh;
+    struct holding_list leaving; /* their removal is to be answered */
     struct subscription_list throttled_subscriptions;
     struct publish_stream_list throttled_publishers;
 
@@ -222,6 +224,8 @@ void shard_reclaim_links(struct shard *shard, uint64_t topic_id);
 bool shard_read_mail(struct shard *shard);
 /* False: no room; the sender keeps it. */
 bool shard_tell(struct shard *shard, const struct message *message);
+/* Gives logs that were deleted back to control, once no link sends from them. */
+void shard_give_back(struct shard *shard);
 /* Tells what holdings have to tell. */
 void shard_send_notices(struct shard *shard);
 

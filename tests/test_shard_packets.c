@@ -13,6 +13,7 @@
 #include "broker/egress.h"
 #include "broker/partition.h"
 #include "broker/shard.h"
+#include "broker/shard_state.h"
 #include "ops/metrics.h"
 #include "schema/batch.h"
 #include "schema/bytes.h"
@@ -20,6 +21,7 @@
 #include "tests/sim/fabric.h"
 #include "tests/support/wire.h"
 #include "transport/flow.h"
+#include "transport/link_udp.h"
 #include "transport/stream.h"
 
 enum { RING = 1 << 17, TOPIC = 5, SESSION = 1 << 12 | 77, BROKER_HOST = 1, CLIENT_HOST = 2 };
@@ -37,6 +39,7 @@ static struct {
     uint8_t token[LEAT_TOKEN_BYTES], reset_token[LEAT_TOKEN_BYTES];
     leat_ns now;
     uint64_t requests;
+    bool udp; /* it has a socket too */
 } w;
 
 /* The client's end. */
@@ -131,7 +134,8 @@ static void set_up(void)
                                      .outbox = w.outbox,
                                      .metrics = w.metrics,
                                      .links = &w.broker_link,
-                                     .link_count = 1 };
+                                     .link_count = 1,
+                                     .udp = w.udp };
     memset(options.reset_secret, 42, sizeof options.reset_secret);
     cr_assert_eq(shard_open(&w.shard, &options, text), LEAT_OK, "%s", text);
     open_partition();
@@ -153,6 +157,12 @@ static void set_up(void)
                                          .rtt_initial_ns = 500000,
                                          .receive_window = 256 };
     flow_init(&c.flow, &client, w.now);
+}
+
+static void set_up_with_udp(void)
+{
+    w.udp = true;
+    set_up();
 }
 
 static uint64_t counted(const char *name)
@@ -182,6 +192,7 @@ static void tear_down(void)
 }
 
 TestSuite(shard_packets, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(shard_udp, .init = set_up_with_udp, .fini = tear_down, .timeout = 60);
 
 /* ---- the peer */
 
@@ -701,4 +712,68 @@ Test(shard_packets, an_answer_lost_before_a_fence_is_a_fence)
     fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
     UNTIL(c.last_status == LEAT_ERR_FENCED, 400000);
     cr_assert_eq(c.acked, 0);
+}
+
+/* The log's memory is control's again only when no link sends from it any more. */
+Test(shard_packets, a_deleted_log_stays_while_a_link_sends_from_it)
+{
+    struct message answer;
+    attach();
+    open_streams();
+    send_credit(RING);
+    turn();
+    fabric_slow(w.broker_link, true);
+    publish_one(1000);
+    UNTIL(c.acked == 1 && c.arrived.next == batches_size, 1000);
+    cr_assert_eq(w.broker_link->counters.tx_references, 1);
+    const struct message removal = { .type = MESSAGE_REMOVE_PARTITION,
+                                     .request = ++w.requests,
+                                     .topic_id = TOPIC,
+                                     .partition = w.partition };
+    cr_assert_eq(mailbox_send(w.inbox, &removal), LEAT_OK);
+    UNTIL(c.gaps == 1 && c.gap.reason == LEAT_GAP_TOPIC_DELETED, 1000);
+    for (int i = 0; i < 100; i++) {
+        turn();
+        cr_assert_not(mailbox_receive(w.outbox, &answer), "the link still has it");
+    }
+    fabric_slow(w.broker_link, false);
+    turn();
+    cr_assert(mailbox_receive(w.outbox, &answer));
+    cr_assert_eq(answer.type, MESSAGE_REPLY);
+    cr_assert_eq(answer.request, removal.request);
+    cr_assert_eq(answer.status, LEAT_OK);
+}
+
+/* The kernel gives many datagrams at once; those a turn has no time for are not forgotten until the
+ * next one comes. */
+Test(shard_udp, what_the_link_still_holds_is_taken_though_nothing_more_comes)
+{
+    enum { DATAGRAMS = 250 };
+    char bound[LINK_TCP_ADDRESS_TEXT], text[LINK_TCP_ERROR_TEXT];
+    struct sockaddr_storage address = { .ss_family = AF_INET };
+    struct link_peer to;
+    struct link *link;
+    const struct link_udp_options options = { .socket_buffer_bytes = 0 };
+    cr_assert_eq(link_udp_open(&link, AF_INET, "127.0.0.1", 0, &options, bound, text), LEAT_OK,
+                 "%s", text);
+    const uint16_t port = (uint16_t)strtoul(strrchr(shard_udp_address(w.shard), ':') + 1, NULL, 10);
+    cr_assert_eq(link_tcp_address("127.0.0.1", port, &address), LEAT_OK);
+    cr_assert(link_udp_peer(&address, &to));
+    for (int i = 0; i < DATAGRAMS; i++) {
+        struct link_outgoing out;
+        cr_assert(link->ops->reserve(link, &out));
+        memset(out.bytes, 0, 40);
+        link->ops->send(link, &out, 40, NULL, &to);
+    }
+    cr_assert_eq(link->ops->flush(link, w.now), 0);
+    /* One acknowledgement speaks of 64 packets, however the shard has come to look. */
+    w.now += STEP_NS;
+    w.shard->now = w.now;
+    shard_look(w.shard);
+    shard_iterate(w.shard, true);
+    cr_assert_leq(counted("leat_packets_in_total"), LEAT_PACKET_MAP_BITS);
+    for (int i = 0; i < 20; i++)
+        shard_turn();
+    cr_assert_eq(counted("leat_packets_in_total"), DATAGRAMS);
+    link->ops->close(link);
 }
