@@ -3,8 +3,11 @@
  * dead path is told. Method: the library's session, stepped in virtual time over a wire that loses,
  * doubles and reorders by a seed, against a small broker written here over the same pure core. */
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include "client/client_core.h"
 #include "client/data_link.h"
@@ -465,6 +468,36 @@ Test(packets, a_narrow_path_stays_at_what_it_carries, .timeout = 60)
     publish_and_consume(5000);
     cr_assert_leq(session->packets->flow.options.payload_max, (uint32_t)LEAT_PACKET_BYTES_BASE);
     cr_assert_eq(session->packets->mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
+}
+
+/* Whoever waits on leat_client_fd alone hears of datagrams that the link has already from the
+ * kernel, and one poll had no time for. */
+Test(packets, what_the_link_still_holds_makes_the_descriptor_readable, .timeout = 60)
+{
+    enum { DATAGRAMS = 300 }; /* more than one poll takes */
+    static const uint8_t noise[20];
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    attach();
+    for (int i = 0; i < 1000; i++)
+        step();
+    const int fd = client->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    struct pollfd readable = { .fd = fd, .events = POLLIN };
+    client->armed = LEAT_NS_NEVER;
+    client->next_deadline = LEAT_NS_NEVER;
+    client_arm(client);
+    cr_assert_eq(poll(&readable, 1, 0), 0);
+    for (int i = 0; i < DATAGRAMS; i++)
+        badwire_fly(&badwire.to_client, noise, sizeof noise);
+    packet_port_receive(client);
+    cr_assert_gt(badwire.to_client.count, 0u);
+    client_arm(client);
+    cr_assert_eq(poll(&readable, 1, 1000), 1);
+    packet_port_receive(client);
+    cr_assert_eq(badwire.to_client.count, 0u);
+    client_arm(client);
+    cr_assert_eq(poll(&readable, 1, 0), 0);
+    client->timer = -1;
+    close(fd);
 }
 
 Test(packets, nothing_but_attach_is_sent_before_it_is_answered, .timeout = 60)
