@@ -391,8 +391,9 @@ void shard_serve_packets(struct shard *shard, struct session *s)
     if (has_content(shard, s) && flow_may_send(&path->flow))
         shard_want_output(shard, s);
     const leat_ns deadline = flow_deadline(&path->flow);
-    timers_set(&shard->timers, &path->timer,
-               deadline < path->mtu.due_at ? deadline : path->mtu.due_at);
+    /* A probe of the path waits for the window without a timer of its own. */
+    const leat_ns probe_at = flow_may_send(&path->flow) ? path->mtu.due_at : LEAT_NS_NEVER;
+    timers_set(&shard->timers, &path->timer, deadline < probe_at ? deadline : probe_at);
 }
 
 void shard_flush_links(struct shard *shard)

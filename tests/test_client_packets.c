@@ -470,6 +470,27 @@ Test(packets, a_narrow_path_stays_at_what_it_carries, .timeout = 60)
     cr_assert_eq(session->packets->mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
 }
 
+/* A probe of the path that is due and has no place in the window is no reason to be awake. */
+Test(packets, a_probe_that_waits_for_the_window_wakes_nobody, .timeout = 60)
+{
+    start("packets", 0, 0, LEAT_PACKET_BYTES_BASE);
+    attach();
+    open_streams();
+    badwire.cut = true;
+    session->packets->flow.peer_window = 4;
+    for (uint64_t i = 0; i < 100; i++) {
+        uint8_t value[1000] = { 0 };
+        const struct leat_record record = { .value = value, .value_size = sizeof value };
+        if (leat_producer_send(&producer, &record) != 0)
+            break;
+    }
+    for (int i = 0; i < 20000; i++) { /* a second: probes are given up after 0.3 */
+        step();
+        cr_assert_gt(packet_link_deadline(session), now, "after %d steps", i);
+    }
+    cr_assert_leq(session->packets->mtu.due_at, now);
+}
+
 /* Whoever waits on leat_client_fd alone hears of datagrams that the link has already from the
  * kernel, and one poll had no time for. */
 Test(packets, what_the_link_still_holds_makes_the_descriptor_readable, .timeout = 60)

@@ -744,6 +744,23 @@ Test(shard_packets, a_deleted_log_stays_while_a_link_sends_from_it)
     cr_assert_eq(answer.status, LEAT_OK);
 }
 
+/* A peer that acknowledges nothing, while the path is to be probed: no reason to be awake. */
+Test(shard_packets, a_probe_that_waits_for_the_window_wakes_nobody)
+{
+    fabric_set(w.fabric, &(struct fabric_faults){ .mtu = LEAT_PACKET_BYTES_BASE });
+    send_attach(w.token);
+    UNTIL(c.attached, 20000);
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    for (int i = 0; i < 2 * FLOW_PEER_WINDOW_FIRST; i++) {
+        send_pings(20); /* in all more than leaves: some answer always waits */
+        shard_turn();
+    }
+    for (int i = 0; i < 100000; i++) { /* a second: probes are given up after 0.3 */
+        shard_turn();
+        cr_assert_gt(shard_deadline(w.shard), w.now, "after %d turns", i);
+    }
+}
+
 /* The kernel gives many datagrams at once; those a turn has no time for are not forgotten until the
  * next one comes. */
 Test(shard_udp, what_the_link_still_holds_is_taken_though_nothing_more_comes)
