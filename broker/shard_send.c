@@ -9,6 +9,7 @@ enum {
     SLICE_MIN_BYTES = 64,  /* less room than this at a packet's end is left empty */
 };
 #define RESEND_PAUSE_NS (50 * LEAT_NS_PER_US)
+#define NO_BUFFER_PAUSE_NS (100 * LEAT_NS_PER_US)
 
 /* One packet being filled. */
 struct filling {
@@ -20,6 +21,7 @@ struct filling {
     uint32_t used; /* of out.bytes */
     uint32_t end;  /* frames go up to here */
     bool any;
+    bool starved; /* the link had no buffer */
 };
 
 static uint32_t room(const struct filling *f)
@@ -29,8 +31,14 @@ static uint32_t room(const struct filling *f)
 
 static bool begin(struct filling *f, leat_ns now)
 {
-    if (!f->link->ops->reserve(f->link, &f->out))
-        return false;
+    if (!f->link->ops->reserve(f->link, &f->out)) {
+        /* All are taken by what others staged: unless the wire is full, they are free in a moment.
+         */
+        f->starved =
+            f->link->ops->flush(f->link, now) != 0 || !f->link->ops->reserve(f->link, &f->out);
+        if (f->starved)
+            return false;
+    }
     f->used = flow_begin(f->flow, f->out.bytes, now);
     f->end = f->used + flow_frames_max(f->flow);
     f->any = false;
@@ -386,6 +394,10 @@ void shard_serve_packets(struct shard *shard, struct session *s)
         shard_take_waiting(shard, s); /* may end it */
         if (s->ending)
             return;
+    }
+    if (f.starved) {
+        timers_set(&shard->timers, &path->timer, shard->now + NO_BUFFER_PAUSE_NS);
+        return;
     }
     /* What waits for the window is woken by acknowledgements or the timer. */
     if (has_content(shard, s) && flow_may_send(&path->flow))

@@ -761,6 +761,25 @@ Test(shard_packets, a_probe_that_waits_for_the_window_wakes_nobody)
     }
 }
 
+/* A wire that takes nothing: the shard tries again now and then, and does not turn without end. */
+Test(shard_packets, a_full_link_is_tried_again_and_not_waited_for_awake)
+{
+    attach();
+    fabric_full(w.broker_link, true);
+    for (int i = 0; i < 1000; i++) {
+        send_pings(1);
+        shard_turn();
+    }
+    cr_assert_gt(w.broker_link->counters.tx_no_buffer, 0);
+    for (int i = 0; i < 1000; i++) {
+        shard_turn();
+        cr_assert(TAILQ_EMPTY(&w.shard->output), "after %d turns", i);
+        cr_assert_gt(shard_deadline(w.shard), w.now, "after %d turns", i);
+    }
+    fabric_full(w.broker_link, false);
+    UNTIL(c.pongs == 1000, 400000);
+}
+
 /* The kernel gives many datagrams at once; those a turn has no time for are not forgotten until the
  * next one comes. */
 Test(shard_udp, what_the_link_still_holds_is_taken_though_nothing_more_comes)
