@@ -96,9 +96,10 @@ static void add_staged(struct filling *f)
         struct leat_frame frame;
         struct flow_item item;
         leat_frame_peek(&frame, bytes);
-        if (!note_of(&frame, &item))
-            item.kind = 0; /* must arrive for nothing, but is acknowledged */
-        if (!flow_note(f->flow, &item))
+        const bool returns = note_of(&frame, &item);
+        if (!returns)
+            item.kind = 0; /* must arrive for nothing, but its packet is acknowledged */
+        if ((returns || !f->any) && !flow_note(f->flow, &item))
             return;
         memcpy(f->out.bytes + f->used, bytes, size);
         f->used += size;
