@@ -9,6 +9,7 @@ enum {
     SLICE_MIN_BYTES = 64,  /* less room than this at a packet's end is left empty */
 };
 #define RESEND_PAUSE_NS (50 * LEAT_NS_PER_US)
+#define NO_BUFFER_PAUSE_NS (100 * LEAT_NS_PER_US)
 
 /* One packet being filled. */
 struct filling {
@@ -20,6 +21,7 @@ struct filling {
     uint32_t used; /* of out.bytes */
     uint32_t end;  /* frames go up to here */
     bool any;
+    bool starved; /* the link had no buffer */
 };
 
 static uint32_t room(const struct filling *f)
@@ -29,8 +31,14 @@ static uint32_t room(const struct filling *f)
 
 static bool begin(struct filling *f, leat_ns now)
 {
-    if (!f->link->ops->reserve(f->link, &f->out))
-        return false;
+    if (!f->link->ops->reserve(f->link, &f->out)) {
+        /* All are taken by what others staged: unless the wire is full, they are free in a moment.
+         */
+        f->starved =
+            f->link->ops->flush(f->link, now) != 0 || !f->link->ops->reserve(f->link, &f->out);
+        if (f->starved)
+            return false;
+    }
     f->used = flow_begin(f->flow, f->out.bytes, now);
     f->end = f->used + flow_frames_max(f->flow);
     f->any = false;
@@ -88,9 +96,10 @@ static void add_staged(struct filling *f)
         struct leat_frame frame;
         struct flow_item item;
         leat_frame_peek(&frame, bytes);
-        if (!note_of(&frame, &item))
-            item.kind = 0; /* must arrive for nothing, but is acknowledged */
-        if (!flow_note(f->flow, &item))
+        const bool returns = note_of(&frame, &item);
+        if (!returns)
+            item.kind = 0; /* must arrive for nothing, but its packet is acknowledged */
+        if ((returns || !f->any) && !flow_note(f->flow, &item))
             return;
         memcpy(f->out.bytes + f->used, bytes, size);
         f->used += size;
@@ -387,12 +396,17 @@ void shard_serve_packets(struct shard *shard, struct session *s)
         if (s->ending)
             return;
     }
+    if (f.starved) {
+        timers_set(&shard->timers, &path->timer, shard->now + NO_BUFFER_PAUSE_NS);
+        return;
+    }
     /* What waits for the window is woken by acknowledgements or the timer. */
     if (has_content(shard, s) && flow_may_send(&path->flow))
         shard_want_output(shard, s);
     const leat_ns deadline = flow_deadline(&path->flow);
-    timers_set(&shard->timers, &path->timer,
-               deadline < path->mtu.due_at ? deadline : path->mtu.due_at);
+    /* A probe of the path waits for the window without a timer of its own. */
+    const leat_ns probe_at = flow_may_send(&path->flow) ? path->mtu.due_at : LEAT_NS_NEVER;
+    timers_set(&shard->timers, &path->timer, deadline < probe_at ? deadline : probe_at);
 }
 
 void shard_flush_links(struct shard *shard)

@@ -647,9 +647,24 @@ Test(shard_packets, what_was_lost_and_is_gone_from_the_ring_is_a_gap)
 
 enum {
     STAGE_PONGS = EGRESS_STAGE_BYTES / LEAT_PING_BYTES,
-    ANSWER_PONGS = EGRESS_ANSWER_BYTES / LEAT_PING_BYTES, /* what one answer may need */
-    RUNS = 35,                                            /* what one PUBLISH_ACK holds */
+    RUNS = 35, /* what one PUBLISH_ACK holds */
 };
+
+static struct session *session(void)
+{
+    return w.shard->sessions[session_slot(SESSION)];
+}
+
+/* The peer acknowledges nothing: the session's window fills, and then its stage (in the next turn
+ * of the shard) up to `room`. */
+static void fill_stage(uint32_t room)
+{
+    while (flow_may_send(&session()->path->flow)) {
+        send_pings(STAGE_PONGS / 4);
+        shard_turn();
+    }
+    send_pings((egress_room(&session()->out) - room) / LEAT_PING_BYTES);
+}
 
 /* A peer that says nothing more: the answers it was sent are lost, and its session's stage has
  * filled meanwhile. Giving the answers again takes more room than any one frame received. */
@@ -661,9 +676,7 @@ Test(shard_packets, answers_given_again_wait_for_room)
     for (int i = 0; i < RUNS; i++)
         publish_broken(10);
     shard_turn();
-    send_pings(STAGE_PONGS / 2); /* fill the window */
-    shard_turn();
-    send_pings(STAGE_PONGS - 2 * ANSWER_PONGS);
+    fill_stage(2 * EGRESS_ANSWER_BYTES);
     for (int i = 0; i < 1000; i++)
         shard_turn(); /* probes: what is oldest goes again */
     fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
@@ -684,9 +697,7 @@ Test(shard_packets, batches_that_became_whole_are_answered_when_there_is_room)
         publish_one(10);
     turn();
     fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
-    send_pings(STAGE_PONGS / 2); /* fill the window */
-    shard_turn();
-    send_pings(STAGE_PONGS - ANSWER_PONGS - 1);
+    fill_stage(EGRESS_ANSWER_BYTES + LEAT_PING_BYTES);
     send_publish(0, first);
     shard_turn();
     cr_assert_eq(partition_next_offset(w.partition), 1);
@@ -712,6 +723,27 @@ Test(shard_packets, an_answer_lost_before_a_fence_is_a_fence)
     fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
     UNTIL(c.last_status == LEAT_ERR_FENCED, 400000);
     cr_assert_eq(c.acked, 0);
+}
+
+/* The session remembers as much as it can, there is more to say, and every probe says a little of
+ * it: what was lost still has a place to go when the peer comes back. */
+Test(shard_packets, a_session_that_remembers_all_it_can_goes_on)
+{
+    attach();
+    open_streams();
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    for (int i = 0; i < 8; i++) {
+        send_pings(STAGE_PONGS / 2);
+        shard_turn();
+    }
+    for (int i = 0; i < 100; i++) { /* probes, once a second in the end */
+        w.now += LEAT_NS_PER_S;
+        shard_turn();
+    }
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
+    w.now += LEAT_NS_PER_S;
+    publish_one(10);
+    UNTIL(c.acked == 1, 400000);
 }
 
 /* The log's memory is control's again only when no link sends from it any more. */
@@ -742,6 +774,42 @@ Test(shard_packets, a_deleted_log_stays_while_a_link_sends_from_it)
     cr_assert_eq(answer.type, MESSAGE_REPLY);
     cr_assert_eq(answer.request, removal.request);
     cr_assert_eq(answer.status, LEAT_OK);
+}
+
+/* A peer that acknowledges nothing, while the path is to be probed: no reason to be awake. */
+Test(shard_packets, a_probe_that_waits_for_the_window_wakes_nobody)
+{
+    fabric_set(w.fabric, &(struct fabric_faults){ .mtu = LEAT_PACKET_BYTES_BASE });
+    send_attach(w.token);
+    UNTIL(c.attached, 20000);
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    for (int i = 0; i < 2 * FLOW_PEER_WINDOW_FIRST; i++) {
+        send_pings(20); /* in all more than leaves: some answer always waits */
+        shard_turn();
+    }
+    for (int i = 0; i < 100000; i++) { /* a second: probes are given up after 0.3 */
+        shard_turn();
+        cr_assert_gt(shard_deadline(w.shard), w.now, "after %d turns", i);
+    }
+}
+
+/* A wire that takes nothing: the shard tries again now and then, and does not turn without end. */
+Test(shard_packets, a_full_link_is_tried_again_and_not_waited_for_awake)
+{
+    attach();
+    fabric_full(w.broker_link, true);
+    for (int i = 0; i < 1000; i++) {
+        send_pings(1);
+        shard_turn();
+    }
+    cr_assert_gt(w.broker_link->counters.tx_no_buffer, 0);
+    for (int i = 0; i < 1000; i++) {
+        shard_turn();
+        cr_assert(TAILQ_EMPTY(&w.shard->output), "after %d turns", i);
+        cr_assert_gt(shard_deadline(w.shard), w.now, "after %d turns", i);
+    }
+    fabric_full(w.broker_link, false);
+    UNTIL(c.pongs == 1000, 400000);
 }
 
 /* The kernel gives many datagrams at once; those a turn has no time for are not forgotten until the
