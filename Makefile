@@ -49,9 +49,9 @@ LTO_NONE := $(if $(LTO),-fno-lto)
 PKG_schema     := libprotobuf-c
 PKG_client     := libprotobuf-c
 PKG_client/cli := libprotobuf-c jansson libpcap zlib
-PKG_broker     := libprotobuf-c liburcu-qsbr liburcu-cds jansson
-PKG_tests      := criterion libprotobuf-c jansson zlib libpcap liburcu-qsbr liburcu-cds
-PKG_bench      := libprotobuf-c jansson zlib liburcu-qsbr liburcu-cds
+PKG_broker     := libprotobuf-c liburcu-qsbr liburcu-cds jansson libcrypto
+PKG_tests      := criterion libprotobuf-c jansson zlib libpcap liburcu-qsbr liburcu-cds libcrypto
+PKG_bench      := libprotobuf-c jansson zlib liburcu-qsbr liburcu-cds libcrypto
 cflags = $(if $(PKG_$1),$(shell pkg-config --cflags $(PKG_$1)))
 libs   = $(shell pkg-config --libs $(sort $(foreach d,$1,$(PKG_$d))))
 
@@ -68,11 +68,12 @@ sources = $(filter-out %_main.c %/main.c $(DPDK_C),$(wildcard $1/*.c))
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$1))
 archive = $(BUILD)/room-$(subst /,-,$1).a
 ROOMS    := schema transport ops client client/cli broker bench/common bench/demo
-SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
+SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c) tests/sim/fabric.c)
 ARCHIVES := $(foreach r,$(ROOMS),$(if $(wildcard $r/*.c),$(call archive,$r)))
 ALL_ARCHIVES = -Wl,--start-group $(ARCHIVES) -Wl,--end-group
 
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+SIM_O    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/sim/*.c))
 RACES    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/race_*.c))
 FUZZERS  := $(patsubst tests/fuzz_%.c,%,$(wildcard tests/fuzz_*.c))
 NETS     := $(wildcard tests/net_*.sh)
@@ -82,7 +83,7 @@ EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard client/examples/*.c))
 BINS     := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
 LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(BUILD)/lib/libleat-dpdk.so
 HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c))
-EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support bench))
+EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
 
 .PHONY: all deps demo test check fuzz bench coverage install clean run-tests run-demo fuzzers build-tests \
         check-format check-layers check-tidy check-clang check-san check-race check-tsan \
@@ -91,7 +92,7 @@ EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/
 .DELETE_ON_ERROR:
 
 all: $(BINS) $(LIBS) $(EXAMPLES) $(BUILD)/lib/leat.pc $(BUILD)/lib/leat-dpdk.pc
-build-tests: all $(TESTS) $(RACES) $(HELPERS) $(YARDSTICKS)
+build-tests: all $(TESTS) $(RACES) $(BUILD)/tests/simulation $(HELPERS) $(YARDSTICKS)
 
 # ---- compiling
 
@@ -175,10 +176,13 @@ $(BUILD)/tests/race_%: $(BUILD)/tests/race_%.o $(ARCHIVES)
 $(BUILD)/tests/link_%: $(BUILD)/tests/link_%.o $(call archive,transport) $(call archive,schema)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(MORE_LIBS) -lpthread
 $(BUILD)/tests/link_external: MORE_LIBS = $(DPDK_LIBS)
+$(BUILD)/tests/simulation: $(SIM_O) $(ARCHIVES)
+	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $(SIM_O) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
 $(BUILD)/bench/dpdk_%: $(BUILD)/bench/dpdk_%.o $(BUILD)/transport/eal.o
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(DPDK_LIBS) -lpthread
-$(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
-	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
+BENCH_SIM := $(BUILD)/tests/sim/broker.o
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(BENCH_SIM) $(ARCHIVES)
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(BENCH_SIM) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
 RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LINK_EXTERNAL=$(BUILD)/tests/link_external LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \

@@ -17,7 +17,6 @@
 
 enum {
     PORT_DEFAULT = 7420,
-    DATA_PORT_DEFAULT = 7430,
     CONNECTIONS_DEFAULT = 65536,
     CONNECTIONS_LIMIT = 1 << 20,
     PRODUCERS_LIMIT = 1 << 20,
@@ -29,7 +28,6 @@ enum {
 #define PRODUCER_IDLE_DEFAULT_MS (UINT64_C(7) * 24 * 3600 * 1000)
 #define PRODUCER_IDLE_MAX_MS (UINT64_C(365) * 24 * 3600 * 1000)
 #define LOG_MEMORY_MIN LEAT_MIB
-#define RATE_MAX (UINT64_C(1) << 50)
 
 static const char *const IDLE_NAMES[] = { "latency", "balanced", "laptop", NULL };
 static const char *const PAGES_NAMES[] = { "auto", "require", "off", NULL };
@@ -41,8 +39,9 @@ void config_init(struct config *config, bool dev)
     *config = (struct config){
         .host = "127.0.0.1",
         .port = PORT_DEFAULT,
-        .data_port = DATA_PORT_DEFAULT,
+        .data_port = CONFIG_DATA_PORT_DEFAULT,
         .shards = 1,
+        .udp = true,
         .idle = dev ? IDLE_LAPTOP : IDLE_BALANCED,
         .hugepages = dev ? LOGMEM_NORMAL : LOGMEM_AUTO,
         .sessions_max = SESSION_SLOTS_MAX,
@@ -58,6 +57,7 @@ void config_free(struct config *config)
 {
     free(config->quotas);
     free(config->topics);
+    config_ports_free(&config->ports);
     config->quotas = NULL;
     config->topics = NULL;
 }
@@ -77,8 +77,8 @@ static void parse_topic_settings(const struct config_place *at, struct topic_set
     config_choice(at, "overrun", OVERRUN_NAMES, &overrun);
     config_integer(at, "required_timeout_ms", 1, INT64_MAX / LEAT_NS_PER_MS,
                    &s->required_timeout_ms);
-    config_size(at, "quota_publish_bytes", 0, RATE_MAX, &s->quota_publish_bytes);
-    config_size(at, "quota_deliver_bytes", 0, RATE_MAX, &s->quota_deliver_bytes);
+    config_size(at, "quota_publish_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &s->quota_publish_bytes);
+    config_size(at, "quota_deliver_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &s->quota_deliver_bytes);
     s->record_bytes_max = (uint32_t)record_bytes;
     s->overrun = (uint8_t)overrun;
     struct settings_error error;
@@ -134,8 +134,8 @@ static void parse_quota(struct config *config, const struct config_place *at)
         if (strcmp(config->quotas[i].client, quota->client) == 0)
             config_wrong(at, "client", client, "a client that no other quota here names");
     }
-    config_size(at, "publish_bytes", 0, RATE_MAX, &quota->publish_bytes);
-    config_size(at, "deliver_bytes", 0, RATE_MAX, &quota->deliver_bytes);
+    config_size(at, "publish_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &quota->publish_bytes);
+    config_size(at, "deliver_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &quota->deliver_bytes);
 }
 
 /* Calls `parse` for each object of the list `key`. Returns false when memory is short. */
@@ -204,9 +204,21 @@ static void parse_host(struct config *config, const struct config_place *at)
     }
 }
 
+/* What may stand before a port: an address, or a name as DNS has them. */
+static bool is_host(const char *host)
+{
+    static const char name_bytes[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    struct in6_addr v6;
+    return inet_pton(AF_INET6, host, &v6) == 1
+           || (host[0] != '\0' && host[strspn(host, name_bytes)] == '\0');
+}
+
 static void parse_advertise(struct config *config, const struct config_place *at)
 {
     static const char *const known[] = { "host", NULL };
+    static const char rule[] =
+        "the host name or address that clients reach this broker by, without a port";
     json_t *value = json_object_get(at->object, "advertise");
     if (value == NULL)
         return;
@@ -218,8 +230,9 @@ static void parse_advertise(struct config *config, const struct config_place *at
     inside.object = value;
     snprintf(inside.path, sizeof inside.path, "advertise.");
     config_known_keys(&inside, known);
-    config_text(&inside, "host", "the host name or address that clients reach this broker by",
-                config->advertise_host, sizeof config->advertise_host);
+    if (config_text(&inside, "host", rule, config->advertise_host, sizeof config->advertise_host)
+        && !is_host(config->advertise_host))
+        config_wrong(&inside, "host", json_object_get(value, "host"), rule);
 }
 
 static void parse_shards(struct config *config, const struct config_place *at)
@@ -297,6 +310,21 @@ static void parse_state_dir(struct config *config, const struct config_place *at
         config_mistake(at, "state_dir", "\"\"", rule);
 }
 
+/* Whoever reaches a network card's address can read and write everything. */
+static void check_ports(const struct config *config, const struct config_place *at)
+{
+    for (uint32_t i = 0; i < config->ports.count && !config->allow_unauthenticated; i++) {
+        char key[48];
+        if (config_port_is_private(&config->ports.list[i]))
+            continue;
+        snprintf(key, sizeof key, "dpdk.ports[%u].device", i);
+        config_mistake(at, key, config->ports.list[i].device,
+                       "net_memif or net_vhost, which only this machine reaches: whoever reaches "
+                       "another can read and write everything; add \"allow_unauthenticated\": "
+                       "true if that is meant");
+    }
+}
+
 static bool parse_root(struct config *config, const struct config_place *at)
 {
     static const char *const known[] = { "host",
@@ -316,6 +344,8 @@ static bool parse_root(struct config *config, const struct config_place *at)
                                          "socket_buffer_bytes",
                                          "tcp_congestion",
                                          "keepalive_ms",
+                                         "udp",
+                                         "dpdk",
                                          "allow_unauthenticated",
                                          "log_level",
                                          "quotas",
@@ -330,12 +360,16 @@ static bool parse_root(struct config *config, const struct config_place *at)
     parse_cpus(config, at);
     parse_state_dir(config, at);
     parse_limits(config, at);
+    config_bool(at, "udp", &config->udp);
     config_choice(at, "idle", IDLE_NAMES, &idle);
     config_choice(at, "hugepages", PAGES_NAMES, &pages);
     config_choice(at, "log_level", LEVEL_NAMES, &level);
     config->idle = (enum idle_mode)idle;
     config->hugepages = (enum logmem_pages)pages;
     config->log_level = (enum log_level)level;
+    if (!config_ports_parse(&config->ports, at))
+        return false;
+    check_ports(config, at);
     return parse_list(config, at, "quotas", CONFIG_QUOTAS_MAX, parse_quota)
            && parse_list(config, at, "topics", CONFIG_TOPICS_MAX, parse_topic);
 }

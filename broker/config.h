@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/config_ports.h"
 #include "broker/logmem.h"
 #include "broker/settings.h"
 #include "broker/shard.h"
@@ -25,6 +26,7 @@ enum {
     CONFIG_QUOTAS_MAX = 4096,
     CONFIG_FILE_BYTES_MAX = 4 << 20,
     CONFIG_ERROR_BYTES = 16384,
+    CONFIG_DATA_PORT_DEFAULT = 7430,
     CONFIG_PORT_STEP = 10, /* --port N: data ports from N + this */
 };
 
@@ -57,6 +59,8 @@ struct config {
     uint32_t socket_buffer_bytes;
     char tcp_congestion[CONFIG_CONGESTION_BYTES];
     uint32_t keepalive_ms;
+    bool udp; /* take packets over UDP too, on the data ports */
+    struct config_ports ports;
     bool allow_unauthenticated;
     enum log_level log_level;
     struct config_quota *quotas;
@@ -95,7 +99,8 @@ bool config_set_port(struct config *config, uint32_t port);
 /* The limits in force for a client of this name; NULL: none. */
 const struct config_quota *config_quota_of(const struct config *config, const char *client);
 
-/* The configuration in force as JSON text; the caller frees. NULL: no memory. */
-char *config_plan(const struct config *config);
+/* The configuration in force as JSON text; the caller frees. `ports`: what each bypass port takes;
+ * NULL: not known here. NULL: no memory. */
+char *config_plan(const struct config *config, const struct link_dpdk_plan *ports);
 
 #endif

@@ -88,14 +88,35 @@ static json_t *plan_memory(const struct config *config)
                      "all_sessions_bytes_max", (json_int_t)sessions);
 }
 
-char *config_plan(const struct config *config)
+/* `plans`: what each takes, by the formula that opens it; NULL: the driver is not here to ask. */
+static json_t *plan_ports(const struct config *config, const struct link_dpdk_plan *plans)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < config->ports.count; i++) {
+        char ip[16];
+        const struct config_port *port = &config->ports.list[i];
+        config_port_ip_text(port->options.ip, ip);
+        json_t *row = json_pack("{s:s, s:s, s:i}", "device", port->device, "ip", ip, "prefix_bits",
+                                (int)port->options.prefix_bits);
+        if (plans != NULL) {
+            json_object_set_new(row, "buffers", json_integer(plans[i].buffers));
+            json_object_set_new(row, "buffer_bytes", json_integer(plans[i].buffer_bytes));
+            json_object_set_new(row, "memory_bytes",
+                                json_integer((json_int_t)plans[i].memory_bytes));
+        }
+        json_array_append_new(list, row);
+    }
+    return list;
+}
+
+char *config_plan(const struct config *config, const struct link_dpdk_plan *ports)
 {
     json_t *cpus = json_array();
     for (uint32_t i = 0; i < config->cpu_count; i++)
         json_array_append_new(cpus, json_integer(config->cpus[i]));
     json_t *plan = json_pack(
         "{s:s, s:i, s:i, s:{s:s}, s:i, s:o, s:s, s:s*, s:I, s:s, s:i, s:i, s:i, s:I, s:I, s:s*, "
-        "s:i, s:b, s:s, s:o, s:o, s:o}",
+        "s:i, s:b, s:b, s:o, s:s, s:o, s:o, s:o}",
         "host", config->host, "port", (int)config->port, "data_port", (int)config->data_port,
         "advertise", "host",
         config->advertise_host[0] != '\0' ? config->advertise_host : config->host, "shards",
@@ -107,8 +128,9 @@ char *config_plan(const struct config *config)
         (json_int_t)config->producer_idle_ms, "socket_buffer_bytes",
         (json_int_t)config->socket_buffer_bytes, "tcp_congestion",
         config->tcp_congestion[0] != '\0' ? config->tcp_congestion : NULL, "keepalive_ms",
-        (int)config->keepalive_ms, "allow_unauthenticated", (int)config->allow_unauthenticated,
-        "log_level", LEVEL_NAMES[config->log_level], "quotas", plan_quotas(config), "topics",
+        (int)config->keepalive_ms, "udp", (int)config->udp, "allow_unauthenticated",
+        (int)config->allow_unauthenticated, "dpdk", plan_ports(config, ports), "log_level",
+        LEVEL_NAMES[config->log_level], "quotas", plan_quotas(config), "topics",
         plan_topics(config), "memory", plan_memory(config));
     char *text = plan != NULL ? json_dumps(plan, JSON_INDENT(2)) : NULL;
     json_decref(plan);

@@ -101,7 +101,22 @@ static void init(struct control *control, const struct control_options *options)
     TAILQ_INIT(&control->work);
     control->shard_count = options->config->shards;
     control->budget = (struct logmem_budget){ .limit_bytes = options->config->log_memory_bytes,
-                                              .pages = options->config->hugepages };
+                                              .pages = options->config->hugepages,
+                                              .opened = options->memory_opened,
+                                              .closing = options->memory_closing };
+}
+
+/* Where clients are told to go for what is bound to `bound`. */
+static void set_endpoint(const struct control *control,
+                         char out[LEAT_CONTROL_ADDRESS_BYTES_MAX + 1], const char *bound)
+{
+    const char *host = control->config->advertise_host;
+    const bool v6 = strchr(host, ':') != NULL; /* a port would look like a part of it */
+    if (host[0] == '\0')
+        snprintf(out, LEAT_CONTROL_ADDRESS_BYTES_MAX + 1, "%s", bound);
+    else
+        snprintf(out, LEAT_CONTROL_ADDRESS_BYTES_MAX + 1, "%s%s%s%s", v6 ? "[" : "", host,
+                 v6 ? "]" : "", strrchr(bound, ':'));
 }
 
 /* Memory is only taken as it is touched. */
@@ -114,12 +129,9 @@ static bool open_shard_tables(struct control *control)
         shard->queue = calloc(CONTROL_QUEUE_SLOTS, sizeof *shard->queue);
         if (shard->sessions == NULL || shard->queue == NULL)
             return false;
-        const char *bound = shard->link.tcp_address;
-        if (control->config->advertise_host[0] == '\0')
-            snprintf(control->endpoints[i], sizeof control->endpoints[i], "%s", bound);
-        else
-            snprintf(control->endpoints[i], sizeof control->endpoints[i], "%s%s",
-                     control->config->advertise_host, strrchr(bound, ':'));
+        set_endpoint(control, control->endpoints[i], shard->link.tcp_address);
+        if (shard->link.udp_address != NULL)
+            set_endpoint(control, control->udp_endpoints[i], shard->link.udp_address);
     }
     return true;
 }
@@ -263,6 +275,23 @@ static int wait_for_events(struct control *control, struct epoll_event *events, 
     return ready > 0 ? ready : 0;
 }
 
+/* Handles `ready` events and everything that follows from them. True: mail is left for a shard. */
+static bool iterate(struct control *control, const struct epoll_event *events, int ready)
+{
+    for (int i = 0; i < ready; i++)
+        handle_event(control, &events[i]);
+    control_read_mail(control);
+    registry_close_buried(control);
+    peer_work(control);
+    registry_reserve(control);
+    const bool mail_left = control_flush_mail(control);
+    /* While events wait, what somebody said may be among them. */
+    if (ready < CONTROL_EVENTS_MAX)
+        peer_expire(control);
+    peer_bury(control);
+    return mail_left;
+}
+
 void control_run(struct control *control)
 {
     struct epoll_event events[CONTROL_EVENTS_MAX];
@@ -270,19 +299,18 @@ void control_run(struct control *control)
     while (!control->stopping) {
         const int ready = wait_for_events(control, events, mail_left);
         control->now = monotonic_ns();
-        for (int i = 0; i < ready; i++)
-            handle_event(control, &events[i]);
-        control_read_mail(control);
-        registry_close_buried(control);
-        peer_work(control);
-        registry_reserve(control);
-        mail_left = control_flush_mail(control);
-        /* While events wait, what somebody said may be among them. */
-        if (ready < CONTROL_EVENTS_MAX)
-            peer_expire(control);
-        peer_bury(control);
+        mail_left = iterate(control, events, ready);
     }
     control_stop_shards(control);
+}
+
+bool control_step(struct control *control, leat_ns now)
+{
+    struct epoll_event events[CONTROL_EVENTS_MAX];
+    const int ready = epoll_wait(control->epoll, events, CONTROL_EVENTS_MAX, 0);
+    control->now = now;
+    iterate(control, events, ready > 0 ? ready : 0);
+    return ready > 0 || !TAILQ_EMPTY(&control->work);
 }
 
 /* ---- stopping */

@@ -22,7 +22,9 @@
 #include "broker/catalog.h"
 #include "broker/config.h"
 #include "broker/logmem.h"
+#include "broker/logmem.h"
 #include "broker/mailbox.h"
+#include "broker/reset_token.h"
 #include "broker/statefile.h"
 #include "broker/topics.h"
 #include "ops/metrics.h"
@@ -37,6 +39,9 @@ struct control_shard_link {
     struct mailbox *inbox;  /* to the shard */
     struct mailbox *outbox; /* from it; wakes `control_options.wake` */
     const char *tcp_address;
+    const char *udp_address;     /* NULL: none */
+    char *const *port_addresses; /* one a bypass port */
+    uint32_t port_count;
 };
 
 struct control_options {
@@ -47,6 +52,9 @@ struct control_options {
     const struct control_shard_link *shards; /* config->shards of them; their threads run */
     int wake;                                /* eventfd */
     struct metrics *metrics;
+    void (*memory_opened)(const struct logmem *mem); /* log memory: see broker/logmem.h; or NULL */
+    void (*memory_closing)(const struct logmem *mem);
+    uint8_t reset_secret[RESET_SECRET_BYTES]; /* the shards' */
 };
 
 /* On an error *out is set too when there was memory (else NULL): control_close is owed.
@@ -59,6 +67,9 @@ const char *control_address(const struct control *control);
 /* Serves until SIGTERM or SIGINT, then tells the shards to stop and returns once each has been
  * told. */
 void control_run(struct control *control);
+/* One iteration at `now` (monotonic), without waiting; true when there was anything to do. What
+ * control_run loops over; simulations call it themselves. */
+bool control_step(struct control *control, leat_ns now);
 /* Tells the shards to stop; what control_run does at its end. */
 void control_stop_shards(struct control *control);
 /* The shards' threads have ended: stores exact offsets, closes everything that is control's. */

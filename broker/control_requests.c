@@ -13,6 +13,9 @@ static void answer_hello(struct control *control, struct peer *p, uint64_t reque
         leat__control__endpoint__init(&endpoints[i]);
         endpoints[i].shard = i;
         endpoints[i].tcp = control->endpoints[i];
+        endpoints[i].udp = control->udp_endpoints[i];
+        endpoints[i].dpdk = (char **)control->shards[i].link.port_addresses;
+        endpoints[i].n_dpdk = control->shards[i].link.port_count;
         list[i] = &endpoints[i];
     }
     Leat__Control__HelloReply hello = LEAT__CONTROL__HELLO_REPLY__INIT;

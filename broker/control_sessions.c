@@ -2,6 +2,7 @@
 #include <sys/random.h>
 
 #include "broker/control_state.h"
+#include "broker/reset_token.h"
 
 enum { GENERATIONS = 1 << SESSION_GENERATION_BITS };
 
@@ -125,8 +126,7 @@ void control_open_session(struct control *control, struct peer *p,
         peer_refuse_busy(control, p, request->id);
         return;
     }
-    if (!random_bytes(m.grant.token, LEAT_TOKEN_BYTES)
-        || !random_bytes(m.grant.reset_token, LEAT_TOKEN_BYTES)) {
+    if (!random_bytes(m.grant.token, LEAT_TOKEN_BYTES)) {
         peer_refuse(control, p, request->id, LEAT_ERR_IO, "the kernel gave no random bytes");
         return;
     }
@@ -142,6 +142,7 @@ void control_open_session(struct control *control, struct peer *p,
     LIST_INSERT_HEAD(&p->sessions, s, link);
     metric_add(&control->counters.sessions, 1);
     m.session = s->id;
+    reset_token_make(control->options.reset_secret, s->id, m.grant.reset_token);
     m.grant.expires_ns = control->now + LEAT_TOKEN_LIFE_NS;
     set_quota(control, p, &m.grant);
     control_post(control, shard, &m);

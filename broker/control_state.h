@@ -187,6 +187,7 @@ struct control {
     struct control_shard shards[LEAT_SHARDS_MAX];
     uint32_t shard_count;
     char endpoints[LEAT_SHARDS_MAX][LEAT_CONTROL_ADDRESS_BYTES_MAX + 1];
+    char udp_endpoints[LEAT_SHARDS_MAX][LEAT_CONTROL_ADDRESS_BYTES_MAX + 1];
     uint32_t next_shard; /* of the next partition */
     struct logmem_budget budget;
     struct operation_slot operations[CONTROL_OPERATIONS_MAX];

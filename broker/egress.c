@@ -7,7 +7,16 @@
 
 void egress_init(struct egress *out, uint8_t memory[EGRESS_BYTES])
 {
-    *out = (struct egress){ .stage = memory, .spill = memory + EGRESS_STAGE_BYTES };
+    *out = (struct egress){ .stage = memory,
+                            .spill = memory + EGRESS_STAGE_BYTES,
+                            .ack_runs_max = LEAT_ACK_RUNS_MAX };
+}
+
+void egress_in_packets(struct egress *out, uint32_t frame_bytes_max)
+{
+    const uint32_t runs = (frame_bytes_max - LEAT_PUBLISH_ACK_HEADER_BYTES) / LEAT_ACK_RUN_BYTES;
+    out->ack_runs_max = runs < LEAT_ACK_RUNS_MAX ? runs : LEAT_ACK_RUNS_MAX;
+    out->ack_splits = true;
 }
 
 static uint32_t ack_bytes(uint32_t run_count)
@@ -84,11 +93,19 @@ static bool runs_adjoin(const struct leat_ack_run *a, const struct leat_ack_run 
            && a->base_offset + a->count == b->base_offset && a->count <= UINT32_MAX - b->count;
 }
 
+bool egress_is_remembered(int16_t status)
+{
+    return status == LEAT_OK || status == LEAT_ERR_DUPLICATE || status == LEAT_ERR_TOO_LARGE
+           || status == LEAT_ERR_BAD_CRC || status == LEAT_ERR_MALFORMED
+           || status == LEAT_ERR_UNSUPPORTED;
+}
+
 void egress_ack(struct egress *out, uint32_t stream, uint64_t log_epoch,
                 const struct leat_ack_run *run)
 {
-    if (out->ack_run_count == LEAT_ACK_RUNS_MAX || out->ack_stream != stream
-        || out->ack_log_epoch != log_epoch)
+    const bool alone = out->ack_splits && !egress_is_remembered(run->status);
+    if (out->ack_run_count == out->ack_runs_max || out->ack_stream != stream
+        || out->ack_log_epoch != log_epoch || alone)
         close_ack(out);
     if (out->ack_run_count != 0) {
         struct leat_ack_run *last = &out->ack_runs[out->ack_run_count - 1];
@@ -101,6 +118,37 @@ void egress_ack(struct egress *out, uint32_t stream, uint64_t log_epoch,
     out->ack_stream = stream;
     out->ack_log_epoch = log_epoch;
     out->ack_runs[out->ack_run_count++] = *run;
+    if (alone)
+        close_ack(out);
+}
+
+/* What is left moves to the front: room is counted from the end. */
+static void close_up(struct egress *out)
+{
+    if (out->stage_from == 0)
+        return;
+    memmove(out->stage, out->stage + out->stage_from, out->stage_to - out->stage_from);
+    out->stage_to -= out->stage_from;
+    out->stage_from = 0;
+}
+
+const uint8_t *egress_first(struct egress *out, uint32_t *size)
+{
+    close_ack(out);
+    if (out->stage_from == out->stage_to)
+        return NULL;
+    const uint8_t *first = out->stage + out->stage_from;
+    *size = leat_frame_length(first);
+    return first;
+}
+
+void egress_took_first(struct egress *out, uint32_t size)
+{
+    out->stage_from += size;
+    if (out->stage_from == out->stage_to)
+        out->stage_from = out->stage_to = 0;
+    else if (out->stage_from >= EGRESS_STAGE_BYTES / 2)
+        close_up(out);
 }
 
 bool egress_add_data(struct egress_batch *batch, uint32_t stream, const struct egress_data *data,
@@ -184,11 +232,6 @@ enum leat_error egress_flush(struct egress *out, struct egress_batch *batch, int
         left -= left < frame ? left : frame;
         *taken = i + 1;
     }
-    if (out->stage_from != 0) {
-        /* Room is counted from the end: move what is left to the front. */
-        memmove(out->stage, out->stage + out->stage_from, out->stage_to - out->stage_from);
-        out->stage_to -= out->stage_from;
-        out->stage_from = 0;
-    }
+    close_up(out);
     return out->blocked ? LEAT_AGAIN : LEAT_OK;
 }

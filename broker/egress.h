@@ -36,6 +36,8 @@ struct egress {
     /* The PUBLISH_ACK that may still grow; staged when anything else is, or at the flush. */
     uint32_t ack_stream;
     uint32_t ack_run_count;
+    uint32_t ack_runs_max; /* in one frame */
+    bool ack_splits;       /* answers that are not remembered stand in frames of their own */
     uint64_t ack_log_epoch;
     struct leat_ack_run ack_runs[LEAT_ACK_RUNS_MAX];
 };
@@ -57,6 +59,14 @@ struct egress_batch {
 
 void egress_init(struct egress *out, uint8_t memory[EGRESS_BYTES]);
 
+/* It leaves in packets: frames may have at most `frame_bytes_max`, and what answers it makes again
+ * when a packet is lost can be told from those it has to repeat. */
+void egress_in_packets(struct egress *out, uint32_t frame_bytes_max);
+/* The first staged frame, and its size; NULL: none. */
+const uint8_t *egress_first(struct egress *out, uint32_t *size);
+/* It went into a packet. */
+void egress_took_first(struct egress *out, uint32_t size);
+
 /* Free staging bytes. */
 uint32_t egress_room(const struct egress *out);
 /* Anything staged or spilled. */
@@ -72,6 +82,9 @@ void egress_reset(struct egress *out, const struct leat_frame_reset *reset);
 /* Adds a run, joined to the run or the frame before it where that says the same. */
 void egress_ack(struct egress *out, uint32_t stream, uint64_t log_epoch,
                 const struct leat_ack_run *run);
+
+/* An answer the producer's memory can give again (broker/producer.h). */
+bool egress_is_remembered(int16_t status);
 
 /* Adds a DATA frame to the batch; false when the batch is full. `bytes` stays valid until the
  * flush. */

@@ -124,6 +124,8 @@ enum leat_error logmem_open(struct logmem *out, uint64_t size, struct logmem_bud
     budget->used_bytes += size;
     budget->normal_bytes += mem.hugepages ? 0 : size;
     *out = mem;
+    if (budget->opened != NULL)
+        budget->opened(out);
     return LEAT_OK;
 }
 
@@ -131,6 +133,8 @@ void logmem_close(struct logmem *mem, struct logmem_budget *budget)
 {
     if (mem->base == NULL)
         return;
+    if (budget->closing != NULL)
+        budget->closing(mem);
     unmap_ring(mem);
     budget->used_bytes -= mem->size;
     budget->normal_bytes -= mem->hugepages ? 0 : mem->size;

@@ -35,11 +35,16 @@ enum logmem_pages {
     LOGMEM_NORMAL,
 };
 
+struct logmem;
+
 struct logmem_budget {
     uint64_t limit_bytes;
     uint64_t used_bytes;
     uint64_t normal_bytes; /* of them, on normal pages */
     enum logmem_pages pages;
+    /* Told of each ring after it opened and before it closes; NULL: nobody. */
+    void (*opened)(const struct logmem *mem);
+    void (*closing)(const struct logmem *mem);
 };
 
 struct logmem {

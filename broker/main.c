@@ -15,8 +15,10 @@
 
 #include "broker/config.h"
 #include "broker/control.h"
+#include "broker/ports.h"
 #include "ops/log.h"
 #include "ops/metrics.h"
+#include "ops/standard_files.h"
 #include "schema/version.h"
 
 enum { EXIT_USAGE = 2, ERROR_TEXT = CONTROL_ERROR_TEXT };
@@ -42,6 +44,8 @@ struct lane {
     struct mailbox *inbox, *outbox;
     int wake;
     struct shard *shard;
+    char addresses[CONFIG_PORTS_MAX][LINK_TCP_ADDRESS_TEXT]; /* through bypass ports */
+    char *address_list[CONFIG_PORTS_MAX];
     pthread_t thread;
     bool runs;
 };
@@ -55,6 +59,8 @@ struct broker {
     bool keeps_state;
     struct lane lanes[LEAT_SHARDS_MAX];
     struct control_shard_link links[LEAT_SHARDS_MAX];
+    struct ports ports;
+    uint8_t reset_secret[RESET_SECRET_BYTES];
     int wake; /* control's */
     struct control *control;
 };
@@ -78,6 +84,14 @@ static bool parse_port(const char *text, uint32_t *out)
         return false;
     *out = (uint32_t)value;
     return true;
+}
+
+/* What getopt_long refused: a word that holds several short options is not behind it yet. */
+static const char *refused_word(int argc, char **argv)
+{
+    const bool within =
+        optopt != 0 && optind < argc && argv[optind][0] == '-' && argv[optind][1] == optopt;
+    return argv[within ? optind : optind - 1];
 }
 
 static int parse_arguments(int argc, char **argv, struct arguments *out)
@@ -107,7 +121,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *out)
         case 'h': fputs(USAGE, stdout); return EXIT_SUCCESS;
         case 'v': puts("leatd " LEAT_VERSION); return EXIT_SUCCESS;
         case ':': return usage_error("a value is missing after", argv[optind - 1]);
-        default: return usage_error("unknown option", argv[optind - 1]);
+        default: return usage_error("unknown option", refused_word(argc, argv));
         }
     }
     return optind < argc ? usage_error("unknown argument", argv[optind]) : -1;
@@ -127,6 +141,7 @@ static bool configure(struct config *config, const struct arguments *arguments)
     if (arguments->dev) {
         config->state_dir[0] = '\0';
         config->hugepages = LOGMEM_NORMAL;
+        config_ports_free(&config->ports);
     }
     if (arguments->has_port && !config_set_port(config, arguments->port)) {
         fprintf(stderr,
@@ -212,7 +227,7 @@ static bool open_lane(struct broker *b, uint32_t i)
     lane->outbox = new_mailbox(b->wake);
     if (lane->inbox == NULL || lane->outbox == NULL)
         return refuse("no memory for the shards' mailboxes");
-    const struct shard_options options = {
+    struct shard_options options = {
         .index = i,
         .cpu = c->cpu_count != 0 ? c->cpus[i] : -1,
         .idle = c->idle,
@@ -222,19 +237,32 @@ static bool open_lane(struct broker *b, uint32_t i)
         .connections_max = c->connections_max,
         .socket_buffer_bytes = c->socket_buffer_bytes,
         .tcp_congestion = c->tcp_congestion[0] != '\0' ? c->tcp_congestion : NULL,
+        .udp = c->udp,
+        .links = b->ports.lanes[i],
+        .link_count = b->ports.count,
+        .thread_enter = b->ports.driver != NULL ? b->ports.driver->enter : NULL,
+        .thread_leave = b->ports.driver != NULL ? b->ports.driver->leave : NULL,
         .producer_idle_ns = c->producer_idle_ms * LEAT_NS_PER_MS,
         .topics = b->topics,
         .inbox = lane->inbox,
         .outbox = lane->outbox,
         .metrics = b->metrics,
     };
+    memcpy(options.reset_secret, b->reset_secret, sizeof options.reset_secret);
     if (shard_open(&lane->shard, &options, text) != LEAT_OK) {
         lane->shard = NULL;
         return refuse(text);
     }
+    for (uint32_t port = 0; port < b->ports.count; port++) {
+        lane->address_list[port] = lane->addresses[port];
+        ports_address(&b->ports, c, port, i, lane->addresses[port]);
+    }
     b->links[i] = (struct control_shard_link){ .inbox = lane->inbox,
                                                .outbox = lane->outbox,
-                                               .tcp_address = shard_tcp_address(lane->shard) };
+                                               .tcp_address = shard_tcp_address(lane->shard),
+                                               .udp_address = shard_udp_address(lane->shard),
+                                               .port_addresses = lane->address_list,
+                                               .port_count = b->ports.count };
     return true;
 }
 
@@ -269,6 +297,10 @@ static bool open_broker(struct broker *b)
     b->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (b->wake < 0 || metrics_open(&b->metrics) != LEAT_OK || topics_open(&b->topics) != LEAT_OK)
         return refuse("no memory or descriptors left");
+    if (getrandom(b->reset_secret, sizeof b->reset_secret, 0) != sizeof b->reset_secret)
+        return refuse("the kernel gave no random bytes");
+    if (!ports_open(&b->ports, &b->config, text))
+        return refuse(text);
     for (uint32_t i = 0; i < b->config.shards; i++) {
         if (!open_lane(b, i))
             return false;
@@ -277,7 +309,7 @@ static bool open_broker(struct broker *b)
         if (!start_lane(&b->lanes[i]))
             return false;
     }
-    const struct control_options options = {
+    struct control_options options = {
         .config = &b->config,
         .topics = b->topics,
         .catalog = &b->catalog,
@@ -286,6 +318,9 @@ static bool open_broker(struct broker *b)
         .wake = b->wake,
         .metrics = b->metrics,
     };
+    memcpy(options.reset_secret, b->reset_secret, sizeof options.reset_secret);
+    if (b->ports.driver != NULL)
+        ports_watch_memory(&b->ports, &options);
     return control_open(&b->control, &options, text) == LEAT_OK || refuse(text);
 }
 
@@ -328,6 +363,7 @@ static void close_broker(struct broker *b)
         control_close(b->control);
     for (uint32_t i = 0; i < b->config.shards; i++)
         close_lane(&b->lanes[i]);
+    ports_close(&b->ports);
     if (b->topics != NULL)
         topics_close(b->topics);
     if (b->metrics != NULL)
@@ -340,12 +376,26 @@ static void close_broker(struct broker *b)
     config_free(&b->config);
 }
 
+static void say_shard(const struct broker *b, uint32_t i)
+{
+    const char *udp = b->links[i].udp_address;
+    printf("%s{\"shard\":%" PRIu32 ",\"tcp\":\"%s\",\"udp\":%s%s%s,\"dpdk\":[", i == 0 ? "" : ",",
+           i, b->links[i].tcp_address, udp != NULL ? "\"" : "", udp != NULL ? udp : "null",
+           udp != NULL ? "\"" : "");
+    for (uint32_t port = 0; port < b->ports.count; port++) {
+        char ip[16];
+        config_port_ip_text(b->config.ports.list[port].options.ip, ip);
+        printf("%s{\"device\":\"%s\",\"ip\":\"%s\"}", port == 0 ? "" : ",",
+               b->config.ports.list[port].device, ip);
+    }
+    printf("]}");
+}
+
 static void say_ready(const struct broker *b)
 {
     printf("{\"control\":\"%s\",\"admin\":null,\"data\":[", control_address(b->control));
     for (uint32_t i = 0; i < b->config.shards; i++)
-        printf("%s{\"shard\":%" PRIu32 ",\"tcp\":\"%s\",\"udp\":null,\"dpdk\":[]}",
-               i == 0 ? "" : ",", i, b->links[i].tcp_address);
+        say_shard(b, i);
     printf("]}\n");
     fflush(stdout);
     log_line(LOG_INFO, "leatd.ready", log_text("control", control_address(b->control)),
@@ -371,7 +421,8 @@ static void set_process(void)
 
 static int print_plan(struct config *config)
 {
-    char *plan = config_plan(config);
+    struct link_dpdk_plan ports[CONFIG_PORTS_MAX];
+    char *plan = config_plan(config, ports_plan(config, ports) ? ports : NULL);
     if (plan != NULL)
         puts(plan);
     const int code = plan != NULL ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -384,6 +435,7 @@ int main(int argc, char **argv)
 {
     static struct broker broker;
     struct arguments arguments = { .config = NULL };
+    standard_files_keep();
     const int code = parse_arguments(argc, argv, &arguments);
     if (code >= 0)
         return code;

@@ -34,6 +34,7 @@ enum {
 };
 
 struct partition {
+    bool pinned; /* an append found the place still being sent from */
     /* What an append touches, together. */
     struct ringlog log;
     struct index index;
@@ -318,6 +319,7 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
         return;
     }
     if (ringlog_pinned(&p->log, batch.size)) {
+        p->pinned = true;
         busy(p, result, BUSY_PINNED_US);
         return;
     }
@@ -386,6 +388,27 @@ const uint8_t *partition_slice(const struct partition *p, uint64_t position, uin
     const uint64_t left = p->log.tail - position;
     *size = left < max ? left : max;
     return ringlog_at(&p->log, position);
+}
+
+bool partition_pin(struct partition *p, uint64_t position, uint32_t size, uint32_t *chunk)
+{
+    const bool in_one = position / LEAT_CHUNK_BYTES == (position + size - 1) / LEAT_CHUNK_BYTES;
+    if (!in_one || p->log.tail - position > p->log.mem.size / 2)
+        return false;
+    *chunk = ringlog_pin(&p->log, position, size);
+    return true;
+}
+
+void partition_unpin(struct partition *p, uint32_t chunk)
+{
+    ringlog_unpin(&p->log, chunk);
+}
+
+bool partition_take_pinned(struct partition *p)
+{
+    const bool pinned = p->pinned;
+    p->pinned = false;
+    return pinned;
 }
 
 bool partition_overran(const struct partition *p, uint64_t position)

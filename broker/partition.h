@@ -120,6 +120,14 @@ uint64_t partition_next_offset(const struct partition *p);
 const uint8_t *partition_slice(const struct partition *p, uint64_t position, uint64_t max,
                                uint64_t *size);
 
+/* Keeps [position, position + size) from being overwritten until partition_unpin (any thread).
+ * False: it may not be sent by reference (it crosses a chunk, or is not in the newest half of the
+ * ring): copy it. *chunk is for unpinning. */
+bool partition_pin(struct partition *p, uint64_t position, uint32_t size, uint32_t *chunk);
+void partition_unpin(struct partition *p, uint32_t chunk);
+/* True once after a publish that was answered BUSY because such a pin stood in its way. */
+bool partition_take_pinned(struct partition *p);
+
 /* A reader at `position`, below the head, was overtaken by the writer; false: by retention. */
 bool partition_overran(const struct partition *p, uint64_t position);
 

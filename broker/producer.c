@@ -243,6 +243,24 @@ struct producer_verdict producer_check(const struct producer *producer, uint32_t
     return verdict;
 }
 
+bool producer_recall(const struct producer *producer, uint64_t first_sequence, uint32_t *count,
+                     struct producer_verdict *verdict)
+{
+    *verdict =
+        (struct producer_verdict){ .status = LEAT_ERR_DUPLICATE, .base_offset = LEAT_OFFSET_NONE };
+    for (uint32_t back = 1; back <= producer->result_count; back++) {
+        const struct result *result = result_at(producer, back);
+        if (result->first_sequence != first_sequence)
+            continue;
+        *count = result->count;
+        *verdict = (struct producer_verdict){ .status = (enum leat_error)result->status,
+                                              .answered = true,
+                                              .base_offset = result->base_offset };
+        return true;
+    }
+    return false;
+}
+
 void producer_record(struct producer *producer, uint64_t first_sequence, uint32_t count,
                      enum leat_error status, uint64_t base_offset)
 {

@@ -68,6 +68,11 @@ uint32_t producer_epoch(const struct producer *producer);
 struct producer_verdict producer_check(const struct producer *producer, uint32_t epoch,
                                        uint64_t first_sequence, uint32_t count);
 
+/* The answer given to the batch that began at `first_sequence`, and how many records it had. False:
+ * not remembered; *verdict is then LEAT_ERR_DUPLICATE without an offset. */
+bool producer_recall(const struct producer *producer, uint64_t first_sequence, uint32_t *count,
+                     struct producer_verdict *verdict);
+
 /* The batch producer_check said LEAT_OK to was appended at base_offset, or refused with `status`.
  */
 void producer_record(struct producer *producer, uint64_t first_sequence, uint32_t count,

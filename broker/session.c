@@ -7,6 +7,7 @@
 
 enum {
     MEMORY_BYTES = SESSION_RECEIVE_BYTES + EGRESS_BYTES,
+    PACKETS_MEMORY_BYTES = sizeof(struct session_path) + EGRESS_BYTES,
     FIRST_STREAMS = 8,
     STREAM_INDEX_BITS = 15,
 };
@@ -31,23 +32,48 @@ enum leat_error session_grant(struct session **out, uint32_t id, const struct me
     return LEAT_OK;
 }
 
+/* Mapped, not allocated: an attached client that says little costs the pages it used. */
+static uint8_t *map(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory != MAP_FAILED ? memory : NULL;
+}
+
 enum leat_error session_attach(struct session *s, int fd)
 {
-    /* Mapped, not allocated: an attached client that says little costs the pages it used. */
-    void *memory =
-        mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
+    s->memory = map(MEMORY_BYTES);
+    if (s->memory == NULL)
         return LEAT_ERR_NO_MEMORY;
-    s->memory = memory;
     egress_init(&s->out, s->memory + SESSION_RECEIVE_BYTES);
     s->fd = fd;
+    return LEAT_OK;
+}
+
+enum leat_error session_attach_packets(struct session *s, struct link *link,
+                                       const struct link_peer *peer,
+                                       const struct flow_options *options, uint32_t wanted_bytes,
+                                       leat_ns now)
+{
+    struct flow_options fitted = *options;
+    s->memory = map(PACKETS_MEMORY_BYTES);
+    if (s->memory == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    s->path = (struct session_path *)s->memory;
+    s->path->session = s;
+    s->path->link = link;
+    s->path->peer = *peer;
+    mtu_init(&s->path->mtu, wanted_bytes, now);
+    fitted.payload_max = s->path->mtu.bytes;
+    flow_init(&s->path->flow, &fitted, now);
+    egress_init(&s->out, s->memory + sizeof *s->path);
+    egress_in_packets(&s->out, flow_frames_max(&s->path->flow));
     return LEAT_OK;
 }
 
 void session_free(struct session *s)
 {
     if (s->memory != NULL)
-        munmap(s->memory, MEMORY_BYTES);
+        munmap(s->memory, s->path != NULL ? PACKETS_MEMORY_BYTES : MEMORY_BYTES);
     free(s->streams);
     free(s);
 }

@@ -1,4 +1,5 @@
-/* Session: one client's relation with one shard: its token, its socket, its streams, its buffers.
+/* Session: one client's relation with one shard: its token, its connection or its path of packets,
+ * its streams, its buffers.
  *
  *      GRANTED --ATTACH--> ATTACHED --peer gone, protocol error, closed--> ended
  *         \--------------- not within 10 s ------------------------------/
@@ -20,6 +21,10 @@
 #include "schema/error.h"
 #include "schema/limits.h"
 #include "schema/units.h"
+#include "transport/flow.h"
+#include "transport/link.h"
+#include "transport/mtu.h"
+#include "transport/timers.h"
 
 enum {
     SESSION_SHARD_BITS = 6,
@@ -37,7 +42,7 @@ static inline uint32_t session_slot(uint32_t id)
 }
 
 /* What an epoll event points at: every such struct begins with one of these. */
-enum source { SOURCE_LISTENER, SOURCE_INBOX, SOURCE_CONNECTION, SOURCE_SESSION };
+enum source { SOURCE_LISTENER, SOURCE_INBOX, SOURCE_LINK, SOURCE_CONNECTION, SOURCE_SESSION };
 
 struct publish_stream;
 struct subscription;
@@ -49,10 +54,22 @@ struct stream {
     uint16_t generation; /* of the stream number */
 };
 
+/* How a session's packets go: where to, over which link, and what became of them. */
+struct session_path {
+    struct session *session;
+    struct link *link;
+    struct link_peer peer; /* bound when it attached: others are not heard */
+    struct timer timer;    /* of the flow */
+    struct mtu mtu;
+    struct flow_counters counted; /* of them the shard's counters know */
+    struct flow flow;
+};
+
 struct session {
     enum source source;
     uint32_t id;
-    int fd; /* -1: granted, not attached */
+    int fd;                    /* of its connection; -1: none */
+    struct session_path *path; /* of its packets; NULL: none. Neither: granted, not attached */
     uint8_t token[LEAT_TOKEN_BYTES];
     uint8_t reset_token[LEAT_TOKEN_BYTES];
     leat_ns expires_ns; /* of the grant */
@@ -86,6 +103,20 @@ enum leat_error session_grant(struct session **out, uint32_t id, const struct me
                               leat_ns now);
 /* Its client has come, on `fd` (kept). LEAT_ERR_NO_MEMORY. */
 enum leat_error session_attach(struct session *s, int fd);
+/* The same, by a packet from `peer` over `link` (kept); packets of up to `wanted_bytes` are tried.
+ * options->payload_max is set here. LEAT_ERR_NO_MEMORY. */
+enum leat_error session_attach_packets(struct session *s, struct link *link,
+                                       const struct link_peer *peer,
+                                       const struct flow_options *options, uint32_t wanted_bytes,
+                                       leat_ns now);
+static inline bool session_is_packets(const struct session *s)
+{
+    return s->path != NULL;
+}
+static inline bool session_is_attached(const struct session *s)
+{
+    return s->fd >= 0 || s->path != NULL;
+}
 /* Frees it. Its streams are closed already; its descriptor is the caller's. */
 void session_free(struct session *s);
 

@@ -39,6 +39,20 @@ static uint32_t default_record_bytes(uint64_t ring_bytes)
     return (uint32_t)(fits / RECORD_STEP * RECORD_STEP);
 }
 
+static uint64_t ring_bytes_needed(uint64_t ring_bytes, uint32_t record_bytes_max)
+{
+    return (uint64_t)BATCHES_IN_RING_MIN * partition_largest_batch(ring_bytes, record_bytes_max);
+}
+
+/* Large records get a larger ring rather than a refusal. */
+static uint64_t default_ring_bytes(uint32_t record_bytes_max)
+{
+    uint64_t ring_bytes = LEAT_RING_BYTES_DEFAULT;
+    while (ring_bytes < ring_bytes_needed(ring_bytes, record_bytes_max))
+        ring_bytes <<= 1;
+    return ring_bytes;
+}
+
 static enum leat_error check_ranges(const struct topic_settings *s, struct settings_error *error)
 {
     if (s->partitions > LEAT_PARTITIONS_MAX)
@@ -54,6 +68,14 @@ static enum leat_error check_ranges(const struct topic_settings *s, struct setti
         return refuse(error, "retention_ms", s->retention_ms, "0 (no limit) to 18446744073709");
     if (s->required_timeout_ms > MILLISECONDS_MAX)
         return refuse(error, "required_timeout_ms", s->required_timeout_ms, "1 to 18446744073709");
+    if (s->retention_bytes > LEAT_RING_BYTES_LIMIT)
+        return refuse(error, "retention_bytes", s->retention_bytes, "0 (the whole ring) to 1TiB");
+    if (s->quota_publish_bytes > LEAT_QUOTA_BYTES_LIMIT)
+        return refuse(error, "quota_publish_bytes", s->quota_publish_bytes,
+                      "0 (none) to 1125899906842624 (1024TiB) a second");
+    if (s->quota_deliver_bytes > LEAT_QUOTA_BYTES_LIMIT)
+        return refuse(error, "quota_deliver_bytes", s->quota_deliver_bytes,
+                      "0 (none) to 1125899906842624 (1024TiB) a second");
     return LEAT_OK;
 }
 
@@ -65,13 +87,13 @@ enum leat_error settings_resolve(struct topic_settings *settings, struct setting
         return refused;
     if (s.partitions == 0)
         s.partitions = 1;
-    s.ring_bytes = s.ring_bytes == 0 ? LEAT_RING_BYTES_DEFAULT : power_of_two_from(s.ring_bytes);
+    s.ring_bytes = s.ring_bytes == 0 ? default_ring_bytes(s.record_bytes_max)
+                                     : power_of_two_from(s.ring_bytes);
     if (s.record_bytes_max == 0)
         s.record_bytes_max = default_record_bytes(s.ring_bytes);
     if (s.required_timeout_ms == 0)
         s.required_timeout_ms = REQUIRED_TIMEOUT_DEFAULT_MS;
-    const uint64_t needed =
-        (uint64_t)BATCHES_IN_RING_MIN * partition_largest_batch(s.ring_bytes, s.record_bytes_max);
+    const uint64_t needed = ring_bytes_needed(s.ring_bytes, s.record_bytes_max);
     if (s.ring_bytes < needed) {
         refuse(error, "ring_bytes", settings->ring_bytes, "");
         snprintf(error->expected, sizeof error->expected,

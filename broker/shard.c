@@ -1,86 +1,73 @@
 #include "broker/shard.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
 #include <unistd.h>
-#include <urcu-qsbr.h>
 
 #include "broker/shard_state.h"
 #include "ops/log.h"
+#include "transport/link_udp.h"
 
-enum {
-    POLL_EVERY = 16, /* iterations between asking epoll while hot sessions are read directly */
-};
-#define BALANCED_SPIN_NS (50 * LEAT_NS_PER_US)
 #define TICK_NS (100 * LEAT_NS_PER_MS)
-#define EXPIRE_NS (10 * LEAT_NS_PER_S)
-
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * LEAT_NS_PER_S + (uint64_t)t.tv_nsec;
-}
 
 /* ---- open and close */
-
-static void register_counters(const struct shard *shard)
-{
-    const struct shard_counters *c = &shard->counters;
-    const struct {
-        const char *name, *help;
-        const metric *value;
-    } list[] = {
-        { "leat_bytes_in_total", "Bytes of batches appended.", &c->bytes_in },
-        { "leat_bytes_out_total", "Bytes sent on data connections.", &c->bytes_out },
-        { "leat_records_in_total", "Records appended.", &c->records_in },
-        { "leat_batches_in_total", "Batches appended.", &c->batches_in },
-        { "leat_batches_refused_total", "Batches refused for good.", &c->refused },
-        { "leat_batches_duplicate_total", "Batches that had been appended before.",
-          &c->duplicates },
-        { "leat_batches_busy_total", "Batches answered BUSY.", &c->busy },
-        { "leat_frames_unknown_stream_total", "Frames for a stream that is not there.",
-          &c->frames_unknown_stream },
-        { "leat_frames_dropped_total", "Frames of unknown types that may be skipped.",
-          &c->frames_dropped },
-        { "leat_connections_accepted_total", "Data connections accepted.",
-          &c->connections_accepted },
-        { "leat_connections_refused_total", "Data connections that found no descriptor left.",
-          &c->connections_refused },
-        { "leat_attach_refused_total", "ATTACH frames refused.", &c->attach_refused },
-        { "leat_sessions_opened_total", "Sessions attached.", &c->sessions_opened },
-        { "leat_sessions_ended_total", "Attached sessions that ended.", &c->sessions_ended },
-        { "leat_protocol_errors_total", "Sessions ended for breaking the protocol.",
-          &c->protocol_errors },
-        { "leat_gaps_total", "GAPs sent to overtaken readers.", &c->gaps },
-        { "leat_blocked_total", "Times a side had something to send and no credit.", &c->blocked },
-        { "leat_throttled_total", "Times a quota held something back.", &c->throttled },
-        { "leat_shard_iterations_total", "Iterations of the shard's loop.", &c->iterations },
-        { "leat_shard_idle_iterations_total", "Iterations that found nothing to do.",
-          &c->iterations_idle },
-        { "leat_clock_steps_total", "Steps of the system's clock by more than a second.",
-          &c->clock_steps },
-    };
-    char labels[32];
-    snprintf(labels, sizeof labels, "shard=\"%u\"", shard->options.index);
-    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
-        const struct metric_options options = { .name = list[i].name,
-                                                .help = list[i].help,
-                                                .labels = labels,
-                                                .kind = METRIC_COUNTER,
-                                                .value = list[i].value };
-        if (metrics_register(shard->options.metrics, &options) != LEAT_OK)
-            log_line(LOG_WARN, "shard.metric_refused", log_text("metric", list[i].name));
-    }
-}
 
 static bool watch_readable(const struct shard *shard, int fd, void *what)
 {
     struct epoll_event event = { .events = EPOLLIN, .data = { .ptr = what } };
     return epoll_ctl(shard->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+/* Another way in for packets. False: no descriptor to wait on it. */
+static bool add_link(struct shard *shard, struct link *link)
+{
+    struct shard_link *place = &shard->links[shard->link_count];
+    const int fd = link->ops->descriptor(link);
+    *place = (struct shard_link){ .source = SOURCE_LINK, .link = link };
+    shard_register_link(shard, shard->link_count++);
+    shard->polled_links += fd < 0;
+    return fd < 0 || watch_readable(shard, fd, place);
+}
+
+static enum leat_error open_udp(struct shard *shard, char error_text[256])
+{
+    const struct link_udp_options options = { .socket_buffer_bytes =
+                                                  shard->options.socket_buffer_bytes };
+    struct link *link;
+    const char *colon = strrchr(shard->address, ':');
+    const uint16_t port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    enum leat_error error = link_udp_open(&link, AF_UNSPEC, shard->options.listen_host, port,
+                                          &options, shard->udp_address, error_text);
+    /* The TCP port was free-chosen: the same number may be taken over UDP. */
+    if (error == LEAT_ERR_IO && shard->options.listen_port == 0)
+        error = link_udp_open(&link, AF_UNSPEC, shard->options.listen_host, 0, &options,
+                              shard->udp_address, error_text);
+    if (error != LEAT_OK)
+        return error;
+    if (!add_link(shard, link)) {
+        snprintf(error_text, 256, "shard %u: no descriptor to watch", shard->options.index);
+        return LEAT_ERR_IO;
+    }
+    shard->owns_udp = true;
+    return LEAT_OK;
+}
+
+static enum leat_error open_links(struct shard *shard, char error_text[256])
+{
+    const struct shard_options *options = &shard->options;
+    if (options->udp) {
+        const enum leat_error error = open_udp(shard, error_text);
+        if (error != LEAT_OK)
+            return error;
+    }
+    for (uint32_t i = 0; i < options->link_count; i++) {
+        if (!add_link(shard, options->links[i])) {
+            snprintf(error_text, 256, "shard %u: no descriptor to watch a port", options->index);
+            return LEAT_ERR_IO;
+        }
+    }
+    return LEAT_OK;
 }
 
 static void init_lists(struct shard *shard)
@@ -116,12 +103,18 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
     shard->tick_deadline = LEAT_NS_NEVER;
     shard->resume_accept_deadline = LEAT_NS_NEVER;
     init_lists(shard);
+    loopgap_init(&shard->loopgap);
     shard->epoll = epoll_create1(EPOLL_CLOEXEC);
     const struct link_tcp_options link = { .socket_buffer_bytes = options->socket_buffer_bytes,
                                            .congestion = options->tcp_congestion };
     enum leat_error error =
         link_tcp_listen(&shard->listener.fd, options->listen_host, options->listen_port, &link,
                         shard->address, error_text);
+    if (error == LEAT_OK && timers_open(&shard->timers, options->sessions_max) != LEAT_OK) {
+        snprintf(error_text, 256, "shard %u: no memory for %u sessions", options->index,
+                 options->sessions_max);
+        error = LEAT_ERR_NO_MEMORY;
+    }
     if (error == LEAT_OK
         && (shard->epoll < 0 || !watch_readable(shard, shard->listener.fd, &shard->listener)
             || !watch_readable(shard, shard->inbox.fd, &shard->inbox))) {
@@ -129,11 +122,13 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
                  options->index);
         error = LEAT_ERR_IO;
     }
+    if (error == LEAT_OK)
+        error = open_links(shard, error_text);
     if (error != LEAT_OK) {
         shard_close(shard);
         return error;
     }
-    register_counters(shard);
+    shard_register_counters(shard);
     *out = shard;
     return LEAT_OK;
 }
@@ -141,6 +136,11 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
 const char *shard_tcp_address(const struct shard *shard)
 {
     return shard->address;
+}
+
+const char *shard_udp_address(const struct shard *shard)
+{
+    return shard->udp_address[0] != '\0' ? shard->udp_address : NULL;
 }
 
 void shard_close(struct shard *shard)
@@ -159,6 +159,14 @@ void shard_close(struct shard *shard)
         connections_end(&shard->connections, connection);
     shard_bury(shard);
     metrics_unregister(shard->options.metrics, &shard->counters, sizeof shard->counters);
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        struct link *link = shard->links[i].link;
+        link->ops->flush(link, shard->now); /* the RESETs of sessions that just ended */
+        metrics_unregister(shard->options.metrics, &link->counters, sizeof link->counters);
+    }
+    if (shard->owns_udp)
+        shard->links[0].link->ops->close(shard->links[0].link);
+    timers_close(&shard->timers);
     holdings_free(&shard->holdings);
     if (shard->listener.fd >= 0)
         close(shard->listener.fd);
@@ -197,6 +205,7 @@ static void handle_event(struct shard *shard, const struct epoll_event *event)
         (void)got; /* only its readability matters */
         break;
     }
+    case SOURCE_LINK: shard_receive_link(shard, event->data.ptr); break;
     case SOURCE_CONNECTION: shard_connection_ready(shard, event->data.ptr); break;
     case SOURCE_SESSION: handle_session_event(shard, event->data.ptr, event->events); break;
     }
@@ -216,10 +225,22 @@ static void tick(struct shard *shard)
     }
 }
 
+/* Sessions' own counters are read now and then: a packet pays for one place only. */
+static void count_flows(struct shard *shard)
+{
+    struct session *s;
+    shard->count_deadline = shard->now + TICK_NS;
+    TAILQ_FOREACH(s, &shard->attached, lifetime_link)
+    {
+        if (session_is_packets(s))
+            shard_count_flow(shard, s->path);
+    }
+}
+
 static void expire_producers(struct shard *shard)
 {
     struct holding *holding;
-    shard->expire_deadline = shard->now + EXPIRE_NS;
+    shard->expire_deadline = shard->now + SHARD_EXPIRE_NS;
     TAILQ_FOREACH(holding, &shard->holdings.all, link)
     producer_expire(partition_producers(holding->partition), shard->now,
                     shard->options.producer_idle_ns);
@@ -235,11 +256,14 @@ static void run_timers(struct shard *shard)
         expire_producers(shard);
     if (shard->resume_accept_deadline <= shard->now)
         shard_resume_accept(shard);
+    if (shard->count_deadline <= shard->now)
+        count_flows(shard);
+    shard_run_flow_timers(shard);
     connections_expire(&shard->connections, shard->now);
     shard_expire_grants(shard);
 }
 
-static leat_ns next_deadline(const struct shard *shard)
+leat_ns shard_deadline(const struct shard *shard)
 {
     const struct session *granted = TAILQ_FIRST(&shard->granted);
     const leat_ns all[] = {
@@ -247,6 +271,7 @@ static leat_ns next_deadline(const struct shard *shard)
         shard->quota_deadline,
         shard->holdings.count != 0 ? shard->expire_deadline : LEAT_NS_NEVER,
         shard->resume_accept_deadline,
+        timers_next(&shard->timers),
         connections_deadline(&shard->connections),
         granted != NULL ? granted->expires_ns : LEAT_NS_NEVER,
     };
@@ -256,18 +281,30 @@ static leat_ns next_deadline(const struct shard *shard)
     return first;
 }
 
-/* Handles the events at hand and everything that follows from them. True when there was work. */
-static bool iterate(struct shard *shard, bool read_hot)
+void shard_look(struct shard *shard)
+{
+    const int ready = epoll_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX, 0);
+    shard->event_count = ready > 0 ? ready : 0;
+}
+
+bool shard_iterate(struct shard *shard, bool read_hot)
 {
     bool worked = shard->event_count > 0;
+    loopgap_tick(&shard->loopgap, shard->now);
     for (int i = 0; i < shard->event_count; i++)
         handle_event(shard, &shard->events[i]);
     shard->event_count = 0;
+    /* Before packets: a grant is here before the first packet of its session. */
+    worked |= shard_read_mail(shard);
     for (int i = 0; read_hot && i < SHARD_HOT_MAX; i++) {
         if (shard->hot[i] != NULL)
             worked |= shard_receive(shard, shard->hot[i]);
     }
-    worked |= shard_read_mail(shard);
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        struct shard_link *source = &shard->links[i];
+        if (source->link->limits.polled || (read_hot && shard_link_is_hot(source)))
+            worked |= shard_receive_link(shard, source);
+    }
     run_timers(shard);
     shard_wake_readers(shard);
     worked |= shard_serve(shard);
@@ -284,113 +321,6 @@ bool shard_step(struct shard *shard, leat_ns now, uint64_t wall_ns)
 {
     shard->now = now;
     shard->wall_ns = wall_ns;
-    const int ready = epoll_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX, 0);
-    shard->event_count = ready > 0 ? ready : 0;
-    return iterate(shard, false);
-}
-
-/* ---- the thread */
-
-static void read_clock(struct shard *shard)
-{
-    shard->now = clock_ns(CLOCK_MONOTONIC);
-    if (wallclock_due(&shard->wallclock, shard->now)) {
-        const int64_t step =
-            wallclock_check(&shard->wallclock, shard->now, clock_ns(CLOCK_REALTIME));
-        if (step != 0) {
-            metric_add(&shard->counters.clock_steps, 1);
-            log_line(LOG_WARN, "shard.clock_stepped", log_u64("shard", shard->options.index),
-                     log_i64("by_ns", step));
-        }
-    }
-    shard->wall_ns = wallclock_at(&shard->wallclock, shard->now);
-}
-
-static bool pending_work(const struct shard *shard)
-{
-    return !TAILQ_EMPTY(&shard->output);
-}
-
-/* What control has no room for is tried again soon: its room is not announced. */
-static bool has_untold(const struct shard *shard)
-{
-    return shard->holds || shard->notices || !TAILQ_EMPTY(&shard->untold);
-}
-
-static int timeout_ms(const struct shard *shard)
-{
-    const leat_ns deadline = next_deadline(shard);
-    if (has_untold(shard))
-        return 1;
-    if (deadline == LEAT_NS_NEVER)
-        return -1;
-    if (deadline <= shard->now)
-        return 0;
-    const leat_ns wait = (deadline - shard->now + LEAT_NS_PER_MS - 1) / LEAT_NS_PER_MS;
-    return wait > INT32_MAX ? INT32_MAX : (int)wait;
-}
-
-/* Blocks until there is something to do. */
-static void sleep_until_event(struct shard *shard)
-{
-    if (!mailbox_prepare_sleep(shard->options.inbox))
-        return;
-    rcu_thread_offline();
-    const int ready = epoll_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX, timeout_ms(shard));
-    rcu_thread_online();
-    mailbox_awake(shard->options.inbox);
-    shard->event_count = ready > 0 ? ready : 0;
-}
-
-static bool any_hot(const struct shard *shard)
-{
-    for (int i = 0; i < SHARD_HOT_MAX; i++) {
-        if (shard->hot[i] != NULL)
-            return true;
-    }
-    return false;
-}
-
-static void pin(const struct shard *shard)
-{
-    char name[16];
-    snprintf(name, sizeof name, "leat-shard-%u", shard->options.index % 1000);
-    pthread_setname_np(pthread_self(), name);
-    if (shard->options.cpu < 0)
-        return;
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET((size_t)shard->options.cpu, &set);
-    if (pthread_setaffinity_np(pthread_self(), sizeof set, &set) != 0)
-        log_line(LOG_WARN, "shard.not_pinned", log_u64("shard", shard->options.index),
-                 log_i64("cpu", shard->options.cpu));
-}
-
-void *shard_run(void *arg)
-{
-    struct shard *shard = arg;
-    pin(shard);
-    rcu_register_thread();
-    const leat_ns start = clock_ns(CLOCK_MONOTONIC);
-    wallclock_init(&shard->wallclock, start, clock_ns(CLOCK_REALTIME));
-    leat_ns last_work = start;
-    shard->expire_deadline = start + EXPIRE_NS;
-    for (uint64_t turn = 0; !shard->stopping; turn++) {
-        const enum idle_mode idle = shard->options.idle;
-        const bool spins = idle == IDLE_LATENCY
-                           || (idle == IDLE_BALANCED && shard->now - last_work < BALANCED_SPIN_NS);
-        const bool hot = spins && any_hot(shard);
-        if (!spins && !pending_work(shard)) {
-            sleep_until_event(shard);
-        } else if (!hot || turn % POLL_EVERY == 0) {
-            const int ready = epoll_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX, 0);
-            shard->event_count = ready > 0 ? ready : 0;
-        }
-        read_clock(shard);
-        if (iterate(shard, hot))
-            last_work = shard->now;
-        rcu_quiescent_state();
-    }
-    rcu_unregister_thread();
-    return NULL;
+    shard_look(shard);
+    return shard_iterate(shard, false);
 }

@@ -15,11 +15,15 @@
 
 #include "broker/mailbox.h"
 #include "broker/topics.h"
+#include "broker/reset_token.h"
 #include "ops/metrics.h"
 #include "schema/error.h"
 #include "schema/units.h"
+#include "transport/link.h"
 
 struct shard;
+
+enum { SHARD_LINKS_MAX = 17 }; /* the UDP socket, and bypass ports */
 
 enum idle_mode {
     IDLE_LATENCY,  /* spin */
@@ -37,11 +41,17 @@ struct shard_options {
     uint32_t connections_max;     /* accepted, attached or not */
     uint32_t socket_buffer_bytes; /* 0: the kernel's own */
     const char *tcp_congestion;   /* NULL: the kernel's own */
-    leat_ns producer_idle_ns;     /* unbound producers are forgotten after this */
-    const struct topics *topics;  /* read under QSBR */
-    struct mailbox *inbox;        /* from control; its eventfd is shard_wake_fd() */
-    struct mailbox *outbox;       /* to control */
-    struct metrics *metrics;      /* the shard registers its counters here */
+    bool udp;                     /* take packets over UDP, on the same port number if it is free */
+    struct link *const *links;  /* more ways in for packets; the caller's, closed after the shard */
+    uint32_t link_count;        /* at most SHARD_LINKS_MAX - 1 */
+    void (*thread_enter)(void); /* called by the thread before and after; NULL: nothing to do */
+    void (*thread_leave)(void);
+    uint8_t reset_secret[RESET_SECRET_BYTES];
+    leat_ns producer_idle_ns;    /* unbound producers are forgotten after this */
+    const struct topics *topics; /* read under QSBR */
+    struct mailbox *inbox;       /* from control; its eventfd is shard_wake_fd() */
+    struct mailbox *outbox;      /* to control */
+    struct metrics *metrics;     /* the shard registers its counters here */
 };
 
 /* Binds and listens. `inbox->eventfd` must be an eventfd the shard may read. On failure *error_text
@@ -51,6 +61,8 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
                            char error_text[256]);
 /* "host:port" bound. Valid until close. */
 const char *shard_tcp_address(const struct shard *shard);
+/* The same over UDP; NULL: none. */
+const char *shard_udp_address(const struct shard *shard);
 /* The thread: returns after MESSAGE_STOP. Registers with RCU itself. `arg` is the shard. */
 void *shard_run(void *arg);
 /* One iteration at `now` (monotonic) and `wall_ns`, without waiting; true when it did any work. The

@@ -72,7 +72,7 @@ static enum leat_error attach(struct shard *shard, struct connection *connection
     if (wanted->version != LEAT_PROTOCOL_VERSION)
         return LEAT_ERR_VERSION;
     struct session *s = shard_session(shard, wanted->session);
-    if (s == NULL || s->fd >= 0 || s->expires_ns <= shard->now
+    if (s == NULL || session_is_attached(s) || s->expires_ns <= shard->now
         || !session_token_is(s->token, wanted->token))
         return LEAT_ERR_UNKNOWN_SESSION;
     const int fd = connection->fd;
@@ -185,18 +185,23 @@ void shard_end_session(struct shard *shard, struct session *s, enum leat_error s
     if (s->in_output)
         TAILQ_REMOVE(&shard->output, s, output_link);
     s->in_output = false;
-    TAILQ_REMOVE(s->fd >= 0 ? &shard->attached : &shard->granted, s, lifetime_link);
+    TAILQ_REMOVE(session_is_attached(s) ? &shard->attached : &shard->granted, s, lifetime_link);
     for (int i = 0; i < SHARD_HOT_MAX; i++) {
         if (shard->hot[i] == s)
             shard->hot[i] = NULL;
     }
-    if (s->fd >= 0) {
+    if (session_is_packets(s)) {
+        timers_remove(&shard->timers, &s->path->timer);
+        shard_count_flow(shard, s->path);
         if (status != LEAT_OK)
-            reset(shard, s, status);
-        else
-            close(s->fd);
-        metric_add(&shard->counters.sessions_ended, 1);
+            shard_reset_packets(shard, s, status);
+    } else if (s->fd >= 0 && status != LEAT_OK) {
+        reset(shard, s, status);
+    } else if (s->fd >= 0) {
+        close(s->fd);
     }
+    if (session_is_attached(s))
+        metric_add(&shard->counters.sessions_ended, 1);
     shard->sessions[session_slot(s->id)] = NULL;
     TAILQ_INSERT_TAIL(&shard->untold, s, lifetime_link);
 }
@@ -223,6 +228,8 @@ void shard_bury(struct shard *shard)
 
 void shard_set_interest(struct shard *shard, struct session *s)
 {
+    if (s->fd < 0)
+        return;
     const uint32_t interest =
         (s->unread ? 0u : (uint32_t)EPOLLIN) | (s->out.blocked ? (uint32_t)EPOLLOUT : 0u);
     if (interest == s->interest)

@@ -35,7 +35,7 @@ void shard_renew_credit(struct shard *shard, struct publish_stream *stream)
     egress_credit(&s->out, stream->number, stream->credit);
 }
 
-static void count_answer(struct shard *shard, const struct leat_ack_run *run, uint32_t bytes)
+static void count_answer(struct shard *shard, const struct leat_ack_run *run, uint64_t bytes)
 {
     struct shard_counters *c = &shard->counters;
     switch (run->status) {
@@ -50,50 +50,94 @@ static void count_answer(struct shard *shard, const struct leat_ack_run *run, ui
     }
 }
 
+void shard_refuse_unknown(struct session *s, uint32_t stream, uint64_t first_sequence,
+                          uint32_t count)
+{
+    const struct leat_ack_run run = { .first_sequence = first_sequence,
+                                      .base_offset = LEAT_OFFSET_NONE,
+                                      .count = count,
+                                      .status = LEAT_ERR_UNKNOWN_STREAM };
+    egress_ack(&s->out, stream, 0, &run);
+}
+
 /* A batch for a stream that is not there: its topic was deleted, most likely. Said once a batch, so
  * that its client need not wait to find out. */
-static void refuse_unknown(struct shard *shard, struct session *s, const struct leat_frame *frame)
+static void refuse_unknown(struct shard *shard, struct session *s, uint32_t stream,
+                           const uint8_t *bytes, uint32_t size)
 {
     struct leat_batch batch;
     metric_add(&shard->counters.frames_unknown_stream, 1);
-    if (frame->publish.piece_at != 0
-        || leat_batch_parse(&batch, frame->publish.bytes, frame->publish.size) != LEAT_OK)
-        return;
-    const struct leat_ack_run run = { .first_sequence = batch.base_sequence,
-                                      .base_offset = LEAT_OFFSET_NONE,
-                                      .count = batch.record_count,
-                                      .status = LEAT_ERR_UNKNOWN_STREAM };
-    egress_ack(&s->out, frame->stream, 0, &run);
+    if (leat_batch_parse(&batch, bytes, size) == LEAT_OK)
+        shard_refuse_unknown(s, stream, batch.base_sequence, batch.record_count);
+}
+
+/* Says what came of a batch of `size` bytes. */
+static void answer(struct shard *shard, const struct publish_stream *stream,
+                   const struct leat_ack_run *run, uint64_t size)
+{
+    struct holding *holding = stream->holding;
+    count_answer(shard, run, size);
+    egress_ack(&stream->session->out, stream->number, partition_log_epoch(holding->partition), run);
+    if (run->status == LEAT_OK && !holding->fresh) {
+        holding->fresh = true;
+        TAILQ_INSERT_TAIL(&shard->fresh, holding, fresh_link);
+    }
+    if (partition_wants_offsets(holding->partition))
+        shard->notices = holding->reserve_pending = true;
+    if (run->status == LEAT_BUSY && partition_take_pinned(holding->partition))
+        shard_reclaim_links(shard, holding->topic_id);
 }
 
 static enum leat_error publish(struct shard *shard, struct session *s,
                                const struct leat_frame *frame)
 {
     const struct stream *place = session_stream(s, frame->stream);
+    struct leat_ack_run run;
     if (place == NULL || place->publish == NULL) {
-        refuse_unknown(shard, s, frame);
+        if (frame->publish.piece_at == 0)
+            refuse_unknown(shard, s, frame->stream, frame->publish.bytes, frame->publish.size);
         return LEAT_OK;
     }
     struct publish_stream *stream = place->publish;
-    struct holding *holding = stream->holding;
-    struct leat_ack_run run;
+    if (stream->by_position)
+        return LEAT_ERR_PROTOCOL;
     switch (publish_stream_take(stream, &frame->publish, shard->now, shard->wall_ns, &run)) {
     case PUBLISH_NOTHING: break;
-    case PUBLISH_BROKEN: return (enum leat_error)run.status;
-    case PUBLISH_ANSWER:
-        count_answer(shard, &run, frame->publish.batch_size);
-        egress_ack(&s->out, stream->number, partition_log_epoch(holding->partition), &run);
-        if (run.status == LEAT_OK && !holding->fresh) {
-            holding->fresh = true;
-            TAILQ_INSERT_TAIL(&shard->fresh, holding, fresh_link);
-        }
-        if (partition_wants_offsets(holding->partition))
-            shard->notices = holding->reserve_pending = true;
-        break;
+    case PUBLISH_ANSWER: answer(shard, stream, &run, frame->publish.batch_size); break;
+    case PUBLISH_BROKEN:
+    case PUBLISH_FULL: return (enum leat_error)run.status;
     }
     if (!stream->throttled && publish_stream_wants_credit(stream))
         shard_renew_credit(shard, stream);
     return LEAT_OK;
+}
+
+static enum leat_error publish_at(struct shard *shard, struct session *s,
+                                  const struct leat_frame *frame)
+{
+    const struct stream *place = session_stream(s, frame->stream);
+    struct leat_ack_run run;
+    if (place == NULL || place->publish == NULL) {
+        refuse_unknown(shard, s, frame->stream, frame->data.bytes, frame->data.size);
+        return LEAT_OK;
+    }
+    struct publish_stream *stream = place->publish;
+    uint64_t before = stream->received_bytes;
+    enum publish_outcome outcome =
+        publish_stream_take_at(stream, &frame->data, shard->now, shard->wall_ns, &run);
+    while (outcome == PUBLISH_ANSWER) {
+        answer(shard, stream, &run, stream->received_bytes - before);
+        before = stream->received_bytes;
+        /* What has become whole and finds no room for an answer waits for the next packet. */
+        outcome = egress_room(&s->out) >= EGRESS_ANSWER_BYTES
+                      ? publish_stream_more(stream, shard->now, shard->wall_ns, &run)
+                      : PUBLISH_NOTHING;
+    }
+    if (outcome == PUBLISH_BROKEN)
+        return (enum leat_error)run.status;
+    if (!stream->throttled && publish_stream_wants_credit(stream))
+        shard_renew_credit(shard, stream);
+    return outcome == PUBLISH_FULL ? LEAT_BUSY : LEAT_OK;
 }
 
 static enum leat_error credit(struct shard *shard, const struct session *s,
@@ -110,19 +154,35 @@ static enum leat_error credit(struct shard *shard, const struct session *s,
     return LEAT_OK;
 }
 
-static enum leat_error handle(struct shard *shard, struct session *s,
-                              const struct leat_frame *frame)
+static enum leat_error attach_again(struct session *s, const struct leat_frame *frame)
+{
+    /* Over a connection once is enough; in packets it is said until it is answered. */
+    if (!session_is_packets(s) || frame->attach.session != s->id
+        || !session_token_is(s->token, frame->attach.token))
+        return LEAT_ERR_PROTOCOL;
+    const struct leat_frame_attached said = { .session = s->id, .status = LEAT_OK };
+    egress_attached(&s->out, &said);
+    return LEAT_OK;
+}
+
+enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
+                                   const struct leat_frame *frame)
 {
     switch (frame->type) {
+    case LEAT_FRAME_PUBLISH_AT: return publish_at(shard, s, frame);
+    case LEAT_FRAME_ATTACH: return attach_again(s, frame);
     case LEAT_FRAME_PUBLISH: return publish(shard, s, frame);
     case LEAT_FRAME_CREDIT: return credit(shard, s, frame);
     case LEAT_FRAME_PING: egress_pong(&s->out, frame->ping); return LEAT_OK;
-    case LEAT_FRAME_PONG: return LEAT_OK;
+    case LEAT_FRAME_PONG:
+        if (session_is_packets(s) && mtu_pong(&s->path->mtu, frame->ping))
+            s->path->flow.options.payload_max = s->path->mtu.bytes;
+        return LEAT_OK;
     case LEAT_FRAME_BLOCKED: metric_add(&shard->counters.blocked, 1); return LEAT_OK;
     case LEAT_FRAME_RESET:
         return session_token_is(s->reset_token, frame->reset.token) ? LEAT_ERR_CLOSED
                                                                     : LEAT_ERR_PROTOCOL;
-    case LEAT_FRAME_ATTACH:
+    case LEAT_FRAME_PAD: return LEAT_OK;
     case LEAT_FRAME_ATTACHED:
     case LEAT_FRAME_PUBLISH_ACK:
     case LEAT_FRAME_DATA:
@@ -146,7 +206,7 @@ void shard_handle_frames(struct shard *shard, struct session *s)
         if (error != LEAT_OK)
             break;
         s->receive_from += frame.length;
-        error = handle(shard, s, &frame);
+        error = shard_handle_frame(shard, s, &frame);
     }
     if (error != LEAT_OK && error != LEAT_AGAIN) {
         if (error != LEAT_ERR_CLOSED)

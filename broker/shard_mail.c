@@ -95,7 +95,7 @@ static enum leat_error remove_partition(struct shard *shard, const struct messag
     while ((sub = TAILQ_FIRST(&holding->readers)) != NULL) {
         /* A reader that does not read has no room to be told; it finds out when it asks. */
         struct session *s = sub->session;
-        if (s->fd >= 0 && egress_room(&s->out) >= EGRESS_ANSWER_BYTES) {
+        if (session_is_attached(s) && egress_room(&s->out) >= EGRESS_ANSWER_BYTES) {
             egress_gap(&s->out, sub->number, &gone);
             shard_want_output(shard, s);
         }

@@ -6,7 +6,7 @@
 
 void shard_want_output(struct shard *shard, struct session *s)
 {
-    if (s->in_output || s->ending || s->fd < 0 || s->out.blocked)
+    if (s->in_output || s->ending || !session_is_attached(s) || s->out.blocked)
         return;
     s->in_output = true;
     TAILQ_INSERT_TAIL(&shard->output, s, output_link);
@@ -64,14 +64,14 @@ void shard_retry_throttled(struct shard *shard)
         shard_set_ready(shard, sub); /* asked for its wish again, it may be throttled again */
 }
 
-static void set_waiting(struct shard *shard, struct subscription *sub)
+void shard_set_waiting(struct shard *shard, struct subscription *sub)
 {
     shard_unlist(shard, sub);
     sub->state = SUBSCRIPTION_WAITING;
     TAILQ_INSERT_TAIL(&sub->holding->waiting, sub, state_link);
 }
 
-static void set_throttled(struct shard *shard, struct subscription *sub, leat_ns when)
+void shard_set_throttled(struct shard *shard, struct subscription *sub, leat_ns when)
 {
     shard_unlist(shard, sub);
     sub->state = SUBSCRIPTION_THROTTLED;
@@ -118,8 +118,8 @@ static void gather(struct shard *shard, struct session *s)
             subscription_skip(sub, &next.gap);
             metric_add(&shard->counters.gaps, 1);
             break;
-        case SUBSCRIPTION_CAUGHT_UP: set_waiting(shard, sub); break;
-        case SUBSCRIPTION_NO_QUOTA: set_throttled(shard, sub, next.when); break;
+        case SUBSCRIPTION_CAUGHT_UP: shard_set_waiting(shard, sub); break;
+        case SUBSCRIPTION_NO_QUOTA: shard_set_throttled(shard, sub, next.when); break;
         case SUBSCRIPTION_NO_CREDIT:
             shard_unlist(shard, sub);
             if (next.say_blocked) {
@@ -174,7 +174,11 @@ bool shard_serve(struct shard *shard)
     while ((s = TAILQ_FIRST(&turn)) != NULL) {
         TAILQ_REMOVE(&turn, s, output_link);
         s->in_output = false;
-        serve_session(shard, s);
+        if (session_is_packets(s))
+            shard_serve_packets(shard, s);
+        else
+            serve_session(shard, s);
     }
+    shard_flush_links(shard);
     return !TAILQ_EMPTY(&shard->output);
 }

@@ -43,16 +43,15 @@ void subscription_close(struct subscription *sub, leat_ns now)
     free(sub);
 }
 
-static struct subscription_next gap_at_head(const struct subscription *sub)
+/* For a reader that wants what lay at `position`, below the head. */
+static struct leat_frame_gap gap_at_head(const struct subscription *sub, uint64_t position)
 {
     const struct partition *p = sub->holding->partition;
-    return (struct subscription_next){
-        .wish = SUBSCRIPTION_GAP,
-        .gap = { .position = partition_head(p),
-                 .offset = partition_head_offset(p),
-                 .log_epoch = partition_log_epoch(p),
-                 .reason =
-                     partition_overran(p, sub->position) ? LEAT_GAP_OVERRUN : LEAT_GAP_RETENTION },
+    return (struct leat_frame_gap){
+        .position = partition_head(p),
+        .offset = partition_head_offset(p),
+        .log_epoch = partition_log_epoch(p),
+        .reason = partition_overran(p, position) ? LEAT_GAP_OVERRUN : LEAT_GAP_RETENTION,
     };
 }
 
@@ -60,7 +59,8 @@ struct subscription_next subscription_next(struct subscription *sub, leat_ns now
 {
     const struct partition *p = sub->holding->partition;
     if (sub->position < partition_head(p))
-        return gap_at_head(sub);
+        return (struct subscription_next){ .wish = SUBSCRIPTION_GAP,
+                                           .gap = gap_at_head(sub, sub->position) };
     const uint64_t visible = partition_visible(p);
     if (sub->position == visible)
         return (struct subscription_next){ .wish = SUBSCRIPTION_CAUGHT_UP };
@@ -99,7 +99,27 @@ void subscription_take_back(struct subscription *sub, uint64_t position)
 
 void subscription_skip(struct subscription *sub, const struct leat_frame_gap *gap)
 {
-    sub->position = gap->position;
+    /* After a loss the reader may be beyond the gap already. */
+    if (sub->position < gap->position)
+        sub->position = gap->position;
+    sub->gap = *gap;
+    sub->gap_said = true;
+}
+
+bool subscription_again(const struct subscription *sub, uint64_t *at, uint32_t *size,
+                        struct leat_frame_gap *gap)
+{
+    const uint64_t end = *at + *size;
+    gap->reason = 0;
+    if (sub->gap_said && *at < sub->gap.position)
+        *at = sub->gap.position;
+    if (*at >= end || end > sub->position)
+        return false;
+    *size = (uint32_t)(end - *at);
+    if (*at >= partition_head(sub->holding->partition))
+        return true;
+    *gap = gap_at_head(sub, *at);
+    return false;
 }
 
 bool subscription_credit(struct subscription *sub, const struct leat_frame_credit *credit)

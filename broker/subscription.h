@@ -36,7 +36,10 @@ struct subscription {
     uint64_t limit;    /* credit: send up to here */
     uint64_t consumed;
     uint64_t blocked_said; /* the limit that BLOCKED was last said for; NONE: never */
-    int required_slot;     /* in the partition; -1: producers do not wait for it */
+    uint32_t deficit;      /* bytes it may still get in this turn: packets only */
+    bool gap_said;
+    struct leat_frame_gap gap; /* the last one said */
+    int required_slot;         /* in the partition; -1: producers do not wait for it */
     struct quota quota;
     TAILQ_ENTRY(subscription) state_link;  /* READY: session, WAITING: holding, THROTTLED: shard */
     TAILQ_ENTRY(subscription) reader_link; /* in its holding, always */
@@ -73,6 +76,11 @@ void subscription_sent(struct subscription *sub, uint64_t size, leat_ns now);
 void subscription_take_back(struct subscription *sub, uint64_t position);
 /* The GAP was staged. */
 void subscription_skip(struct subscription *sub, const struct leat_frame_gap *gap);
+/* [*at, *at + *size) was sent in a packet that was lost. True: send it again (what of it is no
+ * longer wanted was cut off the front). False: say `gap`, when gap->reason is not 0, and then ask
+ * again; else nothing of it is wanted. */
+bool subscription_again(const struct subscription *sub, uint64_t *at, uint32_t *size,
+                        struct leat_frame_gap *gap);
 /* A CREDIT frame. True when it may send further than before. */
 bool subscription_credit(struct subscription *sub, const struct leat_frame_credit *credit);
 

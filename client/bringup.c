@@ -61,8 +61,9 @@ static const char *resolve(const struct url_host *host, struct sockaddr_storage 
     return *count > 0 ? NULL : "no IPv4 or IPv6 address";
 }
 
-int bringup_start(struct leat_client *client, const struct url *url)
+int bringup_start(struct leat_client *client)
 {
+    const struct url *url = &client->url;
     const char *why = "no address";
     for (uint32_t i = 0; i < url->count && client->address_count < CLIENT_ADDRESSES_MAX; i++) {
         uint32_t count;
@@ -110,6 +111,40 @@ static bool take_endpoint(struct leat_client *client, struct endpoint *endpoint,
     return true;
 }
 
+/* Of a shard's bypass ports, the one in our own network, else the first. */
+static const char *pick_dpdk(const struct url_dpdk *ours, const Leat__Control__Endpoint *told)
+{
+    const uint32_t mask = UINT32_MAX << (32 - ours->prefix_bits);
+    for (size_t i = 0; i < told->n_dpdk; i++) {
+        struct url_host host;
+        struct sockaddr_storage address;
+        if (url_host_parse(&host, told->dpdk[i], strlen(told->dpdk[i]), 0) != LEAT_OK
+            || link_tcp_address(host.host, host.port, &address) != LEAT_OK
+            || address.ss_family != AF_INET)
+            continue;
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address;
+        if (((ntohl(v4->sin_addr.s_addr) ^ ours->ip) & mask) == 0)
+            return told->dpdk[i];
+    }
+    return told->n_dpdk > 0 ? told->dpdk[0] : "";
+}
+
+/* False: it does not parse, and *wrong is what does not. */
+static bool take_endpoints(struct leat_client *client, const Leat__Control__Endpoint *told,
+                           const char **wrong)
+{
+    *wrong = told->tcp;
+    if (!take_endpoint(client, &client->endpoints[told->shard], told->tcp))
+        return false;
+    if (client->transport == URL_TCP)
+        return true;
+    *wrong = client->transport == URL_UDP ? told->udp : pick_dpdk(&client->url.dpdk, told);
+    struct endpoint *endpoint = &client->packet_endpoints[told->shard];
+    if (**wrong == '\0')
+        endpoint->known = false;
+    return **wrong == '\0' || take_endpoint(client, endpoint, *wrong);
+}
+
 /* ---- phases */
 
 static void on_hello(void *context, int error, const char *text,
@@ -133,14 +168,17 @@ static void on_hello(void *context, int error, const char *text,
     }
     for (size_t i = 0; i < hello->n_endpoints; i++) {
         const Leat__Control__Endpoint *told = hello->endpoints[i];
-        if (!take_endpoint(client, &client->endpoints[told->shard], told->tcp)) {
+        const char *wrong;
+        if (!take_endpoints(client, told, &wrong)) {
             client_fail(client, LEAT_ERR_PROTOCOL,
                         "shard %" PRIu32 " is at \"%.80s\": expected "
                         "host:port",
-                        told->shard, told->tcp);
+                        told->shard, wrong);
             return;
         }
     }
+    if (packet_port_open(client) != LEAT_OK)
+        return;
     const uint32_t keepalive_ms =
         hello->keepalive_ms < KEEPALIVE_MS_MIN ? KEEPALIVE_MS_MIN : hello->keepalive_ms;
     client->incarnation = hello->incarnation;
@@ -316,7 +354,11 @@ static leat_ns check_links(struct leat_client *client)
         const struct data_link *link = client->links[i];
         if (link == NULL || link->state == LINK_NONE || link->state == LINK_UP)
             continue;
-        if (link->deadline <= client->now)
+        if (link->deadline <= client->now && link->packets != NULL)
+            client_fail_path(client, LEAT_ERR_TIMEOUT,
+                             "shard %" PRIu32 " at %s did not answer packets in time", i,
+                             client->packet_endpoints[i].text);
+        else if (link->deadline <= client->now)
             client_fail(client, LEAT_ERR_TIMEOUT, "shard %" PRIu32 " at %s did not answer in time",
                         i, client->endpoints[i].text);
         else if (link->deadline < next)
@@ -358,6 +400,24 @@ static void tell_down(struct leat_client *client)
     client_event(client, &event);
 }
 
+/* Packets do not get through: what comes next goes over TCP, if the user allowed it. */
+static void fall_back(struct leat_client *client)
+{
+    const bool falls = client->path_failed && client->url.fallback_tcp;
+    client->path_failed = false;
+    if (!falls)
+        return;
+    packet_port_close(client);
+    client->transport = URL_TCP;
+    char text[CLIENT_ERROR_BYTES];
+    snprintf(text, sizeof text, "%s: %.400s; data goes over TCP from now on",
+             client->url.transport == URL_UDP ? "udp" : "dpdk", client->failure_text);
+    const struct leat_event event = {
+        .type = LEAT_EVENT_FALLBACK, .error = client->failure, .partition = -1, .text = text
+    };
+    client_event(client, &event);
+}
+
 void bringup_down(struct leat_client *client)
 {
     const int failure = client->failure;
@@ -374,6 +434,7 @@ void bringup_down(struct leat_client *client)
             data_link_end(client->links[i]);
     }
     tell_down(client);
+    fall_back(client);
     const leat_ns pause = backoff_failed(&client->backoff);
     client->phase = PHASE_WAITING;
     client->phase_end = client_after(client->now, pause);
@@ -478,7 +539,7 @@ int bringup_wait_ready(struct leat_client *client, leat_ns deadline)
                                 "not connected, and the next "
                                 "attempt waits: %s",
                                 client->failure_text);
-        const leat_ns now = client_clock();
+        const leat_ns now = client_clock(client);
         if (now >= deadline)
             return client_error(client, LEAT_ERR_TIMEOUT,
                                 "not connected within "

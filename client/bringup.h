@@ -12,7 +12,7 @@
 
 /* Resolves the URL's hosts (may block) and is about to connect. LEAT_ERR_UNREACHABLE, with its
  * story. */
-int bringup_start(struct leat_client *client, const struct url *url);
+int bringup_start(struct leat_client *client);
 
 /* The control connection became writable. */
 void bringup_writable(struct leat_client *client);

@@ -13,7 +13,9 @@
 #include "client/client_core.h"
 #include "client/consumer.h"
 #include "client/data_link.h"
+#include "client/packet_link.h"
 #include "client/producer.h"
+#include "client/tcp_link.h"
 #include "schema/bytes.h"
 #include "schema/error_text.h"
 #include "schema/version.h"
@@ -26,12 +28,19 @@ enum {
     SPUN_LINKS_MAX = 4,
 };
 #define NS_BETWEEN_LOOKS (100 * LEAT_NS_PER_US)
+/* On a link with nothing to wait on a caller that waits spins for so long, which is what a round
+ * trip on it takes many times over, and then naps: idle, it costs some per cent of a core. */
+#define SPIN_NS (LEAT_NS_PER_MS)
+#define NAP_NS (50 * LEAT_NS_PER_US)
 
 /* Why leat_client_open failed, when there is no client to ask. */
 static _Thread_local char open_error[CLIENT_ERROR_BYTES];
 
-leat_ns client_clock(void)
+leat_ns client_clock(const struct leat_client *client)
 {
+    const struct client_hooks *hooks = &client->options.hooks;
+    if (hooks->clock != NULL)
+        return hooks->clock(hooks->context);
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (leat_ns)now.tv_sec * LEAT_NS_PER_S + (leat_ns)now.tv_nsec;
@@ -51,14 +60,30 @@ int client_error(struct leat_client *client, int error, const char *format, ...)
     return error;
 }
 
+static void fail(struct leat_client *client, int error, const char *format, va_list list)
+{
+    client->failure = error != 0 ? error : LEAT_ERR_PROTOCOL;
+    vsnprintf(client->failure_text, sizeof client->failure_text, format, list);
+}
+
 void client_fail(struct leat_client *client, int error, const char *format, ...)
 {
+    va_list list;
     if (client->failure != 0)
         return;
-    client->failure = error != 0 ? error : LEAT_ERR_PROTOCOL;
-    va_list list;
     va_start(list, format);
-    vsnprintf(client->failure_text, sizeof client->failure_text, format, list);
+    fail(client, error, format, list);
+    va_end(list);
+}
+
+void client_fail_path(struct leat_client *client, int error, const char *format, ...)
+{
+    va_list list;
+    if (client->failure != 0)
+        return;
+    client->path_failed = true;
+    va_start(list, format);
+    fail(client, error, format, list);
     va_end(list);
 }
 
@@ -96,19 +121,26 @@ bool client_refuses(struct leat_client *client, const char *call)
 
 /* ---- the loop */
 
-static void flush_links(struct leat_client *client)
+void client_flush(struct leat_client *client)
 {
     /* A link that waits for room is told by epoll, so each is tried once. */
     for (uint64_t dirty = client->links_dirty; dirty != 0 && client->failure == 0;
          dirty &= dirty - 1)
         data_link_flush(client->links[__builtin_ctzll(dirty)]);
+    if (client->port.staged)
+        packet_port_flush(client);
+}
+
+static unsigned receive_packets(struct leat_client *client)
+{
+    return client->port.link != NULL && client->failure == 0 ? packet_port_receive(client) : 0;
 }
 
 static unsigned receive_links(struct leat_client *client)
 {
-    unsigned handled = 0;
+    unsigned handled = receive_packets(client);
     for (uint64_t up = client->links_up; up != 0 && client->failure == 0; up &= up - 1)
-        handled += data_link_receive(client->links[__builtin_ctzll(up)]);
+        handled += tcp_link_receive(client->links[__builtin_ctzll(up)]);
     return handled;
 }
 
@@ -118,6 +150,7 @@ static void run_timers(struct leat_client *client)
     const leat_ns held = producer_release_held(client);
     const leat_ns phases = bringup_timers(client);
     client_timer_at(client, held < phases ? held : phases);
+    client_timer_at(client, packet_port_timers(client));
 }
 
 static unsigned take_event(struct leat_client *client, const struct epoll_event *event)
@@ -135,14 +168,16 @@ static unsigned take_event(struct leat_client *client, const struct epoll_event 
         const bool readable = (event->events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0;
         return readable && client->phase >= PHASE_GREETING ? bringup_receive(client) : 0;
     }
+    if (event->data.ptr == &client->port)
+        return receive_packets(client);
     struct data_link *link = event->data.ptr;
     if (link->fd < 0)
         return 0;
     if ((event->events & EPOLLOUT) != 0
         || (link->state == LINK_CONNECTING && (event->events & (EPOLLERR | EPOLLHUP)) != 0))
-        data_link_writable(link);
+        tcp_link_writable(link);
     const bool readable = (event->events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0;
-    return readable && link->state >= LINK_ATTACHING ? data_link_receive(link) : 0;
+    return readable && link->state >= LINK_ATTACHING ? tcp_link_receive(link) : 0;
 }
 
 /* Waits at most until `until`, not at all when that has passed. */
@@ -163,18 +198,47 @@ static int wait_events(struct leat_client *client, struct epoll_event *events, l
     return epoll_wait(client->epoll, events, READY_MAX, ms > INT32_MAX ? INT32_MAX : (int)ms);
 }
 
-/* Everything that is due, whatever it is. */
-static unsigned look(struct leat_client *client, leat_ns until)
+static unsigned take_events(struct leat_client *client, const struct epoll_event *events, int count)
 {
-    struct epoll_event events[READY_MAX];
     unsigned handled = 0;
-    const int count = wait_events(client, events, until);
-    client->now = client_clock();
     client->looked = client->now;
     client->polls = 0;
     for (int i = 0; i < count && client->failure == 0; i++)
         handled += take_event(client, &events[i]);
     return handled;
+}
+
+/* Everything that is due, whatever it is. */
+static unsigned look(struct leat_client *client, leat_ns until)
+{
+    const struct client_hooks *hooks = &client->options.hooks;
+    struct epoll_event events[READY_MAX];
+    if (hooks->wait != NULL && until > client->now) {
+        hooks->wait(hooks->context, until);
+        until = 0;
+    }
+    const int count = wait_events(client, events, until);
+    client->now = client_clock(client);
+    return take_events(client, events, count);
+}
+
+/* The same for one that waits; a link with nothing to wait on is asked again and again. */
+static unsigned look_longer(struct leat_client *client, leat_ns began, leat_ns until)
+{
+    if (client->port.link == NULL)
+        return look(client, until);
+    loopgap_slept(&client->port.gap);
+    if (!packet_port_polled(&client->port))
+        return look(client, until);
+    if (client->options.hooks.wait != NULL) /* whoever moves the time moves the wire too */
+        return look(client, until) + receive_packets(client);
+    const leat_ns nap = client->now - began >= SPIN_NS ? client->now + NAP_NS : 0;
+    unsigned handled = 0;
+    if (nap != 0 || ++client->polls >= POLLS_BETWEEN_LOOKS)
+        handled = look(client, nap < until ? nap : until);
+    else
+        client->now = client_clock(client);
+    return handled + receive_packets(client);
 }
 
 static void settle(struct leat_client *client)
@@ -183,18 +247,34 @@ static void settle(struct leat_client *client)
         run_timers(client);
     while (client->work && client->failure == 0)
         bringup_advance(client);
-    flush_links(client);
+    client_flush(client);
     if (client->failure != 0)
         bringup_down(client);
 }
 
+unsigned client_step(struct leat_client *client, leat_ns now)
+{
+    struct epoll_event events[READY_MAX];
+    client->now = now;
+    client->woken = false;
+    settle(client);
+    unsigned handled = receive_links(client);
+    handled += take_events(client, events, wait_events(client, events, 0));
+    settle(client);
+    client->leftover = false;
+    return handled;
+}
+
 int client_run(struct leat_client *client, uint64_t timeout_ns)
 {
-    client->now = client_clock();
+    client->now = client_clock(client);
     client->woken = false;
+    const leat_ns began = client->now;
     const leat_ns end = client_after(client->now, timeout_ns);
     const bool spins = timeout_ns == 0;
     unsigned handled = 0;
+    if (client->port.link != NULL)
+        loopgap_tick(&client->port.gap, client->now);
     settle(client);
     if (__builtin_popcountll(client->links_up) <= SPUN_LINKS_MAX)
         handled += receive_links(client);
@@ -209,7 +289,8 @@ int client_run(struct leat_client *client, uint64_t timeout_ns)
     while (handled == 0 && !spins && client->now < end) {
         if (client->leftover || client->woken)
             break;
-        handled += look(client, end < client->next_deadline ? end : client->next_deadline);
+        handled +=
+            look_longer(client, began, end < client->next_deadline ? end : client->next_deadline);
         settle(client);
     }
     client->leftover = false;
@@ -238,6 +319,9 @@ void client_arm(struct leat_client *client)
     const leat_ns when = due_now(client) ? 1 : client->next_deadline; /* 1: long ago */
     if (when == client->armed)
         return;
+    /* A session in packets puts its deadlines off with every packet: let an early one come. */
+    if (client->port.link != NULL && client->armed > client->now && when > client->armed)
+        return;
     struct itimerspec spec = { 0 };
     if (when != LEAT_NS_NEVER) {
         spec.it_value.tv_sec = (time_t)(when / LEAT_NS_PER_S);
@@ -251,6 +335,9 @@ int leat_client_fd(leat_client *client)
 {
     if (client == NULL)
         return LEAT_ERR_INVALID;
+    if (packet_port_polled(&client->port))
+        return client_error(client, LEAT_ERR_NOFD,
+                            "a bypass port has nothing to wait on: poll the client in a loop");
     if (client->timer < 0) {
         const int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
         if (timer < 0)
@@ -287,7 +374,12 @@ int leat_client_stats(const leat_client *client, struct leat_client_stats *stats
         return LEAT_ERR_INVALID;
     const size_t size = stats->size < sizeof *stats ? stats->size : sizeof *stats;
     const size_t given = stats->size;
-    memcpy(stats, &client->stats, size);
+    struct leat_client_stats now = client->stats;
+    for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++) {
+        if (client->links[i] != NULL && client->links[i]->packets != NULL)
+            packet_link_count(client->links[i], &now);
+    }
+    memcpy(stats, &now, size);
     stats->size = given;
     return LEAT_OK;
 }
@@ -296,6 +388,7 @@ static void free_client(struct leat_client *client)
 {
     for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++)
         data_link_free(client->links[i]);
+    packet_port_close(client);
     control_link_end(&client->control, LEAT_ERR_CLOSED, "the client was closed");
     control_link_release(&client->control);
     if (client->timer >= 0)
@@ -318,7 +411,7 @@ void leat_client_close(leat_client *client)
     free_client(client);
 }
 
-static struct leat_client *make(const struct client_options *options)
+static struct leat_client *make(const struct client_options *options, const struct url *url)
 {
     struct leat_client *client = calloc(1, sizeof *client);
     if (client == NULL)
@@ -330,15 +423,21 @@ static struct leat_client *make(const struct client_options *options)
     }
     client->timer = -1;
     client->options = *options;
+    client->url = *url;
+    client->transport = url->transport;
     client->options.values.client_name = client->options.client_name;
     if (options->values.tcp_congestion != NULL)
         client->options.values.tcp_congestion = client->options.tcp_congestion;
-    client->now = client_clock();
-    client->backoff = (struct backoff){ .min_ns = options->values.backoff_min_ns,
-                                        .max_ns = options->values.backoff_max_ns,
-                                        .open_ns = options->values.circuit_open_ns,
-                                        .circuit_failures = options->values.circuit_failures,
-                                        .random = client->now ^ (uint64_t)getpid() << 32 };
+    if (options->values.dpdk_port != NULL)
+        client->options.values.dpdk_port = &client->options.dpdk_port;
+    client->now = client_clock(client);
+    const uint64_t seed = options->hooks.seed;
+    client->backoff =
+        (struct backoff){ .min_ns = options->values.backoff_min_ns,
+                          .max_ns = options->values.backoff_max_ns,
+                          .open_ns = options->values.circuit_open_ns,
+                          .circuit_failures = options->values.circuit_failures,
+                          .random = seed != 0 ? seed : client->now ^ (uint64_t)getpid() << 32 };
     control_link_init(&client->control);
     TAILQ_INIT(&client->held);
     TAILQ_INIT(&client->producers);
@@ -361,16 +460,28 @@ static int connect_first(struct leat_client *client)
         if (client->backoff.failures == failures)
             continue;
         failures = client->backoff.failures;
-        if (failures >= client->address_count)
+        if (failures >= client->address_count + (client->transport != client->url.transport))
             return client_error(client, client->last_failure, "%s", client->failure_text);
-        client->phase_end = client->next_deadline = client->now;
+        if (client->phase == PHASE_WAITING) /* else it has begun already */
+            client->phase_end = client->next_deadline = client->now;
     }
     client->opening = false;
     return LEAT_OK;
 }
 
-int leat_client_open(leat_client **client, const char *url,
-                     const struct leat_client_options *options)
+/* What neither the URL nor the options say alone. */
+static int check_port(const struct url *url, const struct client_options *options)
+{
+    if (url->transport != URL_DPDK
+        || (url->dpdk.device[0] != '\0') != (options->values.dpdk_port != NULL))
+        return LEAT_OK;
+    snprintf(open_error, sizeof open_error,
+             "url: dpdk:// needs device=..., or dpdk_port in the options, and not both");
+    return LEAT_ERR_INVALID;
+}
+
+int client_open(struct leat_client **client, const char *url,
+                const struct leat_client_options *options, const struct client_hooks *hooks)
 {
     struct client_options checked;
     struct url parsed;
@@ -379,14 +490,17 @@ int leat_client_open(leat_client **client, const char *url,
     int error = url_parse(&parsed, url != NULL ? url : URL_DEFAULT, open_error, sizeof open_error);
     if (error == LEAT_OK)
         error = options_client(&checked, options, open_error, sizeof open_error);
+    if (error == LEAT_OK)
+        error = check_port(&parsed, &checked);
     if (error != LEAT_OK)
         return error;
-    struct leat_client *opened = make(&checked);
+    checked.hooks = hooks != NULL ? *hooks : (struct client_hooks){ 0 };
+    struct leat_client *opened = make(&checked, &parsed);
     if (opened == NULL) {
         snprintf(open_error, sizeof open_error, "client: no memory or no descriptor left");
         return LEAT_ERR_NO_MEMORY;
     }
-    error = bringup_start(opened, &parsed);
+    error = bringup_start(opened);
     if (error == LEAT_OK)
         error = connect_first(opened);
     if (error != LEAT_OK) {
@@ -396,4 +510,10 @@ int leat_client_open(leat_client **client, const char *url,
     }
     *client = opened;
     return LEAT_OK;
+}
+
+int leat_client_open(leat_client **client, const char *url,
+                     const struct leat_client_options *options)
+{
+    return client_open(client, url, options, NULL);
 }

@@ -16,6 +16,10 @@ __attribute__((format(printf, 3, 4))) int client_error(struct leat_client *clien
 __attribute__((format(printf, 3, 4))) void client_fail(struct leat_client *client, int error,
                                                        const char *format, ...);
 
+/* The same, because packets do not get through: with fallback=tcp the client goes on over TCP. */
+__attribute__((format(printf, 3, 4))) void client_fail_path(struct leat_client *client, int error,
+                                                            const char *format, ...);
+
 /* Calls the application back. */
 void client_event(struct leat_client *client, const struct leat_event *event);
 
@@ -28,6 +32,17 @@ void client_dirty(struct leat_client *client, const struct data_link *link);
 /* True inside a callback, where waiting is refused; notes the error. */
 bool client_refuses(struct leat_client *client, const char *call);
 
+/* Sends what is staged on links that are dirty. */
+void client_flush(struct leat_client *client);
+
+/* leat_client_open; `hooks` NULL: the system's own. */
+int client_open(struct leat_client **client, const char *url,
+                const struct leat_client_options *options, const struct client_hooks *hooks);
+
+/* One turn of everything at `now`: no waiting, no clock. Returns how many frames, packets and
+ * replies were handled. */
+unsigned client_step(struct leat_client *client, leat_ns now);
+
 /* One turn: all I/O that is possible, waiting at most timeout_ns for some. Returns how many frames
  * and replies were handled. */
 int client_run(struct leat_client *client, uint64_t timeout_ns);
@@ -35,7 +50,7 @@ int client_run(struct leat_client *client, uint64_t timeout_ns);
 /* The timer descriptor follows what is due, when someone waits on it. */
 void client_arm(struct leat_client *client);
 
-leat_ns client_clock(void);
+leat_ns client_clock(const struct leat_client *client);
 leat_ns client_after(leat_ns now, uint64_t timeout_ns); /* now + timeout_ns, or never */
 
 #endif

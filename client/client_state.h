@@ -16,6 +16,7 @@
 #include "client/mirror.h"
 #include "client/options.h"
 #include "client/outbox.h"
+#include "client/packet_port.h"
 #include "client/partition_stream.h"
 #include "client/stream_table.h"
 #include "client/url.h"
@@ -72,6 +73,7 @@ struct reader {
     uint64_t start;
     bool resumes;        /* go on from stream.next_offset; else start_at, start */
     bool credit_queued;  /* in its link's list */
+    bool credit_again;   /* the packet with the last one was lost */
     bool ready_queued;   /* in its consumer's list */
     bool borrowed_noted; /* in its consumer's list */
     int error;           /* of the last opening */
@@ -89,19 +91,24 @@ enum link_state {
     LINK_UP,
 };
 
-/* One data connection: the session with one shard. */
+/* The session with one shard, over a connection of its own or in packets. */
 struct data_link {
     struct leat_client *client;
     uint32_t shard;
     enum link_state state;
-    int fd; /* -1: none */
     uint32_t session;
-    leat_ns deadline;    /* to be up */
-    bool watches_output; /* epoll tells when it is writable */
+    leat_ns deadline; /* to be up */
     uint8_t token[LEAT_TOKEN_BYTES];
+    uint8_t reset_token[LEAT_TOKEN_BYTES];
     struct stream_table streams;
     struct publisher_list publishers; /* with something to send */
     struct reader_list credits;       /* with a CREDIT to send */
+    struct packet_link *packets;      /* NULL: this session goes over TCP; see below */
+    struct packet_link *packets_memory;
+
+    /* ---- over TCP */
+    int fd;              /* -1: none */
+    bool watches_output; /* epoll tells when it is writable */
 
     /* Receiving: a slice that is under way goes straight to its stream. */
     uint32_t slice_left;
@@ -195,6 +202,8 @@ enum { CLIENT_ADDRESSES_MAX = 32 };
 
 struct leat_client {
     struct client_options options;
+    struct url url;
+    enum url_transport transport; /* the URL's, or TCP after a fallback */
     struct sockaddr_storage addresses[CLIENT_ADDRESSES_MAX]; /* of the URL's hosts */
     uint32_t address_count;
     uint32_t address_next;
@@ -222,12 +231,16 @@ struct leat_client {
     leat_ns ping_every;
     leat_ns ping_at;
     struct endpoint endpoints[LEAT_SHARDS_MAX];
+    struct endpoint
+        packet_endpoints[LEAT_SHARDS_MAX]; /* where they take packets of our transport */
+    struct packet_port port;
     struct data_link *links[LEAT_SHARDS_MAX];
-    uint64_t links_up;    /* a bit a shard */
+    uint64_t links_up;    /* over TCP; a bit a shard */
     uint64_t links_dirty; /* have something to send */
     struct publisher_list held;
 
-    int failure; /* the connection is over; taken up at the end of the step */
+    int failure;      /* the connection is over; taken up at the end of the step */
+    bool path_failed; /* because packets do not get through */
     int last_failure;
     char failure_text[CLIENT_ERROR_BYTES];
 

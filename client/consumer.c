@@ -276,7 +276,7 @@ int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t part
     if (reader == NULL)
         return not_read(consumer, topic, partition);
     const leat_ns deadline =
-        client_after(client_clock(), client->options.values.request_timeout_ns);
+        client_after(client_clock(client), client->options.values.request_timeout_ns);
     bool asked = false;
     for (;;) {
         const enum owner_step step = reader->topic->step;
@@ -288,7 +288,7 @@ int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t part
             restart(reader, start_at, start);
             asked = true;
         }
-        if (client_clock() >= deadline)
+        if (client_clock(client) >= deadline)
             return client_error(client, LEAT_ERR_TIMEOUT,
                                 "seek in topic \"%s\", partition %" PRIu32
                                 ": no answer within request_timeout_ns",

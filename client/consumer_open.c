@@ -429,7 +429,7 @@ int leat_consumer_open(leat_client *client, leat_consumer **consumer, const char
         return client_error(client, LEAT_ERR_INVALID, "%s", why);
     int error = check_topics(client, topics, topic_count);
     const leat_ns deadline =
-        client_after(client_clock(), client->options.values.request_timeout_ns);
+        client_after(client_clock(client), client->options.values.request_timeout_ns);
     if (error == LEAT_OK)
         error = bringup_wait_ready(client, deadline);
     if (error != LEAT_OK)

@@ -2,25 +2,13 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
 #include "client/client_core.h"
+#include "client/consumer.h"
+#include "client/packet_link.h"
+#include "client/producer.h"
+#include "client/tcp_link.h"
 #include "schema/error_text.h"
-#include "transport/link_tcp.h"
-
-static uint64_t shard_bit(const struct data_link *link)
-{
-    return UINT64_C(1) << link->shard;
-}
-
-static void watch(struct data_link *link, int how, bool output)
-{
-    struct epoll_event event = { .events = EPOLLIN | (output ? EPOLLOUT : 0) };
-    event.data.ptr = link;
-    epoll_ctl(link->client->epoll, how, link->fd, &event);
-    link->watches_output = output;
-}
 
 static void on_session(void *context, int error, const char *text,
                        const Leat__Control__Response *response)
@@ -37,20 +25,11 @@ static void on_session(void *context, int error, const char *text,
     }
     link->session = response->session->session;
     memcpy(link->token, response->session->token.data, LEAT_TOKEN_BYTES);
-    const struct link_tcp_options options = {
-        .socket_buffer_bytes = client->options.values.socket_buffer_bytes,
-        .congestion = client->options.values.tcp_congestion,
-    };
-    const struct endpoint *endpoint = &client->endpoints[link->shard];
-    const enum leat_error failed = link_tcp_connect(&link->fd, &endpoint->address, &options);
-    if (failed != LEAT_OK) {
-        link->fd = -1;
-        client_fail(client, failed, "cannot connect to shard %u at %s: %s", link->shard,
-                    endpoint->text, leat_error_text(failed));
-        return;
-    }
-    link->state = LINK_CONNECTING;
-    watch(link, EPOLL_CTL_ADD, true);
+    memcpy(link->reset_token, response->session->reset_token.data, LEAT_TOKEN_BYTES);
+    if (client->transport == URL_TCP)
+        tcp_link_connect(link);
+    else
+        packet_link_connect(link);
 }
 
 static struct data_link *make(struct leat_client *client, uint32_t shard)
@@ -63,12 +42,6 @@ static struct data_link *make(struct leat_client *client, uint32_t shard)
     link->fd = -1;
     TAILQ_INIT(&link->publishers);
     TAILQ_INIT(&link->credits);
-    link->stage = malloc(LINK_STAGE_BYTES);
-    link->spill = malloc(LEAT_FRAME_BYTES_MAX);
-    if (link->stage == NULL || link->spill == NULL) {
-        data_link_free(link);
-        return NULL;
-    }
     return link;
 }
 
@@ -106,31 +79,18 @@ struct data_link *data_link_want(struct leat_client *client, uint32_t shard)
     return link;
 }
 
-static void attach(struct data_link *link)
+void data_link_flush(struct data_link *link)
 {
-    struct leat_frame_attach frame = { .session = link->session, .version = LEAT_PROTOCOL_VERSION };
-    memcpy(frame.token, link->token, sizeof frame.token);
-    link->small_size = (uint32_t)leat_frame_write_attach(link->small, &frame);
-    link->state = LINK_ATTACHING;
-    client_dirty(link->client, link);
+    link->client->links_dirty &= ~(UINT64_C(1) << link->shard);
+    if (link->state < LINK_ATTACHING)
+        return;
+    if (link->packets == NULL)
+        tcp_link_flush(link);
+    else
+        packet_link_flush(link);
 }
 
-void data_link_writable(struct data_link *link)
-{
-    if (link->state == LINK_CONNECTING) {
-        const enum leat_error error = link_tcp_connected(link->fd);
-        if (error == LEAT_AGAIN)
-            return;
-        if (error != LEAT_OK) {
-            client_fail(link->client, error, "cannot connect to shard %u at %s", link->shard,
-                        link->client->endpoints[link->shard].text);
-            return;
-        }
-        attach(link);
-    }
-    watch(link, EPOLL_CTL_MOD, false);
-    client_dirty(link->client, link);
-}
+/* ---- streams */
 
 enum leat_error data_link_attach(struct data_link *link, uint32_t number, void *stream)
 {
@@ -142,9 +102,7 @@ void data_link_detach_publisher(struct publisher *publisher)
     struct data_link *link = publisher->link;
     if (link == NULL)
         return;
-    if (publisher->queued)
-        TAILQ_REMOVE(&link->publishers, publisher, ready_link);
-    publisher->queued = false;
+    data_link_unqueue_publisher(publisher);
     stream_table_remove(&link->streams, publisher->number);
     publisher->link = NULL;
 }
@@ -156,7 +114,7 @@ void data_link_detach_reader(struct reader *reader)
         return;
     if (reader->credit_queued)
         TAILQ_REMOVE(&link->credits, reader, credit_link);
-    reader->credit_queued = false;
+    reader->credit_queued = reader->credit_again = false;
     stream_table_remove(&link->streams, reader->number);
     if (link->slice_reader == reader)
         link->slice_reader = NULL;
@@ -185,18 +143,106 @@ void data_link_queue_credit(struct reader *reader)
     client_dirty(link->client, link);
 }
 
+void data_link_unqueue_publisher(struct publisher *publisher)
+{
+    if (publisher->queued)
+        TAILQ_REMOVE(&publisher->link->publishers, publisher, ready_link);
+    publisher->queued = false;
+}
+
+struct reader *data_link_next_credit(struct data_link *link)
+{
+    struct reader *reader = TAILQ_FIRST(&link->credits);
+    if (reader == NULL)
+        return NULL;
+    TAILQ_REMOVE(&link->credits, reader, credit_link);
+    reader->credit_queued = false;
+    return reader;
+}
+
+void *data_link_stream(const struct data_link *link, uint32_t number, enum stream_kind kind)
+{
+    enum stream_kind *stream = stream_table_find(&link->streams, number);
+    return stream != NULL && *stream == kind ? (void *)stream : NULL;
+}
+
+/* ---- frames */
+
+void data_link_broken(struct data_link *link, const char *what)
+{
+    client_fail(link->client, LEAT_ERR_PROTOCOL, "shard %u broke the protocol: %s", link->shard,
+                what);
+}
+
+void data_link_was_reset(struct data_link *link, const struct leat_frame_reset *reset)
+{
+    client_fail(link->client, reset->status != LEAT_OK ? reset->status : LEAT_ERR_CLOSED,
+                "shard %u ended the session: %s", link->shard, leat_error_text(reset->status));
+}
+
+static void attached(struct data_link *link, const struct leat_frame_attached *frame)
+{
+    struct leat_client *client = link->client;
+    if (link->state == LINK_UP && link->packets != NULL && frame->session == link->session)
+        return; /* said again */
+    if (link->state != LINK_ATTACHING || frame->session != link->session) {
+        data_link_broken(link, "ATTACHED was not expected");
+        return;
+    }
+    if (frame->status != LEAT_OK) {
+        client_fail(client, frame->status, "shard %u refused the session: %s", link->shard,
+                    leat_error_text(frame->status));
+        return;
+    }
+    link->state = LINK_UP;
+    if (link->packets == NULL)
+        client->links_up |= UINT64_C(1) << link->shard;
+    client->work = true;
+}
+
+/* Frames for streams that were closed here and not yet there are dropped. */
+void data_link_handle(struct data_link *link, const struct leat_frame *frame)
+{
+    struct publisher *publisher = data_link_stream(link, frame->stream, STREAM_PUBLISHER);
+    struct reader *reader = data_link_stream(link, frame->stream, STREAM_READER);
+    switch (frame->type) {
+    case LEAT_FRAME_ATTACHED: attached(link, &frame->attached); break;
+    case LEAT_FRAME_PUBLISH_ACK:
+        if (publisher != NULL)
+            producer_acked(publisher, &frame->publish_ack);
+        break;
+    case LEAT_FRAME_CREDIT:
+        if (publisher != NULL && frame->credit.limit > publisher->outbox.credit) {
+            publisher->outbox.credit = frame->credit.limit;
+            data_link_queue_publisher(publisher);
+        }
+        break;
+    case LEAT_FRAME_BLOCKED:
+        if (reader != NULL && frame->blocked_limit == reader->stream.limit) {
+            reader->stream.blocked = true;
+            reader_credit(reader);
+        }
+        break;
+    case LEAT_FRAME_ATTACH:
+    case LEAT_FRAME_PUBLISH:
+    case LEAT_FRAME_PUBLISH_AT: data_link_broken(link, "a frame only clients send"); break;
+    default: break; /* PONG, PAD, and what a newer broker may say */
+    }
+}
+
+/* ---- the end */
+
 void data_link_end(struct data_link *link)
 {
-    control_link_forget(&link->client->control, link);
-    if (link->fd >= 0)
-        close(link->fd); /* epoll lets go of it by itself */
-    link->fd = -1;
+    struct leat_client *client = link->client;
+    const uint64_t bit = UINT64_C(1) << link->shard;
+    control_link_forget(&client->control, link);
+    if (link->packets != NULL)
+        packet_link_end(link);
+    tcp_link_end(link);
     link->state = LINK_NONE;
-    link->watches_output = false;
-    link->slice_left = link->staged = link->small_size = link->spill_size = 0;
-    link->slice_reader = NULL;
-    link->client->links_up &= ~shard_bit(link);
-    link->client->links_dirty &= ~shard_bit(link);
+    client->links_up &= ~bit;
+    client->links_dirty &= ~bit;
     stream_table_clear(&link->streams);
 }
 
@@ -207,5 +253,6 @@ void data_link_free(struct data_link *link)
     data_link_end(link);
     free(link->stage);
     free(link->spill);
+    packet_link_free(link);
     free(link);
 }

@@ -1,9 +1,12 @@
-/* One data connection: frames of many streams over one TCP connection to one shard.
+/* The session with one shard: what is the same however its frames travel.
  *
- * Role: session grant, connecting and attaching; cutting frames out of what arrives and handing
- * them to their streams; sending what streams have, batches from their own memory.
+ *      data_link.c          the grant, the streams, frames by kind
+ *       +-- tcp_link*.c     one connection: a byte stream of frames
+ *       +-- packet_link*.c  packets through the client's port, over transport/flow.h
+ *
+ * Role: session grant; who of its streams has something to send; handing frames to their streams.
  * Must not know: topics, the application, when to reconnect.
- * Threads: the client's. Allocates only in data_link_want and when streams are opened. */
+ * Threads: the client's. Allocates only until the session is up and when streams are opened. */
 #ifndef LEAT_CLIENT_DATA_LINK_H
 #define LEAT_CLIENT_DATA_LINK_H
 
@@ -13,13 +16,7 @@
  * (the client has failed then). */
 struct data_link *data_link_want(struct leat_client *client, uint32_t shard);
 
-/* The descriptor is writable: it is connected, or has room again. */
-void data_link_writable(struct data_link *link);
-
-/* Receives and handles what is there; returns how many frames. */
-unsigned data_link_receive(struct data_link *link);
-
-/* Sends all that streams have and the kernel takes. */
+/* Sends all that streams have and the wire takes. */
 void data_link_flush(struct data_link *link);
 
 /* A stream was opened on it. LEAT_ERR_NO_MEMORY. `stream` is a publisher or a reader. */
@@ -31,9 +28,22 @@ void data_link_detach_reader(struct reader *reader);
 /* The publisher has something to send, the reader's credit is due. */
 void data_link_queue_publisher(struct publisher *publisher);
 void data_link_queue_credit(struct reader *reader);
+/* Takes the publisher off the list: it has nothing, or must wait. */
+void data_link_unqueue_publisher(struct publisher *publisher);
+/* The next reader with a CREDIT to send, taken off the list; NULL: none. */
+struct reader *data_link_next_credit(struct data_link *link);
 
 /* Closes the connection; streams are told nothing, their owners know. */
 void data_link_end(struct data_link *link);
 void data_link_free(struct data_link *link);
+
+/* ---- for the two ways of travelling */
+
+/* A frame that means the same on both: all but DATA, GAP, PING and RESET. */
+void data_link_handle(struct data_link *link, const struct leat_frame *frame);
+/* The stream of that number, when it is of that kind. */
+void *data_link_stream(const struct data_link *link, uint32_t number, enum stream_kind kind);
+void data_link_was_reset(struct data_link *link, const struct leat_frame_reset *reset);
+void data_link_broken(struct data_link *link, const char *what);
 
 #endif

@@ -61,6 +61,8 @@ enum leat_event_type {
                                         equal its end is unknown and nothing follows before a
                                         leat_consumer_seek */
     LEAT_EVENT_TOPIC_DELETED = 10,   /* the topic is gone; nothing follows on this partition */
+    LEAT_EVENT_FALLBACK = 11,        /* packets do not get through (`error`, `text`): data goes over
+                                        TCP from now on, from where it was (fallback=tcp) */
 };
 
 enum leat_gap {
@@ -87,6 +89,17 @@ struct leat_event {
 
 /* ------------------------------------------------------------------ client */
 
+/* A port of an application that runs DPDK's EAL itself: configured and started, its queues used by
+ * nobody else. One thread polls it, the one that uses the client. */
+struct leat_dpdk_port {
+    size_t size;
+    void *pool; /* struct rte_mempool, for what is sent */
+    uint16_t port;
+    uint16_t rx_queue;
+    uint16_t tx_queue;
+    uint16_t reserved;
+};
+
 struct leat_client_options {
     size_t size;
     const char *client_name; /* shown to operators, owner of quotas ["leat"]; [A-Za-z0-9._-] */
@@ -101,14 +114,29 @@ struct leat_client_options {
     uint64_t circuit_open_ns;     /* how long it stays open [10 s] */
     uint32_t socket_buffer_bytes; /* SO_SNDBUF and SO_RCVBUF [kernel's own] */
     uint32_t reserved1;
-    const char *tcp_congestion; /* TCP_CONGESTION of data connections [kernel's own] */
+    const char *tcp_congestion;             /* TCP_CONGESTION of data connections [kernel's own] */
+    const struct leat_dpdk_port *dpdk_port; /* dpdk:// without a device: the application's [none] */
 };
 
-/* Connects to `url` ("tcp://host:port", hosts may be listed with commas; NULL means
- * tcp://127.0.0.1:7420) and waits for the broker's hello. On success the caller owns *client and
+/* The URL says where the broker's control port is (TCP, hosts may be listed with commas) and how
+ * data goes:
+ *   tcp://host:port          over one connection to each shard; NULL means tcp://127.0.0.1:7420
+ *   udp://host:port          in packets over one kernel socket, with acknowledgements, loss
+ * recovery and congestion control of Leat's own. `mtu=N`: UDP payload at most [1,472; 8,952 on
+ * loopback; what a probe confirms] dpdk://host:port?device=DEVARGS&ip=ADDRESS/BITS in packets
+ * through a bypass port of this process (libleat-dpdk). `device` a DPDK device with its arguments,
+ * left out with options->dpdk_port; `ip` ours; `gateway`, `vlan`, `mtu` (IP packet) and
+ *                            `neighbour=IP/MAC` (may be repeated) as the network needs;
+ *                            `memory_mb`, `pages=auto|huge|normal` for EAL; `cores=1`;
+ *                            `inject=loss:PPM,...` faults made on purpose (also rx_loss, tx_loss,
+ *                            duplicate, reorder, corrupt, burst:N, seed:N)
+ * With `fallback=tcp` a udp or dpdk path that does not come up, or dies, is left for TCP for the
+ * life of the client: LEAT_EVENT_FALLBACK. Values are percent-decoded; an unknown key is refused.
+ *
+ * Connects and waits for the broker's hello. On success the caller owns *client and
  * ends it with leat_client_close().
- * LEAT_ERR_INVALID (url or option), LEAT_ERR_UNSUPPORTED (scheme not in this build),
- * LEAT_ERR_UNREACHABLE, LEAT_ERR_TIMEOUT, LEAT_ERR_VERSION, LEAT_ERR_NO_MEMORY. */
+ * LEAT_ERR_INVALID (url or option), LEAT_ERR_UNSUPPORTED (scheme not in this build or on this
+ * broker), LEAT_ERR_UNREACHABLE, LEAT_ERR_TIMEOUT, LEAT_ERR_VERSION, LEAT_ERR_NO_MEMORY. */
 LEAT_API int leat_client_open(leat_client **client, const char *url,
                               const struct leat_client_options *options);
 
@@ -144,6 +172,12 @@ struct leat_client_stats {
     uint64_t records_acked;
     uint64_t records_received;
     uint64_t blocked; /* times a stream wanted to send and had no credit */
+    /* Over udp:// and dpdk://, of all sessions so far: */
+    uint64_t packets_sent;
+    uint64_t packets_received;
+    uint64_t packets_lost;    /* of those sent */
+    uint64_t packets_dropped; /* received and not for us: another sender, another session, noise */
+    uint64_t bytes_resent;    /* of batches, because of losses */
 };
 /* Fills the first stats->size bytes. */
 LEAT_API int leat_client_stats(const leat_client *client, struct leat_client_stats *stats);
@@ -209,8 +243,9 @@ struct leat_delivery {
 struct leat_producer_options {
     size_t size;
     const char *name; /* a named producer fences older ones of its name [none: unnamed] */
-    void (*on_delivery)(void *user,
-                        const struct leat_delivery *delivery); /* once a record [none] */
+    /* Once a record [none]. Over udp and dpdk the answer a lost packet held comes behind later
+     * ones. */
+    void (*on_delivery)(void *user, const struct leat_delivery *delivery);
     void *user;
     uint32_t batch_bytes_max;   /* a batch is sent when it is this full, or when the wire is idle
                                    [60 KiB, or one largest record]; at most 1 MiB */
@@ -305,7 +340,8 @@ struct leat_topic_settings {
     size_t size;
     uint32_t partitions;       /* [1] */
     uint32_t record_bytes_max; /* key + headers + value [1 MiB]; at most 16 MiB */
-    uint64_t ring_bytes;       /* per partition [64 MiB]; rounded up to a power of two */
+    uint64_t ring_bytes;       /* per partition [64 MiB, or four of the largest record];
+                                  rounded up to a power of two */
     uint64_t retention_ms;     /* [0: no limit by age] */
     uint64_t retention_bytes;  /* per partition [0: the whole ring] */
     int32_t overrun;           /* leat_overrun [evict] */

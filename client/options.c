@@ -86,6 +86,15 @@ enum leat_error options_client(struct client_options *out, const struct leat_cli
         memcpy(out->tcp_congestion, v->tcp_congestion, size + 1);
         v->tcp_congestion = out->tcp_congestion;
     }
+    if (v->dpdk_port != NULL) {
+        if (!copy_sized(&out->dpdk_port, sizeof out->dpdk_port, v->dpdk_port, sizeof out->dpdk_port)
+            || out->dpdk_port.pool == NULL) {
+            snprintf(why, why_bytes,
+                     "dpdk_port: expected size sizeof(struct leat_dpdk_port), and its pool");
+            return LEAT_ERR_INVALID;
+        }
+        v->dpdk_port = &out->dpdk_port;
+    }
     use_default(&v->connect_timeout_ns, TIMEOUT_DEFAULT_NS);
     use_default(&v->request_timeout_ns, TIMEOUT_DEFAULT_NS);
     if (v->backoff_min_ns == 0) {

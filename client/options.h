@@ -9,11 +9,28 @@
 
 #include "client/leat.h"
 #include "schema/limits.h"
+#include "schema/units.h"
 
 enum { OPTIONS_CONGESTION_BYTES = 16 }; /* TCP_CA_NAME_MAX */
 
+struct link;
+
+/* For tests: what else comes from the system. A NULL function is the system's own. */
+struct client_hooks {
+    void *context;
+    leat_ns (*clock)(void *context); /* monotonic */
+    int64_t (*wall)(void *context);  /* nanoseconds since 1970 */
+    /* Instead of sleeping, until `until` at most: whoever moves the time moves it. */
+    void (*wait)(void *context, leat_ns until);
+    /* Instead of a UDP socket, when the URL says udp://. The client closes it. */
+    struct link *(*link_open)(void *context);
+    uint64_t seed; /* of the pauses' jitter; 0: of the time */
+};
+
 struct client_options {
     struct leat_client_options values; /* its pointers point at the copies below */
+    struct client_hooks hooks;
+    struct leat_dpdk_port dpdk_port;
     char client_name[LEAT_CLIENT_NAME_BYTES_MAX + 1];
     char tcp_congestion[OPTIONS_CONGESTION_BYTES];
 };

@@ -179,18 +179,35 @@ struct outbox_cursor outbox_cursor(struct outbox *outbox)
     }
     return (struct outbox_cursor){ .batch = outbox->send,
                                    .sent_bytes = outbox->sent_bytes,
+                                   .placed = outbox->placed,
                                    .piece_at = outbox->piece_at };
+}
+
+/* The batch at the cursor, past those that were answered out of turn; NULL: there is none. */
+static struct outbox_batch *at_cursor(const struct outbox *outbox, struct outbox_cursor *cursor)
+{
+    while (cursor->batch < outbox->end && cursor->piece_at == 0
+           && (*slot(outbox, cursor->batch))->answered)
+        cursor->batch++;
+    struct outbox_batch *batch =
+        cursor->batch < outbox->end ? *slot(outbox, cursor->batch) : outbox->open;
+    return batch != NULL && batch->count > 0 ? batch : NULL;
+}
+
+static void move_on(struct outbox_cursor *cursor, const struct outbox_batch *batch, uint32_t size)
+{
+    cursor->piece_at += size;
+    if (cursor->piece_at < batch->size)
+        return;
+    cursor->piece_at = 0;
+    cursor->batch++;
 }
 
 enum outbox_step outbox_next(struct outbox *outbox, struct outbox_cursor *cursor,
                              struct leat_frame_publish *piece)
 {
-    while (cursor->batch < outbox->end && cursor->piece_at == 0
-           && (*slot(outbox, cursor->batch))->answered)
-        cursor->batch++;
-    const struct outbox_batch *batch =
-        cursor->batch < outbox->end ? *slot(outbox, cursor->batch) : outbox->open;
-    if (batch == NULL || batch->count == 0)
+    const struct outbox_batch *batch = at_cursor(outbox, cursor);
+    if (batch == NULL)
         return OUTBOX_NOTHING;
     if (cursor->piece_at == 0) {
         /* Looked at before sealing: a batch that must wait may as well grow. */
@@ -205,12 +222,67 @@ enum outbox_step outbox_next(struct outbox *outbox, struct outbox_cursor *cursor
     piece->size = left < LEAT_PUBLISH_PIECE_BYTES_MAX ? left : LEAT_PUBLISH_PIECE_BYTES_MAX;
     piece->piece_at = cursor->piece_at;
     piece->batch_size = batch->size;
-    cursor->piece_at += piece->size;
-    if (cursor->piece_at == batch->size) {
-        cursor->piece_at = 0;
-        cursor->batch++;
-    }
+    move_on(cursor, batch, piece->size);
     return OUTBOX_PIECE;
+}
+
+/* How much of the next `left` bytes goes into `room`; 0: too little to be worth a frame, or less
+ * than the header by which the broker knows a batch. */
+static uint32_t piece_size(uint32_t left, uint32_t room)
+{
+    if (room >= left)
+        return left;
+    return room >= LEAT_BATCH_HEADER_BYTES ? room : 0;
+}
+
+enum outbox_step outbox_next_at(struct outbox *outbox, struct outbox_cursor *cursor, uint32_t room,
+                                struct outbox_piece *piece)
+{
+    struct outbox_batch *batch = at_cursor(outbox, cursor);
+    if (batch == NULL)
+        return OUTBOX_NOTHING;
+    const bool is_placed = cursor->batch < cursor->placed;
+    if (!is_placed && batch->size > outbox->credit - cursor->sent_bytes)
+        return OUTBOX_BLOCKED;
+    const uint32_t size = piece_size(batch->size - cursor->piece_at, room);
+    if (size == 0)
+        return OUTBOX_FULL;
+    if (cursor->batch == outbox->end && !seal_open(outbox))
+        return OUTBOX_NOTHING;
+    if (!is_placed) {
+        /* Should the cursor not be committed, the same batch gets the same place next time. */
+        batch->position = cursor->sent_bytes;
+        cursor->sent_bytes += batch->size;
+        cursor->placed = cursor->batch + 1;
+    }
+    *piece = (struct outbox_piece){ .bytes = batch->bytes + cursor->piece_at,
+                                    .position = batch->position + cursor->piece_at,
+                                    .size = size,
+                                    .ends = cursor->piece_at + size == batch->size };
+    move_on(cursor, batch, size);
+    return OUTBOX_PIECE;
+}
+
+enum outbox_step outbox_lost(const struct outbox *outbox, uint64_t position, uint32_t size,
+                             uint32_t room, struct outbox_piece *piece)
+{
+    const uint64_t end = outbox->placed < outbox->rewind ? outbox->placed : outbox->rewind;
+    for (uint64_t i = outbox->first; i < end && i <= outbox->send; i++) {
+        const struct outbox_batch *batch = *slot(outbox, i);
+        if (batch->answered || position < batch->position
+            || position - batch->position >= batch->size)
+            continue;
+        const uint32_t at = (uint32_t)(position - batch->position);
+        if (i == outbox->send && at >= outbox->piece_at)
+            return OUTBOX_NOTHING;
+        const uint32_t left = size < batch->size - at ? size : batch->size - at;
+        *piece = (struct outbox_piece){ .bytes = batch->bytes + at,
+                                        .position = position,
+                                        .size = piece_size(left, room) };
+        piece->ends = at + piece->size == batch->size;
+        return piece->size > 0 ? OUTBOX_PIECE : OUTBOX_FULL;
+    }
+    return OUTBOX_NOTHING;
 }
 
 /* Frees what is answered at the front, but not a batch whose pieces are being sent again. */
@@ -233,6 +305,7 @@ void outbox_commit(struct outbox *outbox, const struct outbox_cursor *cursor)
     outbox->send = cursor->batch;
     outbox->piece_at = cursor->piece_at;
     outbox->sent_bytes = cursor->sent_bytes;
+    outbox->placed = cursor->placed;
     drop_answered(outbox);
 }
 
@@ -275,6 +348,7 @@ void outbox_restart(struct outbox *outbox, uint64_t credit, bool renumber)
     outbox->rewind = OUTBOX_NO_BATCH;
     outbox->credit = credit;
     outbox->sent_bytes = 0;
+    outbox->placed = outbox->first;
     if (!renumber)
         return;
     outbox->next_sequence = 0;

@@ -8,7 +8,10 @@
  *      first ........ send ........ end      ordinals of batches, ever growing
  *      [unanswered    [not yet sent [free        `open` is filled and becomes number `end`
  *
- * A batch keeps its bytes until the broker's answer; sending is from those very bytes. */
+ * A batch keeps its bytes until the broker's answer; sending is from those very bytes. Over a byte
+ * stream its pieces follow one another (outbox_next); in packets they go by position
+ * (outbox_next_at), and a piece that was lost is found again by it (outbox_lost). One stream is
+ * sent one way. */
 #ifndef LEAT_CLIENT_OUTBOX_H
 #define LEAT_CLIENT_OUTBOX_H
 
@@ -28,6 +31,7 @@ struct outbox_batch {
     void *waiter; /* who wants the answer to record `waiter_record`; NULL: nobody */
     int64_t base_timestamp_ns;
     uint64_t base_sequence;
+    uint64_t position; /* of its first byte in the stream, once it has one: see `placed` */
     uint32_t waiter_record;
     uint32_t room; /* of bytes */
     uint32_t size; /* used, header included */
@@ -73,6 +77,7 @@ struct outbox {
     uint64_t next_sequence; /* of the batch sealed next */
     uint64_t credit;        /* bytes of batches, since the stream was opened */
     uint64_t sent_bytes;    /* the same count */
+    uint64_t placed;        /* unanswered batches below this ordinal have their position */
     uint64_t pending;       /* records not yet answered */
     uint32_t piece_at;      /* how much of batch `send` was sent */
     uint32_t in_flight_max;
@@ -95,6 +100,7 @@ struct outbox_batch *outbox_last(const struct outbox *outbox);
 struct outbox_cursor {
     uint64_t batch;
     uint64_t sent_bytes;
+    uint64_t placed;
     uint32_t piece_at;
 };
 
@@ -102,6 +108,7 @@ enum outbox_step {
     OUTBOX_NOTHING, /* nothing to send now */
     OUTBOX_PIECE,
     OUTBOX_BLOCKED, /* a batch waits for credit */
+    OUTBOX_FULL,    /* a piece that is worth it does not fit in the room there is */
 };
 
 /* Where sending goes on. Takes up a pending rewind, but never in the middle of a batch. */
@@ -111,6 +118,29 @@ struct outbox_cursor outbox_cursor(struct outbox *outbox);
  * when the wire is idle. */
 enum outbox_step outbox_next(struct outbox *outbox, struct outbox_cursor *cursor,
                              struct leat_frame_publish *piece);
+
+struct outbox_piece {
+    const uint8_t *bytes;
+    uint64_t position; /* in the stream */
+    uint32_t size;     /* at least a batch header, unless less of the batch was left */
+    bool ends;         /* the batch ends with it */
+};
+
+/* The same for packets: the next piece that fits `room`. A batch gets its position with its first
+ * piece and keeps it, however often it is sent: credit is counted by it, once. */
+enum outbox_step outbox_next_at(struct outbox *outbox, struct outbox_cursor *cursor, uint32_t room,
+                                struct outbox_piece *piece);
+
+/* [position, position + size) of one batch was lost on the wire: what of it fits `room`.
+ * OUTBOX_NOTHING: its batch was answered, or the cursor will come to it anyway. */
+enum outbox_step outbox_lost(const struct outbox *outbox, uint64_t position, uint32_t size,
+                             uint32_t room, struct outbox_piece *piece);
+
+/* Something waits to be sent, for the first time or again (perhaps without credit). */
+static inline bool outbox_has_content(const struct outbox *outbox)
+{
+    return outbox->send < outbox->end || outbox->open != NULL || outbox->rewind != OUTBOX_NO_BATCH;
+}
 
 /* Everything up to `cursor` was handed to the wire. */
 void outbox_commit(struct outbox *outbox, const struct outbox_cursor *cursor);

@@ -56,6 +56,7 @@ void partition_stream_start(struct partition_stream *stream,
     stream->log_epoch = start->log_epoch;
     stream->read = stream->tail = stream->released = start->position;
     stream->limit = stream->credited = start->position;
+    stream_map_init(&stream->arrived, start->position);
     stream->blocked = false;
     stream->dead = false;
     stream->started = true;
@@ -107,14 +108,10 @@ static uint64_t whole_end(const struct partition_stream *stream)
     }
 }
 
-enum leat_error partition_stream_gap(struct partition_stream *stream,
-                                     const struct leat_frame_gap *gap)
+/* The gap stands at `end`, where whole batches do; an unfinished one behind it is dropped. */
+static void note_gap(struct partition_stream *stream, const struct leat_frame_gap *gap,
+                     uint64_t end)
 {
-    if (!stream->started)
-        return LEAT_ERR_PROTOCOL;
-    const uint64_t end = whole_end(stream);
-    if (gap->position < end && gap->reason != LEAT_GAP_TOPIC_DELETED)
-        return LEAT_ERR_PROTOCOL;
     if (stream->gap_count == PARTITION_STREAM_GAPS_MAX) {
         /* So many gaps were not read yet: what lies behind the last one is lost with this one, and
          * told with it. */
@@ -129,7 +126,53 @@ enum leat_error partition_stream_gap(struct partition_stream *stream,
     }
     stream->tail = gap->position > end ? gap->position : end;
     stream->blocked = false;
+}
+
+enum leat_error partition_stream_gap(struct partition_stream *stream,
+                                     const struct leat_frame_gap *gap)
+{
+    if (!stream->started)
+        return LEAT_ERR_PROTOCOL;
+    const uint64_t end = whole_end(stream);
+    if (gap->position < end && gap->reason != LEAT_GAP_TOPIC_DELETED)
+        return LEAT_ERR_PROTOCOL;
+    note_gap(stream, gap, end);
     return LEAT_OK;
+}
+
+static bool is_deleted(const struct partition_stream *stream)
+{
+    return stream->gap_count > 0
+           && stream->gaps[stream->gap_count - 1].gap.reason == LEAT_GAP_TOPIC_DELETED;
+}
+
+bool partition_stream_take(struct partition_stream *stream, uint64_t position, const uint8_t *bytes,
+                           uint32_t size)
+{
+    if (!stream->started || is_deleted(stream))
+        return true; /* nothing of it is wanted any more */
+    if (position < stream->tail && size <= stream->tail - position)
+        return true;
+    if (stream->limit < position || size > stream->limit - position)
+        return false;
+    if (stream_map_add(&stream->arrived, position, size) == STREAM_FULL)
+        return false;
+    /* What came before is not touched: records of it may be in the application's hands. */
+    const uint32_t old = position < stream->tail ? (uint32_t)(stream->tail - position) : 0;
+    memcpy(stream->bytes + ((position + old) & stream->mask), bytes + old, size - old);
+    stream->tail = stream->arrived.next;
+    return true;
+}
+
+void partition_stream_gap_any(struct partition_stream *stream, const struct leat_frame_gap *gap)
+{
+    const bool deleted = gap->reason == LEAT_GAP_TOPIC_DELETED;
+    if (!stream->started || is_deleted(stream) || (gap->position <= stream->tail && !deleted))
+        return;
+    note_gap(stream, gap, whole_end(stream));
+    /* What had come of the time after it is joined; of the time before nothing is kept. */
+    stream_map_skip(&stream->arrived, stream->tail);
+    stream->tail = stream->arrived.next;
 }
 
 bool partition_stream_ready(const struct partition_stream *stream)

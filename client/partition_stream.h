@@ -1,7 +1,9 @@
 /* One partition as a consumer receives it: the log's bytes in a window of memory, batches and gaps
  * cut out of them, and how far the broker may go on.
  *
- * Role: pure; DATA and GAP in, records and events out in log order, credit back.
+ * Role: pure; DATA and GAP in, records and events out in log order, credit back. Over a byte stream
+ * they come in order or the broker is wrong (partition_stream_data, _gap); in packets they come in
+ * any order and more than once (partition_stream_take, _gap_any). One stream comes one way.
  * Must not know: sockets, sessions, topics, clocks.
  * Threads: one per object.
  *
@@ -19,6 +21,7 @@
 
 #include "schema/batch.h"
 #include "schema/frame.h"
+#include "transport/stream.h"
 
 enum { PARTITION_STREAM_GAPS_MAX = 8 };
 
@@ -61,6 +64,8 @@ struct partition_stream {
         struct leat_frame_gap gap;
     } gaps[PARTITION_STREAM_GAPS_MAX];
     uint32_t gap_count;
+
+    struct stream_map arrived; /* of pieces in any order: its `next` is the tail */
 
     /* What the last start has to say before any record. */
     enum partition_stream_event opening; /* 0: nothing */
@@ -107,6 +112,13 @@ void partition_stream_arrived(struct partition_stream *stream, uint32_t size);
 /* LEAT_ERR_PROTOCOL: it points below what has arrived. */
 enum leat_error partition_stream_gap(struct partition_stream *stream,
                                      const struct leat_frame_gap *gap);
+
+/* [position, position + size) of the log came in a packet. False: it lies beyond the credit, or too
+ * many pieces are scattered already; it is as if it had never come. */
+bool partition_stream_take(struct partition_stream *stream, uint64_t position, const uint8_t *bytes,
+                           uint32_t size);
+/* A GAP came in a packet. One that says nothing new is ignored. */
+void partition_stream_gap_any(struct partition_stream *stream, const struct leat_frame_gap *gap);
 
 /* True when partition_stream_next has something. */
 bool partition_stream_ready(const struct partition_stream *stream);

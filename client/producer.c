@@ -138,9 +138,7 @@ static void hold(struct publisher *publisher, uint32_t pause_us)
     if (!publisher->held)
         TAILQ_INSERT_TAIL(&client->held, publisher, held_link);
     publisher->held = true;
-    if (publisher->queued)
-        TAILQ_REMOVE(&publisher->link->publishers, publisher, ready_link);
-    publisher->queued = false;
+    data_link_unqueue_publisher(publisher);
     client_timer_at(client, until);
 }
 
@@ -177,7 +175,8 @@ void producer_acked(struct publisher *publisher, const struct leat_frame_publish
         if (outbox_ack(&publisher->outbox, &run, answered, &context))
             hold(publisher, run.retry_after_us != 0 ? run.retry_after_us : OUT_OF_ORDER_PAUSE_US);
     }
-    data_link_queue_publisher(publisher);
+    if (outbox_has_content(&publisher->outbox))
+        data_link_queue_publisher(publisher);
 }
 
 /* ---- opening */
@@ -497,7 +496,7 @@ int leat_producer_open(leat_client *client, leat_producer **producer, const char
     if (client_refuses(client, "leat_producer_open"))
         return LEAT_ERR_INVALID;
     const leat_ns deadline =
-        client_after(client_clock(), client->options.values.request_timeout_ns);
+        client_after(client_clock(client), client->options.values.request_timeout_ns);
     int error = bringup_wait_ready(client, deadline);
     if (error != 0)
         return error;

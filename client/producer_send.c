@@ -74,8 +74,11 @@ static int check(struct leat_producer *producer, const struct leat_record *recor
     return LEAT_OK;
 }
 
-static int64_t wall_clock(void)
+static int64_t wall_clock(const struct leat_client *client)
 {
+    const struct client_hooks *hooks = &client->options.hooks;
+    if (hooks->wall != NULL)
+        return hooks->wall(hooks->context);
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * (int64_t)LEAT_NS_PER_S + now.tv_nsec;
@@ -117,7 +120,7 @@ static int append(struct leat_producer *producer, const struct leat_record *reco
         .value = record->value,
         .key_size = record->key_size,
         .value_size = record->value_size,
-        .timestamp_ns = record->timestamp_ns != 0 ? record->timestamp_ns : wall_clock(),
+        .timestamp_ns = record->timestamp_ns != 0 ? record->timestamp_ns : wall_clock(client),
     };
     if (record->headers_count > 0) {
         error = encode_headers(producer, record, &view.headers_size);
@@ -172,7 +175,7 @@ int leat_producer_send_wait(leat_producer *producer, const struct leat_record *r
     if (client_refuses(client, "leat_producer_send_wait"))
         return LEAT_ERR_INVALID;
     struct publisher *used = NULL;
-    const leat_ns deadline = client_after(client_clock(), timeout_ns);
+    const leat_ns deadline = client_after(client_clock(client), timeout_ns);
     int error = send_record(producer, record, &used);
     while (error == LEAT_BUSY && client->now < deadline) {
         client_run(client, deadline - client->now);
@@ -223,10 +226,10 @@ int leat_producer_flush(leat_producer *producer, uint64_t timeout_ns)
     struct leat_client *client = producer->client;
     if (client_refuses(client, "leat_producer_flush"))
         return LEAT_ERR_INVALID;
-    const leat_ns deadline = client_after(client_clock(), timeout_ns);
+    const leat_ns deadline = client_after(client_clock(client), timeout_ns);
     uint64_t pending;
     while ((pending = leat_producer_pending(producer)) > 0) {
-        const leat_ns now = client_clock();
+        const leat_ns now = client_clock(client);
         if (now >= deadline)
             return client_error(client, LEAT_ERR_TIMEOUT,
                                 "topic \"%s\": %" PRIu64 " records were "

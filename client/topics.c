@@ -37,13 +37,13 @@ static int wait_for(struct call *call, Leat__Control__Request *request, const ch
     if (client_refuses(client, name))
         return LEAT_ERR_INVALID;
     const leat_ns deadline =
-        client_after(client_clock(), client->options.values.request_timeout_ns);
+        client_after(client_clock(client), client->options.values.request_timeout_ns);
     int error = bringup_wait_ready(client, deadline);
     if (error != LEAT_OK)
         return error;
     while ((error = control_link_ask(&client->control, request, deadline, on_answer, call))
            == LEAT_BUSY) {
-        if (client_clock() >= deadline)
+        if (client_clock(client) >= deadline)
             return client_error(client, LEAT_ERR_TIMEOUT, "%s: too many requests wait", name);
         client_run(client, deadline - client->now);
     }

@@ -1,6 +1,5 @@
 #include "client/url.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,58 +65,74 @@ enum leat_error url_host_parse(struct url_host *out, const char *text, size_t si
     return LEAT_OK;
 }
 
-static enum leat_error scheme_check(const char *text, const char **rest, char *why,
-                                    size_t why_bytes)
+static const struct {
+    const char *prefix;
+    enum url_transport transport;
+} schemes[] = { { "tcp://", URL_TCP }, { "udp://", URL_UDP }, { "dpdk://", URL_DPDK } };
+
+static enum leat_error scheme_check(const char *text, const char **rest, enum url_transport *out,
+                                    char *why, size_t why_bytes)
 {
-    static const char *const later[] = { "udp://", "dpdk://", "tls://", "shm://" };
-    static const char tcp[] = "tcp://";
-    if (strncmp(text, tcp, sizeof tcp - 1) == 0) {
-        *rest = text + sizeof tcp - 1;
+    static const char *const later[] = { "tls://", "shm://" };
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        const size_t size = strlen(schemes[i].prefix);
+        if (strncmp(text, schemes[i].prefix, size) != 0)
+            continue;
+        *rest = text + size;
+        *out = schemes[i].transport;
         return LEAT_OK;
     }
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         if (strncmp(text, later[i], strlen(later[i])) == 0) {
-            snprintf(why, why_bytes, "url \"%.200s\": this build has no %.4s link; use tcp://",
+            snprintf(why, why_bytes, "url \"%.200s\": this build has no %.3s link; use tcp://",
                      text, text);
             return LEAT_ERR_UNSUPPORTED;
         }
     }
-    snprintf(why, why_bytes, "url \"%.200s\": expected tcp://host:port[,host:port...]", text);
+    snprintf(why, why_bytes,
+             "url \"%.200s\": expected tcp://host:port[,host:port...], or udp:// or dpdk:// so",
+             text);
     return LEAT_ERR_INVALID;
+}
+
+static enum leat_error hosts_parse(struct url *url, const char *at, size_t size, const char *text,
+                                   char *why, size_t why_bytes)
+{
+    const char *const end = at + size;
+    for (;;) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        const size_t host_size = (size_t)((comma != NULL ? comma : end) - at);
+        if (url->count == URL_HOSTS_MAX) {
+            snprintf(why, why_bytes, "url \"%.200s\": at most %d hosts", text, URL_HOSTS_MAX);
+            return LEAT_ERR_INVALID;
+        }
+        struct url_host *host = &url->hosts[url->count++];
+        if (url_host_parse(host, at, host_size, URL_DEFAULT_PORT) != LEAT_OK
+            || host->host[0] == '\0') {
+            snprintf(why, why_bytes,
+                     "url \"%.200s\": \"%.*s\" is not host:port (port 1 to 65535, IPv6 in "
+                     "brackets)",
+                     text, host_size > 80 ? 80 : (int)host_size, at);
+            return LEAT_ERR_INVALID;
+        }
+        if (comma == NULL)
+            return LEAT_OK;
+        at = comma + 1;
+    }
 }
 
 enum leat_error url_parse(struct url *out, const char *text, char *why, size_t why_bytes)
 {
+    struct url url = { .count = 0 };
     const char *at;
-    const enum leat_error error = scheme_check(text, &at, why, why_bytes);
+    enum leat_error error = scheme_check(text, &at, &url.transport, why, why_bytes);
     if (error != LEAT_OK)
         return error;
-    const char *query = strchr(at, '?');
-    if (query != NULL) {
-        snprintf(why, why_bytes, "url \"%.200s\": tcp:// takes no query, found \"%.64s\"", text,
-                 query);
-        return LEAT_ERR_INVALID;
-    }
-    struct url url;
-    url.count = 0;
-    for (;;) {
-        const size_t size = strcspn(at, ",");
-        if (url.count == URL_HOSTS_MAX) {
-            snprintf(why, why_bytes, "url \"%.200s\": at most %d hosts", text, URL_HOSTS_MAX);
-            return LEAT_ERR_INVALID;
-        }
-        struct url_host *host = &url.hosts[url.count++];
-        if (url_host_parse(host, at, size, URL_DEFAULT_PORT) != LEAT_OK || host->host[0] == '\0') {
-            snprintf(why, why_bytes,
-                     "url \"%.200s\": \"%.*s\" is not host:port (port 1 to 65535, IPv6 in "
-                     "brackets)",
-                     text, size > 80 ? 80 : (int)size, at);
-            return LEAT_ERR_INVALID;
-        }
-        if (at[size] == '\0')
-            break;
-        at += size + 1;
-    }
-    *out = url;
-    return LEAT_OK;
+    const size_t size = strcspn(at, "?");
+    error = hosts_parse(&url, at, size, text, why, why_bytes);
+    if (error == LEAT_OK)
+        error = url_query_parse(&url, at[size] == '?' ? at + size + 1 : "", text, why, why_bytes);
+    if (error == LEAT_OK)
+        *out = url;
+    return error;
 }

@@ -1,15 +1,21 @@
-/* Where a broker is, as a user writes it: "tcp://host:port,host:port".
+/* Where a broker is and how data goes there, as a user writes it:
+ *
+ *      tcp://host:port,host:port
+ *      udp://host:port,host:port?mtu=1472&fallback=tcp
+ *      dpdk://host:port?device=net_memif0,role=client,socket=/run/l.sock&ip=10.0.0.2/24&fallback=tcp
  *
  * Role: taking a URL and a "host:port" apart, and saying what is wrong with them.
- * Must not know: sockets, name resolution.
+ * Must not know: sockets, name resolution, what a device is.
  * Threads: any. */
 #ifndef LEAT_CLIENT_URL_H
 #define LEAT_CLIENT_URL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "schema/error.h"
+#include "transport/link_dpdk.h"
 
 #define URL_DEFAULT "tcp://127.0.0.1:7420"
 
@@ -17,6 +23,8 @@ enum {
     URL_HOSTS_MAX = 16,
     URL_HOST_BYTES_MAX = 253, /* of a DNS name */
     URL_DEFAULT_PORT = 7420,
+    URL_DEVICE_BYTES_MAX = 511,
+    URL_NEIGHBOURS_MAX = 16,
 };
 
 struct url_host {
@@ -24,9 +32,30 @@ struct url_host {
     uint16_t port;
 };
 
+/* How data goes; the hosts are always those of the control channel, TCP. */
+enum url_transport { URL_TCP, URL_UDP, URL_DPDK };
+
+/* The query of a dpdk:// URL. Zero: not said. Addresses are in host order. */
+struct url_dpdk {
+    char device[URL_DEVICE_BYTES_MAX + 1]; /* "" when the application hands a port over */
+    uint32_t ip;                           /* never 0 */
+    uint8_t prefix_bits;
+    uint32_t gateway;
+    uint16_t vlan;
+    uint32_t memory_mb;
+    int32_t pages; /* link_dpdk_pages */
+    uint32_t neighbour_count;
+    struct link_dpdk_neighbour neighbours[URL_NEIGHBOURS_MAX];
+    struct link_dpdk_inject inject;
+};
+
 struct url {
     struct url_host hosts[URL_HOSTS_MAX];
     uint32_t count; /* >= 1 */
+    enum url_transport transport;
+    bool fallback_tcp;
+    uint32_t mtu; /* udp: UDP payload of a packet at most; dpdk: of the IP packet; 0: not said */
+    struct url_dpdk dpdk;
 };
 
 /* LEAT_ERR_INVALID; LEAT_ERR_UNSUPPORTED for a scheme this build has no link for. On a failure
@@ -37,5 +66,10 @@ enum leat_error url_parse(struct url *out, const char *text, char *why, size_t w
  * is allowed: brokers advertise it. LEAT_ERR_INVALID. */
 enum leat_error url_host_parse(struct url_host *out, const char *text, size_t size,
                                uint16_t default_port);
+
+/* Takes the query apart ("key=value&key=value", values percent-encoded where they must be) into
+ * `url`, whose transport says which keys there are. `text` is the whole URL, for `why`. */
+enum leat_error url_query_parse(struct url *url, const char *query, const char *text, char *why,
+                                size_t why_bytes);
 
 #endif

@@ -1,6 +1,7 @@
 #include "ops/log.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,7 @@ static struct {
     pthread_mutex_t lock;
     int fd;
     enum log_level minimum;
+    uint64_t lost; /* lines that nobody took */
     struct event {
         char name[64];
         uint64_t second; /* the one it counts in */
@@ -120,6 +122,18 @@ static void put_field(struct line *line, const struct log_field *field)
     line->cut = false;
 }
 
+/* One write a line. A pipe or terminal that is full (its reader stopped) costs the line, not the
+ * thread: a shard does not wait for whoever reads the log. One at a time, or two would share the
+ * room that one saw. */
+static void write_line(int fd, const char *bytes, size_t size, uint64_t lost)
+{
+    struct pollfd out = { .fd = fd, .events = POLLOUT };
+    pthread_mutex_lock(&state.lock);
+    const bool taken = poll(&out, 1, 0) > 0 && write(fd, bytes, size) > 0;
+    state.lost += taken ? 0 : lost + 1;
+    pthread_mutex_unlock(&state.lock);
+}
+
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count)
 {
@@ -133,6 +147,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     pthread_mutex_lock(&state.lock);
     const int fd = state.fd;
     const bool wanted = level >= state.minimum && may_write(event, (uint64_t)now.tv_sec, &held);
+    const uint64_t lost = wanted ? state.lost : 0;
+    state.lost -= lost;
     pthread_mutex_unlock(&state.lock);
     if (!wanted)
         return;
@@ -150,8 +166,10 @@ void log_write(enum log_level level, const char *event, const struct log_field *
         const struct log_field field = log_u64("held_back", held);
         put_field(&line, &field);
     }
+    if (lost != 0) {
+        const struct log_field field = log_u64("lines_lost", lost);
+        put_field(&line, &field);
+    }
     memcpy(line.bytes + line.used, "}\n", 2);
-    /* One write a line; there is nobody to tell when even that fails. */
-    const ssize_t written = write(fd, line.bytes, line.used + 2);
-    (void)written;
+    write_line(fd, line.bytes, line.used + 2, lost);
 }

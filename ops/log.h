@@ -3,8 +3,8 @@
  *   {"time":"2026-11-24T10:11:12.123456Z","level":"warn","event":"log.normal_pages","topic":"quotes"}
  *
  * Role: format and write; limit a repeating event to 10 lines a second, saying how many were held
- * back. Must not know: who logs, what for. Not for a record's way. Threads: any; a line is one
- * write(2). */
+ * back; never wait for the log's reader, saying how many lines it lost. Must not know: who logs,
+ * what for. Not for a record's way. Threads: any; a line is one write(2). */
 #ifndef LEAT_OPS_LOG_H
 #define LEAT_OPS_LOG_H
 

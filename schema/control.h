@@ -23,6 +23,7 @@ enum {
      * 100; this is where a hostile message stops. */
     LEAT_CONTROL_UNPACKED_BYTES_MAX = 8 << 20,
     LEAT_CONTROL_TEXT_BYTES_MAX = 4096,   /* error_text; library and broker versions */
+    LEAT_CONTROL_PORTS_MAX = 16,          /* bypass ports that reach one shard */
     LEAT_CONTROL_ADDRESS_BYTES_MAX = 261, /* of an endpoint */
 };
 

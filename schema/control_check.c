@@ -205,6 +205,14 @@ static const char *check_hello_reply(const Leat__Control__HelloReply *hello)
             || !text_ok(endpoint->udp, LEAT_CONTROL_ADDRESS_BYTES_MAX)) {
             return "hello.endpoints: addresses of at most 261 bytes";
         }
+        if (endpoint->n_dpdk > LEAT_CONTROL_PORTS_MAX) {
+            return "hello.endpoints.dpdk: at most 16 of them";
+        }
+        for (size_t k = 0; k < endpoint->n_dpdk; k++) {
+            if (!text_ok(endpoint->dpdk[k], LEAT_CONTROL_ADDRESS_BYTES_MAX)) {
+                return "hello.endpoints.dpdk: addresses of at most 261 bytes";
+            }
+        }
     }
     return hello->keepalive_ms == 0 ? "hello.keepalive_ms: 1 or more" : NULL;
 }

@@ -66,7 +66,7 @@ static_assert(sizeof(struct publish_ack_wire) + LEAT_ACK_RUNS_MAX * sizeof(struc
                   <= LEAT_FRAME_BYTES_MAX,
               "every run fits one frame");
 
-struct data_wire {
+struct data_wire { /* DATA, PUBLISH_AT */
     struct header_wire header;
     uint8_t position[8];
 };
@@ -240,6 +240,13 @@ static bool decode_ping(struct leat_frame *out, const uint8_t *bytes)
     return out->stream == 0;
 }
 
+static bool decode_pad(struct leat_frame *out, const uint8_t *bytes)
+{
+    (void)out;
+    (void)bytes;
+    return true;
+}
+
 struct layout {
     uint16_t length_min;
     uint16_t length_max;
@@ -271,11 +278,14 @@ static const struct layout *layout_of(uint8_t type)
         [LEAT_FRAME_CREDIT -
             MUST_UNDERSTAND] = { LEAT_CREDIT_BYTES, LEAT_CREDIT_BYTES, decode_credit },
         [LEAT_FRAME_RESET - MUST_UNDERSTAND] = { LEAT_RESET_BYTES, LEAT_RESET_BYTES, decode_reset },
+        [LEAT_FRAME_PUBLISH_AT -
+            MUST_UNDERSTAND] = { LEAT_DATA_HEADER_BYTES + 1, LEAT_FRAME_BYTES_MAX, decode_data },
     };
     static const struct layout optional[] = {
         [LEAT_FRAME_PING] = { LEAT_PING_BYTES, LEAT_PING_BYTES, decode_ping },
         [LEAT_FRAME_PONG] = { LEAT_PING_BYTES, LEAT_PING_BYTES, decode_ping },
         [LEAT_FRAME_BLOCKED] = { LEAT_BLOCKED_BYTES, LEAT_BLOCKED_BYTES, decode_blocked },
+        [LEAT_FRAME_PAD] = { LEAT_FRAME_HEADER_BYTES, LEAT_FRAME_BYTES_MAX, decode_pad },
     };
     static const struct layout unknown = { LEAT_FRAME_HEADER_BYTES, LEAT_FRAME_BYTES_MAX, NULL };
     const bool must = (type & MUST_UNDERSTAND) != 0;
@@ -328,6 +338,29 @@ enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, 
 enum leat_error leat_frame_decode_head(struct leat_frame *out, const uint8_t *bytes, size_t size)
 {
     return decode(out, bytes, size, true);
+}
+
+void leat_frame_peek(struct leat_frame *out, const uint8_t *bytes)
+{
+    const struct header_wire *header = (const struct header_wire *)bytes;
+    out->type = header->type;
+    out->flags = header->flags;
+    out->length = leat_load16(header->length);
+    out->stream = leat_load32(header->stream);
+    if (out->type == LEAT_FRAME_PUBLISH_ACK) {
+        out->publish_ack.runs = bytes + sizeof(struct publish_ack_wire);
+        out->publish_ack.run_count =
+            (uint32_t)((out->length - sizeof(struct publish_ack_wire)) / LEAT_ACK_RUN_BYTES);
+        return;
+    }
+    const struct layout *layout = layout_of(out->type);
+    if (layout != NULL && layout->decode != NULL)
+        layout->decode(out, bytes);
+}
+
+uint32_t leat_frame_length(const uint8_t *frame)
+{
+    return leat_load16(((const struct header_wire *)frame)->length);
 }
 
 struct leat_ack_run leat_ack_run_at(const struct leat_frame_publish_ack *ack, uint32_t index)
@@ -408,13 +441,32 @@ size_t leat_frame_write_publish_ack(uint8_t *at, uint32_t stream, uint64_t log_e
     return length;
 }
 
-size_t leat_frame_write_data(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size)
+static size_t write_bytes_at(uint8_t *at, uint8_t type, uint32_t stream, uint64_t position,
+                             uint32_t size)
 {
     assert(size >= 1 && size <= LEAT_DATA_BYTES_MAX);
     struct data_wire *wire = (struct data_wire *)at;
-    write_header(&wire->header, LEAT_FRAME_DATA, sizeof *wire + size, stream);
+    write_header(&wire->header, type, sizeof *wire + size, stream);
     leat_store64(wire->position, position);
     return sizeof *wire;
+}
+
+size_t leat_frame_write_data(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size)
+{
+    return write_bytes_at(at, LEAT_FRAME_DATA, stream, position, size);
+}
+
+size_t leat_frame_write_publish_at(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size)
+{
+    return write_bytes_at(at, LEAT_FRAME_PUBLISH_AT, stream, position, size);
+}
+
+size_t leat_frame_write_pad(uint8_t *at, uint32_t size)
+{
+    assert(size >= LEAT_FRAME_HEADER_BYTES && size <= LEAT_FRAME_BYTES_MAX);
+    write_header((struct header_wire *)at, LEAT_FRAME_PAD, size, 0);
+    memset(at + LEAT_FRAME_HEADER_BYTES, 0, size - LEAT_FRAME_HEADER_BYTES);
+    return size;
 }
 
 size_t leat_frame_write_gap(uint8_t *at, uint32_t stream, const struct leat_frame_gap *gap)

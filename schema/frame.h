@@ -160,7 +160,7 @@ struct leat_frame {
         struct leat_frame_attached attached;
         struct leat_frame_publish publish;
         struct leat_frame_publish_ack publish_ack;
-        struct leat_frame_data data;       /* DATA, and PUBLISH_AT: position in the stream */
+        struct leat_frame_data data; /* DATA, and PUBLISH_AT: position in the stream */
         struct leat_frame_gap gap;
         struct leat_frame_credit credit;
         struct leat_frame_reset reset;
@@ -176,13 +176,20 @@ struct leat_frame {
  * LEAT_ERR_MALFORMED a length, count, status, level, reason, flag or reserved byte is wrong, or an
  *                    unknown type must be understood: the stream cannot go on (out untouched). It
  *                    is said as soon as the first 8 bytes show it.
- * Whatever decodes as a known type is the very bytes its writer would write. */
+ * Whatever decodes as a known type is the very bytes its writer would write; only the body of a PAD
+ * is anybody's. */
 enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, size_t size);
 
 /* As leat_frame_decode, but a DATA frame is decoded as soon as its first LEAT_DATA_HEADER_BYTES can
  * be read: out->length may be more than `size`, and what out->data.bytes points at may not have
  * arrived. For a receiver that reads the slice straight to where it is kept. */
 enum leat_error leat_frame_decode_head(struct leat_frame *out, const uint8_t *bytes, size_t size);
+
+/* As leat_frame_decode, for the bytes of one of the writers below: nothing is checked. */
+void leat_frame_peek(struct leat_frame *out, const uint8_t *bytes);
+
+/* Length of a frame that was written here or decoded before. */
+uint32_t leat_frame_length(const uint8_t *frame);
 
 /* Decodes run `index` < run_count. Status and level were checked by leat_frame_decode. */
 struct leat_ack_run leat_ack_run_at(const struct leat_frame_publish_ack *ack, uint32_t index);
@@ -195,7 +202,7 @@ size_t leat_frame_write_publish(uint8_t *at, uint32_t stream,
                                 const struct leat_frame_publish *publish);
 size_t leat_frame_write_publish_ack(uint8_t *at, uint32_t stream, uint64_t log_epoch,
                                     const struct leat_ack_run *runs, uint32_t run_count);
-/* Only the header: LEAT_DATA_HEADER_BYTES; the slice follows. */
+/* Only the header: LEAT_DATA_HEADER_BYTES; the slice, or the piece, follows. */
 size_t leat_frame_write_data(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size);
 size_t leat_frame_write_publish_at(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size);
 /* `size` bytes in all, at least LEAT_FRAME_HEADER_BYTES; the rest is zeros. */

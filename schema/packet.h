@@ -79,6 +79,8 @@ enum leat_error leat_packet_decode(struct leat_packet *out, const uint8_t *bytes
 /* Writes header and, when packet->has_ack, ack block (flag LEAT_PACKET_ACK follows has_ack);
  * returns how many bytes. packet->length is the whole packet's. */
 size_t leat_packet_write(uint8_t *at, const struct leat_packet *packet);
+/* Sets the length of a packet whose header was written before its frames. */
+void leat_packet_set_length(uint8_t *at, uint16_t length);
 
 /* The 64-bit number whose low half is `low`, closest to `near` (RFC 9000, appendix A.3's idea). */
 uint64_t leat_packet_number(uint64_t near, uint32_t low);

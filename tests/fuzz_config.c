@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         for (size_t i = 0; i < config.topic_count; i++)
             assert(config.topics[i].settings.ring_bytes >= LEAT_RING_BYTES_MIN
                    && config.topics[i].settings.partitions >= 1);
-        char *plan = config_plan(&config);
+        char *plan = config_plan(&config, NULL);
         assert(plan != NULL);
         free(plan);
     } else {

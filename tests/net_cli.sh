@@ -72,6 +72,9 @@ refused 1 "ring_bytes" topic create t --ring-bytes 64KiB --record-bytes-max 1MiB
 "$LEAT" topic create t --partitions 3 --ring-bytes 1MiB --record-bytes-max 4KiB --retention-ms 60000 --overrun block >/dev/null
 refused 1 "already" topic create t
 refused 1 "missing.txt" pub t --file "$dir/missing.txt"
+echo "no capture" >"$dir/lines.txt"
+refused 1 "$dir/lines.txt" pub t --pcap "$dir/lines.txt"
+refused 1 "missing.pcap" pub t --pcap "$dir/missing.pcap"
 refused 1 "has partitions 0 to 2" sub t --partition 3
 refused 1 "99" sub t --from 99 --partition 0
 "$LEAT" topic describe t --json >"$dir/topic.json"
@@ -83,6 +86,29 @@ assert topic["name"] == "t" and len(topic["partitions"]) == settings["partitions
 assert settings["ring_bytes"] == 1 << 20 and settings["record_bytes_max"] == 4096, topic
 assert settings["retention_ms"] == 60000 and settings["overrun"] == "block", topic
 PY
+
+# What cannot be written is said, by every command that says something; a reader that has seen enough is no failure.
+for command in "topic list" "topic describe t" "topic list --json" "--help" "--version" "pub --help"; do
+    code=0
+    # shellcheck disable=SC2086
+    "$LEAT" $command >/dev/full 2>"$dir/err" || code=$?
+    [ "$code" = 1 ] && grep -q 'stdout cannot be written' "$dir/err" || fail "$command >/dev/full: exit $code, $(cat "$dir/err")"
+done
+exec 8> >(:) # a pipe whose reader ends at once
+wait $!
+"$LEAT" topic list >&8 2>"$dir/err" && [ ! -s "$dir/err" ] || fail "topic list, nobody reads: exit $?, $(cat "$dir/err")"
+exec 8>&-
+
+# A closed standard file fails by name; nothing else, least of all the connection, gets its number.
+"$LEAT" topic create closed --ring-bytes 1MiB --record-bytes-max 4KiB >/dev/null
+code=0
+timeout 20 "$LEAT" pub closed <&- >"$dir/out" 2>"$dir/err" || code=$?
+[ "$code" = 1 ] && grep -q 'stdin.*Bad file descriptor' "$dir/err" || fail "pub <&-: exit $code, $(cat "$dir/err")"
+echo one | "$LEAT" pub closed >/dev/null
+code=0
+timeout 20 "$LEAT" sub closed --from earliest --count 1 >&- 2>"$dir/err" || code=$?
+[ "$code" = 1 ] && grep -q 'stdout.*Bad file descriptor' "$dir/err" || fail "sub >&-: exit $code, $(cat "$dir/err")"
+"$LEAT" topic delete closed >/dev/null
 "$LEAT" topic delete t >/dev/null
 [ "$("$LEAT" topic list --json)" = '[]' ] || "$LEAT" topic list --json | grep -qv '"t"' || fail "the topic is still there"
 

@@ -139,6 +139,42 @@ code=0
 wait "$reader" || code=$?
 [ "$code" = 0 ] || [ "$code" = 130 ] || fail "Ctrl-C: exit $code"
 
+# Stopped before --count came, it does not say that all is well.
+mkfifo "$dir/first"
+"$LEAT" sub one --from 0 --count 1000000000 >"$dir/first" 2>"$dir/err" &
+reader=$!
+exec 9<"$dir/first"
+read -r _ <&9 # it is at work
+kill -INT "$reader"
+code=0
+wait "$reader" || code=$?
+exec 9<&-
+[ "$code" = 1 ] && grep -q 'of 1000000000 records' "$dir/err" || fail "sub --count, Ctrl-C: exit $code, $(cat "$dir/err")"
+
+# Ctrl-C ends a `pub` whose broker is silent, though records are unanswered, and says so; who asks twice need not wait.
+mkfifo "$dir/input"
+for signals in "INT" "INT TERM"; do
+    end=$("$LEAT" topic describe one --json | sed -E 's/.*"next_offset":([0-9]+).*/\1/')
+    "$LEAT" pub one --timeout 0 <"$dir/input" >/dev/null 2>"$dir/err" &
+    writer=$!
+    exec 9>"$dir/input"
+    echo answered >&9
+    "$LEAT" sub one --from "$end" --count 1 --timeout 20 >/dev/null || fail "nothing of the writer's came"
+    kill -STOP "$pid"
+    printf 'unanswered %s\n' $(seq 4500) >&9 # more than a pipe holds: it has read some of it
+    exec 9>&-
+    for signal in $signals; do kill -s "$signal" "$writer"; done
+    code=0
+    timeout 20 tail --pid="$writer" -f /dev/null || { kill -9 "$writer"; code=9; }
+    kill -CONT "$pid"
+    [ "$code" = 0 ] || fail "$signals: pub goes on"
+    wait "$writer" || code=$?
+    case $signals in
+    INT) [ "$code" = 1 ] && grep -q 'did not answer' "$dir/err" || fail "Ctrl-C: exit $code, $(cat "$dir/err")" ;;
+    *) [ "$code" = 130 ] || [ "$code" = 143 ] || fail "Ctrl-C twice: exit $code, $(cat "$dir/err")" ;;
+    esac
+done
+
 # More than the topic takes: refused with the line's number, and what came before it is in.
 code=0
 { echo small; head -c 100000 /dev/zero | tr '\0' y; echo; } | "$LEAT" pub eight >/dev/null 2>"$dir/err" || code=$?

@@ -39,6 +39,8 @@ config() { # config TEXT: refused with code 1 and every TEXT given after it
 }
 
 refused 2 "--nonsense" --nonsense
+refused 2 "unknown option: -xyz" -xyz
+refused 2 "unknown option: -x" --dev -x
 refused 2 "--port" --dev --port 70000
 refused 1 "$dir/missing.json" --config "$dir/missing.json"
 config '{"port": 7420' "$dir/config.json" "line"
@@ -75,7 +77,7 @@ stop() { # the last one started
 
 # The ready line is what the plan says, to the byte.
 start ready --dev --port 0
-[[ $ready =~ ^\{\"control\":\"127\.0\.0\.1:[0-9]+\",\"admin\":null,\"data\":\[\{\"shard\":0,\"tcp\":\"127\.0\.0\.1:[0-9]+\",\"udp\":null,\"dpdk\":\[\]\}\]\}$ ]] \
+[[ $ready =~ ^\{\"control\":\"127\.0\.0\.1:[0-9]+\",\"admin\":null,\"data\":\[\{\"shard\":0,\"tcp\":\"127\.0\.0\.1:[0-9]+\",\"udp\":\"127\.0\.0\.1:[0-9]+\",\"dpdk\":\[\]\}\]\}$ ]] \
     || fail "ready line: $ready"
 # A port in use.
 refused 1 "$control" --dev --port "${control##*:}"
@@ -103,6 +105,24 @@ done
 start third --config "$dir/stateful.json"
 "$LEAT" topic list --url "tcp://$control" --json | grep -q '"kept"' || fail "a refused start changed the state"
 stop
+# Clients reach an IPv6 address that is advertised (this one is 127.0.0.1, written as IPv6).
+printf '{"port": 0, "data_port": 0, "advertise": {"host": "::ffff:127.0.0.1"}, "hugepages": "off"}' >"$dir/advertise.json"
+start advertise --config "$dir/advertise.json"
+"$LEAT" topic create t --ring-bytes 1MiB --url "tcp://$control" >/dev/null
+echo reached | timeout 20 "$LEAT" pub t --url "tcp://$control" >/dev/null || fail "an advertised IPv6 address"
+stop
+
+# With stdin and stderr closed, the log is lost and nothing else: the state folder's lock does not become the log.
+printf '{"port": 0, "data_port": 0, "state_dir": "%s", "hugepages": "off"}' "$dir/quiet" >"$dir/quiet.json"
+mkfifo "$dir/quiet.ready"
+"$LEATD" --config "$dir/quiet.json" >"$dir/quiet.ready" <&- 2>&- &
+pids+=($!)
+read -r ready <"$dir/quiet.ready" || fail "leatd <&- 2>&-"
+"$LEAT" topic create t --ring-bytes 1MiB --url "tcp://$(sed -E 's/.*"control":"([^"]+)".*/\1/' <<<"$ready")" >/dev/null
+stop
+for file in "$dir"/quiet/*; do
+    ! grep -qa '"event"' "$file" || fail "leatd <&- 2>&- wrote its log into $file"
+done
 # Normal pages instead of hugepages are said out loud, unless they were asked for.
 if [ "$(awk '/HugePages_Free/ { print $2 }' /proc/meminfo)" = 0 ]; then
     printf '{"port": 0, "data_port": 0, "topics": [{"name": "t", "ring_bytes": "4MiB", "record_bytes_max": 4096}]}' >"$dir/pages.json"

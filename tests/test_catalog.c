@@ -23,8 +23,8 @@ static void fill(struct catalog *c, struct seeded *random, unsigned topics)
                                     .ring_bytes = UINT64_C(1) << (16 + seeded_below(random, 8)),
                                     .retention_ms = seeded_below(random, 1000),
                                     .retention_bytes = seeded_below(random, 1000),
-                                    .quota_publish_bytes = seeded_next(random),
-                                    .quota_deliver_bytes = seeded_next(random),
+                                    .quota_publish_bytes = seeded_next(random) >> 14,
+                                    .quota_deliver_bytes = seeded_next(random) >> 14,
                                     .overrun = (uint8_t)seeded_below(random, 2) };
         snprintf(name, sizeof name, "topic-%u.%u", i, seeded_below(random, 100));
         cr_assert_eq(settings_resolve(&s, &error), LEAT_OK, "%s", error.expected);
@@ -206,4 +206,11 @@ Test(settings, zeros_become_defaults_that_fit_together)
     cr_assert_eq(settings_resolve(&s, &error), LEAT_OK);
     cr_assert_eq(s.ring_bytes, LEAT_RING_BYTES_DEFAULT);
     cr_assert_eq(s.record_bytes_max, (uint32_t)LEAT_RECORD_BYTES_DEFAULT);
+    for (uint32_t size = 1; size <= LEAT_RECORD_BYTES_LIMIT; size <<= 1) {
+        s = (struct topic_settings){ .record_bytes_max = size };
+        cr_assert_eq(settings_resolve(&s, &error), LEAT_OK, "%u: %s", size, error.expected);
+        cr_assert_eq(s.record_bytes_max, size);
+        cr_assert_leq(4 * (uint64_t)partition_largest_batch(s.ring_bytes, size), s.ring_bytes);
+        cr_assert_leq(s.ring_bytes, 2 * LEAT_RING_BYTES_DEFAULT);
+    }
 }

@@ -12,11 +12,11 @@
 #include "tests/support/leatd.h"
 #include "tests/support/proxy.h"
 
-Test(client, an_overrun_reader_gets_the_exact_gap, .timeout = 60)
+BUS_TEST(client, an_overrun_reader_gets_the_exact_gap)
 {
     struct leatd broker;
     leatd_start(&broker);
-    leat_client *client = bus_open(broker.url);
+    leat_client *client = bus_open(bus_url(way, broker.url));
     bus_create(client, "t", (struct leat_topic_settings){ .ring_bytes = 65536 });
     leat_producer *producer = bus_producer(client, "t");
     leat_consumer *consumer;
@@ -57,11 +57,11 @@ Test(client, an_overrun_reader_gets_the_exact_gap, .timeout = 60)
     leatd_end(&broker);
 }
 
-Test(client, a_required_reader_holds_producers_back, .timeout = 60)
+BUS_TEST(client, a_required_reader_holds_producers_back)
 {
     struct leatd broker;
     leatd_start(&broker);
-    leat_client *client = bus_open(broker.url);
+    leat_client *client = bus_open(bus_url(way, broker.url));
     bus_create(client, "t",
                (struct leat_topic_settings){ .ring_bytes = 65536, .overrun = LEAT_OVERRUN_BLOCK });
     leat_producer *producer = bus_producer(client, "t");
@@ -97,11 +97,12 @@ Test(client, a_required_reader_holds_producers_back, .timeout = 60)
     leatd_end(&broker);
 }
 
-Test(client, a_named_producer_fences_the_older_one, .timeout = 60)
+BUS_TEST(client, a_named_producer_fences_the_older_one)
 {
     struct leatd broker;
     leatd_start(&broker);
-    leat_client *old_client = bus_open(broker.url), *new_client = bus_open(broker.url);
+    leat_client *old_client = bus_open(bus_url(way, broker.url)),
+                *new_client = bus_open(bus_url(way, broker.url));
     bus_create(old_client, "t", (struct leat_topic_settings){ 0 });
     const struct leat_producer_options options = { .size = sizeof options, .name = "writer" };
     leat_producer *old, *new;
@@ -186,7 +187,7 @@ Test(client, cut_connections_lose_and_double_nothing_of_many_partitions, .timeou
     survive_cuts(seeded_next(&seed), 6);
 }
 
-Test(client, the_circuit_opens_when_nothing_listens_and_closes_again, .timeout = 60)
+BUS_TEST(client, the_circuit_opens_when_nothing_listens_and_closes_again)
 {
     struct leatd broker;
     leatd_start(&broker);
@@ -197,7 +198,7 @@ Test(client, the_circuit_opens_when_nothing_listens_and_closes_again, .timeout =
                                                  .backoff_max_ns = SECOND / 100,
                                                  .circuit_failures = 4,
                                                  .circuit_open_ns = SECOND / 5 };
-    cr_assert_eq(leat_client_open(&client, broker.url, &options), 0);
+    cr_assert_eq(leat_client_open(&client, bus_url(way, broker.url), &options), 0);
     leatd_kill(&broker);
     for (int turn = 0; turn < PATIENCE_TURNS && bus_count_events(LEAT_EVENT_CIRCUIT_OPEN) < 2;
          turn++)

@@ -91,6 +91,10 @@ Test(config, mistakes_name_place_value_and_expectation)
         { "{\"cpus\": [0, 1]}", { "cpus", "per shard", "" } },
         { "{\"advertise\": \"me\"}", { "advertise", "host", "" } },
         { "{\"advertise\": {\"hots\": \"me\"}}", { "advertise.hots", "\"host\"", "" } },
+        { "{\"advertise\": {\"host\": \"bus:7430\"}}",
+          { "advertise.host", "bus:7430", "without a port" } },
+        { "{\"advertise\": {\"host\": \"a b\"}}", { "advertise.host", "a b", "" } },
+        { "{\"advertise\": {\"host\": \"\"}}", { "advertise.host", "", "" } },
         { "{\"topics\": {}}", { "topics", "list", "" } },
         { "{\"topics\": [1]}", { "topics[0]", "object", "" } },
         { "{\"topics\": [{}]}", { "topics[0].name: got nothing", "A-Z", "" } },
@@ -202,7 +206,7 @@ Test(config, the_plan_says_what_is_in_force)
     cr_assert_eq(parse(&config, "{\"log_memory_bytes\": \"1MiB\", \"topics\": [{\"name\": \"t\","
                                 " \"ring_bytes\": \"1MiB\", \"partitions\": 2}]}"),
                  LEAT_OK, "%s", errors.text);
-    char *plan = config_plan(&config);
+    char *plan = config_plan(&config, NULL);
     cr_assert_not_null(plan);
     cr_assert_not_null(strstr(plan, "\"log_declared_bytes\": 2097152"));
     cr_assert_not_null(strstr(plan, "\"log_missing_bytes\": 1048576"));

@@ -142,6 +142,17 @@ Test(faults_control, topic_settings_out_of_range_are_refused_by_name)
     s.record_bytes_max = 0;
     s.ring_bytes = UINT64_MAX;
     cr_assert_eq(create(fd, "huge", &s, "ring_bytes"), LEAT_ERR_INVALID);
+    s.ring_bytes = 1 << 16;
+    s.retention_bytes = UINT64_MAX;
+    cr_assert_eq(create(fd, "kept", &s, "retention_bytes"), LEAT_ERR_INVALID);
+    s.retention_bytes = 0;
+    s.quota_publish_bytes = UINT64_MAX;
+    cr_assert_eq(create(fd, "fast", &s, "quota_publish_bytes"), LEAT_ERR_INVALID);
+    s.quota_publish_bytes = 0;
+    s.quota_deliver_bytes = LEAT_QUOTA_BYTES_LIMIT + 1;
+    cr_assert_eq(create(fd, "fast", &s, "quota_deliver_bytes"), LEAT_ERR_INVALID);
+    s.quota_deliver_bytes = LEAT_QUOTA_BYTES_LIMIT;
+    cr_assert_eq(create(fd, "fast", &s, NULL), LEAT_OK);
 }
 
 Test(faults_control, an_over_commit_is_refused_with_the_exact_bytes_missing)

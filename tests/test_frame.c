@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 
 #include "schema/frame.h"
+#include "tests/frame_back.h"
 #include "tests/seeded.h"
 #include "tests/vectors.h"
 
@@ -25,6 +26,8 @@ static const struct {
     { "GAP", LEAT_FRAME_GAP },
     { "CREDIT", LEAT_FRAME_CREDIT },
     { "RESET", LEAT_FRAME_RESET },
+    { "PUBLISH_AT", LEAT_FRAME_PUBLISH_AT },
+    { "PAD", LEAT_FRAME_PAD },
 };
 
 static enum leat_error decode_copy(struct leat_frame *out, uint8_t **copy, const uint8_t *bytes,
@@ -34,42 +37,6 @@ static enum leat_error decode_copy(struct leat_frame *out, uint8_t **copy, const
     cr_assert_not_null(*copy);
     memcpy(*copy, bytes, size);
     return leat_frame_decode(out, *copy, size);
-}
-
-static size_t write_runs(uint8_t *at, const struct leat_frame *frame)
-{
-    struct leat_ack_run runs[LEAT_ACK_RUNS_MAX];
-    for (uint32_t i = 0; i < frame->publish_ack.run_count; i++)
-        runs[i] = leat_ack_run_at(&frame->publish_ack, i);
-    return leat_frame_write_publish_ack(at, frame->stream, frame->publish_ack.log_epoch, runs,
-                                        frame->publish_ack.run_count);
-}
-
-/* What the writers make of a decoded frame; 0 for a type that nobody writes. */
-static size_t write_back(uint8_t *at, const struct leat_frame *frame)
-{
-    size_t size;
-    switch (frame->type) {
-    case LEAT_FRAME_PING:
-    case LEAT_FRAME_PONG: return leat_frame_write_ping(at, frame->type, frame->ping);
-    case LEAT_FRAME_BLOCKED:
-        return leat_frame_write_blocked(at, frame->stream, frame->blocked_limit);
-    case LEAT_FRAME_ATTACH: return leat_frame_write_attach(at, &frame->attach);
-    case LEAT_FRAME_ATTACHED: return leat_frame_write_attached(at, &frame->attached);
-    case LEAT_FRAME_PUBLISH:
-        size = leat_frame_write_publish(at, frame->stream, &frame->publish);
-        memcpy(at + size, frame->publish.bytes, frame->publish.size);
-        return size + frame->publish.size;
-    case LEAT_FRAME_PUBLISH_ACK: return write_runs(at, frame);
-    case LEAT_FRAME_DATA:
-        size = leat_frame_write_data(at, frame->stream, frame->data.position, frame->data.size);
-        memcpy(at + size, frame->data.bytes, frame->data.size);
-        return size + frame->data.size;
-    case LEAT_FRAME_GAP: return leat_frame_write_gap(at, frame->stream, &frame->gap);
-    case LEAT_FRAME_CREDIT: return leat_frame_write_credit(at, frame->stream, &frame->credit);
-    case LEAT_FRAME_RESET: return leat_frame_write_reset(at, &frame->reset);
-    default: return 0;
-    }
 }
 
 static void expect_number(const struct vector *v, const char *key, uint64_t got)
@@ -130,6 +97,10 @@ static void expect_fields(const struct vector *v, const struct leat_frame *frame
         expect_number(v, "position", frame->data.position);
         expect_bytes(v, "slice", frame->data.bytes, frame->data.size);
         break;
+    case LEAT_FRAME_PUBLISH_AT:
+        expect_number(v, "position", frame->data.position);
+        expect_bytes(v, "piece", frame->data.bytes, frame->data.size);
+        break;
     case LEAT_FRAME_GAP:
         expect_number(v, "position", frame->gap.position);
         expect_number(v, "offset", frame->gap.offset);
@@ -168,7 +139,7 @@ Test(frame, every_vector_decodes_as_it_says_and_writes_back_to_its_bytes)
             }
             expect_number(&v, "stream", frame.stream);
             expect_fields(&v, &frame);
-            const size_t size = write_back(back, &frame);
+            const size_t size = frame_back(back, &frame);
             if (size != 0) {
                 cr_assert_eq(size, frame.length, "%s", v.name);
                 cr_assert_arr_eq(back, v.bytes, size);
@@ -211,7 +182,7 @@ Test(frame, whatever_decodes_is_what_its_writer_would_write)
             static uint8_t back[LEAT_FRAME_BYTES_MAX + 64];
             v.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
             if (decode_copy(&frame, &copy, v.bytes, v.size) == LEAT_OK) {
-                const size_t size = write_back(back, &frame);
+                const size_t size = frame_back(back, &frame);
                 cr_assert_leq(frame.length, v.size);
                 if (size != 0) {
                     cr_assert_eq(size, frame.length, "%s bit %zu", v.name, bit);
@@ -225,6 +196,32 @@ Test(frame, whatever_decodes_is_what_its_writer_would_write)
     }
     fclose(file);
     cr_assert_gt(decoded, 1000u);
+}
+
+Test(frame, a_pad_is_as_large_as_wanted_and_zeros)
+{
+    for (uint32_t size = LEAT_FRAME_HEADER_BYTES; size <= LEAT_FRAME_BYTES_MAX; size += 1091) {
+        uint8_t *at = malloc(size);
+        struct leat_frame frame;
+        cr_assert_not_null(at);
+        memset(at, 0xFF, size);
+        cr_assert_eq(leat_frame_write_pad(at, size), size);
+        cr_assert_eq(leat_frame_decode(&frame, at, size), LEAT_OK);
+        cr_assert(frame.type == LEAT_FRAME_PAD && frame.length == size && frame.stream == 0);
+        for (uint32_t i = LEAT_FRAME_HEADER_BYTES; i < size; i++)
+            cr_assert_eq(at[i], 0);
+        free(at);
+    }
+}
+
+Test(frame, only_data_decodes_before_it_is_whole)
+{
+    uint8_t at[LEAT_DATA_HEADER_BYTES];
+    struct leat_frame frame;
+    leat_frame_write_data(at, 1, 2, 3);
+    cr_assert_eq(leat_frame_decode_head(&frame, at, sizeof at), LEAT_OK);
+    leat_frame_write_publish_at(at, 1, 2, 3);
+    cr_assert_eq(leat_frame_decode_head(&frame, at, sizeof at), LEAT_AGAIN);
 }
 
 Test(frame, random_bytes_are_refused_or_awaited_and_never_read_beyond)
@@ -242,5 +239,45 @@ Test(frame, random_bytes_are_refused_or_awaited_and_never_read_beyond)
         if (decode_copy(&frame, &copy, noise, size) == LEAT_OK)
             cr_assert_leq(frame.length, size);
         free(copy);
+    }
+}
+
+/* What the writers wrote may be read without checks: the same as with them. */
+Test(frame, peek_says_what_decode_says)
+{
+    uint8_t bytes[256];
+    const struct leat_ack_run runs[2] = {
+        { .first_sequence = 5, .base_offset = 9, .count = 3, .level = LEAT_ACK_IN_RING },
+        { .first_sequence = 8, .base_offset = 30, .count = 1, .level = LEAT_ACK_IN_RING },
+    };
+    const struct leat_frame_gap gap = {
+        .position = 64, .offset = 7, .log_epoch = 3, .reason = LEAT_GAP_OVERRUN
+    };
+    const struct leat_frame_credit credit = { .limit = 1000, .consumed = 900 };
+    for (int kind = 0; kind < 4; kind++) {
+        struct leat_frame peeked, decoded;
+        size_t size = 0;
+        switch (kind) {
+        case 0: size = leat_frame_write_publish_ack(bytes, 4, 77, runs, 2); break;
+        case 1: size = leat_frame_write_gap(bytes, 4, &gap); break;
+        case 2: size = leat_frame_write_credit(bytes, 4, &credit); break;
+        case 3: size = leat_frame_write_blocked(bytes, 4, 123); break;
+        }
+        cr_assert_eq(leat_frame_decode(&decoded, bytes, size), LEAT_OK);
+        leat_frame_peek(&peeked, bytes);
+        cr_assert_eq(peeked.type, decoded.type);
+        cr_assert_eq(peeked.length, decoded.length);
+        cr_assert_eq(peeked.stream, decoded.stream);
+        cr_assert_eq(leat_frame_length(bytes), size);
+        if (kind == 0) {
+            cr_assert_eq(peeked.publish_ack.run_count, decoded.publish_ack.run_count);
+            cr_assert_eq(leat_ack_run_at(&peeked.publish_ack, 1).base_offset, 30u);
+        }
+        if (kind == 1)
+            cr_assert(peeked.gap.position == 64 && peeked.gap.reason == LEAT_GAP_OVERRUN);
+        if (kind == 2)
+            cr_assert_eq(peeked.credit.limit, decoded.credit.limit);
+        if (kind == 3)
+            cr_assert_eq(peeked.blocked_limit, decoded.blocked_limit);
     }
 }

@@ -88,6 +88,33 @@ Test(log, a_repeating_event_is_held_back_and_counted)
     cr_assert_leq(lines, 21u, "ten a second, and a second may begin in the middle");
 }
 
+/* `leatd 2>&1 | less`: less reads a screenful and no more. */
+Test(log, a_reader_that_stopped_costs_its_lines_and_nobody_waits, .timeout = 20)
+{
+    int ends[2];
+    char scrap[4096] = { 0 };
+    cr_assert_eq(pipe(ends), 0);
+    const int room = fcntl(ends[1], F_GETPIPE_SZ);
+    for (int filled = 0; filled < room; filled += (int)sizeof scrap)
+        cr_assert_eq(write(ends[1], scrap, sizeof scrap), (ssize_t)sizeof scrap);
+    log_open(ends[1], LOG_INFO);
+    for (uint64_t i = 0; i < 3; i++)
+        log_line(LOG_WARN, "test.full", log_u64("i", i));
+    for (int emptied = 0; emptied < room; emptied += (int)sizeof scrap)
+        cr_assert_eq(read(ends[0], scrap, sizeof scrap), (ssize_t)sizeof scrap);
+    for (uint64_t lost = 3;; lost = 0) { /* told once, exactly */
+        log_line(LOG_WARN, lost != 0 ? "test.after" : "test.later", log_u64("i", 3));
+        const ssize_t got = read(ends[0], scrap, sizeof scrap);
+        cr_assert_gt(got, 0);
+        json_t *line = json_loadb(scrap, (size_t)got, 0, NULL);
+        cr_assert_neq(line, NULL, "%.*s", (int)got, scrap);
+        cr_assert_eq(json_integer_value(json_object_get(line, "lines_lost")), (json_int_t)lost);
+        json_decref(line);
+        if (lost == 0)
+            break;
+    }
+}
+
 Test(json_text, utf8_is_told_from_what_is_not)
 {
     static const struct {

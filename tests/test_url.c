@@ -35,8 +35,31 @@ static const struct {
     { "tcp://::1", LEAT_ERR_INVALID, "brackets" },
     { "tcp://h/x", LEAT_ERR_INVALID, "h/x" },
     { "tcp://h?cores=2", LEAT_ERR_INVALID, "cores=2" },
-    { "udp://h", LEAT_ERR_UNSUPPORTED, "udp" },
-    { "dpdk://h?device=x", LEAT_ERR_UNSUPPORTED, "dpdk" },
+    { "udp://", LEAT_ERR_INVALID, "host:port" },
+    { "udp://h?fallback=udp", LEAT_ERR_INVALID, "fallback=tcp" },
+    { "udp://h?fallback", LEAT_ERR_INVALID, "fallback=tcp" },
+    { "udp://h?ip=10.0.0.1/8", LEAT_ERR_INVALID, "udp:// takes no \"ip\"" },
+    { "udp://h?mtu=511", LEAT_ERR_INVALID, "512 to 65000" },
+    { "udp://h?mtu=1e3", LEAT_ERR_INVALID, "mtu=1e3" },
+    { "udp://h?mtu=1000&mtu=1000", LEAT_ERR_INVALID, "twice" },
+    { "udp://h?&mtu=1000", LEAT_ERR_INVALID, "takes no \"\"" },
+    { "dpdk://h", LEAT_ERR_INVALID, "ip=address/bits" },
+    { "dpdk://h?device=&ip=10.0.0.2/24", LEAT_ERR_INVALID, "device=" },
+    { "dpdk://h?device=x%0g&ip=10.0.0.2/24", LEAT_ERR_INVALID, "device=x%0g" },
+    { "dpdk://h?device=x%4&ip=10.0.0.2/24", LEAT_ERR_INVALID, "device=x%4" },
+    { "dpdk://h?device=x%00&ip=10.0.0.2/24", LEAT_ERR_INVALID, "device=x%00" },
+    { "dpdk://h?ip=10.0.0.2", LEAT_ERR_INVALID, "10.0.0.2/24" },
+    { "dpdk://h?ip=10.0.0.256/24", LEAT_ERR_INVALID, "10.0.0.256" },
+    { "dpdk://h?ip=10.0.0.2/33", LEAT_ERR_INVALID, "/33" },
+    { "dpdk://h?ip=10.0.0.2/24&gateway=10.0.0", LEAT_ERR_INVALID, "IPv4" },
+    { "dpdk://h?ip=10.0.0.2/24&vlan=4095", LEAT_ERR_INVALID, "4094" },
+    { "dpdk://h?ip=10.0.0.2/24&cores=2", LEAT_ERR_INVALID, "cores=1" },
+    { "dpdk://h?ip=10.0.0.2/24&pages=big", LEAT_ERR_INVALID, "auto, huge or normal" },
+    { "dpdk://h?ip=10.0.0.2/24&neighbour=10.0.0.1/02:00:00:00:00", LEAT_ERR_INVALID, "mac" },
+    { "dpdk://h?ip=10.0.0.2/24&inject=loss", LEAT_ERR_INVALID, "loss" },
+    { "dpdk://h?ip=10.0.0.2/24&inject=loss:1000001", LEAT_ERR_INVALID, "parts per million" },
+    { "dpdk://h?ip=10.0.0.2/24&inject=noise:1", LEAT_ERR_INVALID, "noise:1" },
+    { "dpdk://h?ip=10.0.0.2/24&IP=1", LEAT_ERR_INVALID, "takes no \"IP\"" },
     { "tls://h", LEAT_ERR_UNSUPPORTED, "tls" },
     { "shm://h", LEAT_ERR_UNSUPPORTED, "shm" },
 };
@@ -88,4 +111,47 @@ Test(url, an_endpoint_may_leave_out_the_host_but_not_the_port)
     cr_assert_eq(host.port, 7430);
     cr_assert_eq(url_host_parse(&host, "h", 1, 0), LEAT_ERR_INVALID);
     cr_assert_eq(url_host_parse(&host, "", 0, 0), LEAT_ERR_INVALID);
+}
+
+static struct url parsed(const char *text)
+{
+    struct url url;
+    char why[512] = "";
+    cr_assert_eq(url_parse(&url, text, why, sizeof why), LEAT_OK, "%s: %s", text, why);
+    return url;
+}
+
+Test(url, says_how_data_goes)
+{
+    cr_assert_eq(parsed("tcp://h").transport, URL_TCP);
+    struct url url = parsed("udp://a:1,b:2");
+    cr_assert(url.transport == URL_UDP && url.count == 2 && !url.fallback_tcp && url.mtu == 0);
+    url = parsed("udp://a?mtu=1472&fallback=tcp");
+    cr_assert(url.fallback_tcp && url.mtu == 1472);
+    cr_assert_eq(parsed("udp://a?mtu=8%39%352").mtu, 8952u, "values are percent-decoded");
+}
+
+Test(url, says_what_a_bypass_port_needs)
+{
+    const struct url url =
+        parsed("dpdk://h:9?device=net_memif0,role=client,socket=/run/a%26b.sock&ip=10.1.2.3/24"
+               "&gateway=10.1.2.1&vlan=7&mtu=9000&memory_mb=256&pages=normal&cores=1&fallback=tcp"
+               "&neighbour=10.1.2.9/02:00:00:00:00:aB&neighbour=10.1.2.8/ff:0a:00:00:00:01"
+               "&inject=loss:1000,rx_loss:5,duplicate:1,reorder:2,corrupt:3,burst:4,seed:99");
+    const struct url_dpdk *d = &url.dpdk;
+    cr_assert(url.transport == URL_DPDK && url.fallback_tcp && url.mtu == 9000);
+    cr_assert_str_eq(d->device, "net_memif0,role=client,socket=/run/a&b.sock");
+    cr_assert_eq(d->ip, 0x0A010203u);
+    cr_assert_eq(d->prefix_bits, 24);
+    cr_assert_eq(d->gateway, 0x0A010201u);
+    cr_assert(d->vlan == 7 && d->memory_mb == 256 && d->pages == LINK_DPDK_PAGES_NORMAL);
+    cr_assert_eq(d->neighbour_count, 2u);
+    cr_assert_eq(d->neighbours[0].ip, 0x0A010209u);
+    cr_assert_arr_eq(d->neighbours[0].mac, "\x02\0\0\0\0\xab", 6);
+    cr_assert_arr_eq(d->neighbours[1].mac, "\xff\x0a\0\0\0\x01", 6);
+    const struct link_dpdk_inject *i = &d->inject;
+    cr_assert(i->rx_loss_ppm == 5 && i->tx_loss_ppm == 1000, "the later one counts");
+    cr_assert(i->rx_duplicate_ppm == 1 && i->rx_reorder_ppm == 2 && i->rx_corrupt_ppm == 3);
+    cr_assert(i->burst == 4 && i->seed == 99);
+    cr_assert_str_eq(parsed("dpdk://h?ip=10.0.0.2/24").dpdk.device, "", "the application's port");
 }

@@ -15,6 +15,8 @@ enum {
     CC_WINDOW_INITIAL = 64, /* packets: about what one receive burst or two can hold */
     CC_WINDOW_MIN = 4,
     CC_WINDOW_MAX = 512,
+    CC_ROUND = 4096,  /* packets the share of loss is taken from */
+    CC_TRUSTED = 256, /* of them, to begin with, counted as sent and not lost */
 };
 
 struct cc {
@@ -28,6 +30,8 @@ struct cc {
 };
 
 void cc_init(struct cc *cc);
+/* The window grows only while it is used: by half at least, for a burst of acknowledgements comes
+ * before what is sent in answer to it. */
 void cc_acked(struct cc *cc, uint32_t packets, uint32_t outstanding_before);
 /* `lost_sent_at`: when the newest of them left. `rtt` and `rtt_min`: smoothed, and least seen. */
 void cc_lost(struct cc *cc, uint32_t packets, leat_ns lost_sent_at, leat_ns rtt, leat_ns rtt_min,

@@ -26,6 +26,8 @@
 #include "transport/recvmap.h"
 #include "transport/sentmap.h"
 
+enum { FLOW_PEER_WINDOW_FIRST = 256 }; /* packets, until the peer's first ack says */
+
 struct flow_options {
     uint32_t session;          /* stands in every header, both ways */
     uint32_t payload_max;      /* UDP payload of one packet; <= LEAT_PACKET_BYTES_MAX */
@@ -38,9 +40,9 @@ struct flow_options {
 
 struct flow_counters {
     uint64_t packets_sent, packets_received;
-    uint64_t packets_acked,
-        packets_lost;             /* of those sent: sent = acked + lost + outstanding + ack-only */
-    uint64_t packets_spurious;    /* declared lost, acknowledged later */
+    uint64_t packets_acked, packets_lost,
+        packets_quiet;            /* acks alone: sent = acked + lost + outstanding + quiet */
+    uint64_t packets_spurious;    /* of those lost: acknowledged later */
     uint64_t duplicates, too_old; /* received again, or too late to tell */
     uint64_t bytes_resent;        /* noted with flow_resent */
     uint64_t probes;
@@ -49,16 +51,17 @@ struct flow_counters {
 
 struct flow {
     struct flow_options options;
-    struct recvmap received;
-    struct sentmap sent;
     struct cc cc;
     struct flow_counters counters;
+    uint32_t peer_window;      /* packets it takes beyond what came, as it said */
     leat_ns last_heard;        /* a packet was taken, or the flow began */
     leat_ns probe_base;        /* the probe timer counts from here */
     uint32_t probe_count;      /* in a row without an acknowledgement */
     uint32_t probes_due;       /* packets that may leave whatever the window says */
     uint64_t resend_allowance; /* bytes: see flow_may_resend */
     leat_ns resend_refilled;
+    struct recvmap received;
+    struct sentmap sent; /* last: most of the memory */
 };
 
 /* `flow` is zeroed or reused memory. */
@@ -86,7 +89,10 @@ void flow_take(struct flow *flow, uint64_t number, bool eliciting, bool ack_now,
 
 /* ---- sending */
 
-/* An ack should leave now: alone if nothing else does. */
+/* An ack should leave now: alone if nothing else does. To be asked at least once every 64 packets
+ * received: an ack block does not speak of older ones, and what it does not speak of is lost. Also
+ * when a probe is due and there is no room to remember content: then the packet without items is
+ * the probe. */
 bool flow_ack_due(const struct flow *flow, leat_ns now);
 /* A packet with content may leave: window, peer's window, room to remember it. True regardless of
  * the windows while probes are due. */
@@ -103,15 +109,21 @@ static inline uint32_t flow_frames_max(const struct flow *flow)
     return flow->options.payload_max - LEAT_PACKET_OVERHEAD_BYTES;
 }
 /* The packet under way carries this. False: no room to remember it, leave it out. */
-bool flow_note(struct flow *flow, const struct flow_item *item);
+static inline bool flow_note(struct flow *flow, const struct flow_item *item)
+{
+    return sentmap_note(&flow->sent, item);
+}
 /* The packet in `at` is `size` bytes, header included (and counting bytes sent by reference). With
- * no item noted it is an ack alone, which is not acknowledged in turn. */
+ * no item noted it is an ack alone, which is not acknowledged in turn (and asks for an answer when
+ * it stands in for a probe). */
 void flow_commit(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now);
-/* Nothing was put in; the number is used for the next one. */
+/* Nothing was put in; the number is used for the next one. A packet with something in it is
+ * committed even when the link does not take it: then it is lost, like any other. */
 void flow_abandon(struct flow *flow);
 
 /* The oldest item that was lost and not yet sent again; NULL: none. The owner may change it (a part
- * was sent) and takes it off with flow_lost_done. */
+ * was sent) and takes it off with flow_lost_done, after noting what it sends instead. As long as
+ * there is one and flow_may_resend, nothing new is noted before it. */
 struct flow_item *flow_lost(struct flow *flow);
 void flow_lost_done(struct flow *flow);
 /* Content is sent again only within a budget, so that one lossy path does not take the wire from
@@ -122,7 +134,8 @@ void flow_resent(struct flow *flow, uint32_t bytes);
 
 /* ---- time */
 
-/* When flow_timeout must be called even if no packet comes; also when an ack is due. */
+/* When flow_timeout must be called even if no packet comes; also when an ack is due, and when there
+ * is a budget again for what was lost. */
 leat_ns flow_deadline(const struct flow *flow);
 /* Finds packets lost by time; when the probe timer has run out, gives the oldest outstanding items
  * back through flow_lost and lets two packets leave whatever the window says. With nothing to give

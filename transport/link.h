@@ -124,6 +124,11 @@ struct link_ops {
      * gives finished references back. */
     unsigned (*flush)(struct link *, leat_ns now);
 
+    /* Log memory that is still referred to is wanted now: drops what was taken with a reference and
+     * has not left (as if the wire had lost it), makes the device look at what it has sent. Returns
+     * how many references are still out. */
+    unsigned (*reclaim)(struct link *);
+
     /* Readable when there is something to receive; -1: limits.polled. */
     int (*descriptor)(const struct link *);
     /* When it wants to be flushed even if nothing happens (neighbours to be asked again). */

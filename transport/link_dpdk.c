@@ -29,6 +29,7 @@ static const struct link_ops lane_ops = {
     .cancel = link_dpdk_cancel,
     .send = link_dpdk_send,
     .flush = link_dpdk_flush,
+    .reclaim = link_dpdk_reclaim,
     .descriptor = lane_descriptor,
     .deadline = link_dpdk_deadline,
     .close = lane_close,

@@ -208,6 +208,7 @@ void link_dpdk_cancel(struct link *link, struct link_outgoing *out);
 void link_dpdk_send(struct link *link, struct link_outgoing *out, uint32_t size,
                     const struct link_reference *reference, const struct link_peer *to);
 unsigned link_dpdk_flush(struct link *link, leat_ns now);
+unsigned link_dpdk_reclaim(struct link *link);
 leat_ns link_dpdk_deadline(const struct link *link);
 /* Takes a whole frame; false: no room. */
 bool link_dpdk_stage(struct link_dpdk_lane *lane, struct rte_mbuf *frame);

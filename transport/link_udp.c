@@ -357,6 +357,24 @@ static unsigned udp_flush(struct link *link, leat_ns now)
     return u->queue_count;
 }
 
+static unsigned udp_reclaim(struct link *link)
+{
+    struct link_udp *u = of(link);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < u->queue_count; i++) {
+        const struct outgoing o = u->queue[i];
+        if (o.reference.size == 0) {
+            u->queue[kept++] = o;
+            continue;
+        }
+        o.reference.release(o.reference.owner, o.reference.token);
+        u->free_buffers[u->free_count++] = o.buffer;
+        link_count(&link->counters.tx_lost, 1);
+    }
+    u->queue_count = kept;
+    return 0;
+}
+
 static int udp_descriptor(const struct link *link)
 {
     return ((const struct link_udp *)link)->fd;
@@ -388,6 +406,7 @@ static const struct link_ops udp_ops = {
     .cancel = udp_cancel,
     .send = udp_send,
     .flush = udp_flush,
+    .reclaim = udp_reclaim,
     .descriptor = udp_descriptor,
     .deadline = udp_deadline,
     .close = udp_close,

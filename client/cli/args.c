@@ -168,7 +168,7 @@ int args_parse(const struct args_command *command, int argc, char **argv,
     }
     if (help) {
         print_help(command);
-        return fflush(stdout) == 0 ? 0 : EXIT_FAILED;
+        return 0;
     }
     if (operands->count < command->operands_min)
         return args_refuse(command, "%s is missing", command->synopsis);

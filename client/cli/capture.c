@@ -4,6 +4,7 @@
 #include <pcap/sll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     ETHERNET_BYTES = 14,
@@ -34,7 +35,11 @@ struct capture *capture_open(const char *path, char error_text[256])
         return NULL;
     c->pcap = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, reason);
     if (c->pcap == NULL) {
-        snprintf(error_text, 256, "%.240s", reason);
+        /* libpcap names the file only where it could not open it. */
+        if (strstr(reason, path) == NULL)
+            snprintf(error_text, 256, "%.120s: no packet capture: %.100s", path, reason);
+        else
+            snprintf(error_text, 256, "%.240s", reason);
         free(c);
         return NULL;
     }

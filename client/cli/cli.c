@@ -65,6 +65,7 @@ static const char *event_name(int32_t type)
     case LEAT_EVENT_PRODUCER_FENCED: return "producer_fenced";
     case LEAT_EVENT_BAD_BATCH: return "bad_batch";
     case LEAT_EVENT_TOPIC_DELETED: return "topic_deleted";
+    case LEAT_EVENT_FALLBACK: return "fallback";
     default: return "event";
     }
 }
@@ -150,6 +151,13 @@ static void on_event(void *user, const struct leat_event *event)
         print_event_text(cli, event);
 }
 
+static void set_signals(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGTERM);
+}
+
 int cli_open(struct cli *cli, const char *command, const struct args_common *common)
 {
     sigset_t signals;
@@ -168,9 +176,7 @@ int cli_open(struct cli *cli, const char *command, const struct args_common *com
         return cli_fail_error(cli, cli->url, error);
     /* Waits end when they should, not 50 us later. */
     prctl(PR_SET_TIMERSLACK, 1UL);
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
+    set_signals(&signals);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     cli->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
     if (cli->signal_fd < 0)
@@ -188,8 +194,13 @@ void cli_close(struct cli *cli)
 bool cli_stopped(struct cli *cli)
 {
     struct signalfd_siginfo info;
-    if (!cli->stopped && read(cli->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+    sigset_t signals;
+    if (!cli->stopped && read(cli->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         cli->stopped = true;
+        /* Whoever asks twice does not want to wait for what is left to do. */
+        set_signals(&signals);
+        sigprocmask(SIG_UNBLOCK, &signals, NULL);
+    }
     return cli->stopped;
 }
 

@@ -1,11 +1,15 @@
 /* leat: publish, subscribe, look after topics, measure. */
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/cli/args.h"
 #include "client/cli/commands.h"
 #include "client/leat.h"
+#include "ops/standard_files.h"
 
 static const struct {
     const char *name;
@@ -43,8 +47,25 @@ static int refuse(const char *word)
     return EXIT_USAGE;
 }
 
+/* The exit code, once all that was said on stdout is there. A reader that has seen enough (`|
+ * head`) is no failure. */
+static int end(int code)
+{
+    struct pollfd out = { .fd = STDOUT_FILENO, .events = 0 };
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    const int reason = errno;
+    if (poll(&out, 1, 0) > 0 && (out.revents & POLLERR) != 0)
+        return code;
+    fprintf(stderr, "leat: stdout cannot be written%s%s\n", reason == 0 ? "" : ": ",
+            reason == 0 ? "" : strerror(reason));
+    return EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
+    standard_files_keep();
     /* A reader that went away is met where we write. */
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
@@ -54,15 +75,15 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0
         || strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return 0;
+        return end(0);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("leat %s\n", leat_version());
-        return 0;
+        return end(0);
     }
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 2, argv + 2);
+            return end(commands[i].run(argc - 2, argv + 2));
     }
     return refuse(argv[1]);
 }

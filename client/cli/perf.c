@@ -312,7 +312,7 @@ static int perf_run(struct perf *p, bool latency)
                         "%" PRIu64 " records sent, %" PRIu64 " refused, %" PRIu64
                         " came back, %" PRIu64 " of them out of order",
                         p->sent, p->refused, p->received, p->disorder);
-    return fflush(stdout) == 0 ? 0 : cli_fail(&p->cli, "stdout cannot be written");
+    return 0;
 }
 
 static int perf_measure(int argc, char **argv, bool latency)

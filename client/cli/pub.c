@@ -233,8 +233,6 @@ static int pub_report(struct pub *pub, int code, bool json)
                         pub->cli.vanished);
     if (pub->cli.stopped)
         code = cli_fail(&pub->cli, "stopped after %" PRIu64 " records", p->sent);
-    if (fflush(stdout) != 0)
-        code = cli_fail(&pub->cli, "stdout cannot be written");
     return code;
 }
 

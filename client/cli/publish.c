@@ -7,6 +7,8 @@
 #include "schema/limits.h"
 
 enum { POLL_EVERY = 64 };
+/* Once told to stop, the broker has this long to answer what it was sent. */
+#define STOPPED_NS LEAT_NS_PER_S
 
 void publish_on_delivery(void *user, const struct leat_delivery *delivery)
 {
@@ -44,6 +46,11 @@ static int wait_for_broker(struct publish *p)
     const uint64_t now = cli_monotonic_ns();
     if (p->answered != answered)
         p->progress_ns = now;
+    if (cli_stopped(p->cli) && now - p->progress_ns >= STOPPED_NS)
+        return cli_fail(p->cli,
+                        "topic \"%s\": the broker at %s did not answer %" PRIu64
+                        " records: they may be in the log or not",
+                        p->topic, p->cli->url, leat_producer_pending(p->producer));
     if (p->timeout_ns > 0 && now - p->progress_ns >= p->timeout_ns)
         return cli_fail(p->cli,
                         "topic \"%s\": the broker at %s accepted nothing for %" PRIu64

@@ -236,8 +236,13 @@ static int sub_run(struct sub *sub)
         if ((reader.revents & (POLLERR | POLLHUP)) != 0 || sub->out.closed)
             return 0;
         if (sub->out.error != 0)
-            break;
+            return 0; /* the caller says it */
     }
+    /* Without --count a stop is how it ends; with it, whoever asked has not got what was asked for.
+     */
+    if (sub->count != UINT64_MAX && sub->received < sub->count)
+        return cli_fail(&sub->cli, "stopped: got %" PRIu64 " of %" PRIu64 " records", sub->received,
+                        sub->count);
     return 0;
 }
 

@@ -155,14 +155,12 @@ static int begin(struct cli *cli, const struct args_command *command, int argc, 
     return EXIT_FAILED;
 }
 
-static int said(const struct cli *cli, const struct args_common *common, const char *name,
-                const char *what)
+static void said(const struct args_common *common, const char *name, const char *what)
 {
     if (common->json)
         printf("{\"topic\":\"%s\",\"%s\":true}\n", name, what);
     else
         printf("topic \"%s\" %s\n", name, what);
-    return fflush(stdout) == 0 ? 0 : cli_fail(cli, "stdout cannot be written");
 }
 
 static int refuse(const struct cli *cli, const char *name, int error)
@@ -180,8 +178,9 @@ static int topic_create(int argc, char **argv)
     const char *overrun = "evict";
     const struct args_option options[] = {
         { "partitions", "N", "[1]", ARGS_NUMBER, &partitions, 1, LEAT_PARTITIONS_MAX },
-        { "ring-bytes", "SIZE", "memory of each partition, rounded up to a power of two [64MiB]",
-          ARGS_BYTES, &settings.ring_bytes, LEAT_RING_BYTES_MIN, LEAT_RING_BYTES_LIMIT },
+        { "ring-bytes", "SIZE",
+          "memory of each partition, a power of two [64MiB, or 4 largest records]", ARGS_BYTES,
+          &settings.ring_bytes, LEAT_RING_BYTES_MIN, LEAT_RING_BYTES_LIMIT },
         { "record-bytes-max", "SIZE", "largest key + headers + value [1MiB]", ARGS_BYTES,
           &record_bytes, 1, LEAT_RECORD_BYTES_LIMIT },
         { "retention-ms", "N", "forget records older than this [no limit]", ARGS_NUMBER,
@@ -215,8 +214,10 @@ static int topic_create(int argc, char **argv)
     code = cli_open(&cli, command.name, &common);
     if (code == 0) {
         const int error = leat_topic_create(cli.client, names.items[0], &settings);
-        code = error == 0 ? said(&cli, &common, names.items[0], "created")
-                          : refuse(&cli, names.items[0], error);
+        if (error == 0)
+            said(&common, names.items[0], "created");
+        else
+            code = refuse(&cli, names.items[0], error);
     }
     cli_close(&cli);
     return code;
@@ -285,8 +286,11 @@ static int topic_delete(int argc, char **argv)
     if (code >= 0)
         return code;
     const int error = leat_topic_delete(cli.client, names.items[0]);
-    code = error == 0 ? said(&cli, &common, names.items[0], "deleted")
-                      : refuse(&cli, names.items[0], error);
+    code = 0;
+    if (error == 0)
+        said(&common, names.items[0], "deleted");
+    else
+        code = refuse(&cli, names.items[0], error);
     cli_close(&cli);
     return code;
 }

@@ -1,6 +1,7 @@
 #include "tests/support/bus.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 struct bus_seen bus_seen;
@@ -28,6 +29,15 @@ const struct leat_event *bus_find_event(int type)
             return &bus_seen.events[i];
     }
     return NULL;
+}
+
+const char *bus_url(const char *way, const char *url)
+{
+    static char text[128];
+    const char *hosts = strstr(url, "://");
+    cr_assert_neq(hosts, NULL);
+    snprintf(text, sizeof text, "%s%s", way, hosts);
+    return text;
 }
 
 leat_client *bus_open(const char *url)

@@ -16,6 +16,19 @@
 
 enum { BUS_EVENTS_MAX = 256, PATIENCE_TURNS = 200 /* of a tenth of a second */ };
 
+/* A test that runs once for each way data can go: `way` is "tcp" or "udp", for bus_url. */
+#define BUS_TEST(suite, name)                   \
+    static void name(const char *way);          \
+    Test(suite, name##_over_tcp, .timeout = 60) \
+    {                                           \
+        name("tcp");                            \
+    }                                           \
+    Test(suite, name##_over_udp, .timeout = 60) \
+    {                                           \
+        name("udp");                            \
+    }                                           \
+    static void name(const char *way)
+
 /* Every event of every client opened here, the first BUS_EVENTS_MAX. */
 extern struct bus_seen {
     unsigned count;
@@ -28,6 +41,8 @@ unsigned bus_count_events(int type);
 /* The first of this type, or NULL. */
 const struct leat_event *bus_find_event(int type);
 
+/* The same hosts, another scheme. Valid until the next call. */
+const char *bus_url(const char *way, const char *url);
 /* Reconnects fast and never opens its circuit. */
 leat_client *bus_open(const char *url);
 /* Sizes that are 0 become small: a ring of 1 MiB, records of 4 KiB. */

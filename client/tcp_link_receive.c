@@ -4,8 +4,7 @@
 #include "client/client_core.h"
 #include "client/consumer.h"
 #include "client/data_link.h"
-#include "client/producer.h"
-#include "schema/error_text.h"
+#include "client/tcp_link.h"
 #include "transport/link_tcp.h"
 
 enum {
@@ -15,30 +14,7 @@ enum {
     STAGE_BEHIND_SLICE_BYTES = 1 << 13,
 };
 
-static void broken(struct data_link *link, const char *what)
-{
-    client_fail(link->client, LEAT_ERR_PROTOCOL, "shard %u broke the protocol: %s", link->shard,
-                what);
-}
-
-static void attached(struct data_link *link, const struct leat_frame_attached *frame)
-{
-    struct leat_client *client = link->client;
-    if (link->state != LINK_ATTACHING || frame->session != link->session) {
-        broken(link, "ATTACHED was not expected");
-        return;
-    }
-    if (frame->status != LEAT_OK) {
-        client_fail(client, frame->status, "shard %u refused the session: %s", link->shard,
-                    leat_error_text(frame->status));
-        return;
-    }
-    link->state = LINK_UP;
-    client->links_up |= UINT64_C(1) << link->shard;
-    client->work = true;
-}
-
-static void ping(struct data_link *link, uint64_t value)
+static void pong(struct data_link *link, uint64_t value)
 {
     if (link->small_size + LEAT_PING_BYTES > sizeof link->small)
         return;
@@ -47,51 +23,23 @@ static void ping(struct data_link *link, uint64_t value)
     client_dirty(link->client, link);
 }
 
-static void *stream_of(const struct data_link *link, uint32_t number, enum stream_kind kind)
+static void gap(struct data_link *link, const struct leat_frame *frame)
 {
-    enum stream_kind *stream = stream_table_find(&link->streams, number);
-    return stream != NULL && *stream == kind ? (void *)stream : NULL;
+    struct reader *reader = data_link_stream(link, frame->stream, STREAM_READER);
+    if (reader == NULL)
+        return;
+    if (partition_stream_gap(&reader->stream, &frame->gap) != LEAT_OK)
+        data_link_broken(link, "a GAP points below what it sent");
+    reader_arrived(reader);
 }
 
-/* Frames for streams that were closed here and not yet there are dropped. */
 static void handle(struct data_link *link, const struct leat_frame *frame)
 {
-    struct publisher *publisher = stream_of(link, frame->stream, STREAM_PUBLISHER);
-    struct reader *reader = stream_of(link, frame->stream, STREAM_READER);
     switch (frame->type) {
-    case LEAT_FRAME_ATTACHED: attached(link, &frame->attached); break;
-    case LEAT_FRAME_PUBLISH_ACK:
-        if (publisher != NULL)
-            producer_acked(publisher, &frame->publish_ack);
-        break;
-    case LEAT_FRAME_CREDIT:
-        if (publisher != NULL && frame->credit.limit > publisher->outbox.credit) {
-            publisher->outbox.credit = frame->credit.limit;
-            data_link_queue_publisher(publisher);
-        }
-        break;
-    case LEAT_FRAME_GAP:
-        if (reader == NULL)
-            break;
-        if (partition_stream_gap(&reader->stream, &frame->gap) != LEAT_OK)
-            broken(link, "a GAP points below what it sent");
-        reader_arrived(reader);
-        break;
-    case LEAT_FRAME_BLOCKED:
-        if (reader != NULL && frame->blocked_limit == reader->stream.limit) {
-            reader->stream.blocked = true;
-            reader_credit(reader);
-        }
-        break;
-    case LEAT_FRAME_PING: ping(link, frame->ping); break;
-    case LEAT_FRAME_RESET:
-        client_fail(
-            link->client, frame->reset.status != LEAT_OK ? frame->reset.status : LEAT_ERR_CLOSED,
-            "shard %u ended the session: %s", link->shard, leat_error_text(frame->reset.status));
-        break;
-    case LEAT_FRAME_ATTACH:
-    case LEAT_FRAME_PUBLISH: broken(link, "a frame only clients send"); break;
-    default: break; /* PONG, and what a newer broker may say */
+    case LEAT_FRAME_GAP: gap(link, frame); break;
+    case LEAT_FRAME_PING: pong(link, frame->ping); break;
+    case LEAT_FRAME_RESET: data_link_was_reset(link, &frame->reset); break;
+    default: data_link_handle(link, frame); break;
     }
 }
 
@@ -99,12 +47,12 @@ static void handle(struct data_link *link, const struct leat_frame *frame)
 static uint32_t begin_slice(struct data_link *link, const struct leat_frame *frame, uint32_t have)
 {
     const uint32_t here = have < frame->data.size ? have : frame->data.size;
-    struct reader *reader = stream_of(link, frame->stream, STREAM_READER);
+    struct reader *reader = data_link_stream(link, frame->stream, STREAM_READER);
     uint8_t *into = NULL;
     if (reader != NULL) {
         if (partition_stream_data(&reader->stream, frame->data.position, frame->data.size, &into)
             != LEAT_OK) {
-            broken(link, "DATA where it was not expected, or beyond the credit");
+            data_link_broken(link, "DATA where it was not expected, or beyond the credit");
             return here;
         }
         memcpy(into, frame->data.bytes, here);
@@ -138,7 +86,7 @@ static unsigned take_staged(struct data_link *link)
         if (error == LEAT_AGAIN)
             break;
         if (error != LEAT_OK) {
-            broken(link, "a frame does not parse");
+            data_link_broken(link, "a frame does not parse");
             break;
         }
         handled++;
@@ -167,7 +115,7 @@ static uint32_t take_slice(struct data_link *link, uint32_t got)
     return size;
 }
 
-unsigned data_link_receive(struct data_link *link)
+unsigned tcp_link_receive(struct data_link *link)
 {
     struct leat_client *client = link->client;
     unsigned handled = 0;

@@ -4,6 +4,7 @@
 
 #include "client/client_core.h"
 #include "client/data_link.h"
+#include "client/tcp_link.h"
 #include "transport/link_tcp.h"
 
 enum {
@@ -45,9 +46,7 @@ static void add_first(struct write *w, struct data_link *link)
     link->small_size = 0;
     struct reader *reader;
     while (w->first_bytes + LEAT_CREDIT_BYTES <= FIRST_BYTES_MAX
-           && (reader = TAILQ_FIRST(&link->credits)) != NULL) {
-        TAILQ_REMOVE(&link->credits, reader, credit_link);
-        reader->credit_queued = false;
+           && (reader = data_link_next_credit(link)) != NULL) {
         struct leat_frame_credit credit;
         if (partition_stream_credit(&reader->stream, &credit))
             w->first_bytes +=
@@ -93,10 +92,8 @@ static bool add_publisher(struct write *w, struct data_link *link, struct publis
         w->cuts[w->cut_count++] =
             (struct cut){ .publisher = publisher, .after = cursor, .end = w->bytes };
     }
-    if (!any) { /* what was added stays in the list until it is known to be sent */
-        TAILQ_REMOVE(&link->publishers, publisher, ready_link);
-        publisher->queued = false;
-    }
+    if (!any) /* what was added stays in the list until it is known to be sent */
+        data_link_unqueue_publisher(publisher);
     return false;
 }
 
@@ -195,12 +192,9 @@ static bool send_spill(struct data_link *link)
     return true;
 }
 
-void data_link_flush(struct data_link *link)
+void tcp_link_flush(struct data_link *link)
 {
     struct leat_client *client = link->client;
-    client->links_dirty &= ~(UINT64_C(1) << link->shard);
-    if (link->state < LINK_ATTACHING)
-        return;
     while (client->failure == 0) {
         if (!send_spill(link)) {
             wait_for_room(link);

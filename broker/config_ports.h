@@ -1,0 +1,45 @@
+/* Config of the bypass ports: the "dpdk" object of the configuration.
+ *
+ * Role: keys, ranges and the wording of mistakes. Must not know: DPDK, what opens the ports.
+ * Pure. Threads: any. */
+#ifndef LEAT_BROKER_CONFIG_PORTS_H
+#define LEAT_BROKER_CONFIG_PORTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "transport/link_dpdk.h"
+
+enum {
+    CONFIG_PORTS_MAX = 16,
+    CONFIG_DEVICE_BYTES = 256,
+    CONFIG_NEIGHBOURS_MAX = 16, /* of one port */
+};
+
+struct config_port {
+    char device[CONFIG_DEVICE_BYTES];
+    struct link_dpdk_options options; /* all but `device`, `neighbours`, `lanes`, `port` */
+    struct link_dpdk_neighbour neighbours[CONFIG_NEIGHBOURS_MAX];
+};
+
+struct config_ports {
+    struct link_dpdk_eal eal;
+    struct config_port *list; /* owned */
+    uint32_t count;
+};
+
+struct config_place;
+
+/* The object at `at` ("dpdk"). False: no memory; mistakes are in the place. */
+bool config_ports_parse(struct config_ports *ports, const struct config_place *at);
+void config_ports_free(struct config_ports *ports);
+
+/* True when its peer is a process of this machine that was let to the device's socket file, and
+ * nobody else: memif and vhost-user. */
+bool config_port_is_private(const struct config_port *port);
+
+/* "10.0.0.1" */
+void config_port_ip_text(uint32_t ip, char text[16]);
+
+#endif

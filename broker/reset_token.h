@@ -1,0 +1,17 @@
+/* Reset token: what a RESET must carry to be believed, made from a session's id and a secret of
+ * this run, so that a shard can say that it does not know a session without remembering it.
+ *
+ * HMAC-SHA256 (RFC 2104) cut to 128 bits. Threads: any. */
+#ifndef LEAT_BROKER_RESET_TOKEN_H
+#define LEAT_BROKER_RESET_TOKEN_H
+
+#include <stdint.h>
+
+#include "schema/limits.h"
+
+enum { RESET_SECRET_BYTES = 32 };
+
+void reset_token_make(const uint8_t secret[RESET_SECRET_BYTES], uint32_t session,
+                      uint8_t token[LEAT_TOKEN_BYTES]);
+
+#endif

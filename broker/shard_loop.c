@@ -1,0 +1,178 @@
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <time.h>
+#include <urcu-qsbr.h>
+
+#include "broker/shard_state.h"
+#include "ops/log.h"
+
+enum {
+    POLL_EVERY = 32, /* iterations between asking epoll while what is busy is read directly */
+};
+#define BALANCED_SPIN_NS (50 * LEAT_NS_PER_US)
+#define NAP_MIN_NS (5 * LEAT_NS_PER_US)
+#define BALANCED_NAP_MAX_NS (100 * LEAT_NS_PER_US)
+#define LAPTOP_NAP_MAX_NS LEAT_NS_PER_MS
+#define KEPT_PAUSE_NS (100 * LEAT_NS_PER_US)
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * LEAT_NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+static void read_clock(struct shard *shard)
+{
+    shard->now = clock_ns(CLOCK_MONOTONIC);
+    if (wallclock_due(&shard->wallclock, shard->now)) {
+        const int64_t step =
+            wallclock_check(&shard->wallclock, shard->now, clock_ns(CLOCK_REALTIME));
+        if (step != 0) {
+            metric_add(&shard->counters.clock_steps, 1);
+            log_line(LOG_WARN, "shard.clock_stepped", log_u64("shard", shard->options.index),
+                     log_i64("by_ns", step));
+        }
+    }
+    shard->wall_ns = wallclock_at(&shard->wallclock, shard->now);
+}
+
+static bool pending_work(const struct shard *shard)
+{
+    return !TAILQ_EMPTY(&shard->output);
+}
+
+/* What control has no room for is tried again soon: its room is not announced. */
+static bool has_untold(const struct shard *shard)
+{
+    return shard->holds || shard->notices || !TAILQ_EMPTY(&shard->untold);
+}
+
+static bool has_kept(const struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        if (shard->links[i].kept != 0)
+            return true;
+    }
+    return false;
+}
+
+/* A link that cannot wake us is asked after naps that grow while nothing comes. */
+static leat_ns next_nap(struct shard *shard)
+{
+    const leat_ns longest =
+        shard->options.idle == IDLE_LAPTOP ? LAPTOP_NAP_MAX_NS : BALANCED_NAP_MAX_NS;
+    const leat_ns nap = shard->nap == 0 ? NAP_MIN_NS : 2 * shard->nap;
+    shard->nap = nap < longest ? nap : longest;
+    return shard->nap;
+}
+
+/* How long to wait at most; LEAT_NS_NEVER: for something to happen. */
+static leat_ns longest_wait(struct shard *shard)
+{
+    const leat_ns deadline = shard_deadline(shard);
+    leat_ns wait = LEAT_NS_NEVER;
+    if (deadline != LEAT_NS_NEVER)
+        wait = deadline > shard->now ? deadline - shard->now : 0;
+    if (has_untold(shard) && wait > LEAT_NS_PER_MS)
+        wait = LEAT_NS_PER_MS;
+    if (has_kept(shard) && wait > KEPT_PAUSE_NS)
+        wait = KEPT_PAUSE_NS;
+    if (shard->polled_links != 0) {
+        const leat_ns nap = next_nap(shard);
+        wait = nap < wait ? nap : wait;
+    }
+    return wait;
+}
+
+static int wait_events(struct shard *shard, leat_ns wait)
+{
+    if (wait == LEAT_NS_NEVER)
+        return epoll_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX, -1);
+    const struct timespec timeout = { .tv_sec = (time_t)(wait / LEAT_NS_PER_S),
+                                      .tv_nsec = (long)(wait % LEAT_NS_PER_S) };
+    const int ready = epoll_pwait2(shard->epoll, shard->events, SHARD_EVENTS_MAX, &timeout, NULL);
+    if (ready >= 0 || errno != ENOSYS)
+        return ready;
+    /* Kernels before 5.11 count in milliseconds. */
+    const leat_ns ms = (wait + LEAT_NS_PER_MS - 1) / LEAT_NS_PER_MS;
+    return epoll_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX,
+                      ms > INT32_MAX ? INT32_MAX : (int)ms);
+}
+
+/* Blocks until there is something to do. */
+static void sleep_until_event(struct shard *shard)
+{
+    if (!mailbox_prepare_sleep(shard->options.inbox))
+        return;
+    rcu_thread_offline();
+    const int ready = wait_events(shard, longest_wait(shard));
+    rcu_thread_online();
+    mailbox_awake(shard->options.inbox);
+    loopgap_slept(&shard->loopgap);
+    shard->event_count = ready > 0 ? ready : 0;
+}
+
+static bool any_hot(const struct shard *shard)
+{
+    for (int i = 0; i < SHARD_HOT_MAX; i++) {
+        if (shard->hot[i] != NULL)
+            return true;
+    }
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        if (shard_link_is_hot(&shard->links[i]))
+            return true;
+    }
+    return false;
+}
+
+static void pin(const struct shard *shard)
+{
+    char name[16];
+    snprintf(name, sizeof name, "leat-shard-%u", shard->options.index % 1000);
+    pthread_setname_np(pthread_self(), name);
+    if (shard->options.cpu < 0)
+        return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)shard->options.cpu, &set);
+    if (pthread_setaffinity_np(pthread_self(), sizeof set, &set) != 0)
+        log_line(LOG_WARN, "shard.not_pinned", log_u64("shard", shard->options.index),
+                 log_i64("cpu", shard->options.cpu));
+}
+
+void *shard_run(void *arg)
+{
+    struct shard *shard = arg;
+    pin(shard);
+    rcu_register_thread();
+    if (shard->options.thread_enter != NULL)
+        shard->options.thread_enter();
+    const leat_ns start = clock_ns(CLOCK_MONOTONIC);
+    wallclock_init(&shard->wallclock, start, clock_ns(CLOCK_REALTIME));
+    leat_ns last_work = start;
+    shard->expire_deadline = start + SHARD_EXPIRE_NS;
+    for (uint64_t turn = 0; !shard->stopping; turn++) {
+        const enum idle_mode idle = shard->options.idle;
+        const bool spins = idle == IDLE_LATENCY
+                           || (idle == IDLE_BALANCED && shard->now - last_work < BALANCED_SPIN_NS);
+        const bool hot = spins && any_hot(shard);
+        if (!spins && !pending_work(shard)) {
+            sleep_until_event(shard);
+        } else if (!hot || turn % POLL_EVERY == 0) {
+            shard_look(shard);
+        }
+        read_clock(shard);
+        if (shard_iterate(shard, hot)) {
+            last_work = shard->now;
+            shard->nap = 0;
+        }
+        rcu_quiescent_state();
+    }
+    if (shard->options.thread_leave != NULL)
+        shard->options.thread_leave();
+    rcu_unregister_thread();
+    return NULL;
+}

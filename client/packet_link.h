@@ -1,0 +1,48 @@
+/* A session in packets: the client's half of it over transport/flow.h.
+ *
+ * Role: attaching; frames out of packets to their streams; what streams have, into packets; sending
+ * again what was lost, from where it still is; telling when the path is dead.
+ * Must not know: sockets, devices, topics, the application, when to reconnect.
+ * Threads: the client's. Allocates only in packet_link_connect. */
+#ifndef LEAT_CLIENT_PACKET_LINK_H
+#define LEAT_CLIENT_PACKET_LINK_H
+
+#include "client/client_state.h"
+#include "transport/flow.h"
+#include "transport/mtu.h"
+
+enum { PACKET_LINK_PONGS_MAX = 8 };
+
+struct packet_link {
+    struct flow flow;
+    struct mtu mtu;
+    struct link_peer peer;
+    bool attach_due;
+    bool ping_due;
+    uint32_t pong_count;
+    uint64_t pongs[PACKET_LINK_PONGS_MAX]; /* to be answered */
+};
+
+/* The session was granted. */
+void packet_link_connect(struct data_link *link);
+
+/* A packet of this session came. Returns 1 when it was news. */
+unsigned packet_link_take(struct data_link *link, const struct leat_packet *packet);
+
+void packet_link_flush(struct data_link *link);
+
+/* Losses, probes, silence; returns when to look again. */
+leat_ns packet_link_timers(struct data_link *link);
+/* When packet_link_timers has something to do. */
+leat_ns packet_link_deadline(const struct data_link *link);
+
+/* True when there is something to put into packets. */
+bool packet_link_has_content(const struct data_link *link);
+
+/* The numbers of the session so far, added to `stats`. */
+void packet_link_count(const struct data_link *link, struct leat_client_stats *stats);
+
+void packet_link_end(struct data_link *link);
+void packet_link_free(struct data_link *link);
+
+#endif

@@ -1,0 +1,147 @@
+#include "client/packet_port.h"
+
+#include <stdio.h>
+#include <sys/epoll.h>
+
+#include "client/client_core.h"
+#include "client/packet_link.h"
+#include "schema/error_text.h"
+#include "transport/link_udp.h"
+
+enum {
+    ROUNDS_MAX = 8, /* bursts of one call; others want a turn too */
+    SESSION_SHARD_SHIFT = 26,
+};
+/* When the wire had no room: soon, but not at once again. */
+#define RETRY_NS (200 * LEAT_NS_PER_US)
+
+/* One IPv6 socket speaks to both kinds, but not every host has IPv6. */
+static int family_for(const struct leat_client *client)
+{
+    for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++) {
+        const struct endpoint *endpoint = &client->packet_endpoints[i];
+        if (endpoint->known && endpoint->address.ss_family == AF_INET6)
+            return AF_INET6;
+    }
+    return AF_INET;
+}
+
+static enum leat_error open_udp(struct leat_client *client, char *why)
+{
+    const struct client_hooks *hooks = &client->options.hooks;
+    if (hooks->link_open != NULL) {
+        client->port.link = hooks->link_open(hooks->context);
+        return client->port.link != NULL ? LEAT_OK : LEAT_ERR_UNREACHABLE;
+    }
+    const struct link_udp_options options = { .socket_buffer_bytes =
+                                                  client->options.values.socket_buffer_bytes };
+    char bound[LINK_TCP_ADDRESS_TEXT];
+    return link_udp_open(&client->port.link, family_for(client), NULL, 0, &options, bound, why);
+}
+
+enum leat_error packet_port_open(struct leat_client *client)
+{
+    struct packet_port *port = &client->port;
+    char why[CLIENT_ERROR_BYTES] = "";
+    if (port->link != NULL || client->transport == URL_TCP)
+        return LEAT_OK;
+    const enum leat_error error = client->transport == URL_DPDK
+                                      ? packet_port_open_dpdk(client, why, sizeof why)
+                                      : open_udp(client, why);
+    if (error != LEAT_OK) {
+        client_fail_path(client, error, "%s", why[0] != '\0' ? why : leat_error_text(error));
+        return error;
+    }
+    loopgap_init(&port->gap);
+    if (packet_port_polled(port))
+        return LEAT_OK;
+    struct epoll_event event = { .events = EPOLLIN };
+    event.data.ptr = port;
+    epoll_ctl(client->epoll, EPOLL_CTL_ADD, port->link->ops->descriptor(port->link), &event);
+    return LEAT_OK;
+}
+
+void packet_port_close(struct leat_client *client)
+{
+    struct packet_port *port = &client->port;
+    if (port->link == NULL)
+        return;
+    if (port->driver != NULL)
+        packet_port_close_dpdk(port);
+    else
+        port->link->ops->close(port->link); /* epoll lets go of its descriptor by itself */
+    *port = (struct packet_port){ 0 };
+}
+
+/* The session a packet is for, when it comes from where that session is. */
+static struct data_link *session_of(const struct leat_client *client,
+                                    const struct leat_packet *packet, const struct link_peer *peer)
+{
+    struct data_link *link = client->links[packet->session >> SESSION_SHARD_SHIFT];
+    if (link == NULL || link->packets == NULL || link->session != packet->session
+        || !link_peer_same(&link->packets->peer, peer))
+        return NULL;
+    return link;
+}
+
+static unsigned take(struct leat_client *client, const struct link_datagram *datagram)
+{
+    struct leat_packet packet;
+    client->stats.bytes_received += datagram->size;
+    struct data_link *link = NULL;
+    if (leat_packet_decode(&packet, datagram->bytes, datagram->size) == LEAT_OK)
+        link = session_of(client, &packet, &datagram->peer);
+    if (link == NULL) {
+        client->stats.packets_dropped++;
+        return 0;
+    }
+    return packet_link_take(link, &packet);
+}
+
+unsigned packet_port_receive(struct leat_client *client)
+{
+    struct link *link = client->port.link;
+    unsigned handled = 0;
+    for (unsigned round = 0; round < ROUNDS_MAX && client->failure == 0; round++) {
+        struct link_datagram burst[LINK_BURST];
+        const unsigned count = link->ops->receive(link, burst, LINK_BURST, client->now);
+        client->stats.receive_calls++;
+        if (count == 0)
+            break;
+        for (unsigned i = 0; i < count && client->failure == 0; i++)
+            handled += take(client, &burst[i]);
+        link->ops->release(link, burst, count);
+        client_flush(client); /* acknowledgements, and what they let go */
+        if (count < LINK_BURST)
+            break;
+    }
+    return handled;
+}
+
+void packet_port_flush(struct leat_client *client)
+{
+    struct packet_port *port = &client->port;
+    client->stats.send_calls++;
+    port->staged = port->link->ops->flush(port->link, client->now) > 0;
+    if (port->staged)
+        client_timer_at(client, client->now + RETRY_NS);
+}
+
+leat_ns packet_port_timers(struct leat_client *client)
+{
+    struct packet_port *port = &client->port;
+    if (port->link == NULL)
+        return LEAT_NS_NEVER;
+    leat_ns next = LEAT_NS_NEVER;
+    for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++) {
+        struct data_link *link = client->links[i];
+        const leat_ns due =
+            link != NULL && link->packets != NULL ? packet_link_timers(link) : LEAT_NS_NEVER;
+        next = due < next ? due : next;
+    }
+    const leat_ns wanted = port->link->ops->deadline(port->link);
+    if (wanted > client->now && !port->staged)
+        return wanted < next ? wanted : next;
+    port->staged = true; /* flushed with the rest, which sets the next time */
+    return client->now + RETRY_NS < next ? client->now + RETRY_NS : next;
+}

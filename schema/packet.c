@@ -1,0 +1,122 @@
+#include "schema/packet.h"
+
+#include <assert.h>
+
+#include "schema/bytes.h"
+
+/* Wire images. Every member is a byte array: alignment 1, no padding, overlays any buffer. */
+
+struct packet_wire {
+    uint8_t version_type;
+    uint8_t flags;
+    uint8_t length[2];
+    uint8_t session[4];
+    uint8_t number[4];
+};
+static_assert(sizeof(struct packet_wire) == LEAT_PACKET_HEADER_BYTES, "wire size");
+static_assert(offsetof(struct packet_wire, session) == 4, "wire layout");
+
+struct ack_wire {
+    uint8_t largest[4];
+    uint8_t map[8];
+    uint8_t delay[2];
+    uint8_t window[2];
+};
+static_assert(sizeof(struct ack_wire) == LEAT_PACKET_ACK_BYTES, "wire size");
+static_assert(offsetof(struct ack_wire, delay) == 12, "wire layout");
+
+enum {
+    TYPE_BITS = 5,
+    TYPE_MASK = (1 << TYPE_BITS) - 1,
+    FLAGS_KNOWN = LEAT_PACKET_ACK | LEAT_PACKET_ACK_NOW,
+    DELAY_SHIFT = 8, /* units of 256 ns */
+};
+static_assert(LEAT_PACKET_DELAY_MAX_NS >> DELAY_SHIFT == UINT16_MAX, "u16");
+static_assert(LEAT_PACKET_BYTES_MAX <= UINT16_MAX, "u16");
+
+static bool is_right(const struct packet_wire *wire, uint8_t type, size_t size)
+{
+    const uint16_t length = leat_load16(wire->length);
+    const size_t headers =
+        sizeof *wire + ((wire->flags & LEAT_PACKET_ACK) != 0 ? sizeof(struct ack_wire) : 0);
+    if ((wire->flags & ~FLAGS_KNOWN) != 0 || length > size || length < headers) {
+        return false;
+    }
+    return type != LEAT_PACKET_RESET || (wire->flags == 0 && leat_load32(wire->number) == 0);
+}
+
+enum leat_error leat_packet_decode(struct leat_packet *out, const uint8_t *bytes, size_t size)
+{
+    if (size < sizeof(struct packet_wire)) {
+        return LEAT_ERR_MALFORMED;
+    }
+    const struct packet_wire *wire = (const struct packet_wire *)bytes;
+    const uint8_t type = wire->version_type & TYPE_MASK;
+    if (wire->version_type >> TYPE_BITS != LEAT_PACKET_VERSION) {
+        return LEAT_ERR_VERSION;
+    }
+    if (type != LEAT_PACKET_SESSION && type != LEAT_PACKET_RESET) {
+        return LEAT_ERR_UNSUPPORTED;
+    }
+    if (!is_right(wire, type, size)) {
+        return LEAT_ERR_MALFORMED;
+    }
+    const uint8_t *frames = bytes + sizeof *wire;
+    out->type = (enum leat_packet_type)type;
+    out->flags = wire->flags;
+    out->length = leat_load16(wire->length);
+    out->session = leat_load32(wire->session);
+    out->number = leat_load32(wire->number);
+    out->has_ack = (wire->flags & LEAT_PACKET_ACK) != 0;
+    out->ack = (struct leat_packet_ack){ 0 };
+    if (out->has_ack) {
+        const struct ack_wire *ack = (const struct ack_wire *)frames;
+        out->ack.largest = leat_load32(ack->largest);
+        out->ack.map = leat_load64(ack->map);
+        out->ack.delay_ns = (leat_ns)leat_load16(ack->delay) << DELAY_SHIFT;
+        out->ack.window = leat_load16(ack->window);
+        frames += sizeof *ack;
+    }
+    out->frames = frames;
+    out->frames_size = (uint32_t)(bytes + out->length - frames);
+    return LEAT_OK;
+}
+
+size_t leat_packet_write(uint8_t *at, const struct leat_packet *packet)
+{
+    struct packet_wire *wire = (struct packet_wire *)at;
+    const uint8_t flags = packet->flags & LEAT_PACKET_ACK_NOW;
+    wire->version_type = (uint8_t)(LEAT_PACKET_VERSION << TYPE_BITS | (int)packet->type);
+    wire->flags = packet->has_ack ? flags | LEAT_PACKET_ACK : flags;
+    leat_store16(wire->length, packet->length);
+    leat_store32(wire->session, packet->session);
+    leat_store32(wire->number, packet->number);
+    if (!packet->has_ack) {
+        return sizeof *wire;
+    }
+    struct ack_wire *ack = (struct ack_wire *)(at + sizeof *wire);
+    const leat_ns delay = packet->ack.delay_ns < LEAT_PACKET_DELAY_MAX_NS
+                              ? packet->ack.delay_ns
+                              : LEAT_PACKET_DELAY_MAX_NS;
+    leat_store32(ack->largest, packet->ack.largest);
+    leat_store64(ack->map, packet->ack.map);
+    leat_store16(ack->delay, (uint16_t)(delay >> DELAY_SHIFT));
+    leat_store16(ack->window, packet->ack.window);
+    return sizeof *wire + sizeof *ack;
+}
+
+void leat_packet_set_length(uint8_t *at, uint16_t length)
+{
+    leat_store16(((struct packet_wire *)at)->length, length);
+}
+
+uint64_t leat_packet_number(uint64_t near, uint32_t low)
+{
+    const uint64_t period = UINT64_C(1) << 32;
+    const uint32_t ahead = low - (uint32_t)near;
+    if (ahead < period / 2) { /* at or above `near`, unless that is beyond the last number */
+        return ahead <= UINT64_MAX - near ? near + ahead : near + ahead - period;
+    }
+    const uint64_t behind = period - ahead;
+    return behind <= near ? near - behind : near + ahead;
+}

@@ -1,0 +1,179 @@
+#include "tests/sim/broker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <urcu-qsbr.h>
+
+#include "broker/shard_state.h"
+
+enum { SESSIONS = 32, STEPS_MAX = 64 };
+
+static _Noreturn void fail(const char *what, const char *why)
+{
+    fprintf(stderr, "sim: %s: %s\n", what, why);
+    abort();
+}
+
+static struct mailbox *new_box(int wake)
+{
+    struct mailbox *box = aligned_alloc(alignof(struct mailbox), sizeof *box);
+    if (box == NULL)
+        fail("mailbox", "no memory");
+    mailbox_init(box, wake);
+    return box;
+}
+
+static void configure(struct sim_broker *b, uint32_t partitions, uint64_t ring_bytes)
+{
+    config_init(&b->config, true);
+    b->config.data_port = 0;
+    b->config.udp = false;
+    b->config.sessions_max = SESSIONS;
+    b->config.connections_max = SESSIONS;
+    b->config.log_memory_bytes = UINT64_C(64) << 20;
+    b->config.topics = calloc(1, sizeof *b->config.topics);
+    if (b->config.topics == NULL)
+        fail("config", "no memory");
+    b->config.topic_count = 1;
+    struct config_topic *topic = b->config.topics;
+    struct settings_error error;
+    snprintf(topic->name, sizeof topic->name, SIM_TOPIC);
+    topic->settings.partitions = partitions;
+    topic->settings.ring_bytes = ring_bytes;
+    topic->settings.record_bytes_max = 8192;
+    if (settings_resolve(&topic->settings, &error) != LEAT_OK)
+        fail("topic settings", error.name);
+}
+
+static void open_shard(struct sim_broker *b)
+{
+    char text[256];
+    const struct shard_options options = { .cpu = -1,
+                                           .listen_host = "127.0.0.1",
+                                           .sessions_max = SESSIONS,
+                                           .connections_max = SESSIONS,
+                                           .producer_idle_ns = UINT64_C(3600) * LEAT_NS_PER_S,
+                                           .topics = b->topics,
+                                           .inbox = b->inbox,
+                                           .outbox = b->outbox,
+                                           .metrics = b->metrics,
+                                           .links = &b->link,
+                                           .link_count = 1,
+                                           .reset_secret = { 7 } };
+    if (shard_open(&b->shard, &options, text) != LEAT_OK)
+        fail("shard", text);
+}
+
+void sim_broker_open_on(struct sim_broker *b, struct link *link, uint32_t incarnation,
+                        uint16_t control_port, uint32_t partitions, uint64_t ring_bytes,
+                        leat_ns now)
+{
+    char text[CONTROL_ERROR_TEXT];
+    memset(b, 0, sizeof *b);
+    configure(b, partitions, ring_bytes);
+    b->config.port = control_port;
+    catalog_init(&b->catalog);
+    b->catalog.incarnation = incarnation;
+    b->wake = eventfd(0, EFD_NONBLOCK);
+    b->shard_wake = eventfd(0, EFD_NONBLOCK);
+    b->inbox = new_box(b->shard_wake);
+    b->outbox = new_box(b->wake);
+    if (metrics_open(&b->metrics) != LEAT_OK || topics_open(&b->topics) != LEAT_OK)
+        fail("broker", "no memory");
+    b->link = link;
+    open_shard(b);
+    snprintf(b->address, sizeof b->address, "10.0.0.%d:%d", SIM_BROKER_HOST, SIM_BROKER_PORT);
+    b->shard_link = (struct control_shard_link){ .inbox = b->inbox,
+                                                 .outbox = b->outbox,
+                                                 .tcp_address = shard_tcp_address(b->shard),
+                                                 .udp_address = b->address };
+    const struct control_options options = { .config = &b->config,
+                                             .topics = b->topics,
+                                             .catalog = &b->catalog,
+                                             .shards = &b->shard_link,
+                                             .wake = b->wake,
+                                             .metrics = b->metrics,
+                                             .reset_secret = { 7 } };
+    if (control_open(&b->control, &options, text) != LEAT_OK)
+        fail("control", text);
+    sim_broker_step(b, now);
+}
+
+void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incarnation,
+                     uint16_t control_port, uint32_t partitions, uint64_t ring_bytes, leat_ns now)
+{
+    struct link *link = fabric_link(fabric, SIM_BROKER_HOST, SIM_BROKER_PORT);
+    sim_broker_open_on(b, link, incarnation, control_port, partitions, ring_bytes, now);
+    b->owns_link = true;
+}
+
+void sim_broker_close(struct sim_broker *b)
+{
+    shard_close(b->shard);
+    control_close(b->control);
+    if (b->owns_link)
+        b->link->ops->close(b->link);
+    topics_close(b->topics);
+    metrics_close(b->metrics);
+    catalog_free(&b->catalog);
+    config_free(&b->config);
+    close(b->wake);
+    close(b->shard_wake);
+    free(b->inbox);
+    free(b->outbox);
+}
+
+bool sim_broker_step(struct sim_broker *b, leat_ns now)
+{
+    bool worked = true, any = false;
+    for (int i = 0; worked && i < STEPS_MAX; i++) {
+        worked = control_step(b->control, now);
+        worked |= shard_step(b->shard, now, UINT64_C(1700000000000000000) + now);
+        rcu_quiescent_state();
+        any |= worked;
+    }
+    return any;
+}
+
+void sim_broker_iterate(struct sim_broker *b, leat_ns now)
+{
+    b->shard->now = now;
+    b->shard->wall_ns = UINT64_C(1700000000000000000) + now;
+    shard_iterate(b->shard, true);
+    rcu_quiescent_state();
+}
+
+leat_ns sim_broker_deadline(const struct sim_broker *b)
+{
+    return shard_deadline(b->shard);
+}
+
+const char *sim_broker_control(const struct sim_broker *b)
+{
+    return control_address(b->control);
+}
+
+struct partition *sim_broker_partition(const struct sim_broker *b, uint32_t index)
+{
+    const struct topic *topic = topics_find_name(b->topics, SIM_TOPIC);
+    if (topic == NULL)
+        fail("topic", "not there");
+    return topic->partitions[index].partition;
+}
+
+uint64_t sim_broker_counter(const struct sim_broker *b, const char *name)
+{
+    static char text[1 << 17];
+    uint64_t sum = 0;
+    metrics_write(b->metrics, text, sizeof text);
+    for (const char *at = text; (at = strstr(at, name)) != NULL; at += strlen(name)) {
+        if (at != text && at[-1] != '\n')
+            continue;
+        const char *value = at + strcspn(at, " \n");
+        sum += *value == ' ' ? strtoull(value + 1, NULL, 10) : 0;
+    }
+    return sum;
+}

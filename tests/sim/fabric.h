@@ -1,0 +1,56 @@
+/* Fabric: a network of simulated time between links, that does to datagrams what a seed says.
+ *
+ * Role: links (transport/link.h) whose datagrams are kept until they are due; loss (random and in
+ * bursts), duplication, reordering, corruption (found by a checksum, as a real link finds it),
+ * delay and jitter, a largest datagram, partitions one way or both.
+ * Must not know: what datagrams carry.
+ * Threads: one. Everything comes from the seed: the same calls give the same faults. */
+#ifndef LEAT_TESTS_SIM_FABRIC_H
+#define LEAT_TESTS_SIM_FABRIC_H
+
+#include "tests/seeded.h"
+#include "transport/link.h"
+
+enum {
+    FABRIC_LINKS_MAX = 8,
+    FABRIC_PAYLOAD_MAX = 1472,
+    FABRIC_IN_FLIGHT_MAX = 16384, /* more are lost, as in a full queue */
+};
+
+struct fabric_faults {
+    uint32_t loss_ppm;
+    uint32_t burst_ppm;    /* a bad time begins with this chance at each datagram... */
+    uint32_t burst_length; /* ...and lasts about so many, most of which are lost */
+    uint32_t duplicate_ppm;
+    uint32_t reorder_ppm; /* held back for up to reorder_ns */
+    uint32_t corrupt_ppm;
+    uint64_t reorder_ns;
+    uint64_t delay_ns, jitter_ns;
+    uint32_t mtu; /* larger ones vanish; 0: none do */
+};
+
+struct fabric_counters {
+    uint64_t sent, delivered;
+    uint64_t lost, burst_lost, duplicated, reordered, corrupted, too_large, partitioned, overflowed;
+};
+
+struct fabric;
+
+struct fabric *fabric_open(uint64_t seed);
+void fabric_close(struct fabric *fabric);
+void fabric_set(struct fabric *fabric, const struct fabric_faults *faults);
+/* The link of 10.0.0.`host`:`port`. Closed by its ops, or with the fabric. */
+struct link *fabric_link(struct fabric *fabric, uint8_t host, uint16_t port);
+void fabric_peer(uint8_t host, uint16_t port, struct link_peer *out);
+/* Nothing goes from `from` to `to` (hosts) any more, or again. */
+void fabric_cut(struct fabric *fabric, uint8_t from, uint8_t to, bool cut);
+
+/* What leaves a link leaves at this time. */
+void fabric_now(struct fabric *fabric, leat_ns now);
+/* When the next datagram is due that is not due yet; LEAT_NS_NEVER. */
+leat_ns fabric_next(const struct fabric *fabric);
+const struct fabric_counters *fabric_counters(const struct fabric *fabric);
+/* Buffers that are out: 0 when everything was given back and nothing is on the way. */
+uint32_t fabric_buffers(const struct fabric *fabric);
+
+#endif

@@ -1,0 +1,569 @@
+/* Goal: a session over packets publishes and consumes every record once and in order, whatever the
+ * wire does; sends nothing before it is attached; grows its packets only to what was proved; and a
+ * dead path is told. Method: the library's session, stepped in virtual time over a wire that loses,
+ * doubles and reorders by a seed, against a small broker written here over the same pure core. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client_core.h"
+#include "client/data_link.h"
+#include "client/packet_link.h"
+#include "client/producer.h"
+#include "tests/support/badwire.h"
+#include "transport/link_udp.h"
+
+enum {
+    SESSION = 0x123,
+    PUBLISH_STREAM = 5,
+    READ_STREAM = 9,
+    LOG_MAX = 1 << 23,
+    BUFFER = 1 << 18, /* bytes of batches the broker holds out of order: its credit */
+    BATCH = 4096,
+    IN_FLIGHT = 16,
+    BATCHES_MAX = 1 << 16,
+    RECORDS_MAX = 1 << 15,
+};
+#define STEP_NS (50 * LEAT_NS_PER_US)
+
+/* ---- the broker */
+
+struct answer {
+    struct leat_ack_run run;
+    bool due;
+};
+
+static struct broker {
+    struct flow flow;
+    bool attached, attached_due;
+    bool credit_due, pong_due;
+    uint64_t pong;
+    struct stream_map arrived; /* of the publish stream */
+    uint64_t taken;            /* of it, appended or answered */
+    uint8_t held[BUFFER];      /* position % BUFFER */
+    uint64_t credit;
+    uint64_t next_sequence;
+    struct answer answers[BATCHES_MAX]; /* by batch, in order of appending */
+    uint32_t answer_count, answers_told;
+    struct answer busy;
+    bool says_busy;
+    uint8_t log[LOG_MAX];
+    uint64_t log_end, sent, limit;
+} broker;
+
+static void broker_start(void)
+{
+    memset(&broker, 0, sizeof broker);
+    const struct flow_options options = { .session = SESSION,
+                                          .payload_max = LEAT_PACKET_BYTES_BASE,
+                                          .ack_delay_ns = LEAT_NS_PER_MS,
+                                          .peer_ack_delay_ns = LEAT_NS_PER_MS,
+                                          .probe_floor_ns = 2 * LEAT_NS_PER_MS,
+                                          .rtt_initial_ns = 10 * LEAT_NS_PER_MS,
+                                          .receive_window = 512 };
+    flow_init(&broker.flow, &options, LEAT_NS_PER_S);
+    stream_map_init(&broker.arrived, 0);
+    broker.credit = BUFFER / 2;
+}
+
+static void broker_append(void)
+{
+    static uint8_t batch_bytes[BATCH];
+    for (;;) {
+        const uint64_t have = broker.arrived.next - broker.taken;
+        for (uint64_t i = 0; i < have && i < BATCH; i++)
+            batch_bytes[i] = broker.held[(broker.taken + i) % BUFFER];
+        struct leat_batch batch;
+        if (leat_batch_parse(&batch, batch_bytes, have < BATCH ? have : BATCH) != LEAT_OK
+            || batch.size > have)
+            return;
+        cr_assert_eq(leat_batch_check(&batch, batch_bytes, BATCH), LEAT_OK);
+        struct leat_ack_run run = { .first_sequence = batch.base_sequence,
+                                    .count = batch.record_count,
+                                    .base_offset = LEAT_OFFSET_NONE };
+        if (broker.says_busy && seeded_below(&badwire.seed, 30) == 0) {
+            /* All of it from here on must come again. */
+            run.status = LEAT_BUSY;
+            run.retry_after_us = 100;
+            broker.busy = (struct answer){ .run = run, .due = true };
+            stream_map_init(&broker.arrived, broker.taken);
+            return;
+        }
+        cr_assert_eq(batch.base_sequence, broker.next_sequence, "batches are in order");
+        run.base_offset = batch.base_sequence;
+        run.level = LEAT_ACK_IN_RING;
+        leat_batch_stamp(batch_bytes, batch.base_sequence, 5, 1);
+        cr_assert_leq(broker.log_end + batch.size, (uint64_t)LOG_MAX);
+        memcpy(broker.log + broker.log_end, batch_bytes, batch.size);
+        broker.log_end += batch.size;
+        broker.next_sequence += batch.record_count;
+        broker.answers[broker.answer_count++] = (struct answer){ .run = run, .due = true };
+        broker.taken += batch.size;
+        broker.credit = broker.taken + BUFFER / 2;
+        broker.credit_due = true;
+    }
+}
+
+static void broker_frame(const struct leat_frame *frame)
+{
+    switch (frame->type) {
+    case LEAT_FRAME_ATTACH:
+        cr_assert_eq(frame->attach.session, (uint32_t)SESSION);
+        broker.attached = broker.attached_due = true;
+        break;
+    case LEAT_FRAME_PUBLISH_AT: {
+        const struct leat_frame_data *piece = &frame->data;
+        cr_assert_eq(frame->stream, (uint32_t)PUBLISH_STREAM);
+        cr_assert_leq(piece->position + piece->size, broker.credit);
+        if (piece->position + piece->size <= broker.arrived.next)
+            break;
+        for (uint32_t i = 0; i < piece->size; i++) {
+            if (piece->position + i >= broker.arrived.next)
+                broker.held[(piece->position + i) % BUFFER] = piece->bytes[i];
+        }
+        cr_assert_neq(stream_map_add(&broker.arrived, piece->position, piece->size), STREAM_FULL);
+        broker_append();
+        break;
+    }
+    case LEAT_FRAME_CREDIT:
+        cr_assert_eq(frame->stream, (uint32_t)READ_STREAM);
+        if (frame->credit.limit > broker.limit)
+            broker.limit = frame->credit.limit;
+        break;
+    case LEAT_FRAME_PING:
+        broker.pong_due = true;
+        broker.pong = frame->ping;
+        break;
+    case LEAT_FRAME_PAD:
+    case LEAT_FRAME_BLOCKED: break;
+    default: cr_assert_fail("a client sends no frame of type %d", frame->type);
+    }
+}
+
+static void broker_receive(leat_ns now)
+{
+    static struct badwire_datagram burst[LINK_BURST];
+    uint32_t count;
+    while ((count = badwire_land(&badwire.to_broker, burst, LINK_BURST)) > 0) {
+        for (uint32_t i = 0; i < count; i++) {
+            struct leat_packet packet;
+            uint64_t number;
+            cr_assert_eq(leat_packet_decode(&packet, burst[i].bytes, burst[i].size), LEAT_OK);
+            cr_assert_eq(packet.session, (uint32_t)SESSION);
+            if (flow_open(&broker.flow, &packet, &number, now) != FLOW_NEW)
+                continue;
+            if (packet.has_ack)
+                flow_acked(&broker.flow, &packet.ack, now);
+            for (uint32_t at = 0; at < packet.frames_size;) {
+                struct leat_frame frame;
+                cr_assert_eq(leat_frame_decode(&frame, packet.frames + at, packet.frames_size - at),
+                             LEAT_OK);
+                broker_frame(&frame);
+                at += frame.length;
+            }
+            flow_take(&broker.flow, number, packet.frames_size > 0,
+                      (packet.flags & LEAT_PACKET_ACK_NOW) != 0, now);
+        }
+    }
+}
+
+/* What a lost packet carried is due again. */
+static void broker_lost(struct flow_item *data)
+{
+    struct flow_item *item;
+    data->size = 0;
+    while (data->size == 0 && (item = flow_lost(&broker.flow)) != NULL) {
+        if (item->kind == LEAT_FRAME_ATTACHED)
+            broker.attached_due = true;
+        if (item->kind == LEAT_FRAME_CREDIT)
+            broker.credit_due = true;
+        if (item->kind == LEAT_FRAME_PUBLISH_ACK && item->more == 0)
+            broker.answers[item->at].due = true;
+        if (item->kind == LEAT_FRAME_PUBLISH_ACK && item->more == 0
+            && item->at < broker.answers_told)
+            broker.answers_told = (uint32_t)item->at;
+        if (item->kind == LEAT_FRAME_PUBLISH_ACK && item->more == 1)
+            broker.busy.due = item->at == broker.next_sequence; /* else it came again already */
+        if (item->kind == LEAT_FRAME_DATA)
+            *data = *item;
+        flow_lost_done(&broker.flow);
+    }
+}
+
+static void broker_note(uint8_t kind, uint64_t at, uint32_t size, uint32_t more)
+{
+    const struct flow_item item = { .kind = kind, .at = at, .size = size, .more = more };
+    cr_assert(flow_note(&broker.flow, &item));
+}
+
+static uint32_t broker_data(uint8_t *at, uint64_t position, uint32_t size)
+{
+    broker_note(LEAT_FRAME_DATA, position, size, 0);
+    leat_frame_write_data(at, READ_STREAM, position, size);
+    memcpy(at + LEAT_DATA_HEADER_BYTES, broker.log + position, size);
+    return LEAT_DATA_HEADER_BYTES + size;
+}
+
+/* One frame a packet; 0: nothing is left to say. */
+static uint32_t broker_fill(uint8_t *at)
+{
+    struct flow_item again;
+    broker_lost(&again);
+    if (again.size > 0)
+        return broker_data(at, again.at, again.size);
+    if (broker.attached_due) {
+        const struct leat_frame_attached frame = { .session = SESSION };
+        broker_note(LEAT_FRAME_ATTACHED, 0, 0, 0);
+        broker.attached_due = false;
+        return (uint32_t)leat_frame_write_attached(at, &frame);
+    }
+    if (broker.pong_due) {
+        broker.pong_due = false;
+        broker_note(LEAT_FRAME_PONG, 0, 0, 0);
+        return (uint32_t)leat_frame_write_ping(at, LEAT_FRAME_PONG, broker.pong);
+    }
+    if (broker.busy.due) {
+        broker.busy.due = false;
+        broker_note(LEAT_FRAME_PUBLISH_ACK, broker.busy.run.first_sequence, 0, 1);
+        return (uint32_t)leat_frame_write_publish_ack(at, PUBLISH_STREAM, 1, &broker.busy.run, 1);
+    }
+    while (broker.answers_told < broker.answer_count) {
+        struct answer *answer = &broker.answers[broker.answers_told++];
+        if (!answer->due)
+            continue;
+        answer->due = false;
+        broker_note(LEAT_FRAME_PUBLISH_ACK, broker.answers_told - 1, 0, 0);
+        return (uint32_t)leat_frame_write_publish_ack(at, PUBLISH_STREAM, 1, &answer->run, 1);
+    }
+    if (broker.credit_due) {
+        const struct leat_frame_credit credit = { .limit = broker.credit };
+        broker.credit_due = false;
+        broker_note(LEAT_FRAME_CREDIT, broker.credit, 0, 0);
+        return (uint32_t)leat_frame_write_credit(at, PUBLISH_STREAM, &credit);
+    }
+    const uint64_t end = broker.limit < broker.log_end ? broker.limit : broker.log_end;
+    if (broker.sent >= end)
+        return 0;
+    uint64_t size = 1 + seeded_below(&badwire.seed, 1100);
+    size = size < end - broker.sent ? size : end - broker.sent;
+    broker.sent += size;
+    return broker_data(at, broker.sent - size, (uint32_t)size);
+}
+
+static void broker_step(leat_ns now)
+{
+    broker_receive(now);
+    if (flow_deadline(&broker.flow) <= now)
+        flow_timeout(&broker.flow, now);
+    uint8_t bytes[LEAT_PACKET_BYTES_BASE];
+    while (broker.attached && (flow_may_send(&broker.flow) || flow_ack_due(&broker.flow, now))) {
+        const uint32_t at = flow_begin(&broker.flow, bytes, now);
+        const uint32_t size = flow_may_send(&broker.flow) ? broker_fill(bytes + at) : 0;
+        if (size == 0 && !flow_ack_due(&broker.flow, now)) {
+            flow_abandon(&broker.flow);
+            if (!flow_ack_due(&broker.flow, now))
+                return;
+            flow_begin(&broker.flow, bytes, now);
+        }
+        flow_commit(&broker.flow, bytes, at + size, now);
+        badwire_fly(&badwire.to_client, bytes, at + size);
+    }
+}
+
+/* ---- the client's side, as bring-up would have left it */
+
+static struct leat_client *client;
+static struct data_link *session;
+static struct leat_producer producer;
+static struct publisher publisher;
+static struct outbox_batch *ring[IN_FLIGHT];
+static struct leat_consumer consumer;
+static struct subscribed topic;
+static struct reader reader;
+static uint64_t delivered;
+static bool
+    told[RECORDS_MAX]; /* in any order: an answer may be lost, and come behind a later one */
+static struct leat_event fallback;
+static leat_ns now;
+
+static void on_delivery(void *user, const struct leat_delivery *delivery)
+{
+    (void)user;
+    cr_assert_eq(delivery->status, 0);
+    cr_assert_eq(delivery->offset, delivery->cookie);
+    cr_assert_not(told[delivery->cookie], "told twice");
+    told[delivery->cookie] = true;
+    delivered++;
+}
+
+static void on_event(void *user, const struct leat_event *event)
+{
+    (void)user;
+    if (event->type == LEAT_EVENT_FALLBACK)
+        fallback = *event;
+}
+
+static void start(const char *seed, uint32_t loss, uint32_t trouble, uint32_t path_bytes)
+{
+    badwire = (struct badwire){ .link = { .ops = &badwire_ops,
+                                          .limits = { .payload_max = LINK_UDP_PAYLOAD_MAX,
+                                                      .polled = true } },
+                                .seed = seeded_start(seed),
+                                .loss_percent = loss,
+                                .trouble_percent = trouble,
+                                .path_bytes = path_bytes };
+    broker_start();
+    now = LEAT_NS_PER_S;
+    client = calloc(1, sizeof *client);
+    client->transport = client->url.transport = URL_UDP;
+    client->url.fallback_tcp = true;
+    client->options.values.on_event = on_event;
+    client->epoll = client->timer = -1;
+    client->backoff = (struct backoff){ .min_ns = LEAT_NS_PER_S,
+                                        .max_ns = LEAT_NS_PER_S,
+                                        .open_ns = LEAT_NS_PER_S,
+                                        .circuit_failures = 2 };
+    client->phase = PHASE_READY;
+    client->phase_end = client->ping_at = LEAT_NS_NEVER;
+    client->now = now;
+    client->port.link = &badwire.link;
+    loopgap_init(&client->port.gap);
+    control_link_init(&client->control);
+    TAILQ_INIT(&client->held);
+    TAILQ_INIT(&client->producers);
+    TAILQ_INIT(&client->consumers);
+    struct endpoint *endpoint = &client->packet_endpoints[0];
+    endpoint->known = true;
+    cr_assert_eq(link_tcp_address("127.0.0.1", 7430, &endpoint->address), LEAT_OK);
+    cr_assert(link_udp_peer(&endpoint->address, &badwire.broker));
+    session = client->links[0] = calloc(1, sizeof *session);
+    session->client = client;
+    session->session = SESSION;
+    session->fd = -1;
+    TAILQ_INIT(&session->publishers);
+    TAILQ_INIT(&session->credits);
+    packet_link_connect(session);
+}
+
+static void step(void)
+{
+    now += STEP_NS;
+    client_step(client, now);
+    broker_step(now);
+}
+
+static void attach(void)
+{
+    for (int i = 0; i < 20000 && session->state != LINK_UP; i++)
+        step();
+    cr_assert_eq(session->state, LINK_UP);
+}
+
+static void open_streams(void)
+{
+    producer = (struct leat_producer){ .client = client, .step = OWNER_READY, .opened = true };
+    producer.options.on_delivery = on_delivery;
+    producer.shards.partitions = 1;
+    producer.record_bytes_max = 2000;
+    producer.publishers = &publisher;
+    const struct outbox_pool_options options = {
+        .batches = IN_FLIGHT + 1, .batch_bytes = BATCH, .records_max = 100, .largest = BATCH
+    };
+    cr_assert_eq(outbox_pool_reserve(&producer.pool, &options), LEAT_OK);
+    publisher.kind = STREAM_PUBLISHER;
+    publisher.producer = &producer;
+    publisher.link = session;
+    publisher.number = PUBLISH_STREAM;
+    publisher.blocked_said = UINT64_MAX;
+    outbox_init(&publisher.outbox, &producer.pool, ring, IN_FLIGHT);
+    outbox_restart(&publisher.outbox, broker.credit, false);
+    cr_assert_eq(data_link_attach(session, PUBLISH_STREAM, &publisher), LEAT_OK);
+
+    consumer.client = client;
+    TAILQ_INIT(&consumer.ready);
+    TAILQ_INIT(&consumer.borrowed);
+    topic.consumer = &consumer;
+    reader = (struct reader){ .kind = STREAM_READER, .topic = &topic, .number = READ_STREAM };
+    cr_assert_eq(mirror_reserve(&reader.window, 65536), LEAT_OK);
+    partition_stream_init(&reader.stream, reader.window.bytes, reader.window.size - 1, 32768);
+    const struct partition_stream_start first = { 0, 0, 1, false };
+    partition_stream_start(&reader.stream, &first);
+    reader.link = session;
+    cr_assert_eq(data_link_attach(session, READ_STREAM, &reader), LEAT_OK);
+    data_link_queue_credit(&reader);
+}
+
+static void publish_and_consume(uint64_t records)
+{
+    uint64_t sent = 0, next = 0;
+    delivered = 0;
+    for (int steps = 0; next < records || delivered < records; steps++) {
+        cr_assert_lt(steps, 4000000, "it stalls: %llu delivered, %llu consumed",
+                     (unsigned long long)delivered, (unsigned long long)next);
+        uint8_t value[1000];
+        for (uint32_t k = seeded_below(&badwire.seed, 20); k > 0 && sent < records; k--) {
+            memcpy(value, &sent, sizeof sent);
+            const struct leat_record record = { .value = value,
+                                                .value_size = 8 + seeded_below(&badwire.seed, 300),
+                                                .timestamp_ns = 1,
+                                                .cookie = sent };
+            if (leat_producer_send(&producer, &record) != 0)
+                break;
+            sent++;
+        }
+        step();
+        cr_assert_eq(client->failure, 0, "%s", client->failure_text);
+        struct leat_record got[64];
+        const int n = leat_consumer_poll(&consumer, got, seeded_below(&badwire.seed, 64));
+        for (int i = 0; i < n; i++, next++) {
+            uint64_t came;
+            memcpy(&came, got[i].value, sizeof came);
+            cr_assert_eq(came, next);
+            cr_assert_eq(got[i].offset, next);
+        }
+    }
+}
+
+static struct leat_client_stats stats_now(void)
+{
+    struct leat_client_stats stats = { .size = sizeof stats };
+    cr_assert_eq(leat_client_stats(client, &stats), 0);
+    return stats;
+}
+
+Test(packets, nothing_is_lost_or_doubled_on_a_bad_wire, .timeout = 60)
+{
+    start("packets", 5, 5, BADWIRE_DATAGRAM_MAX);
+    broker.says_busy = true;
+    attach();
+    open_streams();
+    publish_and_consume(20000);
+    const struct leat_client_stats stats = stats_now();
+    cr_assert_gt(stats.packets_lost, 0u);
+    cr_assert_gt(stats.bytes_resent, 0u);
+    cr_assert_eq(stats.records_acked, 20000u);
+}
+
+Test(packets, a_good_wire_sends_nothing_twice_and_large_packets, .timeout = 60)
+{
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    attach();
+    open_streams();
+    publish_and_consume(20000);
+    const struct leat_client_stats stats = stats_now();
+    cr_assert_eq(stats.packets_lost, 0u);
+    cr_assert_eq(stats.bytes_resent, 0u);
+    cr_assert_gt(badwire.largest, 5000u, "loopback carries more than an Ethernet frame");
+    cr_assert_lt(stats.packets_sent, 20000u / 4, "records share packets");
+}
+
+Test(packets, a_narrow_path_stays_at_what_it_carries, .timeout = 60)
+{
+    start("packets", 0, 0, LEAT_PACKET_BYTES_BASE);
+    attach();
+    open_streams();
+    publish_and_consume(5000);
+    cr_assert_leq(session->packets->flow.options.payload_max, (uint32_t)LEAT_PACKET_BYTES_BASE);
+    cr_assert_eq(session->packets->mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
+}
+
+Test(packets, nothing_but_attach_is_sent_before_it_is_answered, .timeout = 60)
+{
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    open_streams();
+    const uint64_t value = 0;
+    const struct leat_record record = { .value = &value, .value_size = sizeof value };
+    cr_assert_eq(leat_producer_send(&producer, &record), 0);
+    unsigned attaches = 0;
+    for (int i = 0; i < 10000; i++) { /* the broker is silent for half a second */
+        now += STEP_NS;
+        client_step(client, now);
+        for (uint32_t k = 0; k < badwire.to_broker.count; k++) {
+            struct leat_packet packet;
+            struct leat_frame frame;
+            const struct badwire_datagram *f = &badwire.to_broker.datagrams[k];
+            cr_assert_eq(leat_packet_decode(&packet, f->bytes, f->size), LEAT_OK);
+            cr_assert_eq(leat_frame_decode(&frame, packet.frames, packet.frames_size), LEAT_OK);
+            cr_assert_eq(frame.type, LEAT_FRAME_ATTACH);
+            cr_assert_eq(frame.length, packet.frames_size);
+            attaches++;
+        }
+        badwire.to_broker.count = 0;
+    }
+    cr_assert_gt(attaches, 2u, "it is repeated");
+    cr_assert_lt(attaches, 50u, "with patience");
+}
+
+Test(packets, a_broker_that_never_answers_is_left_for_tcp, .timeout = 60)
+{
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    badwire.cut = true;
+    const leat_ns began = now;
+    while (client->transport != URL_TCP && now < began + 10 * LEAT_NS_PER_S)
+        step();
+    cr_assert_eq(client->transport, URL_TCP);
+    cr_assert_eq(client->last_failure, LEAT_ERR_TIMEOUT);
+    cr_assert_eq(fallback.type, LEAT_EVENT_FALLBACK);
+    cr_assert_leq(now - began, 3 * LEAT_NS_PER_S);
+    cr_assert_eq(client->port.link, NULL, "the port is closed");
+}
+
+Test(packets, a_path_that_dies_is_noticed_even_when_idle, .timeout = 60)
+{
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    attach();
+    open_streams();
+    publish_and_consume(100);
+    const leat_ns idle = now;
+    while (now < idle + 20 * LEAT_NS_PER_S)
+        step();
+    cr_assert_eq(client->transport, URL_UDP, "silence is no death: it was asked, and answered");
+    badwire.cut = true;
+    const leat_ns cut = now;
+    while (client->transport != URL_TCP && now < cut + 10 * LEAT_NS_PER_S)
+        step();
+    cr_assert_eq(client->transport, URL_TCP);
+    cr_assert_eq(client->last_failure, LEAT_ERR_UNREACHABLE);
+    cr_assert_geq(now - cut, 2 * LEAT_NS_PER_S, "%llu", (unsigned long long)(now - cut));
+    cr_assert_leq(now - cut, 6 * LEAT_NS_PER_S, "%llu", (unsigned long long)(now - cut));
+}
+
+/* Its grant may still be on its way to the shard when the first packet is there. */
+Test(packets, a_shard_that_has_not_heard_of_the_session_is_asked_again, .timeout = 60)
+{
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    const struct leat_frame_reset reset = { .status = LEAT_ERR_UNKNOWN_SESSION };
+    uint8_t bytes[LEAT_PACKET_HEADER_BYTES + LEAT_RESET_BYTES];
+    const struct leat_packet packet = { .type = LEAT_PACKET_RESET,
+                                        .length = sizeof bytes,
+                                        .session = SESSION };
+    client_step(client, now);
+    cr_assert_eq(badwire.to_broker.count, 1u);
+    badwire.to_broker.count = 0;
+    leat_frame_write_reset(bytes + leat_packet_write(bytes, &packet), &reset);
+    badwire_fly(&badwire.to_client, bytes, sizeof bytes);
+    attach();
+    cr_assert_eq(client->last_failure, 0);
+    cr_assert_leq(now, LEAT_NS_PER_S + 100 * LEAT_NS_PER_MS);
+}
+
+Test(packets, only_the_token_of_the_grant_resets, .timeout = 60)
+{
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    attach();
+    memset(session->reset_token, 7, sizeof session->reset_token);
+    struct leat_frame_reset reset = { .status = LEAT_ERR_CLOSED };
+    for (int turn = 0; turn < 2; turn++) {
+        uint8_t bytes[LEAT_PACKET_HEADER_BYTES + LEAT_RESET_BYTES];
+        const struct leat_packet packet = { .type = LEAT_PACKET_RESET,
+                                            .length = sizeof bytes,
+                                            .session = SESSION };
+        leat_frame_write_reset(bytes + leat_packet_write(bytes, &packet), &reset);
+        badwire_fly(&badwire.to_client, bytes, sizeof bytes);
+        client_step(client, now);
+        cr_assert_eq(client->last_failure, turn == 0 ? LEAT_OK : LEAT_ERR_CLOSED);
+        memset(reset.token, 7, sizeof reset.token);
+    }
+    cr_assert_eq(client->transport, URL_UDP, "a reset says nothing against the path");
+    cr_assert_eq(stats_now().packets_dropped, 1u);
+}

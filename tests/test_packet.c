@@ -1,0 +1,168 @@
+/* Goal: packet headers survive the way from writer to reader, nothing that is not exactly one
+ * decodes, and numbers are widened to the one that was meant. Method: the vectors, both ways; every
+ * truncation; every bit of every vector flipped: what still decodes must write back to the very
+ * same bytes; numbers against the definition. Bytes end where their heap block ends, so that ASan
+ * sees a read beyond. */
+#include <criterion/criterion.h>
+
+#include "schema/packet.h"
+#include "tests/seeded.h"
+#include "tests/vectors.h"
+
+static const char *const path = "schema/vectors/packet.txt";
+
+static enum leat_error decode_copy(struct leat_packet *out, uint8_t **copy, const uint8_t *bytes,
+                                   size_t size)
+{
+    *copy = malloc(size == 0 ? 1 : size);
+    cr_assert_not_null(*copy);
+    memcpy(*copy, bytes, size);
+    return leat_packet_decode(out, *copy, size);
+}
+
+static void expect_written_back(const char *name, const struct leat_packet *packet,
+                                const uint8_t *bytes)
+{
+    uint8_t back[LEAT_PACKET_OVERHEAD_BYTES];
+    const size_t size = leat_packet_write(back, packet);
+    cr_assert_eq(size + packet->frames_size, packet->length, "%s", name);
+    cr_assert_eq(memcmp(back, bytes, size), 0, "%s", name);
+    struct leat_packet unfinished = *packet;
+    unfinished.length = 0;
+    leat_packet_write(back, &unfinished);
+    leat_packet_set_length(back, packet->length);
+    cr_assert_eq(memcmp(back, bytes, size), 0, "%s", name);
+}
+
+static void expect_fields(const struct vector *v, const struct leat_packet *packet)
+{
+    uint8_t frames[VECTOR_BYTES_MAX];
+    const size_t size = vector_hex(frames, sizeof frames, vector_text(v, "frames", 0));
+    cr_assert_eq(packet->type, vector_number(v, "type"), "%s", v->name);
+    cr_assert_eq(packet->flags, vector_number(v, "flags"), "%s", v->name);
+    cr_assert_eq(packet->length, vector_number(v, "length"), "%s", v->name);
+    cr_assert_eq(packet->session, vector_number(v, "session"), "%s", v->name);
+    cr_assert_eq(packet->number, vector_number(v, "number"), "%s", v->name);
+    cr_assert_eq(packet->has_ack, vector_text(v, "largest", 0) != NULL, "%s", v->name);
+    if (packet->has_ack) {
+        cr_assert_eq(packet->ack.largest, vector_number(v, "largest"), "%s", v->name);
+        cr_assert_eq(packet->ack.map, vector_number(v, "map"), "%s", v->name);
+        cr_assert_eq(packet->ack.delay_ns, vector_number(v, "delay_ns"), "%s", v->name);
+        cr_assert_eq(packet->ack.window, vector_number(v, "window"), "%s", v->name);
+    }
+    cr_assert_eq(packet->frames_size, size, "%s", v->name);
+    cr_assert_eq(memcmp(packet->frames, frames, size), 0, "%s", v->name);
+}
+
+Test(packet, every_vector_decodes_as_it_says_and_writes_back_to_its_bytes)
+{
+    FILE *file = vectors_open(path);
+    static struct vector v;
+    unsigned count = 0;
+    for (; vector_next(file, &v); count++) {
+        struct leat_packet packet;
+        uint8_t *copy;
+        const enum leat_error error = decode_copy(&packet, &copy, v.bytes, v.size);
+        vector_expect(&v, "decode", error);
+        if (error == LEAT_OK) {
+            expect_fields(&v, &packet);
+            expect_written_back(v.name, &packet, v.bytes);
+        }
+        free(copy);
+    }
+    fclose(file);
+    cr_assert_gt(count, 20u);
+}
+
+Test(packet, a_cut_packet_is_malformed_and_leaves_nothing_behind)
+{
+    FILE *file = vectors_open(path);
+    static struct vector v;
+    while (vector_next(file, &v)) {
+        struct leat_packet packet, untouched;
+        uint8_t *copy;
+        if (leat_packet_decode(&packet, v.bytes, v.size) != LEAT_OK)
+            continue;
+        for (size_t size = 0; size < packet.length; size++) {
+            memset(&untouched, 0x5A, sizeof untouched);
+            cr_assert_eq(decode_copy(&untouched, &copy, v.bytes, size), LEAT_ERR_MALFORMED,
+                         "%s cut at %zu", v.name, size);
+            for (size_t i = 0; i < sizeof untouched; i++)
+                cr_assert_eq(((const uint8_t *)&untouched)[i], 0x5A);
+            free(copy);
+        }
+    }
+    fclose(file);
+}
+
+Test(packet, whatever_decodes_is_what_would_be_written)
+{
+    FILE *file = vectors_open(path);
+    static struct vector v;
+    unsigned decoded = 0;
+    while (vector_next(file, &v)) {
+        for (size_t bit = 0; bit < 8 * v.size; bit++) {
+            struct leat_packet packet;
+            uint8_t *copy;
+            v.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            if (decode_copy(&packet, &copy, v.bytes, v.size) == LEAT_OK) {
+                expect_written_back(v.name, &packet, v.bytes);
+                decoded++;
+            }
+            free(copy);
+            v.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+    }
+    fclose(file);
+    cr_assert_gt(decoded, 500u);
+}
+
+Test(packet, a_delay_too_long_for_its_field_is_the_longest_there_is)
+{
+    uint8_t bytes[LEAT_PACKET_OVERHEAD_BYTES];
+    const leat_ns delays[] = { LEAT_PACKET_DELAY_MAX_NS + 256, UINT64_C(1) << 40, UINT64_MAX };
+    for (size_t i = 0; i < sizeof delays / sizeof delays[0]; i++) {
+        struct leat_packet packet = { .type = LEAT_PACKET_SESSION, .has_ack = true };
+        packet.length = LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_ACK_BYTES;
+        packet.ack.delay_ns = delays[i];
+        const size_t size = leat_packet_write(bytes, &packet);
+        cr_assert_eq(leat_packet_decode(&packet, bytes, size), LEAT_OK);
+        cr_assert_eq(packet.ack.delay_ns, LEAT_PACKET_DELAY_MAX_NS);
+    }
+}
+
+static uint64_t distance(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
+Test(packet, a_number_is_the_closest_with_that_low_half)
+{
+    static const struct {
+        uint64_t near;
+        uint32_t low;
+        uint64_t is;
+    } cases[] = {
+        { 5, 5, 5 },
+        { 0xfffffff0, 2, 0x100000002 },
+        { 0x100000002, 0xfffffff0, 0xfffffff0 },
+        { 2, 0xfffffff0, 0xfffffff0 }, /* nothing is before 0 */
+        { 0xfffffffffffffff0, 2, 0xffffffff00000002 },
+        { 0x300000000, 0x7fffffff, 0x37fffffff },
+        { 0x300000000, 0x80000001, 0x280000001 },
+    };
+    struct seeded random = seeded_start("packet");
+    const uint64_t period = UINT64_C(1) << 32;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        cr_assert_eq(leat_packet_number(cases[i].near, cases[i].low), cases[i].is, "case %zu", i);
+    for (int i = 0; i < 100000; i++) {
+        const uint64_t near = seeded_next(&random) >> seeded_below(&random, 64);
+        const uint32_t low = (uint32_t)seeded_next(&random);
+        const uint64_t number = leat_packet_number(near, low);
+        cr_assert_eq((uint32_t)number, low);
+        if (number >= period)
+            cr_assert_leq(distance(number, near), distance(number - period, near));
+        if (number <= UINT64_MAX - period)
+            cr_assert_leq(distance(number, near), distance(number + period, near));
+    }
+}

@@ -1,0 +1,241 @@
+/* Goal: whatever order the pieces of a publish stream come in, however often, and however often the
+ * partition was busy, its log gets every batch once and in order, and every batch is answered.
+ * Method: one stream over packets on a real partition; batches of many sizes cut into pieces that a
+ * seed shuffles, doubles and delays; a model of what the log must hold. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/holding.h"
+#include "broker/publish_stream.h"
+#include "schema/batch.h"
+#include "schema/crc32c.h"
+#include "tests/seeded.h"
+
+enum { RING = 1 << 20, BATCHES = 60, PIECES_MAX = 4096, ID = 7 };
+
+static struct {
+    struct logmem_budget budget;
+    struct holdings holdings;
+    struct holding *holding;
+    struct partition *partition;
+    struct producer *producer;
+    struct session session;
+    struct session_path path;
+    struct publish_stream *stream;
+} w;
+
+static void set_up(void)
+{
+    uint64_t missing;
+    bool was_bound;
+    const struct partition_options options = { .topic_id = 1,
+                                               .log_epoch = 3,
+                                               .ring_bytes = RING,
+                                               .record_bytes_max = 100000,
+                                               .leader_epoch = 1,
+                                               .offset_limit = LEAT_OFFSET_NONE };
+    w.budget = (struct logmem_budget){ .limit_bytes = 4 << 20, .pages = LOGMEM_NORMAL };
+    cr_assert_eq(partition_open(&w.partition, &options, &w.budget, &missing), LEAT_OK);
+    holdings_init(&w.holdings);
+    cr_assert_eq(holdings_add(&w.holdings, w.partition, &w.holding), LEAT_OK);
+    cr_assert_eq(producer_open(partition_producers(w.partition), ID, 0, PRODUCER_NEW, 0,
+                               &w.producer, &was_bound),
+                 LEAT_OK);
+    w.session.path = &w.path;
+    const struct message_publish opening = { .producer_id = ID };
+    cr_assert_eq(publish_stream_open(&w.stream, &w.session, w.holding, w.producer, &opening),
+                 LEAT_OK);
+}
+
+static void tear_down(void)
+{
+    publish_stream_close(w.stream, 0);
+    holdings_remove(&w.holdings, w.holding);
+    holdings_free(&w.holdings);
+    partition_close(w.partition);
+}
+
+TestSuite(publish_packets, .init = set_up, .fini = tear_down, .timeout = 60);
+
+static uint32_t make_batch(uint8_t *at, uint64_t sequence, uint32_t count, uint32_t value_size)
+{
+    struct leat_batch_wire *header = (struct leat_batch_wire *)at;
+    uint32_t size = LEAT_BATCH_HEADER_BYTES;
+    const uint32_t record = (LEAT_RECORD_HEADER_BYTES + value_size + 7) / 8 * 8;
+    memset(at, 0, LEAT_BATCH_HEADER_BYTES + (size_t)count * record);
+    for (uint32_t i = 0; i < count; i++, size += record) {
+        leat_store32(at + size, value_size);
+        leat_store16(at + size + 4, 0xFFFF);
+        memset(at + size + LEAT_RECORD_HEADER_BYTES, (int)(sequence + i), value_size);
+    }
+    leat_store32(header->size, size);
+    leat_store32(header->record_count, count);
+    header->format = LEAT_BATCH_FORMAT;
+    leat_store64(header->producer_id, ID);
+    leat_store64(header->base_sequence, sequence);
+    leat_store32(header->crc32c, leat_crc32c(at + LEAT_BATCH_CRC_FROM, size - LEAT_BATCH_CRC_FROM));
+    return size;
+}
+
+struct piece {
+    uint64_t position;
+    uint32_t size;
+};
+
+static struct {
+    uint8_t bytes[RING / 2];
+    uint64_t size;
+    uint32_t records;
+    struct piece pieces[PIECES_MAX];
+    uint32_t piece_count;
+} sent;
+
+static void make_stream(struct seeded *random)
+{
+    sent.size = sent.records = sent.piece_count = 0;
+    for (int i = 0; i < BATCHES; i++) {
+        const uint32_t count = 1 + seeded_below(random, 4);
+        const uint32_t value =
+            seeded_below(random, 10) == 0 ? seeded_below(random, 9000) : seeded_below(random, 200);
+        const uint64_t from = sent.size;
+        sent.size += make_batch(sent.bytes + sent.size, sent.records, count, value);
+        sent.records += count;
+        for (uint64_t at = from; at < sent.size;) {
+            const uint32_t left = (uint32_t)(sent.size - at);
+            const uint32_t cut = 64 + seeded_below(random, 1400);
+            const uint32_t size = left < cut ? left : cut;
+            sent.pieces[sent.piece_count++] = (struct piece){ .position = at, .size = size };
+            at += size;
+        }
+    }
+}
+
+struct answers {
+    uint64_t next_sequence; /* every record below was answered with its offset */
+    uint32_t busy, full;
+};
+
+/* Gives the stream one piece and checks what it answers. */
+static void give(const struct piece *piece, struct answers *answers)
+{
+    struct leat_ack_run run;
+    const struct leat_frame_data frame = { .bytes = sent.bytes + piece->position,
+                                           .size = piece->size,
+                                           .position = piece->position };
+    enum publish_outcome outcome = publish_stream_take_at(w.stream, &frame, 0, 1000, &run);
+    answers->full += outcome == PUBLISH_FULL;
+    for (; outcome == PUBLISH_ANSWER; outcome = publish_stream_more(w.stream, 0, 1000, &run)) {
+        if (run.status == LEAT_BUSY) {
+            answers->busy++;
+            cr_assert_eq(run.first_sequence, answers->next_sequence);
+            continue;
+        }
+        cr_assert_eq(run.status, LEAT_OK);
+        cr_assert_eq(run.first_sequence, answers->next_sequence, "answers come in order, once");
+        cr_assert_eq(run.base_offset, run.first_sequence);
+        answers->next_sequence += run.count;
+    }
+    cr_assert_neq(outcome, PUBLISH_BROKEN);
+}
+
+static void check_log(void)
+{
+    cr_assert_eq(partition_next_offset(w.partition), sent.records);
+    uint64_t size;
+    const uint8_t *log = partition_slice(w.partition, 0, sent.size, &size);
+    cr_assert_eq(size, sent.size);
+    for (uint64_t at = 0; at < size;) {
+        struct leat_batch batch;
+        cr_assert_eq(leat_batch_parse(&batch, log + at, size - at), LEAT_OK);
+        cr_assert_eq(memcmp(log + at + LEAT_BATCH_STAMP_BYTES,
+                            sent.bytes + at + LEAT_BATCH_STAMP_BYTES,
+                            batch.size - LEAT_BATCH_STAMP_BYTES),
+                     0);
+        at += batch.size;
+    }
+}
+
+Test(publish_packets, any_order_and_any_repetition_gives_the_same_log)
+{
+    struct seeded random = seeded_start("publish_packets");
+    for (int round = 0; round < 40; round++) {
+        struct answers answers = { 0 };
+        make_stream(&random);
+        const uint32_t window = 1 + seeded_below(&random, 60);
+        bool taken[PIECES_MAX] = { false };
+        uint32_t first = 0;
+        while (first < sent.piece_count) {
+            /* Within a window, as a sender whose packets overtake each other has it. */
+            const uint32_t most =
+                sent.piece_count - first < window ? sent.piece_count - first : window;
+            const uint32_t pick = first + seeded_below(&random, most);
+            const uint32_t full = answers.full;
+            give(&sent.pieces[pick], &answers);
+            taken[pick] |= answers.full == full;
+            while (first < sent.piece_count && taken[first])
+                first++;
+        }
+        cr_assert_eq(answers.next_sequence, sent.records, "round %d", round);
+        check_log();
+        if (round + 1 < 40) {
+            tear_down();
+            set_up();
+        }
+    }
+}
+
+Test(publish_packets, what_was_busy_is_kept_and_goes_on_where_it_stood)
+{
+    struct seeded random = seeded_start("publish_packets_busy");
+    struct answers answers = { 0 };
+    make_stream(&random);
+    partition_offset_limit(w.partition, 20);
+    for (uint32_t i = 0; i < sent.piece_count; i++)
+        give(&sent.pieces[i], &answers);
+    cr_assert_eq(answers.busy, 1, "said once, not for every batch behind it");
+    cr_assert_lt(answers.next_sequence, 21);
+    const uint64_t at = w.stream->received_bytes;
+    cr_assert_lt(at, sent.size);
+    partition_offset_limit(w.partition, LEAT_OFFSET_NONE);
+    for (uint32_t i = 0; i < sent.piece_count; i++) {
+        if (sent.pieces[i].position == at)
+            give(&sent.pieces[i], &answers); /* its client sends only this one again */
+    }
+    for (uint32_t i = 0; i < sent.piece_count; i++)
+        give(&sent.pieces[i], &answers);
+    cr_assert_eq(answers.next_sequence, sent.records);
+    check_log();
+}
+
+Test(publish_packets, answers_can_be_given_again)
+{
+    struct seeded random = seeded_start("publish_packets_again");
+    struct answers answers = { 0 };
+    make_stream(&random);
+    for (uint32_t i = 0; i < sent.piece_count; i++)
+        give(&sent.pieces[i], &answers);
+    uint64_t from = 0, next = 0;
+    struct leat_ack_run run;
+    while (publish_stream_answer_again(w.stream, &from, sent.records, &run)) {
+        cr_assert_eq(run.first_sequence, next);
+        cr_assert_eq(run.status, LEAT_OK);
+        cr_assert_eq(run.base_offset, next);
+        next += run.count;
+    }
+    cr_assert_eq(next, sent.records);
+}
+
+Test(publish_packets, beyond_the_credit_or_with_a_broken_header_the_stream_ends)
+{
+    struct leat_ack_run run;
+    uint8_t bytes[128] = { 0 };
+    struct leat_frame_data frame = { .bytes = bytes,
+                                     .size = 128,
+                                     .position = w.stream->credit - 127 };
+    cr_assert_eq(publish_stream_take_at(w.stream, &frame, 0, 0, &run), PUBLISH_BROKEN);
+    cr_assert_eq(run.status, LEAT_ERR_PROTOCOL);
+    memset(bytes, 0xAB, sizeof bytes);
+    frame.position = 0;
+    cr_assert_eq(publish_stream_take_at(w.stream, &frame, 0, 0, &run), PUBLISH_BROKEN);
+}

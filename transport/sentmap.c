@@ -1,0 +1,265 @@
+#include "transport/sentmap.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum {
+    GRANULARITY_NS = 10000, /* a loss by time is not told finer than this */
+    ITEMS_MASK = SENTMAP_ITEMS - 1,
+    PACKETS_MASK = SENTMAP_PACKETS - 1,
+};
+static_assert((SENTMAP_ITEMS & ITEMS_MASK) == 0 && (SENTMAP_PACKETS & PACKETS_MASK) == 0,
+              "rings are masked");
+static_assert(SENTMAP_ITEMS <= UINT16_MAX, "item_count");
+static_assert(SENTMAP_THRESHOLD_MAX <= (int)LEAT_PACKET_MAP_BITS,
+              "what an ack no longer tells is lost");
+
+void sentmap_init(struct sentmap *map)
+{
+    memset(map, 0,
+           offsetof(struct sentmap, packets)); /* the rings are written before they are read */
+    map->next = 1;
+    map->oldest = 1;
+    map->threshold = SENTMAP_THRESHOLD;
+    map->loss_at = LEAT_NS_NEVER;
+}
+
+static struct sent_packet *packet_of(struct sentmap *map, uint64_t number)
+{
+    return &map->packets[number & PACKETS_MASK];
+}
+
+void sentmap_abandon(struct sentmap *map)
+{
+    map->items_to -= map->noted;
+    map->items_live -= map->noted;
+    map->noted = 0;
+}
+
+uint64_t sentmap_sent(struct sentmap *map, uint32_t bytes, bool awaited, leat_ns now)
+{
+    assert(!sentmap_is_full(map) && (awaited || map->noted == 0));
+    const uint64_t number = map->next;
+    struct sent_packet *packet = packet_of(map, number);
+    packet->sent_at = now;
+    packet->bytes = bytes;
+    packet->item_first = map->items_to - map->noted;
+    packet->item_count = (uint16_t)map->noted;
+    packet->given = false;
+    packet->state = awaited ? SENT_OUTSTANDING : SENT_QUIET;
+    ringbits_clear(map->lost_bits, number); /* of the one before it in this place */
+    if (awaited) {
+        ringbits_set(map->outstanding_bits, number);
+        map->outstanding++;
+        map->outstanding_bytes += bytes;
+    } else if (map->oldest == number) {
+        map->oldest = number + 1;
+    }
+    map->noted = 0;
+    map->next = number + 1;
+    return number;
+}
+
+/* ---- what becomes of a packet */
+
+static uint32_t give(struct sentmap *map, struct sent_packet *packet)
+{
+    const uint32_t count = packet->given ? 0 : packet->item_count;
+    for (uint32_t i = 0; i < count; i++) {
+        map->lost[map->lost_to++ & ITEMS_MASK] = map->items[(packet->item_first + i) & ITEMS_MASK];
+    }
+    map->items_live -= count;
+    packet->given = true;
+    return count;
+}
+
+static void decide(struct sentmap *map, uint64_t number, struct sent_packet *packet, uint8_t state)
+{
+    ringbits_clear(map->outstanding_bits, number);
+    map->outstanding--;
+    map->outstanding_bytes -= packet->bytes;
+    packet->state = state;
+}
+
+static void settle_acked(struct sentmap *map, uint64_t number, struct sentmap_news *news)
+{
+    struct sent_packet *packet = packet_of(map, number);
+    decide(map, number, packet, SENT_ACKED);
+    map->items_live -= packet->given ? 0 : packet->item_count;
+    news->acked++;
+    news->acked_bytes += packet->bytes;
+}
+
+static void settle_lost(struct sentmap *map, uint64_t number, struct sentmap_news *news)
+{
+    struct sent_packet *packet = packet_of(map, number);
+    decide(map, number, packet, SENT_LOST);
+    ringbits_set(map->lost_bits, number);
+    give(map, packet);
+    news->lost++;
+    news->lost_bytes += packet->bytes;
+    news->lost_sent_at =
+        packet->sent_at > news->lost_sent_at ? packet->sent_at : news->lost_sent_at;
+}
+
+/* It was only late: from now on we wait until as many newer ones have come as came before it. */
+static void settle_spurious(struct sentmap *map, uint64_t number, struct sentmap_news *news)
+{
+    packet_of(map, number)->state = SENT_ACKED;
+    ringbits_clear(map->lost_bits, number);
+    news->spurious++;
+    const uint64_t late = map->largest_acked - number + 1;
+    if (late > map->threshold) {
+        map->threshold = late < SENTMAP_THRESHOLD_MAX ? (uint32_t)late : SENTMAP_THRESHOLD_MAX;
+        map->threshold_age = 0;
+    }
+}
+
+static void age_threshold(struct sentmap *map, uint32_t acked)
+{
+    map->threshold_age += acked;
+    if (map->threshold_age >= SENTMAP_THRESHOLD_AGE) {
+        map->threshold_age = 0;
+        map->threshold -= map->threshold > SENTMAP_THRESHOLD ? 1 : 0;
+    }
+}
+
+/* Everything below `oldest` is decided, and its items' places are free. */
+static void advance(struct sentmap *map)
+{
+    map->oldest = ringbits_first(map->outstanding_bits, map->oldest, map->next);
+    map->items_from = map->oldest < map->next ? packet_of(map, map->oldest)->item_first
+                                              : map->items_to - map->noted;
+}
+
+/* ---- round trip and loss (RFC 9002, sections 5 and 6.1) */
+
+static void sample_rtt(struct sentmap *map, leat_ns sent_at, leat_ns delay, leat_ns now)
+{
+    const leat_ns latest = now > sent_at ? now - sent_at : 1;
+    map->rtt_latest = latest;
+    if (map->srtt == 0) {
+        map->rtt_min = latest;
+        map->srtt = latest;
+        map->rttvar = latest / 2;
+        return;
+    }
+    map->rtt_min = latest < map->rtt_min ? latest : map->rtt_min;
+    const leat_ns sample = latest >= map->rtt_min + delay ? latest - delay : map->rtt_min;
+    const leat_ns apart = sample > map->srtt ? sample - map->srtt : map->srtt - sample;
+    map->rttvar = map->rttvar - map->rttvar / 4 + apart / 4;
+    map->srtt = map->srtt - map->srtt / 8 + sample / 8;
+}
+
+static leat_ns loss_delay(const struct sentmap *map)
+{
+    const leat_ns rtt = map->srtt > map->rtt_latest ? map->srtt : map->rtt_latest;
+    const leat_ns delay = rtt + rtt / 8;
+    return delay > GRANULARITY_NS ? delay : GRANULARITY_NS;
+}
+
+/* Among those older than the newest acknowledged: lost by number, or by time. Times ascend with
+ * numbers, so the first that is not lost says when the next one will be. Without a round trip known
+ * there is no loss by time. */
+static void find_lost(struct sentmap *map, struct sentmap_news *news, leat_ns now)
+{
+    const uint64_t end = map->largest_acked;
+    map->loss_at = LEAT_NS_NEVER;
+    if (map->oldest >= end) {
+        return;
+    }
+    const leat_ns delay = loss_delay(map);
+    for (uint64_t n = map->oldest; (n = ringbits_first(map->outstanding_bits, n, end)) < end; n++) {
+        const leat_ns at = packet_of(map, n)->sent_at + delay;
+        if (end - n < map->threshold && (map->srtt == 0 || now < at)) {
+            map->loss_at = map->srtt == 0 ? LEAT_NS_NEVER : at;
+            return;
+        }
+        settle_lost(map, n, news);
+    }
+}
+
+/* Of the numbers before `largest`, those still in the ring. */
+static uint64_t told(const struct sentmap *map, uint64_t largest, uint64_t bits)
+{
+    const uint64_t left = SENTMAP_PACKETS - (map->next - largest);
+    return left < LEAT_PACKET_MAP_BITS ? bits & ~(UINT64_MAX << left) : bits;
+}
+
+void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_packet_ack *ack,
+                   leat_ns now, struct sentmap_news *news)
+{
+    *news = (struct sentmap_news){ 0 };
+    if (largest >= map->next) {
+        news->bogus = true;
+        return;
+    }
+    if (map->next - largest > SENTMAP_PACKETS) {
+        return; /* about packets forgotten long since */
+    }
+    const uint64_t before = told(map, largest, ack->map);
+    uint64_t acked = before & ringbits_before(map->outstanding_bits, largest);
+    uint64_t late = before & ringbits_before(map->lost_bits, largest);
+    const uint64_t acked_until = map->largest_acked;
+    const bool front = ringbits_test(map->outstanding_bits, largest);
+    const uint64_t newest =
+        front ? largest : (acked != 0 ? largest - 1 - (uint32_t)__builtin_ctzll(acked) : 0);
+    map->largest_acked = largest > acked_until ? largest : acked_until;
+    if (newest > acked_until) {
+        sample_rtt(map, packet_of(map, newest)->sent_at, ack->delay_ns, now);
+    }
+    if (front) {
+        settle_acked(map, largest, news);
+    } else if (ringbits_test(map->lost_bits, largest)) {
+        settle_spurious(map, largest, news);
+    }
+    for (; acked != 0; acked &= acked - 1) {
+        settle_acked(map, largest - 1 - (uint32_t)__builtin_ctzll(acked), news);
+    }
+    for (; late != 0; late &= late - 1) {
+        settle_spurious(map, largest - 1 - (uint32_t)__builtin_ctzll(late), news);
+    }
+    age_threshold(map, news->acked);
+    find_lost(map, news, now);
+    advance(map);
+}
+
+void sentmap_expire(struct sentmap *map, leat_ns now, struct sentmap_news *news)
+{
+    *news = (struct sentmap_news){ 0 };
+    find_lost(map, news, now);
+    advance(map);
+}
+
+void sentmap_drop_oldest(struct sentmap *map, struct sentmap_news *news)
+{
+    *news = (struct sentmap_news){ 0 };
+    if (map->oldest < map->next) {
+        settle_lost(map, map->oldest, news);
+        advance(map);
+    }
+}
+
+uint32_t sentmap_give_back(struct sentmap *map, uint32_t count)
+{
+    const uint64_t end = map->next;
+    uint32_t items = 0;
+    for (uint64_t n = map->oldest;
+         count != 0 && (n = ringbits_first(map->outstanding_bits, n, end)) < end; n++) {
+        const uint32_t given = give(map, packet_of(map, n));
+        items += given;
+        count -= given != 0 ? 1 : 0;
+    }
+    return items;
+}
+
+struct flow_item *sentmap_lost(struct sentmap *map)
+{
+    return map->lost_from != map->lost_to ? &map->lost[map->lost_from & ITEMS_MASK] : NULL;
+}
+
+void sentmap_lost_done(struct sentmap *map)
+{
+    assert(map->lost_from != map->lost_to);
+    map->lost_from++;
+}
