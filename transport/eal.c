@@ -303,8 +303,11 @@ enum leat_error eal_start(const struct link_dpdk_eal *options,
     const enum leat_error refused = choose_pages(options, memory_mb, &huge, error_text);
     if (refused != LEAT_OK)
         return refused;
+    /* No buffer crosses a page, so that up to half of a normal one stays empty. What is not touched
+     * costs nothing. */
+    const uint32_t asked_mb = huge ? memory_mb : 2 * memory_mb;
     struct start *start = calloc(1, sizeof *start);
-    if (start == NULL || !build_arguments(&start->arguments, options, memory_mb, huge)
+    if (start == NULL || !build_arguments(&start->arguments, options, asked_mb, huge)
         || !capture_log() || !run_on_own_thread(start)) {
         snprintf(error_text, LINK_DPDK_ERROR_TEXT, "DPDK's thread does not start: %s",
                  strerror(errno));

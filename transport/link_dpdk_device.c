@@ -142,6 +142,8 @@ static void complete_memif(struct link_dpdk_device *d)
     snprintf(d->memif_socket, sizeof d->memif_socket, "%.*s",
              socket != NULL ? (int)strcspn(socket, ",") : -1,
              socket != NULL ? socket : MEMIF_SOCKET);
+    if (!d->memif_client)
+        memcpy(d->served_socket, d->memif_socket, sizeof d->served_socket);
     d->memif_zero_copy = d->memif_client && zero_copy != NULL && starts_with(zero_copy, "yes");
     d->kind.references = !d->memif_zero_copy;
     if (d->data_bytes > MEMIF_BUFFER_BYTES && find_argument(d->arguments, "bsize=") == NULL)
@@ -150,6 +152,14 @@ static void complete_memif(struct link_dpdk_device *d)
     const unsigned long ring_bytes = number_argument(d->arguments, "bsize=", MEMIF_BUFFER_BYTES);
     if (ring_bytes > d->data_bytes && ring_bytes <= UINT16_MAX - RTE_PKTMBUF_HEADROOM)
         d->data_bytes = (uint32_t)ring_bytes;
+}
+
+static void complete_vhost(struct link_dpdk_device *d)
+{
+    const char *path = find_argument(d->arguments, "iface=");
+    const char *client = find_argument(d->arguments, "client=");
+    if (path != NULL && (client == NULL || !starts_with(client, "1")))
+        snprintf(d->served_socket, sizeof d->served_socket, "%.*s", (int)strcspn(path, ","), path);
 }
 
 static enum leat_error complete_af_packet(struct link_dpdk_device *d,
@@ -228,6 +238,8 @@ enum leat_error link_dpdk_device(struct link_dpdk_device *out,
     out->data_bytes = frame > DATA_BYTES_MIN ? (frame + 63) & ~63u : (uint32_t)DATA_BYTES_MIN;
     if (starts_with(out->name, "net_memif"))
         complete_memif(out);
+    else if (starts_with(out->name, "net_vhost"))
+        complete_vhost(out);
     else if (starts_with(out->name, "net_af_packet"))
         error = complete_af_packet(out, error_text);
     return error;

@@ -4,12 +4,16 @@
  * it apart again from wherever it got to. Must not know: what is sent.
  * Threads: control's; link_dpdk_reconnect the polling lane's. */
 #include <dlfcn.h>
+#include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <rte_bus.h>
@@ -43,6 +47,26 @@ __attribute__((format(printf, 3, 4))) static enum leat_error fail(
 
 /* ---- the device */
 
+/* A process that was killed leaves the file of its socket behind, and the drivers take that for a
+ * server. A socket of another type than theirs disturbs none that lives, and still finds a dead
+ * one. */
+static void remove_dead_socket(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct stat found;
+    if (path[0] == '\0' || strlen(path) >= sizeof address.sun_path || lstat(path, &found) != 0
+        || !S_ISSOCK(found.st_mode))
+        return;
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0
+        && errno == ECONNREFUSED)
+        unlink(path);
+    close(fd);
+}
+
 /* libbpf and libxdp, which af_xdp uses, write to stderr about what is no trouble. */
 static void quieten(const char *name, const char *set_print)
 {
@@ -66,6 +90,7 @@ static enum leat_error attach(struct link_dpdk_port *port, char error_text[LINK_
         return fail(LEAT_ERR_INVALID, error_text,
                     "device %s is open already; give each its own name (net_memif0, net_memif1)",
                     name);
+    remove_dead_socket(port->device.served_socket);
     quieten("libbpf.so.1", "libbpf_set_print");
     quieten("libxdp.so.1", "libxdp_set_print");
     const int failed = rte_dev_probe(port->device.arguments);

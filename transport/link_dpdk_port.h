@@ -59,9 +59,10 @@ struct link_dpdk_device {
     char name[LINK_DPDK_NAME_BYTES];
     char arguments[LINK_DPDK_ARGUMENT_BYTES]; /* the device string, completed */
     bool memif_client, memif_zero_copy;
-    char memif_socket[LINK_DPDK_SOCKET_BYTES]; /* "": no memif */
-    uint16_t mtu;                              /* 0: ask the device */
-    uint32_t data_bytes;                       /* of a buffer, without headroom */
+    char memif_socket[LINK_DPDK_SOCKET_BYTES];  /* "": no memif */
+    char served_socket[LINK_DPDK_SOCKET_BYTES]; /* a file that peers connect to; "": none */
+    uint16_t mtu;                               /* 0: ask the device */
+    uint32_t data_bytes;                        /* of a buffer, without headroom */
 };
 
 /* Headers towards a peer. */

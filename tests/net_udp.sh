@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Goal: the bus over UDP: what holds over TCP holds in packets.
+# Method: the real programs on loopback, through the cases that all transports share.
+set -euo pipefail
+# shellcheck source=tests/support/bus.sh
+. tests/support/bus.sh udp
+. tests/support/bus_pubsub.sh
+. tests/support/bus_lives.sh
+echo "net_udp: ok"
