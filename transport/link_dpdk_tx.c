@@ -382,15 +382,7 @@ unsigned link_dpdk_flush(struct link *link, leat_ns now)
 unsigned link_dpdk_reclaim(struct link *link)
 {
     struct link_dpdk_lane *lane = of(link);
-    struct rte_mbuf **staged = lane->staged + lane->staged_head;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < lane->staged_count; i++) {
-        if (staged[i]->nb_segs == 1)
-            staged[kept++] = staged[i];
-        else
-            lose(lane, staged[i]);
-    }
-    lane->staged_count = kept;
+    shed_references(lane);
     if (lane->polls && lane->port->reference_pool != NULL)
         clean_up(lane);
     return atomic_load_explicit(&lane->references_out, memory_order_acquire);
