@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Goal: the bus through bypass ports in shared memory: what holds over TCP holds over memif and over vhost-user, several
-# clients at once, copied or by reference.
+# Goal: the bus through bypass ports in shared memory: what holds over TCP holds over memif, several clients at once, copied or
+# by reference.
 # Method: the real programs, each client with a port of its own, through the cases that all transports share.
 set -euo pipefail
 # shellcheck source=tests/support/bus.sh

@@ -13,6 +13,7 @@ enum {
     MTU_MIN = 576,
     MTU_MAX = 65000,
     FRAME_OVERHEAD = ETHER_BYTES + ETHER_VLAN_BYTES,
+    VIRTIO_HEADER_BYTES = 12, /* lies before each frame in the same buffer */
     DATA_BYTES_MIN = 2048,
     MEMIF_BUFFER_BYTES = 2048, /* the driver's default */
     AF_PACKET_FRAME_BYTES = 2048,
@@ -234,7 +235,9 @@ enum leat_error link_dpdk_device(struct link_dpdk_device *out,
     error = split(out, options->device, error_text);
     if (error != LEAT_OK)
         return error;
-    const uint32_t frame = (uint32_t)options->mtu + FRAME_OVERHEAD;
+    const bool virtio = starts_with(out->name, "net_virtio_user");
+    const uint32_t frame =
+        (uint32_t)options->mtu + FRAME_OVERHEAD + (virtio ? VIRTIO_HEADER_BYTES : 0);
     out->data_bytes = frame > DATA_BYTES_MIN ? (frame + 63) & ~63u : (uint32_t)DATA_BYTES_MIN;
     if (starts_with(out->name, "net_memif"))
         complete_memif(out);

@@ -16,6 +16,22 @@ broker= broker_in=() broker_host=127.0.0.1
 mtu=$(case $transport in memif | vhost) echo 9000 ;; *) echo 1500 ;; esac)
 mark=leat$$ # namespaces are the machine's
 
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# Whatever it was that failed, what the programs said last is shown.
+ending() {
+    local code=$? file
+    [ $code = 0 ] || [ $code = 77 ] || for file in "$dir"/*.err "$dir"/*.out; do
+        echo "--- $file" >&2
+        tail -n 15 "$file" >&2
+    done
+    cleanup
+}
+trap ending EXIT
+
 # DPDK frees nothing at the end, and its threads mean nothing to TSan.
 bypass_under_sanitizers() {
     case $LEATD in
@@ -65,11 +81,11 @@ case $transport in
 tcp | udp) ;;
 memif | vhost)
     bypass_under_sanitizers
-    reserve_pages 192
+    reserve_pages 320
     ;;
 af_packet | af_xdp)
     bypass_under_sanitizers
-    reserve_pages 192
+    reserve_pages 320
     bridges
     ;;
 *) fail "transport $transport" ;;
@@ -84,8 +100,8 @@ broker_ports() { # what the broker's configuration says of them
     vhost) for ((i = 1; i <= CLIENTS; i++)); do ports+=("net_vhost$i,iface=$dir/port$i.sock"); done ;;
     esac
     for ((i = 0; i < ${#ports[@]}; i++)); do
-        ports[i]=$(printf '{"device": "%s", "ip": "10.9.%d.1/24", "mtu": %d, "descriptors": 256%s}' "${ports[i]}" $((i + 1)) \
-            "$mtu" "$port_more")
+        ports[i]=$(printf '{"device": "%s", "ip": "10.9.%d.1/24", "mtu": %d%s%s}' "${ports[i]}" $((i + 1)) "$mtu" \
+            "$([ "$mtu" = 1500 ] || echo ', "descriptors": 256')" "$port_more") # of large buffers fewer
     done
     printf '"dpdk": {"ports": [%s]},' "$(IFS=,; echo "${ports[*]}")"
 }

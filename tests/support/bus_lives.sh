@@ -6,39 +6,47 @@ lines() { # lines FROM TO
 }
 
 # ---- the broker ends, or is killed, and comes back; a writer and a reader live on
-lives='"idle": "laptop", "hugepages": "off", "state_dir": "'$dir/state'"'
-start_broker lives1 "$lives"
-port=${control##*:}
-leat topic create t --ring-bytes 4MiB --record-bytes-max 4KiB >/dev/null
-mkfifo "$dir/writer.in"
-begin 1 writer pub t --timeout 60
-writer=$begun
-exec 9>"$dir/writer.in"
-begin 2 reader sub t --from earliest
-reader=$begun
-lines 1 1000 >&9
-until_said "$dir/reader.out" 'line 1000$' "$reader"
-for ending in TERM KILL; do
-    # By the time this one is here, the answers to all before it are with the writer.
-    echo "mark $ending" >&9
-    until_said "$dir/reader.out" "mark $ending" "$reader"
-    kill -$ending "$broker"
-    wait "$broker" 2>/dev/null || [ $ending = KILL ] || fail "leatd ended with $?"
-    start_broker "lives$ending" "$lives"
-    first=$(($(grep -c line "$dir/reader.out") + 1))
-    lines $first $((first + 999)) >&9
-    until_said "$dir/reader.out" "line $((first + 999))\$" "$reader"
-done
-exec 9>&-
-ended "$writer" 60
-[ $code = 1 ] && grep -q 'acknowledged records were lost with the broker' "$dir/writer.err" || fail "the writer ended with $code"
-interrupt "$reader"
-ended "$reader" 20
-[ $code = 0 ] || fail "the reader ended with $code"
-grep '^line' "$dir/reader.out" | cmp - <(lines 1 3000) || fail "records over restarts"
-grep -q 'DISCONNECTED\|disconnected\|onnection' "$dir/reader.err" || fail "the reader says nothing of a lost broker"
-stop_broker
-port=0
+broker_comes_back() {
+    local ending first reader writer lives='"idle": "laptop", "hugepages": "off", "state_dir": "'$dir/state'"'
+    start_broker lives1 "$lives"
+    port=${control##*:}
+    leat topic create t --ring-bytes 4MiB --record-bytes-max 4KiB >/dev/null
+    mkfifo "$dir/writer.in"
+    begin 1 writer pub t --timeout 60
+    writer=$begun
+    exec 9>"$dir/writer.in"
+    begin 2 reader sub t --from earliest
+    reader=$begun
+    lines 1 1000 >&9
+    until_said "$dir/reader.out" 'line 1000$' "$reader"
+    for ending in TERM KILL; do
+        # By the time this one is here, the answers to all before it are with the writer.
+        echo "mark $ending" >&9
+        until_said "$dir/reader.out" "mark $ending" "$reader"
+        kill -$ending "$broker"
+        wait "$broker" 2>/dev/null || [ $ending = KILL ] || fail "leatd ended with $?"
+        start_broker "lives$ending" "$lives"
+        first=$(($(grep -c line "$dir/reader.out") + 1))
+        lines $first $((first + 999)) >&9
+        until_said "$dir/reader.out" "line $((first + 999))\$" "$reader"
+    done
+    exec 9>&-
+    ended "$writer" 60
+    [ $code = 1 ] && grep -q 'acknowledged records were lost with the broker' "$dir/writer.err" || fail "the writer ended with $code"
+    interrupt "$reader"
+    ended "$reader" 20
+    [ $code = 0 ] || fail "the reader ended with $code"
+    grep '^line' "$dir/reader.out" | cmp - <(lines 1 3000) || fail "records over restarts"
+    grep -q 'DISCONNECTED\|disconnected\|onnection' "$dir/reader.err" || fail "the reader says nothing of a lost broker"
+    stop_broker
+    port=0
+}
+# virtio-user connects once: it goes on with a broker that came back only by fallback=tcp.
+if [ "$transport" = vhost ]; then
+    echo "SKIPPED: a broker that comes back under live virtio-user clients, whose driver connects once"
+else
+    broker_comes_back
+fi
 
 # ---- a subscriber is stopped: nobody else feels it, and it hears exactly what it lost
 start_broker stopped '"idle": "laptop", "hugepages": "off", "topics": [{"name": "small", "ring_bytes": "1MiB", "record_bytes_max": 4096, "overrun": "block"}]'
