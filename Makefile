@@ -1,6 +1,7 @@
 # make              libleat, leatd, leat, leat-demo        make demo    a feed through a real broker, checked
 # make test         everything that tests                 make check   format, layers, analysis, sanitizers
 # make fuzz         every decoder; SECONDS=60 T=frame     make bench   ratios to yardsticks, build/bench/results.json
+# make sim          real brokers and clients over wires that a seed breaks; SEEDS=2000 FROM=1
 # make coverage     lines covered, per folder             make install DESTDIR= PREFIX=/usr/local
 # make deps         installs what is missing (Debian packages)
 #
@@ -85,7 +86,7 @@ LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(BUILD)/lib/libleat-
 HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c))
 EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
 
-.PHONY: all deps demo test check fuzz bench coverage install clean run-tests run-demo fuzzers build-tests \
+.PHONY: all deps demo test check fuzz sim bench coverage install clean run-tests run-demo run-sim fuzzers build-tests \
         check-format check-layers check-tidy check-clang check-san check-race check-tsan \
         check-corpus check-links check-readme FORCE
 .SECONDARY:
@@ -195,11 +196,24 @@ test: deps
 	@$(MAKE) --no-print-directory run-tests
 
 FEED ?=
-run-demo: $(BINS)
-	$(BUILD)/bin/leat-demo --leatd $(BUILD)/bin/leatd $(if $(FEED),--feed $(FEED))
+# BYPASS=1: through DPDK (memif, a port for each client); UDP=1: in packets over kernel UDP.
+BYPASS ?=
+UDP    ?=
+DEMO_TRANSPORT := $(if $(BYPASS),bypass,$(if $(UDP),udp,tcp))
+run-demo: $(BINS) $(LIBS)
+	$(BUILD)/bin/leat-demo --leatd $(BUILD)/bin/leatd --transport $(DEMO_TRANSPORT) $(if $(FEED),--feed $(FEED))
 demo: deps
-	@$(MAKE) --no-print-directory -j$(JOBS) $(BINS)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BINS) $(LIBS)
 	@$(MAKE) --no-print-directory run-demo
+
+# Real brokers and clients over wires that a seed breaks: SEEDS=N of them, from FROM on.
+SEEDS ?= 2000
+FROM  ?= 1
+sim: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/simulation
+	@$(MAKE) --no-print-directory run-sim
+run-sim: $(BUILD)/tests/simulation
+	@tests/sim/run.sh $(BUILD)/tests/simulation $(SEEDS) $(FROM)
 
 bench: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BINS) $(BENCHES) $(YARDSTICKS) $(HELPERS) $(LIBS)

@@ -1,10 +1,14 @@
 /* Leat's client in a bypass bench, as a process of its own (EAL starts once a process).
  *
- *     bypass_client ping URL CPU COUNT SIZE     one record at a time, published and delivered
- *     bypass_client flow URL CPU MS SIZE RECORDS_MAX     as many as go; so many records a batch at
- * most
+ *     bypass_client ping   URL CPU COUNT SIZE [PAUSE_US]    one record at a time, and back
+ *     bypass_client flow   URL CPU MS    SIZE [RECORDS_MAX] as many as go; so many a batch at most
+ *     bypass_client each   URL CPU MS    SIZE               the same, every record a packet
+ *     bypass_client paced  URL CPU MS    SIZE RATE          so many a second, late or not
+ *     bypass_client repair URL CPU COUNT SIZE PAUSE_US      pings, those that lost a packet apart
+ *     bypass_client stay   URL CPU 0     0                  subscribes, says so, reads on
  *
- * Prints one JSON line. The topic is "bench", which the broker declares. */
+ * Prints one JSON line. The topic is "bench", which the broker declares.
+ * Threads: one, which spins. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +16,15 @@
 #include "bench/common/bench.h"
 #include "client/leat.h"
 
-enum { VALUE_MAX = 1 << 16, AHEAD_BYTES = 2 << 20, WARM_PINGS = 2000 };
+enum {
+    VALUE_MAX = 1 << 16,
+    AHEAD_BYTES = 2 << 20,
+    WARM_PINGS = 2000,
+    WARM_LATE_PINGS = 20, /* of those with long pauses */
+    LONG_PAUSE_US = 1000,
+    SLOW = 8, /* times the median: it waited for a repair, or for the machine */
+    SETTLE_MS = 50,
+};
 
 static uint8_t value[VALUE_MAX];
 
@@ -35,89 +47,239 @@ static void bus_open(struct bus *bus, const char *url, uint32_t records_max)
         bench_fail(leat_client_error(bus->client));
 }
 
-static void print_stats(const struct bus *bus)
+static void poll_once(const struct bus *bus)
+{
+    if (leat_client_poll(bus->client, 0) < 0)
+        bench_fail(leat_client_error(bus->client));
+}
+
+static void poll_for(const struct bus *bus, uint64_t ns)
+{
+    for (const uint64_t start = bench_now_ns(); bench_now_ns() - start < ns;)
+        poll_once(bus);
+}
+
+static struct leat_client_stats stats_of(const struct bus *bus)
 {
     struct leat_client_stats stats = { .size = sizeof stats };
     leat_client_stats(bus->client, &stats);
-    printf(",\"packets_sent\":%llu,\"packets_received\":%llu,\"packets_lost\":%llu}\n",
-           (unsigned long long)stats.packets_sent, (unsigned long long)stats.packets_received,
-           (unsigned long long)stats.packets_lost);
+    return stats;
 }
 
-static int ping(const char *url, long count, uint32_t size)
+static void print_samples(struct bench_samples *samples)
+{
+    printf("{\"count\":%zu,\"p50_ns\":%.0f,\"p99_ns\":%.0f,\"p999_ns\":%.0f,\"max_ns\":%.0f",
+           samples->count, bench_percentile(samples, 50), bench_percentile(samples, 99),
+           bench_percentile(samples, 99.9), bench_percentile(samples, 100));
+}
+
+static int finish(struct bus *bus)
+{
+    const struct leat_client_stats stats = stats_of(bus);
+    printf(",\"packets_sent\":%llu,\"packets_received\":%llu,\"packets_lost\":%llu"
+           ",\"bytes_sent\":%llu,\"bytes_received\":%llu}\n",
+           (unsigned long long)stats.packets_sent, (unsigned long long)stats.packets_received,
+           (unsigned long long)stats.packets_lost, (unsigned long long)stats.bytes_sent,
+           (unsigned long long)stats.bytes_received);
+    leat_client_close(bus->client);
+    return 0;
+}
+
+static struct leat_record new_record(uint32_t size)
+{
+    return (struct leat_record){
+        .value = value, .value_size = size, .partition = 0, .timestamp_ns = 1
+    };
+}
+
+/* There and back; how long it took. */
+static uint64_t once(const struct bus *bus, uint32_t size)
+{
+    const struct leat_record record = new_record(size);
+    struct leat_record got;
+    const uint64_t start = bench_now_ns();
+    if (leat_producer_send(bus->producer, &record) != 0)
+        bench_fail("send");
+    while (leat_consumer_poll(bus->consumer, &got, 1) == 0)
+        poll_once(bus);
+    return bench_now_ns() - start;
+}
+
+static int ping(const char *url, long count, uint32_t size, uint32_t pause_us)
 {
     struct bench_samples samples = { 0 };
     struct bus bus;
     bus_open(&bus, url, 0);
-    for (long i = -WARM_PINGS; i < count; i++) {
-        const struct leat_record record = {
-            .value = value, .value_size = size, .partition = 0, .timestamp_ns = 1
-        };
-        struct leat_record got;
-        const uint64_t start = bench_now_ns();
-        if (leat_producer_send(bus.producer, &record) != 0)
-            bench_fail("send");
-        while (leat_consumer_poll(bus.consumer, &got, 1) == 0) {
-            if (leat_client_poll(bus.client, 0) < 0)
-                bench_fail("poll");
-        }
+    for (long i = pause_us < LONG_PAUSE_US ? -WARM_PINGS : -WARM_LATE_PINGS; i < count; i++) {
+        const uint64_t took = once(&bus, size);
         if (i >= 0)
-            bench_samples_add(&samples, bench_now_ns() - start);
+            bench_samples_add(&samples, took);
+        if (pause_us != 0)
+            poll_for(&bus, (uint64_t)pause_us * 1000);
     }
-    printf("{\"p50_ns\":%.0f,\"p99_ns\":%.0f,\"p999_ns\":%.0f,\"max_ns\":%.0f",
-           bench_percentile(&samples, 50), bench_percentile(&samples, 99),
-           bench_percentile(&samples, 99.9), bench_percentile(&samples, 100));
-    print_stats(&bus);
-    leat_client_close(bus.client);
-    return 0;
+    print_samples(&samples);
+    return finish(&bus);
 }
 
-static int flow(const char *url, long ms, uint32_t size, uint32_t records_max)
+/* Pings over a lossy port, apart: those whose own packet was lost, which is so when this end's
+ * count of lost packets has grown before the next ping; and those that took long, which is all
+ * there is to tell of a packet that the broker lost. */
+static int repair(const char *url, long count, uint32_t size, uint32_t pause_us)
+{
+    struct bench_samples all = { 0 }, lost = { 0 }, slow = { 0 };
+    struct bus bus;
+    bus_open(&bus, url, 0);
+    uint64_t before = stats_of(&bus).packets_lost;
+    for (long i = -WARM_PINGS; i < count; i++) {
+        const uint64_t took = once(&bus, size);
+        poll_for(&bus, (uint64_t)pause_us * 1000);
+        const uint64_t now = stats_of(&bus).packets_lost;
+        if (i >= 0)
+            bench_samples_add(&all, took);
+        if (i >= 0 && now != before)
+            bench_samples_add(&lost, took);
+        before = now;
+    }
+    const double median = bench_percentile(&all, 50);
+    for (size_t i = 0; i < all.count; i++)
+        if (all.ns[i] > SLOW * median)
+            bench_samples_add(&slow, all.ns[i]);
+    print_samples(&lost);
+    printf(",\"ping_p50_ns\":%.0f,\"slow\":%zu,\"slow_p50_ns\":%.0f,\"slow_p99_ns\":%.0f", median,
+           slow.count, bench_percentile(&slow, 50), bench_percentile(&slow, 99));
+    return finish(&bus);
+}
+
+struct counts {
+    uint64_t sent, received;
+};
+
+static void take(const struct bus *bus, struct counts *c)
 {
     static struct leat_record records[256];
+    int n;
+    while ((n = leat_consumer_poll(bus->consumer, records, 256)) > 0)
+        c->received += (uint64_t)n;
+}
+
+static void send_many(const struct bus *bus, struct counts *c, uint32_t size, bool each)
+{
+    const struct leat_record record = new_record(size);
+    for (int i = 0; i < 4096 && (c->sent - c->received) * size < AHEAD_BYTES; i++) {
+        const int error = leat_producer_send(bus->producer, &record);
+        if (error == LEAT_BUSY)
+            return;
+        if (error != 0)
+            bench_fail(leat_strerror(error));
+        c->sent++;
+        if (each)
+            poll_once(bus);
+    }
+}
+
+static int flow(const char *url, long ms, uint32_t size, uint32_t records_max, bool each)
+{
     struct bus bus;
-    const struct leat_record record = {
-        .value = value, .value_size = size, .partition = 0, .timestamp_ns = 1
-    };
-    const uint64_t duration = (uint64_t)ms * 1000000;
-    uint64_t sent = 0, received = 0, warm = 0;
+    struct counts counts = { 0 }, warm = { 0 };
+    struct leat_client_stats at_warm = { 0 };
+    uint64_t duration = (uint64_t)ms * 1000000;
     bus_open(&bus, url, records_max);
-    uint64_t start = bench_now_ns(), now = start;
-    while (now - start < duration || received < sent) {
-        const bool sends = now - start < duration;
-        for (int i = 0; sends && i < 4096 && (sent - received) * size < AHEAD_BYTES; i++, sent++) {
-            const int error = leat_producer_send(bus.producer, &record);
-            if (error != 0 && error != LEAT_BUSY)
-                bench_fail(leat_strerror(error));
-            if (error == LEAT_BUSY)
-                break;
-        }
-        if (leat_client_poll(bus.client, 0) < 0)
-            bench_fail("poll");
-        int n;
-        while ((n = leat_consumer_poll(bus.consumer, records, 256)) > 0)
-            received += (uint64_t)n;
+    const uint64_t begin = bench_now_ns();
+    uint64_t start = begin, now = begin;
+    /* The first fifth is for warming up. */
+    while (now - begin < duration || counts.received < counts.sent) {
+        if (now - begin < duration)
+            send_many(&bus, &counts, size, each);
+        poll_once(&bus);
+        take(&bus, &counts);
         now = bench_now_ns();
-        if (warm == 0 && now - start > duration / 5) { /* the first fifth is for warming up */
-            warm = received;
+        if (start == begin && now - begin > duration / 5) {
+            warm = counts;
+            at_warm = stats_of(&bus);
             start = now;
         }
     }
-    printf("{\"records_per_s\":%.0f", (double)(received - warm) * 1e9 / (double)(now - start));
-    print_stats(&bus);
-    leat_client_close(bus.client);
-    return 0;
+    const double seconds = (double)(now - start) / 1e9;
+    const struct leat_client_stats stats = stats_of(&bus);
+    printf("{\"records_per_s\":%.0f,\"packets_out_per_s\":%.0f,\"packets_in_per_s\":%.0f"
+           ",\"records_a_packet\":%.3f",
+           (double)(counts.received - warm.received) / seconds,
+           (double)(stats.packets_sent - at_warm.packets_sent) / seconds,
+           (double)(stats.packets_received - at_warm.packets_received) / seconds,
+           (double)(counts.sent - warm.sent)
+               / (double)(stats.packets_sent - at_warm.packets_sent + 1));
+    return finish(&bus);
+}
+
+/* An open loop: latency counts from when a record was due, also when it was sent late. */
+static int paced(const char *url, long ms, uint32_t size, uint32_t rate)
+{
+    const struct leat_record record = new_record(size);
+    const uint64_t every = 1000000000u / (rate != 0 ? rate : 1);
+    const uint64_t warm = (uint64_t)SETTLE_MS * 1000000 / every;
+    const uint64_t total = warm + (uint64_t)ms * 1000000 / every;
+    struct bench_samples samples = { 0 };
+    struct counts counts = { 0 };
+    struct leat_record got;
+    struct bus bus;
+    bus_open(&bus, url, 0);
+    const uint64_t start = bench_now_ns();
+    while (counts.received < total) {
+        const uint64_t now = bench_now_ns();
+        if (counts.sent < total && now >= start + counts.sent * every) {
+            const int error = leat_producer_send(bus.producer, &record);
+            if (error != 0 && error != LEAT_BUSY)
+                bench_fail(leat_strerror(error));
+            counts.sent += error == 0;
+        }
+        poll_once(&bus);
+        while (leat_consumer_poll(bus.consumer, &got, 1) > 0) {
+            if (counts.received >= warm)
+                bench_samples_add(&samples, bench_now_ns() - (start + counts.received * every));
+            counts.received++;
+        }
+    }
+    print_samples(&samples);
+    return finish(&bus);
+}
+
+static _Noreturn void stay(const char *url)
+{
+    struct counts counts = { 0 };
+    struct bus bus;
+    bus_open(&bus, url, 0);
+    poll_for(&bus, SETTLE_MS * 1000000ull);
+    printf("{\"ready\":true}\n");
+    fflush(stdout);
+    for (;;) {
+        poll_once(&bus);
+        take(&bus, &counts);
+    }
 }
 
 int main(int argc, char **argv)
 {
     if (argc < 6)
-        bench_fail("usage: bypass_client ping|flow URL CPU COUNT|MS SIZE [RECORDS_MAX]");
-    bench_pin(atoi(argv[3]));
+        bench_fail("usage: bypass_client ping|flow|each|paced|repair|stay URL CPU COUNT|MS SIZE "
+                   "[MORE]");
+    const char *mode = argv[1], *url = argv[2];
+    const long amount = atol(argv[4]);
     const uint32_t size = (uint32_t)atoi(argv[5]);
+    const uint32_t more = argc > 6 ? (uint32_t)atoi(argv[6]) : 0;
+    bench_pin(atoi(argv[3]));
     if (size > VALUE_MAX)
         bench_fail("SIZE: at most 65536");
-    if (strcmp(argv[1], "ping") == 0)
-        return ping(argv[2], atol(argv[4]), size);
-    return flow(argv[2], atol(argv[4]), size, argc > 6 ? (uint32_t)atoi(argv[6]) : 0);
+    if (strcmp(mode, "ping") == 0)
+        return ping(url, amount, size, more);
+    if (strcmp(mode, "flow") == 0)
+        return flow(url, amount, size, more, false);
+    if (strcmp(mode, "each") == 0)
+        return flow(url, amount, size, 1, true);
+    if (strcmp(mode, "paced") == 0)
+        return paced(url, amount, size, more);
+    if (strcmp(mode, "repair") == 0)
+        return repair(url, amount, size, more);
+    if (strcmp(mode, "stay") == 0)
+        stay(url);
+    bench_fail(mode);
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "broker/mailbox.h"
 #include "broker/partition.h"
 #include "broker/quota.h"
 #include "schema/error.h"
@@ -41,6 +42,8 @@ struct holding {
     TAILQ_HEAD(reader_list, subscription) readers;  /* every one */
     TAILQ_HEAD(publisher_list, publish_stream) publishers;
     TAILQ_ENTRY(holding) fresh_link;
+    struct message removal; /* control wants it back; answered when no link sends from it */
+    TAILQ_ENTRY(holding) leaving_link;
     TAILQ_ENTRY(holding) link;
 };
 

@@ -359,11 +359,11 @@ static void close_broker(struct broker *b)
         if (b->lanes[i].shard != NULL)
             shard_close(b->lanes[i].shard); /* it lets go of partitions, which are control's */
     }
+    ports_close(&b->ports); /* what they still send from goes with control */
     if (b->control != NULL)
         control_close(b->control);
     for (uint32_t i = 0; i < b->config.shards; i++)
         close_lane(&b->lanes[i]);
-    ports_close(&b->ports);
     if (b->topics != NULL)
         topics_close(b->topics);
     if (b->metrics != NULL)

@@ -404,6 +404,11 @@ void partition_unpin(struct partition *p, uint32_t chunk)
     ringlog_unpin(&p->log, chunk);
 }
 
+bool partition_is_pinned(const struct partition *p)
+{
+    return ringlog_any_pinned(&p->log);
+}
+
 bool partition_take_pinned(struct partition *p)
 {
     const bool pinned = p->pinned;

@@ -125,6 +125,8 @@ const uint8_t *partition_slice(const struct partition *p, uint64_t position, uin
  * ring): copy it. *chunk is for unpinning. */
 bool partition_pin(struct partition *p, uint64_t position, uint32_t size, uint32_t *chunk);
 void partition_unpin(struct partition *p, uint32_t chunk);
+/* True until every one was unpinned: it may not be closed. */
+bool partition_is_pinned(const struct partition *p);
 /* True once after a publish that was answered BUSY because such a pin stood in its way. */
 bool partition_take_pinned(struct partition *p);
 

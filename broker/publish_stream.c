@@ -286,8 +286,18 @@ bool publish_stream_answer_again(const struct publish_stream *stream, uint64_t *
 {
     struct producer_verdict verdict;
     uint32_t count;
-    if (stream->producer == NULL || *from >= to)
+    if (*from >= to)
         return false;
+    if (stream->producer == NULL) {
+        /* What was answered is forgotten; what counts is that the producer is over. */
+        const uint64_t left = to - *from;
+        *run = (struct leat_ack_run){ .first_sequence = *from,
+                                      .base_offset = LEAT_OFFSET_NONE,
+                                      .count = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX,
+                                      .status = stream->ended_status };
+        *from = to;
+        return stream->ended_status != LEAT_OK;
+    }
     if (!producer_recall(stream->producer, *from, &count, &verdict)) {
         /* Too long ago to remember one by one. */
         const uint64_t next = producer_next_sequence(stream->producer);

@@ -80,7 +80,7 @@ enum publish_outcome publish_stream_take_at(struct publish_stream *stream,
 enum publish_outcome publish_stream_more(struct publish_stream *stream, leat_ns now,
                                          uint64_t wall_ns, struct leat_ack_run *run);
 /* Answers given before to [*from, to) of sequences, one after the other: the next of them, which
- * *from moves behind. False: no more is known. */
+ * *from moves behind. A stream that was fenced since answers so. False: no more is known. */
 bool publish_stream_answer_again(const struct publish_stream *stream, uint64_t *from, uint64_t to,
                                  struct leat_ack_run *run);
 

@@ -48,6 +48,9 @@ static inline uint64_t ringlog_free(const struct ringlog *log)
 /* True when a chunk that the next `size` bytes would overwrite is pinned. */
 bool ringlog_pinned(const struct ringlog *log, uint64_t size);
 
+/* True while anybody sends from it. */
+bool ringlog_any_pinned(const struct ringlog *log);
+
 /* Writes `size` <= ringlog_free bytes at the tail, which moves. What it overwrites is not pinned.
  */
 void ringlog_append(struct ringlog *log, const void *bytes, uint64_t size);

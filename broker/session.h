@@ -76,7 +76,8 @@ struct session {
 
     uint8_t *memory; /* receive buffer, then egress; NULL before it is attached */
     uint32_t receive_from, receive_to;
-    bool unread; /* whole frames may be waiting in the receive buffer: answers had no room */
+    bool unread; /* whole frames may be waiting in the receive buffer, or whole batches in the
+                    windows of streams in packets: answers had no room */
     struct egress out;
 
     struct stream *streams;

@@ -77,6 +77,7 @@ static void init_lists(struct shard *shard)
     TAILQ_INIT(&shard->attached);
     TAILQ_INIT(&shard->untold);
     TAILQ_INIT(&shard->fresh);
+    TAILQ_INIT(&shard->leaving);
     TAILQ_INIT(&shard->throttled_subscriptions);
     TAILQ_INIT(&shard->throttled_publishers);
     connections_init(&shard->connections);
@@ -205,7 +206,9 @@ static void handle_event(struct shard *shard, const struct epoll_event *event)
         (void)got; /* only its readability matters */
         break;
     }
-    case SOURCE_LINK: shard_receive_link(shard, event->data.ptr); break;
+    case SOURCE_LINK:
+        ((struct shard_link *)event->data.ptr)->ready = true;
+        break; /* its turn comes */
     case SOURCE_CONNECTION: shard_connection_ready(shard, event->data.ptr); break;
     case SOURCE_SESSION: handle_session_event(shard, event->data.ptr, event->events); break;
     }
@@ -302,12 +305,14 @@ bool shard_iterate(struct shard *shard, bool read_hot)
     }
     for (uint32_t i = 0; i < shard->link_count; i++) {
         struct shard_link *source = &shard->links[i];
-        if (source->link->limits.polled || (read_hot && shard_link_is_hot(source)))
+        if (source->ready || source->link->limits.polled || (read_hot && shard_link_is_hot(source)))
             worked |= shard_receive_link(shard, source);
     }
     run_timers(shard);
     shard_wake_readers(shard);
     worked |= shard_serve(shard);
+    if (!TAILQ_EMPTY(&shard->leaving))
+        shard_give_back(shard);
     if (shard->notices)
         shard_send_notices(shard);
     shard_bury(shard);

@@ -112,6 +112,27 @@ static enum leat_error publish(struct shard *shard, struct session *s,
     return LEAT_OK;
 }
 
+/* Says what came of a batch, and takes those behind it that are whole, as far as there is room for
+ * their answers. `before`: received_bytes before the first. */
+static enum leat_error answer_whole(struct shard *shard, struct publish_stream *stream,
+                                    enum publish_outcome outcome, uint64_t before,
+                                    struct leat_ack_run *run)
+{
+    struct session *s = stream->session;
+    while (outcome == PUBLISH_ANSWER) {
+        answer(shard, stream, run, stream->received_bytes - before);
+        before = stream->received_bytes;
+        s->unread |= egress_room(&s->out) < EGRESS_ANSWER_BYTES;
+        outcome = s->unread ? PUBLISH_NOTHING
+                            : publish_stream_more(stream, shard->now, shard->wall_ns, run);
+    }
+    if (outcome == PUBLISH_BROKEN)
+        return (enum leat_error)run->status;
+    if (!stream->throttled && publish_stream_wants_credit(stream))
+        shard_renew_credit(shard, stream);
+    return outcome == PUBLISH_FULL ? LEAT_BUSY : LEAT_OK;
+}
+
 static enum leat_error publish_at(struct shard *shard, struct session *s,
                                   const struct leat_frame *frame)
 {
@@ -122,22 +143,30 @@ static enum leat_error publish_at(struct shard *shard, struct session *s,
         return LEAT_OK;
     }
     struct publish_stream *stream = place->publish;
-    uint64_t before = stream->received_bytes;
-    enum publish_outcome outcome =
+    const uint64_t before = stream->received_bytes;
+    const enum publish_outcome outcome =
         publish_stream_take_at(stream, &frame->data, shard->now, shard->wall_ns, &run);
-    while (outcome == PUBLISH_ANSWER) {
-        answer(shard, stream, &run, stream->received_bytes - before);
-        before = stream->received_bytes;
-        /* What has become whole and finds no room for an answer waits for the next packet. */
-        outcome = egress_room(&s->out) >= EGRESS_ANSWER_BYTES
-                      ? publish_stream_more(stream, shard->now, shard->wall_ns, &run)
-                      : PUBLISH_NOTHING;
+    return answer_whole(shard, stream, outcome, before, &run);
+}
+
+void shard_take_waiting(struct shard *shard, struct session *s)
+{
+    s->unread = false;
+    for (uint32_t i = 0; i < s->stream_count && !s->unread; i++) {
+        struct publish_stream *stream = s->streams[i].publish;
+        struct leat_ack_run run;
+        if (stream == NULL || !stream->by_position)
+            continue;
+        const uint64_t before = stream->received_bytes;
+        const enum publish_outcome outcome =
+            publish_stream_more(stream, shard->now, shard->wall_ns, &run);
+        const enum leat_error error = answer_whole(shard, stream, outcome, before, &run);
+        if (error == LEAT_OK)
+            continue;
+        metric_add(&shard->counters.protocol_errors, 1);
+        shard_end_session(shard, s, error);
+        return;
     }
-    if (outcome == PUBLISH_BROKEN)
-        return (enum leat_error)run.status;
-    if (!stream->throttled && publish_stream_wants_credit(stream))
-        shard_renew_credit(shard, stream);
-    return outcome == PUBLISH_FULL ? LEAT_BUSY : LEAT_OK;
 }
 
 static enum leat_error credit(struct shard *shard, const struct session *s,

@@ -41,13 +41,19 @@ static void read_clock(struct shard *shard)
 
 static bool pending_work(const struct shard *shard)
 {
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        if (shard->links[i].ready)
+            return true;
+    }
     return !TAILQ_EMPTY(&shard->output);
 }
 
-/* What control has no room for is tried again soon: its room is not announced. */
+/* What control has no room for, or a link has not let go of, is tried again soon: neither is
+ * announced. */
 static bool has_untold(const struct shard *shard)
 {
-    return shard->holds || shard->notices || !TAILQ_EMPTY(&shard->untold);
+    return shard->holds || shard->notices || !TAILQ_EMPTY(&shard->untold)
+           || !TAILQ_EMPTY(&shard->leaving);
 }
 
 static bool has_kept(const struct shard *shard)

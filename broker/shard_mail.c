@@ -26,6 +26,13 @@ static void reply(struct shard *shard, const struct message *request, enum leat_
 
 /* ---- partitions */
 
+/* The one it is about; NULL: this shard has it not, or not any more. */
+static struct holding *holding_of(const struct shard *shard, const struct message *m)
+{
+    struct holding *holding = holdings_find(&shard->holdings, m->partition);
+    return holding != NULL && holding->removal.type == 0 ? holding : NULL;
+}
+
 static void apply_settings(struct shard *shard, struct holding *holding)
 {
     const struct topic *topic = topics_find(shard->options.topics, holding->topic_id);
@@ -79,11 +86,13 @@ static void close_stream(struct shard *shard, struct session *s, uint32_t number
     session_stream_free(s, number);
 }
 
-static enum leat_error remove_partition(struct shard *shard, const struct message *m)
+static void remove_partition(struct shard *shard, const struct message *m)
 {
-    struct holding *holding = holdings_find(&shard->holdings, m->partition);
-    if (holding == NULL)
-        return LEAT_ERR_UNKNOWN_PARTITION;
+    struct holding *holding = holding_of(shard, m);
+    if (holding == NULL) {
+        reply(shard, m, LEAT_ERR_UNKNOWN_PARTITION);
+        return;
+    }
     const struct leat_frame_gap gone = {
         .position = partition_visible(m->partition),
         .offset = partition_next_offset(m->partition),
@@ -106,8 +115,32 @@ static enum leat_error remove_partition(struct shard *shard, const struct messag
     if (holding->fresh)
         TAILQ_REMOVE(&shard->fresh, holding, fresh_link);
     shard->ticking -= holding->ticks;
-    holdings_remove(&shard->holdings, holding);
-    return LEAT_OK;
+    holding->fresh = holding->ticks = holding->reserve_pending = false;
+    holding->removal = *m;
+    TAILQ_INSERT_TAIL(&shard->leaving, holding, leaving_link);
+}
+
+/* Nothing new is sent from it, so that a link that is asked lets go of it in the end. */
+static bool is_sent_from(struct shard *shard, const struct holding *holding)
+{
+    if (!partition_is_pinned(holding->partition))
+        return false;
+    shard_reclaim_links(shard, holding->topic_id);
+    return partition_is_pinned(holding->partition);
+}
+
+void shard_give_back(struct shard *shard)
+{
+    struct holding *holding, *next;
+    for (holding = TAILQ_FIRST(&shard->leaving); holding != NULL && !shard->holds; holding = next) {
+        next = TAILQ_NEXT(holding, leaving_link);
+        if (is_sent_from(shard, holding))
+            continue;
+        const struct message removal = holding->removal;
+        TAILQ_REMOVE(&shard->leaving, holding, leaving_link);
+        holdings_remove(&shard->holdings, holding);
+        reply(shard, &removal, LEAT_OK);
+    }
 }
 
 /* ---- sessions */
@@ -157,7 +190,7 @@ static void end_other_streams(struct shard *shard, struct holding *holding, uint
 static enum leat_error open_publish(struct shard *shard, struct message *m)
 {
     struct session *s = shard_session(shard, m->session);
-    struct holding *holding = holdings_find(&shard->holdings, m->partition);
+    struct holding *holding = holding_of(shard, m);
     if (s == NULL)
         return LEAT_ERR_UNKNOWN_SESSION;
     if (holding == NULL)
@@ -207,7 +240,7 @@ static enum leat_error find_start(const struct partition *p, struct message_subs
 static enum leat_error open_subscription(struct shard *shard, struct message *m)
 {
     struct session *s = shard_session(shard, m->session);
-    struct holding *holding = holdings_find(&shard->holdings, m->partition);
+    struct holding *holding = holding_of(shard, m);
     if (s == NULL)
         return LEAT_ERR_UNKNOWN_SESSION;
     if (holding == NULL)
@@ -227,7 +260,7 @@ static enum leat_error open_subscription(struct shard *shard, struct message *m)
 
 static enum leat_error seek(struct shard *shard, struct message *m)
 {
-    const struct holding *holding = holdings_find(&shard->holdings, m->partition);
+    const struct holding *holding = holding_of(shard, m);
     return holding == NULL ? LEAT_ERR_UNKNOWN_PARTITION
                            : find_start(holding->partition, &m->subscribe);
 }
@@ -264,7 +297,7 @@ static void handle(struct shard *shard, struct message *m)
 {
     switch ((enum message_type)m->type) {
     case MESSAGE_ADD_PARTITION: add_partition(shard, m); break;
-    case MESSAGE_REMOVE_PARTITION: reply(shard, m, remove_partition(shard, m)); break;
+    case MESSAGE_REMOVE_PARTITION: remove_partition(shard, m); break;
     case MESSAGE_GRANT_SESSION: grant_session(shard, m); break;
     case MESSAGE_CLOSE_SESSION: reply(shard, m, close_session(shard, m)); break;
     case MESSAGE_OPEN_PUBLISH: {
@@ -288,7 +321,7 @@ static void handle(struct shard *shard, struct message *m)
         reply(shard, m, LEAT_OK);
         break;
     case MESSAGE_OFFSETS_RESERVED:
-        if (holdings_find(&shard->holdings, m->partition) != NULL)
+        if (holding_of(shard, m) != NULL)
             partition_offset_limit(m->partition, m->value);
         break;
     case MESSAGE_STOP: shard->stopping = true; break;

@@ -202,13 +202,16 @@ bool shard_receive_link(struct shard *shard, struct shard_link *source)
     struct link *link = source->link;
     struct link_datagram datagrams[LINK_BURST];
     bool any = false;
+    source->ready = false;
     for (int burst = 0; burst < BURSTS_MAX; burst++) {
         const unsigned count = link->ops->receive(link, datagrams, LINK_BURST, shard->now);
         for (unsigned i = 0; i < count; i++)
             take_datagram(shard, link, &datagrams[i]);
         link->ops->release(link, datagrams, count);
         any |= count != 0;
-        if (count < LINK_BURST)
+        /* It may hold more that it has already from the kernel: nothing would wake us for it. */
+        source->ready = count == LINK_BURST;
+        if (!source->ready)
             break;
     }
     if (any)

@@ -9,6 +9,7 @@ enum {
     SLICE_MIN_BYTES = 64,  /* less room than this at a packet's end is left empty */
 };
 #define RESEND_PAUSE_NS (50 * LEAT_NS_PER_US)
+#define NO_BUFFER_PAUSE_NS (100 * LEAT_NS_PER_US)
 
 /* One packet being filled. */
 struct filling {
@@ -20,6 +21,7 @@ struct filling {
     uint32_t used; /* of out.bytes */
     uint32_t end;  /* frames go up to here */
     bool any;
+    bool starved; /* the link had no buffer */
 };
 
 static uint32_t room(const struct filling *f)
@@ -29,8 +31,14 @@ static uint32_t room(const struct filling *f)
 
 static bool begin(struct filling *f, leat_ns now)
 {
-    if (!f->link->ops->reserve(f->link, &f->out))
-        return false;
+    if (!f->link->ops->reserve(f->link, &f->out)) {
+        /* All are taken by what others staged: unless the wire is full, they are free in a moment.
+         */
+        f->starved =
+            f->link->ops->flush(f->link, now) != 0 || !f->link->ops->reserve(f->link, &f->out);
+        if (f->starved)
+            return false;
+    }
     f->used = flow_begin(f->flow, f->out.bytes, now);
     f->end = f->used + flow_frames_max(f->flow);
     f->any = false;
@@ -88,9 +96,10 @@ static void add_staged(struct filling *f)
         struct leat_frame frame;
         struct flow_item item;
         leat_frame_peek(&frame, bytes);
-        if (!note_of(&frame, &item))
-            item.kind = 0; /* must arrive for nothing, but is acknowledged */
-        if (!flow_note(f->flow, &item))
+        const bool returns = note_of(&frame, &item);
+        if (!returns)
+            item.kind = 0; /* must arrive for nothing, but its packet is acknowledged */
+        if ((returns || !f->any) && !flow_note(f->flow, &item))
             return;
         memcpy(f->out.bytes + f->used, bytes, size);
         f->used += size;
@@ -186,7 +195,8 @@ static bool add_fresh(struct shard *shard, struct filling *f)
 
 /* ---- what was lost */
 
-static void answer_again(struct session *s, const struct publish_stream *stream,
+/* False: no room for all of it; what is left stays in `item`. */
+static bool answer_again(struct session *s, const struct publish_stream *stream,
                          struct flow_item *item)
 {
     const uint64_t log_epoch = partition_log_epoch(stream->holding->partition);
@@ -199,15 +209,19 @@ static void answer_again(struct session *s, const struct publish_stream *stream,
                                 .status = status };
     if (!egress_is_remembered(status)) {
         egress_ack(&s->out, item->stream, log_epoch, &run);
-        return;
+        return true;
     }
-    uint64_t from = item->at;
-    while (publish_stream_answer_again(stream, &from, end, &run))
+    while (publish_stream_answer_again(stream, &item->at, end, &run)) {
+        item->size = (uint32_t)(end - item->at);
         egress_ack(&s->out, item->stream, log_epoch, &run);
+        if (egress_room(&s->out) < EGRESS_ANSWER_BYTES)
+            return item->size == 0;
+    }
+    return true;
 }
 
-/* Stages once more what a lost packet said, as it is now. */
-static void restage(struct session *s, struct flow_item *item)
+/* Stages once more what a lost packet said, as it is now. False: no room for all of it. */
+static bool restage(struct session *s, struct flow_item *item)
 {
     const struct stream *place = session_stream(s, item->stream);
     const struct publish_stream *publish = place != NULL ? place->publish : NULL;
@@ -220,9 +234,8 @@ static void restage(struct session *s, struct flow_item *item)
     }
     case LEAT_FRAME_PUBLISH_ACK:
         if (publish != NULL)
-            answer_again(s, publish, item);
-        else
-            shard_refuse_unknown(s, item->stream, item->at, item->size);
+            return answer_again(s, publish, item);
+        shard_refuse_unknown(s, item->stream, item->at, item->size);
         break;
     case LEAT_FRAME_CREDIT:
         if (publish != NULL)
@@ -244,6 +257,7 @@ static void restage(struct session *s, struct flow_item *item)
         break;
     default: break;
     }
+    return true;
 }
 
 enum resend { RESEND_DONE, RESEND_FULL, RESEND_STAGED };
@@ -285,9 +299,12 @@ static bool add_lost(struct shard *shard, struct filling *f)
         if (egress_room(&f->session->out) < EGRESS_ANSWER_BYTES + LEAT_FRAME_HEADER_BYTES)
             return false;
         if (item->kind != LEAT_FRAME_DATA) {
-            restage(f->session, item);
-            flow_lost_done(f->flow);
+            const bool all = restage(f->session, item);
+            if (all)
+                flow_lost_done(f->flow);
             add_staged(f);
+            if (!all)
+                return false;
             continue;
         }
         if (!flow_may_resend(f->flow, shard->now)) {
@@ -374,12 +391,22 @@ void shard_serve_packets(struct shard *shard, struct session *s)
         sent++;
     if (flow_ack_due(&path->flow, shard->now))
         send_ack(shard, &f);
+    if (s->unread && egress_room(&s->out) >= EGRESS_STAGE_BYTES / 2) {
+        shard_take_waiting(shard, s); /* may end it */
+        if (s->ending)
+            return;
+    }
+    if (f.starved) {
+        timers_set(&shard->timers, &path->timer, shard->now + NO_BUFFER_PAUSE_NS);
+        return;
+    }
     /* What waits for the window is woken by acknowledgements or the timer. */
     if (has_content(shard, s) && flow_may_send(&path->flow))
         shard_want_output(shard, s);
     const leat_ns deadline = flow_deadline(&path->flow);
-    timers_set(&shard->timers, &path->timer,
-               deadline < path->mtu.due_at ? deadline : path->mtu.due_at);
+    /* A probe of the path waits for the window without a timer of its own. */
+    const leat_ns probe_at = flow_may_send(&path->flow) ? path->mtu.due_at : LEAT_NS_NEVER;
+    timers_set(&shard->timers, &path->timer, deadline < probe_at ? deadline : probe_at);
 }
 
 void shard_flush_links(struct shard *shard)

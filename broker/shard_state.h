@@ -53,6 +53,7 @@ enum packet_drop {
 struct shard_link {
     enum source source; /* SOURCE_LINK */
     struct link *link;
+    bool ready;           /* epoll said so, or there was more than one turn takes */
     uint32_t empty_reads; /* in a row */
     unsigned kept;        /* datagrams the wire had no room for */
 };
@@ -107,6 +108,7 @@ struct shard {
     struct connections connections;
     struct holdings holdings;
     struct holding_list fresh;
+    struct holding_list leaving; /* their removal is to be answered */
     struct subscription_list throttled_subscriptions;
     struct publish_stream_list throttled_publishers;
 
@@ -183,6 +185,8 @@ void shard_refuse_unknown(struct session *s, uint32_t stream, uint64_t first_seq
 
 /* Reads what the kernel has for this session and handles it. True when there was anything. */
 bool shard_receive(struct shard *shard, struct session *s);
+/* In packets: takes the batches that were whole when there was no room to answer them. */
+void shard_take_waiting(struct shard *shard, struct session *s);
 /* Handles whole frames in the receive buffer, as far as there is room for answers. */
 void shard_handle_frames(struct shard *shard, struct session *s);
 /* Credit that a quota withheld. */
@@ -220,6 +224,8 @@ void shard_reclaim_links(struct shard *shard, uint64_t topic_id);
 bool shard_read_mail(struct shard *shard);
 /* False: no room; the sender keeps it. */
 bool shard_tell(struct shard *shard, const struct message *message);
+/* Gives logs that were deleted back to control, once no link sends from them. */
+void shard_give_back(struct shard *shard);
 /* Tells what holdings have to tell. */
 void shard_send_notices(struct shard *shard);
 

@@ -309,7 +309,8 @@ int leat_client_poll(leat_client *client, uint64_t timeout_ns)
 
 static bool due_now(const struct leat_client *client)
 {
-    return client->links_dirty != 0 || client->work || client->failure != 0 || client->leftover;
+    return client->links_dirty != 0 || client->work || client->failure != 0 || client->leftover
+           || client->port.more;
 }
 
 void client_arm(struct leat_client *client)

@@ -321,9 +321,12 @@ bool outbox_ack(struct outbox *outbox, const struct leat_ack_run *run, outbox_an
     /* Callbacks may append and so move `end`; never what lies before it. */
     for (uint64_t i = outbox->first; i < outbox->end; i++) {
         struct outbox_batch *batch = *slot(outbox, i);
+        /* One answered out of turn may have a number of an earlier life, which says nothing. */
+        if (batch->answered)
+            continue;
         if (batch->base_sequence >= run->first_sequence + run->count)
             break;
-        if (batch->answered || batch->base_sequence < run->first_sequence
+        if (batch->base_sequence < run->first_sequence
             || batch->base_sequence + batch->count > run->first_sequence + run->count)
             continue;
         if (asks_again(run->status)) {

@@ -102,6 +102,7 @@ unsigned packet_port_receive(struct leat_client *client)
 {
     struct link *link = client->port.link;
     unsigned handled = 0;
+    client->port.more = false;
     for (unsigned round = 0; round < ROUNDS_MAX && client->failure == 0; round++) {
         struct link_datagram burst[LINK_BURST];
         const unsigned count = link->ops->receive(link, burst, LINK_BURST, client->now);
@@ -112,7 +113,8 @@ unsigned packet_port_receive(struct leat_client *client)
             handled += take(client, &burst[i]);
         link->ops->release(link, burst, count);
         client_flush(client); /* acknowledgements, and what they let go */
-        if (count < LINK_BURST)
+        client->port.more = count == LINK_BURST;
+        if (!client->port.more)
             break;
     }
     return handled;

@@ -18,6 +18,7 @@
 struct packet_port {
     struct link *link; /* NULL: data goes over TCP */
     bool staged;       /* the link has something to flush */
+    bool more;         /* it held more than one call takes: nothing else would tell */
     struct loopgap gap;
     const struct link_dpdk_driver *driver; /* of a bypass port; NULL: another kind of link */
     struct link_dpdk_port *dpdk;

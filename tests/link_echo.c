@@ -35,7 +35,7 @@ enum {
 };
 
 struct settings {
-    bool server, spin, reference;
+    bool server, spin, reference, deaf;
     uint32_t device_count;
     struct link_dpdk_options ports[PORTS_MAX];
     struct link_dpdk_eal eal;
@@ -115,7 +115,7 @@ static const struct option names[] = {
     { "seed", 1, NULL, 'S' },      { "pages", 1, NULL, 'P' },    { "memory", 1, NULL, 'M' },
     { "reference", 0, NULL, 'r' }, { "spin", 0, NULL, 'x' },     { "warm-up", 1, NULL, 'W' },
     { "vlan", 1, NULL, 'v' },      { "patience", 1, NULL, 'q' }, { "buffers", 1, NULL, 'b' },
-    { "gateway", 1, NULL, 'g' },   { NULL, 0, NULL, 0 },
+    { "gateway", 1, NULL, 'g' },   { "deaf", 0, NULL, 'e' },     { NULL, 0, NULL, 0 },
 };
 
 /* What belongs to the port named last. */
@@ -165,6 +165,7 @@ static void parse(struct settings *s, int argc, char **argv)
         case 'M': s->eal.memory_mb = number(optarg, "--memory"); break;
         case 'r': s->reference = true; break;
         case 'x': s->spin = true; break;
+        case 'e': s->deaf = true; break;
         default: die("unknown option, or before --device", argv[optind - 1]);
         }
     }
@@ -399,7 +400,9 @@ static void run_client(const struct link_dpdk_driver *driver, const struct setti
     while (p.received < total && !ending) {
         struct link_datagram got[LINK_BURST];
         leat_ns now = now_ns();
-        const unsigned count = p.link->ops->receive(p.link, got, LINK_BURST, now);
+        /* Deaf: it takes one answer, sends on and does not listen any more. */
+        const bool listens = !s->deaf || p.received == 0;
+        const unsigned count = listens ? p.link->ops->receive(p.link, got, LINK_BURST, now) : 0;
         for (unsigned k = 0; k < count; k++)
             take_pong(&p, &got[k], total, now);
         if (count != 0) {

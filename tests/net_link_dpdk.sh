@@ -85,6 +85,14 @@ client disorder_client -- --device "$(memif 0 client)" "${to[@]}" --count 20000 
 stop_server disorder
 [ "$(field buffers "$counted")" = 0 ] || fail "buffers are missing: $counted"
 
+echo "case: a client that does not listen holds no memory of others"
+start_server waiting -- --device "$(memif 0 server)" "${at[@]}" --reference
+client deaf -- --device "$(memif 0 client)" "${to[@]}" --count 1500 --size 1400 --window 1500 --deaf
+[ "$(field sent "$pings")" = 1500 ] || fail "$pings"
+stop_server waiting
+[ "$(field lost "$counted")" -gt 100 ] || fail "answers by reference waited: $counted"
+[ "$(field buffers "$counted")" = 0 ] || fail "buffers are missing: $counted"
+
 echo "case: clients that die in the middle of a burst"
 start_server survivor -- --device "$(memif 0 server)" "${at[@]}"
 for i in 1 2 3 4 5; do

@@ -462,3 +462,42 @@ Test(outbox, a_batch_keeps_its_position_and_takes_credit_once)
     cr_assert_eq(outbox_lost(&outbox, 100, 484, 2000, &piece), OUTBOX_NOTHING, "it was answered");
     outbox_pool_release(&pool);
 }
+
+static void count_answer(void *context, const struct outbox_batch *batch,
+                         const struct leat_ack_run *run)
+{
+    (void)run;
+    *(uint32_t *)context += batch->count;
+}
+
+/* In packets answers come in any order. A batch that was answered out of turn keeps the number it
+ * had before a renumbering: it must not hide those behind it. */
+Test(outbox, answers_reach_batches_behind_one_answered_out_of_turn_and_renumbered)
+{
+    struct outbox_pool pool;
+    struct outbox outbox;
+    uint32_t answered = 0;
+    make(&pool, &outbox);
+    outbox.next_sequence = 500;
+    for (uint64_t i = 0; i < 3; i++) {
+        cr_assert_eq(put(&outbox, i, 900), LEAT_OK); /* one record a batch */
+        struct outbox_cursor cursor = outbox_cursor(&outbox);
+        struct leat_frame_publish piece;
+        while (outbox_next(&outbox, &cursor, &piece) == OUTBOX_PIECE)
+            ;
+        outbox_commit(&outbox, &cursor);
+    }
+    const struct leat_ack_run second = { .first_sequence = 501, .count = 1 };
+    outbox_ack(&outbox, &second, count_answer, &answered);
+    cr_assert_eq(answered, 1u);
+    outbox_restart(&outbox, UINT64_MAX / 2, true); /* 500 is 0 now, 502 is 1 */
+    const struct leat_ack_run last = { .first_sequence = 1, .count = 1 };
+    outbox_ack(&outbox, &last, count_answer, &answered);
+    cr_assert_eq(answered, 2u, "the last batch was answered");
+    const struct leat_ack_run first = { .first_sequence = 0, .count = 1 };
+    outbox_ack(&outbox, &first, count_answer, &answered);
+    cr_assert_eq(answered, 3u);
+    cr_assert_eq(outbox.pending, 0u);
+    outbox_close(&outbox, LEAT_ERR_CLOSED, count_answer, &answered);
+    outbox_pool_release(&pool);
+}

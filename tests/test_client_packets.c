@@ -3,8 +3,11 @@
  * dead path is told. Method: the library's session, stepped in virtual time over a wire that loses,
  * doubles and reorders by a seed, against a small broker written here over the same pure core. */
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include "client/client_core.h"
 #include "client/data_link.h"
@@ -465,6 +468,57 @@ Test(packets, a_narrow_path_stays_at_what_it_carries, .timeout = 60)
     publish_and_consume(5000);
     cr_assert_leq(session->packets->flow.options.payload_max, (uint32_t)LEAT_PACKET_BYTES_BASE);
     cr_assert_eq(session->packets->mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
+}
+
+/* A probe of the path that is due and has no place in the window is no reason to be awake. */
+Test(packets, a_probe_that_waits_for_the_window_wakes_nobody, .timeout = 60)
+{
+    start("packets", 0, 0, LEAT_PACKET_BYTES_BASE);
+    attach();
+    open_streams();
+    badwire.cut = true;
+    session->packets->flow.peer_window = 4;
+    for (uint64_t i = 0; i < 100; i++) {
+        uint8_t value[1000] = { 0 };
+        const struct leat_record record = { .value = value, .value_size = sizeof value };
+        if (leat_producer_send(&producer, &record) != 0)
+            break;
+    }
+    for (int i = 0; i < 20000; i++) { /* a second: probes are given up after 0.3 */
+        step();
+        cr_assert_gt(packet_link_deadline(session), now, "after %d steps", i);
+    }
+    cr_assert_leq(session->packets->mtu.due_at, now);
+}
+
+/* Whoever waits on leat_client_fd alone hears of datagrams that the link has already from the
+ * kernel, and one poll had no time for. */
+Test(packets, what_the_link_still_holds_makes_the_descriptor_readable, .timeout = 60)
+{
+    enum { DATAGRAMS = 300 }; /* more than one poll takes */
+    static const uint8_t noise[20];
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    attach();
+    for (int i = 0; i < 1000; i++)
+        step();
+    const int fd = client->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    struct pollfd readable = { .fd = fd, .events = POLLIN };
+    client->armed = LEAT_NS_NEVER;
+    client->next_deadline = LEAT_NS_NEVER;
+    client_arm(client);
+    cr_assert_eq(poll(&readable, 1, 0), 0);
+    for (int i = 0; i < DATAGRAMS; i++)
+        badwire_fly(&badwire.to_client, noise, sizeof noise);
+    packet_port_receive(client);
+    cr_assert_gt(badwire.to_client.count, 0u);
+    client_arm(client);
+    cr_assert_eq(poll(&readable, 1, 1000), 1);
+    packet_port_receive(client);
+    cr_assert_eq(badwire.to_client.count, 0u);
+    client_arm(client);
+    cr_assert_eq(poll(&readable, 1, 0), 0);
+    client->timer = -1;
+    close(fd);
 }
 
 Test(packets, nothing_but_attach_is_sent_before_it_is_answered, .timeout = 60)

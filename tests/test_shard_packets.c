@@ -10,8 +10,10 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
+#include "broker/egress.h"
 #include "broker/partition.h"
 #include "broker/shard.h"
+#include "broker/shard_state.h"
 #include "ops/metrics.h"
 #include "schema/batch.h"
 #include "schema/bytes.h"
@@ -19,6 +21,7 @@
 #include "tests/sim/fabric.h"
 #include "tests/support/wire.h"
 #include "transport/flow.h"
+#include "transport/link_udp.h"
 #include "transport/stream.h"
 
 enum { RING = 1 << 17, TOPIC = 5, SESSION = 1 << 12 | 77, BROKER_HOST = 1, CLIENT_HOST = 2 };
@@ -36,6 +39,7 @@ static struct {
     uint8_t token[LEAT_TOKEN_BYTES], reset_token[LEAT_TOKEN_BYTES];
     leat_ns now;
     uint64_t requests;
+    bool udp; /* it has a socket too */
 } w;
 
 /* The client's end. */
@@ -55,6 +59,8 @@ static struct {
     uint64_t gaps, credit;
     struct leat_frame_gap gap;
     uint64_t pongs;
+    bool refused[4096]; /* by sequence */
+    uint64_t refusals;
 } c;
 
 static struct mailbox *new_box(void)
@@ -128,7 +134,8 @@ static void set_up(void)
                                      .outbox = w.outbox,
                                      .metrics = w.metrics,
                                      .links = &w.broker_link,
-                                     .link_count = 1 };
+                                     .link_count = 1,
+                                     .udp = w.udp };
     memset(options.reset_secret, 42, sizeof options.reset_secret);
     cr_assert_eq(shard_open(&w.shard, &options, text), LEAT_OK, "%s", text);
     open_partition();
@@ -150,6 +157,12 @@ static void set_up(void)
                                          .rtt_initial_ns = 500000,
                                          .receive_window = 256 };
     flow_init(&c.flow, &client, w.now);
+}
+
+static void set_up_with_udp(void)
+{
+    w.udp = true;
+    set_up();
 }
 
 static uint64_t counted(const char *name)
@@ -179,6 +192,7 @@ static void tear_down(void)
 }
 
 TestSuite(shard_packets, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(shard_udp, .init = set_up_with_udp, .fini = tear_down, .timeout = 60);
 
 /* ---- the peer */
 
@@ -201,10 +215,12 @@ static void take_ack(const struct leat_frame_publish_ack *ack)
     for (uint32_t i = 0; i < ack->run_count; i++) {
         const struct leat_ack_run run = leat_ack_run_at(ack, i);
         c.last_status = run.status;
-        for (uint64_t k = run.first_sequence;
-             is_appended(run.status) && k < run.first_sequence + run.count; k++) {
-            c.acked += !c.answered[k];
-            c.answered[k] = true;
+        for (uint64_t k = run.first_sequence; k < run.first_sequence + run.count; k++) {
+            const bool good = is_appended(run.status), bad = run.status == LEAT_ERR_BAD_CRC;
+            c.acked += good && !c.answered[k];
+            c.answered[k] |= good;
+            c.refusals += bad && !c.refused[k];
+            c.refused[k] |= bad;
         }
     }
 }
@@ -312,6 +328,19 @@ static void send_publish(uint64_t position, uint32_t size)
     send_frames(bytes, 16 + size, &item);
 }
 
+/* `count` PINGs in packets as full as they can be, for the next turn of the shard. */
+static void send_pings(uint32_t count)
+{
+    uint8_t bytes[FABRIC_PAYLOAD_MAX];
+    while (count != 0) {
+        const struct flow_item item = { .kind = LEAT_FRAME_PING };
+        uint32_t size = 0;
+        for (; count != 0 && size + LEAT_PING_BYTES <= flow_frames_max(&c.flow); count--)
+            size += (uint32_t)leat_frame_write_ping(bytes + size, LEAT_FRAME_PING, count);
+        send_frames(bytes, size, &item);
+    }
+}
+
 static void send_credit(uint64_t limit)
 {
     uint8_t bytes[LEAT_CREDIT_BYTES];
@@ -385,15 +414,30 @@ static void open_streams(void)
     stream_map_init(&c.arrived, answer.subscribe.position);
 }
 
+/* Adds one batch to the stream; returns its size. */
+static uint32_t make_one(uint32_t value_size)
+{
+    const struct wire_producer producer = { .id = 7 };
+    const size_t size = wire_make_batch(batches + batches_size, sizeof batches - batches_size,
+                                        &producer, batches_records, 1, value_size);
+    batches_size += size;
+    batches_records++;
+    return (uint32_t)size;
+}
+
 /* Adds one batch to the stream and sends it. */
 static void publish_one(uint32_t value_size)
 {
-    const struct wire_producer producer = { .id = 7 };
-    const uint64_t at = batches_size;
-    batches_size += wire_make_batch(batches + at, sizeof batches - at, &producer, batches_records,
-                                    1, value_size);
-    batches_records++;
-    send_publish(at, (uint32_t)(batches_size - at));
+    const uint32_t size = make_one(value_size);
+    send_publish(batches_size - size, size);
+}
+
+/* The same, and what its bytes say is wrong. */
+static void publish_broken(uint32_t value_size)
+{
+    const uint32_t size = make_one(value_size);
+    batches[batches_size - 1] ^= 1;
+    send_publish(batches_size - size, size);
 }
 
 static void expect_log(uint64_t from)
@@ -599,4 +643,205 @@ Test(shard_packets, what_was_lost_and_is_gone_from_the_ring_is_a_gap)
     cr_assert_eq(c.gap.position, head);
     cr_assert_eq(c.gap.offset, partition_head_offset(w.partition));
     expect_log(head);
+}
+
+enum {
+    STAGE_PONGS = EGRESS_STAGE_BYTES / LEAT_PING_BYTES,
+    RUNS = 35, /* what one PUBLISH_ACK holds */
+};
+
+static struct session *session(void)
+{
+    return w.shard->sessions[session_slot(SESSION)];
+}
+
+/* The peer acknowledges nothing: the session's window fills, and then its stage (in the next turn
+ * of the shard) up to `room`. */
+static void fill_stage(uint32_t room)
+{
+    while (flow_may_send(&session()->path->flow)) {
+        send_pings(STAGE_PONGS / 4);
+        shard_turn();
+    }
+    send_pings((egress_room(&session()->out) - room) / LEAT_PING_BYTES);
+}
+
+/* A peer that says nothing more: the answers it was sent are lost, and its session's stage has
+ * filled meanwhile. Giving the answers again takes more room than any one frame received. */
+Test(shard_packets, answers_given_again_wait_for_room)
+{
+    attach();
+    open_streams();
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    for (int i = 0; i < RUNS; i++)
+        publish_broken(10);
+    shard_turn();
+    fill_stage(2 * EGRESS_ANSWER_BYTES);
+    for (int i = 0; i < 1000; i++)
+        shard_turn(); /* probes: what is oldest goes again */
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
+    UNTIL(c.refusals == RUNS, 400000);
+    publish_one(10);
+    UNTIL(c.acked == 1, 400000);
+}
+
+/* The batch that all others wait for comes when there is room for its answer alone: the others are
+ * taken as soon as there is more, though their client has nothing more to say. */
+Test(shard_packets, batches_that_became_whole_are_answered_when_there_is_room)
+{
+    enum { BATCHES = 10 };
+    attach();
+    open_streams();
+    const uint32_t first = make_one(10);
+    for (int i = 1; i < BATCHES; i++)
+        publish_one(10);
+    turn();
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    fill_stage(EGRESS_ANSWER_BYTES + LEAT_PING_BYTES);
+    send_publish(0, first);
+    shard_turn();
+    cr_assert_eq(partition_next_offset(w.partition), 1);
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
+    UNTIL(c.acked == BATCHES, 400000);
+    cr_assert_eq(partition_next_offset(w.partition), BATCHES);
+}
+
+/* Over a connection the answer would have come before; a client that waits for it must learn that
+ * its producer is over without sending more. */
+Test(shard_packets, an_answer_lost_before_a_fence_is_a_fence)
+{
+    attach();
+    open_streams();
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    publish_one(10);
+    shard_turn();
+    cr_assert_eq(partition_next_offset(w.partition), 1);
+    const struct message fence = { .type = MESSAGE_FENCE,
+                                   .topic_id = TOPIC,
+                                   .publish = { .producer_id = 7, .producer_epoch = 1 } };
+    cr_assert_eq(ask(fence).status, LEAT_OK);
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
+    UNTIL(c.last_status == LEAT_ERR_FENCED, 400000);
+    cr_assert_eq(c.acked, 0);
+}
+
+/* The session remembers as much as it can, there is more to say, and every probe says a little of
+ * it: what was lost still has a place to go when the peer comes back. */
+Test(shard_packets, a_session_that_remembers_all_it_can_goes_on)
+{
+    attach();
+    open_streams();
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    for (int i = 0; i < 8; i++) {
+        send_pings(STAGE_PONGS / 2);
+        shard_turn();
+    }
+    for (int i = 0; i < 100; i++) { /* probes, once a second in the end */
+        w.now += LEAT_NS_PER_S;
+        shard_turn();
+    }
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
+    w.now += LEAT_NS_PER_S;
+    publish_one(10);
+    UNTIL(c.acked == 1, 400000);
+}
+
+/* The log's memory is control's again only when no link sends from it any more. */
+Test(shard_packets, a_deleted_log_stays_while_a_link_sends_from_it)
+{
+    struct message answer;
+    attach();
+    open_streams();
+    send_credit(RING);
+    turn();
+    fabric_slow(w.broker_link, true);
+    publish_one(1000);
+    UNTIL(c.acked == 1 && c.arrived.next == batches_size, 1000);
+    cr_assert_eq(w.broker_link->counters.tx_references, 1);
+    const struct message removal = { .type = MESSAGE_REMOVE_PARTITION,
+                                     .request = ++w.requests,
+                                     .topic_id = TOPIC,
+                                     .partition = w.partition };
+    cr_assert_eq(mailbox_send(w.inbox, &removal), LEAT_OK);
+    UNTIL(c.gaps == 1 && c.gap.reason == LEAT_GAP_TOPIC_DELETED, 1000);
+    for (int i = 0; i < 100; i++) {
+        turn();
+        cr_assert_not(mailbox_receive(w.outbox, &answer), "the link still has it");
+    }
+    fabric_slow(w.broker_link, false);
+    turn();
+    cr_assert(mailbox_receive(w.outbox, &answer));
+    cr_assert_eq(answer.type, MESSAGE_REPLY);
+    cr_assert_eq(answer.request, removal.request);
+    cr_assert_eq(answer.status, LEAT_OK);
+}
+
+/* A peer that acknowledges nothing, while the path is to be probed: no reason to be awake. */
+Test(shard_packets, a_probe_that_waits_for_the_window_wakes_nobody)
+{
+    fabric_set(w.fabric, &(struct fabric_faults){ .mtu = LEAT_PACKET_BYTES_BASE });
+    send_attach(w.token);
+    UNTIL(c.attached, 20000);
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    for (int i = 0; i < 2 * FLOW_PEER_WINDOW_FIRST; i++) {
+        send_pings(20); /* in all more than leaves: some answer always waits */
+        shard_turn();
+    }
+    for (int i = 0; i < 100000; i++) { /* a second: probes are given up after 0.3 */
+        shard_turn();
+        cr_assert_gt(shard_deadline(w.shard), w.now, "after %d turns", i);
+    }
+}
+
+/* A wire that takes nothing: the shard tries again now and then, and does not turn without end. */
+Test(shard_packets, a_full_link_is_tried_again_and_not_waited_for_awake)
+{
+    attach();
+    fabric_full(w.broker_link, true);
+    for (int i = 0; i < 1000; i++) {
+        send_pings(1);
+        shard_turn();
+    }
+    cr_assert_gt(w.broker_link->counters.tx_no_buffer, 0);
+    for (int i = 0; i < 1000; i++) {
+        shard_turn();
+        cr_assert(TAILQ_EMPTY(&w.shard->output), "after %d turns", i);
+        cr_assert_gt(shard_deadline(w.shard), w.now, "after %d turns", i);
+    }
+    fabric_full(w.broker_link, false);
+    UNTIL(c.pongs == 1000, 400000);
+}
+
+/* The kernel gives many datagrams at once; those a turn has no time for are not forgotten until the
+ * next one comes. */
+Test(shard_udp, what_the_link_still_holds_is_taken_though_nothing_more_comes)
+{
+    enum { DATAGRAMS = 250 };
+    char bound[LINK_TCP_ADDRESS_TEXT], text[LINK_TCP_ERROR_TEXT];
+    struct sockaddr_storage address = { .ss_family = AF_INET };
+    struct link_peer to;
+    struct link *link;
+    const struct link_udp_options options = { .socket_buffer_bytes = 0 };
+    cr_assert_eq(link_udp_open(&link, AF_INET, "127.0.0.1", 0, &options, bound, text), LEAT_OK,
+                 "%s", text);
+    const uint16_t port = (uint16_t)strtoul(strrchr(shard_udp_address(w.shard), ':') + 1, NULL, 10);
+    cr_assert_eq(link_tcp_address("127.0.0.1", port, &address), LEAT_OK);
+    cr_assert(link_udp_peer(&address, &to));
+    for (int i = 0; i < DATAGRAMS; i++) {
+        struct link_outgoing out;
+        cr_assert(link->ops->reserve(link, &out));
+        memset(out.bytes, 0, 40);
+        link->ops->send(link, &out, 40, NULL, &to);
+    }
+    cr_assert_eq(link->ops->flush(link, w.now), 0);
+    /* One acknowledgement speaks of 64 packets, however the shard has come to look. */
+    w.now += STEP_NS;
+    w.shard->now = w.now;
+    shard_look(w.shard);
+    shard_iterate(w.shard, true);
+    cr_assert_leq(counted("leat_packets_in_total"), LEAT_PACKET_MAP_BITS);
+    for (int i = 0; i < 20; i++)
+        shard_turn();
+    cr_assert_eq(counted("leat_packets_in_total"), DATAGRAMS);
+    link->ops->close(link);
 }

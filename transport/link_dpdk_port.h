@@ -91,6 +91,7 @@ struct link_dpdk_lane {
     struct rte_mbuf **staged; /* 2 * staged_max places */
     uint32_t staged_head, staged_count, staged_max;
     uint32_t reserved;
+    bool moved; /* some left since the last chores */
 
     struct link_dpdk_route routes[LINK_DPDK_PEERS];
     struct neighbours neighbours;

@@ -304,10 +304,29 @@ static void ask_neighbours(struct link_dpdk_lane *lane)
     atomic_store_explicit(&lane->asking, asking, memory_order_relaxed);
 }
 
+/* The device takes nothing (its peer is away, or does not read): memory that others want back does
+ * not wait with it. What was copied does. */
+static void shed_references(struct link_dpdk_lane *lane)
+{
+    const uint32_t count = lane->staged_count;
+    struct rte_mbuf **staged = lane->staged + lane->staged_head;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (staged[i]->nb_segs > 1)
+            lose(lane, staged[i]);
+        else
+            staged[kept++] = staged[i];
+    }
+    lane->staged_count = kept;
+}
+
 /* What a few times a second is enough for. */
 static void do_chores(struct link_dpdk_lane *lane)
 {
     struct link_dpdk_port *port = lane->port;
+    if (!lane->moved)
+        shed_references(lane);
+    lane->moved = false;
     if (lane->index != 0 || !link_dpdk_enter(port)) {
         lane->chores_at = lane->now + LINK_DPDK_CHORES_NS;
         return;
@@ -352,6 +371,7 @@ unsigned link_dpdk_flush(struct link *link, leat_ns now)
     if (lane->staged_count == 0)
         return 0;
     const uint32_t taken = transmit(lane);
+    lane->moved |= taken != 0;
     lane->staged_count -= taken;
     lane->staged_head = lane->staged_count == 0 ? 0 : lane->staged_head + taken;
     if (lane->staged_count != 0)
@@ -362,15 +382,7 @@ unsigned link_dpdk_flush(struct link *link, leat_ns now)
 unsigned link_dpdk_reclaim(struct link *link)
 {
     struct link_dpdk_lane *lane = of(link);
-    struct rte_mbuf **staged = lane->staged + lane->staged_head;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < lane->staged_count; i++) {
-        if (staged[i]->nb_segs == 1)
-            staged[kept++] = staged[i];
-        else
-            lose(lane, staged[i]);
-    }
-    lane->staged_count = kept;
+    shed_references(lane);
     if (lane->polls && lane->port->reference_pool != NULL)
         clean_up(lane);
     return atomic_load_explicit(&lane->references_out, memory_order_acquire);

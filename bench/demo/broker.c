@@ -29,18 +29,74 @@ static bool read_ready_line(struct demo_broker *broker, FILE *from, char error_t
     const char *control = json_string_value(json_object_get(ready, "control"));
     const bool good = control != NULL && strlen(control) < 64;
     if (good)
-        snprintf(broker->url, sizeof broker->url, "tcp://%s", control);
+        snprintf(broker->control, sizeof broker->control, "%s", control);
     else
         snprintf(error_text, 256, "leatd's ready line is not what is expected: %.150s", line);
     json_decref(ready);
     return good;
 }
 
-bool demo_broker_start(struct demo_broker *broker, const char *leatd, char error_text[256])
+/* A memif for each client. Nobody spins: the demo has more processes than a small machine cores. */
+static bool write_config(struct demo_broker *broker, char path[96])
 {
+    snprintf(broker->folder, sizeof broker->folder, "/tmp/leat-demo-XXXXXX");
+    if (mkdtemp(broker->folder) == NULL) {
+        broker->folder[0] = '\0';
+        return false;
+    }
+    snprintf(path, 96, "%s/leatd.json", broker->folder);
+    FILE *file = fopen(path, "w");
+    if (file == NULL)
+        return false;
+    fprintf(file, "{\"port\":0,\"data_port\":0,\"idle\":\"laptop\",\"udp\":false,"
+                  "\"hugepages\":\"off\",\"dpdk\":{\"ports\":[");
+    for (unsigned i = 0; i < DEMO_CLIENTS; i++)
+        fprintf(file,
+                "%s{\"device\":\"net_memif%u,role=server,id=%u,socket=%s/m%u,socket-abstract=no\","
+                "\"ip\":\"10.99.%u.1/24\"}",
+                i == 0 ? "" : ",", i, i, broker->folder, i, i);
+    fprintf(file, "]}}");
+    return fclose(file) == 0;
+}
+
+static void remove_folder(struct demo_broker *broker)
+{
+    char path[96];
+    if (broker->folder[0] == '\0')
+        return;
+    for (unsigned i = 0; i < DEMO_CLIENTS; i++) {
+        snprintf(path, sizeof path, "%s/m%u", broker->folder, i);
+        unlink(path);
+    }
+    snprintf(path, sizeof path, "%s/leatd.json", broker->folder);
+    unlink(path);
+    rmdir(broker->folder);
+    broker->folder[0] = '\0';
+}
+
+void demo_broker_url(const struct demo_broker *broker, unsigned client, char url[DEMO_URL_BYTES])
+{
+    if (broker->transport == DEMO_BYPASS)
+        snprintf(url, DEMO_URL_BYTES,
+                 "dpdk://%s?device=net_memif%u,role=client,id=%u,socket=%s/m%u,socket-abstract=no&"
+                 "ip=10.99.%u.2/24",
+                 broker->control, DEMO_CLIENTS + client, client, broker->folder, client, client);
+    else
+        snprintf(url, DEMO_URL_BYTES, "%s://%s", broker->transport == DEMO_UDP ? "udp" : "tcp",
+                 broker->control);
+}
+
+bool demo_broker_start(struct demo_broker *broker, const char *leatd, enum demo_transport transport,
+                       char error_text[256])
+{
+    char config[96] = "";
     int out[2];
     const double start = now_s();
-    *broker = (struct demo_broker){ 0 };
+    *broker = (struct demo_broker){ .transport = transport };
+    if (transport == DEMO_BYPASS && !write_config(broker, config)) {
+        snprintf(error_text, 256, "a folder below /tmp: %s", strerror(errno));
+        return false;
+    }
     if (pipe(out) != 0) {
         snprintf(error_text, 256, "pipe: %s", strerror(errno));
         return false;
@@ -55,7 +111,10 @@ bool demo_broker_start(struct demo_broker *broker, const char *leatd, char error
             _exit(126);
         close(out[0]);
         close(out[1]);
-        execl(leatd, leatd, "--dev", "--port", "0", (char *)NULL);
+        if (transport == DEMO_BYPASS)
+            execl(leatd, leatd, "--config", config, (char *)NULL);
+        else
+            execl(leatd, leatd, "--dev", "--port", "0", (char *)NULL);
         fprintf(stderr, "leat-demo: cannot run %s: %s\n", leatd, strerror(errno));
         _exit(127);
     }
@@ -106,5 +165,6 @@ bool demo_broker_stop(struct demo_broker *broker)
     kill(broker->pid, SIGTERM);
     waitpid(broker->pid, &status, 0);
     broker->pid = 0;
+    remove_folder(broker);
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <poll.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -78,20 +79,38 @@ static void on_delivery(void *user, const struct leat_delivery *delivery)
     demo->refused += delivery->status != LEAT_OK;
 }
 
-static bool open_publisher(struct demo *demo)
+/* Over TCP, whatever comes after: the readers are forked from here, and a process that runs DPDK
+ * cannot be. */
+static bool create_topics(struct demo *demo)
 {
     const struct leat_topic_settings settings = { .size = sizeof settings,
                                                   .ring_bytes = RING_BYTES,
                                                   .record_bytes_max = RECORD_BYTES_MAX };
+    char url[DEMO_URL_BYTES];
+    leat_client *client;
+    snprintf(url, sizeof url, "tcp://%s", demo->broker.control);
+    if (leat_client_open(&client, url, NULL) != LEAT_OK)
+        return fail("connecting", leat_client_error(NULL));
+    bool good = true;
+    for (int t = 0; good && t < DEMO_TOPICS; t++)
+        good = leat_topic_create(client, demo_topics[t], &settings) == LEAT_OK
+               || fail(demo_topics[t], leat_client_error(client));
+    leat_client_close(client);
+    return good;
+}
+
+static bool open_publisher(struct demo *demo)
+{
     const struct leat_producer_options options = { .size = sizeof options,
                                                    .on_delivery = on_delivery,
                                                    .user = demo };
-    if (leat_client_open(&demo->client, demo->broker.url, NULL) != LEAT_OK)
+    char url[DEMO_URL_BYTES];
+    demo_broker_url(&demo->broker, READERS, url);
+    if (leat_client_open(&demo->client, url, NULL) != LEAT_OK)
         return fail("connecting", leat_client_error(NULL));
     for (int t = 0; t < DEMO_TOPICS; t++) {
-        if (leat_topic_create(demo->client, demo_topics[t], &settings) != LEAT_OK
-            || leat_producer_open(demo->client, &demo->producers[t], demo_topics[t], &options)
-                   != LEAT_OK)
+        if (leat_producer_open(demo->client, &demo->producers[t], demo_topics[t], &options)
+            != LEAT_OK)
             return fail(demo_topics[t], leat_client_error(demo->client));
     }
     return true;
@@ -100,7 +119,9 @@ static bool open_publisher(struct demo *demo)
 static bool start_readers(struct demo *demo)
 {
     for (int i = 0; i < READERS; i++) {
-        const struct reader_options options = { .url = demo->broker.url,
+        char url[DEMO_URL_BYTES];
+        demo_broker_url(&demo->broker, (unsigned)i, url);
+        const struct reader_options options = { .url = url,
                                                 .feed = &demo->feed,
                                                 .topic_count = i == SLOW ? 1 : DEMO_TOPICS,
                                                 .check_book = i == 1 && demo->feed.no_book == NULL,
@@ -119,7 +140,7 @@ static bool start_readers(struct demo *demo)
         while (!atomic_load_explicit(&demo->shared->reports[i].ready, memory_order_acquire)) {
             if (now_ns() > deadline || waitpid(demo->readers[i], NULL, WNOHANG) != 0)
                 return fail("a subscriber did not come up", "");
-            leat_client_poll(demo->client, SECOND / 1000);
+            poll(NULL, 0, 1);
         }
     }
     return true;
@@ -292,15 +313,15 @@ static void end_readers(struct demo *demo)
     }
 }
 
-static bool run(struct demo *demo, const char *leatd)
+static bool run(struct demo *demo, const char *leatd, enum demo_transport transport)
 {
     char error_text[256] = "";
-    if (!demo_broker_start(&demo->broker, leatd, error_text)) {
+    if (!demo_broker_start(&demo->broker, leatd, transport, error_text)) {
         fail("the broker", error_text);
         demo_broker_show_log(&demo->broker);
         return false;
     }
-    bool good = open_publisher(demo) && start_readers(demo) && publish(demo);
+    bool good = create_topics(demo) && start_readers(demo) && open_publisher(demo) && publish(demo);
     good = good && await_readers(demo);
     demo->cpu_s = demo_broker_cpu_s(&demo->broker);
     end_readers(demo);
@@ -337,23 +358,43 @@ static bool load(struct feed *feed, const char *path)
 
 static int usage(const char *what)
 {
-    fprintf(stderr, "leat-demo: %s\nusage: leat-demo --leatd PATH [--feed FILE]\n", what);
+    fprintf(stderr,
+            "leat-demo: %s\nusage: leat-demo --leatd PATH [--feed FILE] [--transport "
+            "tcp|udp|bypass]\n",
+            what);
     return 2;
+}
+
+static bool parse_transport(const char *text, enum demo_transport *out)
+{
+    static const char *const names[] = { "tcp", "udp", "bypass" };
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = (enum demo_transport)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 int main(int argc, char **argv)
 {
     static const struct option options[] = { { "leatd", required_argument, NULL, 'l' },
                                              { "feed", required_argument, NULL, 'f' },
+                                             { "transport", required_argument, NULL, 't' },
                                              { NULL, 0, NULL, 0 } };
     const char *leatd = NULL, *path = NULL;
+    enum demo_transport transport = DEMO_TCP;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (option == 'l')
-            leatd = optarg;
-        else if (option == 'f')
-            path = optarg;
-        else
-            return usage("unknown option");
+        switch (option) {
+        case 'l': leatd = optarg; break;
+        case 'f': path = optarg; break;
+        case 't':
+            if (!parse_transport(optarg, &transport))
+                return usage("--transport: expected tcp, udp or bypass");
+            break;
+        default: return usage("unknown option");
+        }
     }
     if (leatd == NULL || optind != argc)
         return usage("--leatd is missing");
@@ -364,7 +405,7 @@ int main(int argc, char **argv)
         mmap(NULL, sizeof *demo.shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (demo.shared == MAP_FAILED)
         return !fail("no memory", "");
-    const bool good = run(&demo, leatd);
+    const bool good = run(&demo, leatd, transport);
     feed_release(&demo.feed);
     printf("demo %s\n", good ? "passed" : "FAILED");
     return good ? 0 : 1;

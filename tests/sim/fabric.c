@@ -1,12 +1,14 @@
 #include "tests/sim/fabric.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "schema/crc32c.h"
 
 enum {
     PPM = 1000000,
     OUTGOING_MAX = 512, /* staged at one link */
+    SLOW_MAX = 1024,    /* references that a slow device holds */
     BURST_LOSS_PPM = 800000,
 };
 
@@ -28,6 +30,9 @@ struct fabric_link {
     struct buffer *staged[OUTGOING_MAX];
     unsigned staged_count;
     struct link_reference references[OUTGOING_MAX];
+    bool slow, full;
+    struct link_reference sent[SLOW_MAX]; /* and not told */
+    unsigned sent_count;
 };
 
 struct fabric {
@@ -235,22 +240,41 @@ static void fabric_send(struct link *link, struct link_outgoing *out, uint32_t s
     l->staged[l->staged_count++] = buffer;
 }
 
-/* References are read only now, as a device reads them: whoever gave one away too early is found.
- */
+/* ---- what was sent from where it lies */
+
+static void come_back(struct fabric_link *l)
+{
+    for (unsigned i = 0; i < l->sent_count; i++)
+        l->sent[i].release(l->sent[i].owner, l->sent[i].token);
+    l->sent_count = 0;
+}
+
+/* It is read only now, as a device reads it: whoever gave it away too early is found. */
+static void read_reference(struct fabric_link *l, struct buffer *buffer,
+                           const struct link_reference *reference)
+{
+    memcpy(buffer->bytes + buffer->size, reference->bytes, reference->size);
+    buffer->size += reference->size;
+    link_count(&l->link.counters.tx_references, 1);
+    if (l->slow && l->sent_count < SLOW_MAX)
+        l->sent[l->sent_count++] = *reference;
+    else
+        reference->release(reference->owner, reference->token);
+}
+
 static unsigned fabric_flush(struct link *link, leat_ns now)
 {
     struct fabric_link *l = of(link);
     struct fabric *f = l->fabric;
     (void)now;
+    if (l->full) {
+        link_count(&link->counters.tx_kept, l->staged_count != 0);
+        return l->staged_count;
+    }
     for (unsigned i = 0; i < l->staged_count; i++) {
         struct buffer *buffer = l->staged[i];
-        const struct link_reference *reference = &l->references[i];
-        if (reference->size != 0) {
-            memcpy(buffer->bytes + buffer->size, reference->bytes, reference->size);
-            buffer->size += reference->size;
-            reference->release(reference->owner, reference->token);
-            link_count(&link->counters.tx_references, 1);
-        }
+        if (l->references[i].size != 0)
+            read_reference(l, buffer, &l->references[i]);
         buffer->crc = leat_crc32c(buffer->bytes, buffer->size);
         f->counters.sent++;
         link_count(&link->counters.tx, 1);
@@ -273,8 +297,21 @@ static unsigned fabric_flush(struct link *link, leat_ns now)
 
 static unsigned fabric_reclaim(struct link *link)
 {
-    (void)link; /* a flush leaves nothing behind */
-    return 0;
+    struct fabric_link *l = of(link);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < l->staged_count; i++) {
+        const struct link_reference reference = l->references[i];
+        if (reference.size == 0) {
+            l->staged[kept] = l->staged[i];
+            l->references[kept++] = reference;
+            continue;
+        }
+        reference.release(reference.owner, reference.token);
+        give(l->fabric, l->staged[i]);
+        link_count(&link->counters.tx_lost, 1);
+    }
+    l->staged_count = kept;
+    return l->sent_count;
 }
 
 static int fabric_descriptor(const struct link *link)
@@ -289,10 +326,24 @@ static leat_ns fabric_deadline(const struct link *link)
     return LEAT_NS_NEVER;
 }
 
+void fabric_slow(struct link *link, bool slow)
+{
+    of(link)->slow = slow;
+    if (!slow)
+        come_back(of(link));
+}
+
+void fabric_full(struct link *link, bool full)
+{
+    of(link)->full = full;
+}
+
 static void fabric_link_close(struct link *link)
 {
     struct fabric_link *l = of(link);
     struct fabric *f = l->fabric;
+    fabric_full(link, false);
+    fabric_slow(link, false);
     fabric_flush(link, 0);
     for (unsigned i = 0; i < f->link_count; i++) {
         if (f->links[i] == l)

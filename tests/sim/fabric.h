@@ -45,6 +45,11 @@ void fabric_peer(uint8_t host, uint16_t port, struct link_peer *out);
 /* Nothing goes from `from` to `to` (hosts) any more, or again. */
 void fabric_cut(struct fabric *fabric, uint8_t from, uint8_t to, bool cut);
 
+/* Its device is slow to say what it has sent: references come back only when this ends. */
+void fabric_slow(struct link *link, bool slow);
+/* The wire takes nothing from it any more, or again: what it was given is kept. */
+void fabric_full(struct link *link, bool full);
+
 /* What leaves a link leaves at this time. */
 void fabric_now(struct fabric *fabric, leat_ns now);
 /* When the next datagram is due that is not due yet; LEAT_NS_NEVER. */
