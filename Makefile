@@ -278,11 +278,13 @@ run-races: $(RACES)
 	@$(RUN_ENV) tests/run.sh $(RACES)
 # Criterion cannot start under gcc's TSan: the tests are ordinary, the programs they start are not.
 TSAN_SUITE := $(filter tests/test_faults% tests/test_restart% tests/test_client_live% tests/test_client_trouble% tests/test_control_plane%,$(wildcard tests/test_*.c))
+# DPDK is not built with it: what comes from there would be told as races.
+TSAN_NETS := $(filter-out tests/net_link_dpdk% tests/net_memif% tests/net_vhost% tests/net_af_% tests/net_bypass%,$(NETS))
 check-tsan: $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%)
 	$(MAKE) --no-print-directory -j$(JOBS) SAN=thread all
 	@LEATD=$(BUILD_ROOT)/tsan/bin/leatd LEAT=$(BUILD_ROOT)/tsan/bin/leat LEAT_DEMO=$(BUILD_ROOT)/tsan/bin/leat-demo \
 	  EXAMPLES=$(BUILD_ROOT)/tsan/client/examples TALLY=$(BUILD_ROOT)/tally TSAN_OPTIONS=halt_on_error=1:exitcode=66 \
-	  tests/run.sh --label tsan $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%) $(filter-out tests/net_perf.sh,$(NETS))
+	  tests/run.sh --label tsan $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%) $(TSAN_NETS)
 
 # ---- fuzzing
 

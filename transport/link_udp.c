@@ -77,6 +77,11 @@ static uint8_t *outgoing_buffer(const struct link_udp *u, uint32_t index)
     return u->memory + (size_t)MESSAGES_MAX * RECEIVE_BYTES + (size_t)index * OUTGOING_BYTES;
 }
 
+static uint32_t buffer_index(const struct link_udp *u, const uint8_t *buffer)
+{
+    return (uint32_t)((size_t)(buffer - outgoing_buffer(u, 0)) / OUTGOING_BYTES);
+}
+
 /* ---- addresses */
 
 bool link_udp_peer(const struct sockaddr_storage *address, struct link_peer *out)
@@ -207,14 +212,14 @@ static bool udp_reserve(struct link *link, struct link_outgoing *out)
     }
     const uint32_t index = u->free_buffers[--u->free_count];
     out->bytes = outgoing_buffer(u, index);
-    out->handle = (void *)(uintptr_t)index;
+    out->handle = out->bytes;
     return true;
 }
 
 static void udp_cancel(struct link *link, struct link_outgoing *out)
 {
     struct link_udp *u = of(link);
-    u->free_buffers[u->free_count++] = (uint32_t)(uintptr_t)out->handle;
+    u->free_buffers[u->free_count++] = buffer_index(u, out->handle);
 }
 
 static void udp_send(struct link *link, struct link_outgoing *out, uint32_t size,
@@ -223,7 +228,7 @@ static void udp_send(struct link *link, struct link_outgoing *out, uint32_t size
     struct link_udp *u = of(link);
     struct outgoing *o = &u->queue[u->queue_count++]; /* as many places as buffers */
     o->size = size;
-    o->buffer = (uint32_t)(uintptr_t)out->handle;
+    o->buffer = buffer_index(u, out->handle);
     o->to = *to;
     if (reference != NULL)
         o->reference = *reference;
