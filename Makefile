@@ -186,7 +186,8 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(BENCH_SIM) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(BENCH_SIM) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
-RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LINK_EXTERNAL=$(BUILD)/tests/link_external LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
+RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LINK_EXTERNAL=$(BUILD)/tests/link_external LINK_KNOCK=$(BUILD)/tests/link_knock \
+          LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
           EXAMPLES=$(BUILD)/client/examples TALLY=$(BUILD_ROOT)/tally \
           LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0
 run-tests: build-tests
