@@ -111,11 +111,11 @@ static bool receive(int from, struct message *m)
     return m->size > 0 && (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
 }
 
-static bool pass_on(int to, const struct message *m)
+static bool pass_on(int to, struct message *m)
 {
     char control[CMSG_SPACE(sizeof m->descriptors)] = { 0 };
     const size_t bytes = m->descriptor_count * sizeof(int);
-    struct iovec part = { .iov_base = (void *)(uintptr_t)m->bytes, .iov_len = (size_t)m->size };
+    struct iovec part = { .iov_base = m->bytes, .iov_len = (size_t)m->size };
     struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
     if (bytes != 0) {
         header.msg_control = control;
