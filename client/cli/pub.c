@@ -271,7 +271,7 @@ int command_pub(int argc, char **argv)
           0 },
         { "delimiter", "D", "what ends a record [\\n]; '' = all is one record", ARGS_TEXT,
           &o.delimiter, 0, 0 },
-        { "key-separator", "S", "what stands between key and value [no keys]", ARGS_TEXT,
+        { "key-separator", "S", "what stands between key and value, in every record [no keys]", ARGS_TEXT,
           &o.separator, 0, 0 },
         { "header", "NAME=VALUE", "on every record; may be repeated", ARGS_LIST, &o.headers, 0, 0 },
         { "partition", "N", "all to this one [by key, else round robin]", ARGS_NUMBER, &o.partition,
