@@ -15,6 +15,7 @@
 #include "broker/partition.h"
 #include "client/client_core.h"
 #include "ops/log.h"
+#include "schema/packet.h"
 #include "tests/sim/sim.h"
 
 enum {
@@ -64,7 +65,9 @@ static bool settled(const struct sim *sim)
 
 static void drain(struct sim *sim)
 {
-    const struct fabric_faults none = { .delay_ns = 2000, .jitter_ns = 500 };
+    const struct fabric_faults none = { .delay_ns = 2000,
+                                        .jitter_ns = 500,
+                                        .mtu = sim->stays_narrow ? sim->narrow_bytes : 0 };
     const leat_ns end = sim->now + PATIENCE_NS;
     sim_tell(sim, "no more faults");
     fabric_set(sim->fabric, &none);
@@ -116,9 +119,12 @@ static void add_counters(const struct fabric_counters *c)
     t->overflowed += c->overflowed;
 }
 
-static void choose_topic(struct sim *sim)
+static void choose(struct sim *sim)
 {
     struct seeded *r = &sim->random;
+    sim->broker_restarts = seeded_below(r, 8) == 0;
+    sim->narrow_bytes = LEAT_PACKET_BYTES_BASE + seeded_below(r, 272);
+    sim->stays_narrow = seeded_below(r, 8) == 0;
     sim->topic.partitions = PARTITIONS;
     sim->topic.ring_bytes = UINT64_C(1) << (16 + seeded_below(r, 3));
     sim->topic.blocks = seeded_below(r, 5) == 0;
@@ -140,8 +146,7 @@ static void run(uint64_t seed, bool verbose)
     sim.now = START_NS;
     sim.fabric = fabric_open(seeded_next(&sim.random));
     sim.incarnation = (uint32_t)seed % 1000000 + 1;
-    sim.broker_restarts = seeded_below(&sim.random, 8) == 0;
-    choose_topic(&sim);
+    choose(&sim);
     /* Now and then more than a ring holds, so that slow readers are overtaken. */
     const uint32_t most = seeded_below(&sim.random, 5) == 0 ? 6 * RECORDS_MAX : RECORDS_MAX;
     sim.sends_left = 20 + seeded_below(&sim.random, most);

@@ -49,6 +49,8 @@ struct sim {
     bool broker_restarts; /* this run has them */
     bool seeks;           /* its readers do */
     uint32_t window_bytes;
+    uint32_t narrow_bytes; /* what the wire carries while it is narrow... */
+    bool stays_narrow;     /* ...and to the end */
     struct sim_topic topic;
     struct sim_client clients[CLIENTS];
     struct side side;
