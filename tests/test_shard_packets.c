@@ -824,11 +824,11 @@ Test(shard_packets, after_a_pause_packets_are_large_again_soon)
     send_credit(RING);
     fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
     publish_one(600);
-    for (int i = 0; i < 10000; i++)
+    for (int i = 0; i < 300000; i++) /* three seconds */
         turn();
     cr_assert_eq(session_of_client()->path->flow.options.payload_max, LEAT_PACKET_BYTES_BASE);
     fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
-    UNTIL(session_of_client()->path->flow.options.payload_max > LEAT_PACKET_BYTES_BASE, 100000);
+    UNTIL(session_of_client()->path->flow.options.payload_max > LEAT_PACKET_BYTES_BASE, 150000);
 }
 
 /* A wire that takes nothing: the shard tries again now and then, and does not turn without end. */

@@ -1,6 +1,6 @@
 /* Goal: whatever the wire does and whoever is stopped or restarted, every acknowledged record is
  * delivered to every subscriber exactly once and in order, or lies in one exact GAP; no credit is
- * overrun, every buffer comes back, and when the faults end everything goes on.
+ * overrun, memory is bounded, every buffer comes back, and when the faults end everything goes on.
  * Method: the real broker (control plane and shard) and two real clients in one process, in
  * simulated time, their packets over a fabric that a seed breaks; then the ledger is checked. A
  * failing seed is printed and replays: sim --seed S. */
@@ -16,11 +16,13 @@
 #include "client/client_core.h"
 #include "ops/log.h"
 #include "schema/packet.h"
+#include "tests/sim/footprint.h"
 #include "tests/sim/sim.h"
 
 enum {
     PHASES_MAX = 6,
-    RECORDS_MAX = 600, /* of most runs */
+    RECORDS_MAX = 600,         /* of most runs */
+    HEAP_MAX_BYTES = 32 << 20, /* of the broker and its clients, whatever is going on */
 };
 #define PATIENCE_NS (120 * LEAT_NS_PER_S) /* until everything has settled, after the last fault */
 
@@ -89,6 +91,25 @@ static void drain(struct sim *sim)
                 sim->clients[1].client != NULL ? leat_producer_pending(sim->clients[1].producer)
                                                : 0);
     }
+}
+
+static void check_memory(struct sim *sim)
+{
+    const struct footprint now = footprint_now();
+    if (now.heap_bytes > HEAP_MAX_BYTES)
+        sim_fail(sim, "memory has no bound: heap, most", now.heap_bytes, HEAP_MAX_BYTES);
+}
+
+/* When everything is closed there is no more than there was after the first run. */
+static void check_footprint(struct sim *sim)
+{
+    static struct footprint first;
+    const struct footprint now = footprint_now();
+    if (sim_total.runs == 0)
+        first = now;
+    const char *grown = footprint_grown(&first, &now);
+    if (grown != NULL)
+        sim_fail(sim, grown, now.heap_bytes, now.mapped_bytes);
 }
 
 static void check_end(struct sim *sim)
@@ -175,6 +196,7 @@ static void run(uint64_t seed, bool verbose)
         }
         while (sim.now < end)
             turn(&sim, end);
+        check_memory(&sim);
         sim_trouble_link(&sim, false, false);
         if (lasts || seeded_below(&sim.random, 2) == 0)
             sim_heal(&sim);
@@ -193,6 +215,7 @@ static void run(uint64_t seed, bool verbose)
     fabric_close(sim.fabric);
     for (unsigned i = 0; i < sim.ledger_count; i++)
         ledger_close(&sim.ledgers[i]);
+    check_footprint(&sim);
     sim_total.runs++;
     sim_total.records += sim.records;
 }
