@@ -20,6 +20,7 @@ rows = json.load(open(sys.argv[1]))
 print(f"\n{os.uname().sysname} {os.uname().release}, {os.cpu_count()} cores\n")
 width = max(len(r["name"]) for r in rows)
 for r in rows:
-    met = {True: "met", False: "NOT MET", None: ""}[r["met"]]
-    print(f'{r["name"]:<{width}}  {r["value"]:>9.4g} {r["unit"]:<18} {r["target"] or "":<8} {met:<8} {r["note"]}')
+    met = {True: "met", False: "goal missed", None: ""}[r["met"]]
+    value = "-" if r["value"] is None else f'{r["value"]:.4g}'
+    print(f'{r["name"]:<{width}}  {value:>9} {r["unit"]:<24} {r["target"] or "":<8} {met:<11} {r["note"]}')
 PY
