@@ -22,6 +22,7 @@ void sim_faults_choose(struct sim *sim)
     }
     if (seeded_below(r, 4) == 0)
         f.corrupt_ppm = seeded_below(r, 100000);
+    f.mtu_host = sim->narrow_host;
     if (seeded_below(r, 8) == 0)
         f.mtu = sim->narrow_bytes;
     if (seeded_below(r, 5) == 0)
