@@ -96,9 +96,9 @@ void sim_side_goes_on(struct sim *sim)
         side_open(&sim->side, clients);
         sim_tell(sim, "side topic: open %d", sim->side.open);
     } else if (!sim->side.deleted) {
-        sim_tell(sim, "side topic: deleted");
-        sim_total.deletions++;
         side_delete(&sim->side, clients[seeded_below(&sim->random, CLIENTS)]);
+        sim_tell(sim, "side topic: deleted %d", sim->side.deleted);
+        sim_total.deletions += sim->side.deleted;
     } else if (side_settled(&sim->side)) {
         side_close(&sim->side);
     }

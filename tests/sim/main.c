@@ -77,12 +77,12 @@ static void drain(struct sim *sim)
     sim_heal(sim);
     sim_trouble_link(sim, false, false);
     sim->seeks = false;
-    if (sim->side.open && !sim->side.deleted)
-        sim_side_goes_on(sim);
     for (unsigned i = 0; i < CLIENTS; i++)
         sim->clients[i].read_every = 0;
     sim->sends_left += 20; /* what is sent now must get through too */
     while (!settled(sim) || sim->sends_left != 0) {
+        if (sim->side.open && !sim->side.deleted)
+            sim_side_goes_on(sim);
         turn(sim, end);
         if (sim->now >= end)
             sim_fail(
