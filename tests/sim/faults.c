@@ -22,6 +22,7 @@ void sim_faults_choose(struct sim *sim)
     }
     if (seeded_below(r, 4) == 0)
         f.corrupt_ppm = seeded_below(r, 100000);
+    f.mtu_host = sim->narrow_host;
     if (seeded_below(r, 8) == 0)
         f.mtu = sim->narrow_bytes;
     if (seeded_below(r, 5) == 0)
@@ -95,9 +96,9 @@ void sim_side_goes_on(struct sim *sim)
         side_open(&sim->side, clients);
         sim_tell(sim, "side topic: open %d", sim->side.open);
     } else if (!sim->side.deleted) {
-        sim_tell(sim, "side topic: deleted");
-        sim_total.deletions++;
         side_delete(&sim->side, clients[seeded_below(&sim->random, CLIENTS)]);
+        sim_tell(sim, "side topic: deleted %d", sim->side.deleted);
+        sim_total.deletions += sim->side.deleted;
     } else if (side_settled(&sim->side)) {
         side_close(&sim->side);
     }

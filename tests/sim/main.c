@@ -69,19 +69,20 @@ static void drain(struct sim *sim)
 {
     const struct fabric_faults none = { .delay_ns = 2000,
                                         .jitter_ns = 500,
-                                        .mtu = sim->stays_narrow ? sim->narrow_bytes : 0 };
+                                        .mtu = sim->stays_narrow ? sim->narrow_bytes : 0,
+                                        .mtu_host = sim->narrow_host };
     const leat_ns end = sim->now + PATIENCE_NS;
     sim_tell(sim, "no more faults");
     fabric_set(sim->fabric, &none);
     sim_heal(sim);
     sim_trouble_link(sim, false, false);
     sim->seeks = false;
-    if (sim->side.open && !sim->side.deleted)
-        sim_side_goes_on(sim);
     for (unsigned i = 0; i < CLIENTS; i++)
         sim->clients[i].read_every = 0;
     sim->sends_left += 20; /* what is sent now must get through too */
     while (!settled(sim) || sim->sends_left != 0) {
+        if (sim->side.open && !sim->side.deleted)
+            sim_side_goes_on(sim);
         turn(sim, end);
         if (sim->now >= end)
             sim_fail(
@@ -145,6 +146,7 @@ static void choose(struct sim *sim)
     struct seeded *r = &sim->random;
     sim->broker_restarts = seeded_below(r, 8) == 0;
     sim->narrow_bytes = LEAT_PACKET_BYTES_BASE + seeded_below(r, 272);
+    sim->narrow_host = (uint8_t)seeded_below(r, CLIENT_HOST + 1);
     sim->stays_narrow = seeded_below(r, 8) == 0;
     sim->topic.partitions = PARTITIONS;
     sim->topic.ring_bytes = UINT64_C(1) << (16 + seeded_below(r, 3));

@@ -50,7 +50,8 @@ struct sim {
     bool seeks;           /* its readers do */
     uint32_t window_bytes;
     uint32_t narrow_bytes; /* what the wire carries while it is narrow... */
-    bool stays_narrow;     /* ...and to the end */
+    uint8_t narrow_host;   /* ...to this host, 0: both ways */
+    bool stays_narrow;     /* to the end */
     struct sim_topic topic;
     struct sim_client clients[CLIENTS];
     struct side side;
