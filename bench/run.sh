@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Runs every bench, one after the other and alone, writes their results as one JSON list and prints them as a table.
+# Runs every bench, one after the other and alone, writes their results as one JSON list and prints them as a table. One
+# that fails or hangs does not take the others' results with it.
 set -euo pipefail
 results=$1
+failed=
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 for bench in "$BENCH_DIR"/bench_*; do
     [ -x "$bench" ] && [ ! -d "$bench" ] && [[ $bench != *.[od] ]] || continue
     echo "== $(basename "$bench")" >&2
-    "$bench" | tee -a "$lines" >&2
+    timeout -k 10 600 "$bench" | tee -a "$lines" >&2 || failed+=" $(basename "$bench")"
 done
 {
     echo '['
@@ -24,3 +26,4 @@ for r in rows:
     value = "-" if r["value"] is None else f'{r["value"]:.4g}'
     print(f'{r["name"]:<{width}}  {value:>9} {r["unit"]:<24} {r["target"] or "":<8} {met:<11} {r["note"]}')
 PY
+[ -z "$failed" ] || { echo "bench: failed:$failed" >&2; exit 1; }
