@@ -1,6 +1,6 @@
 /* Goal: packets are never larger than what was proved, a lost probe is tried again and then seldom,
- * an answer counts whenever it comes, and doubt makes them small. Method: the rules one by one, time
- * as an argument. */
+ * an answer counts whenever it comes, and doubt makes them small. Method: the rules one by one,
+ * time as an argument. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <string.h>
