@@ -58,6 +58,60 @@ stop_server vhost
 [ "$(field references "$references")" -gt 0 ] || fail "nothing went by reference: $references"
 [ "$(field buffers "$counted")" = 0 ] || fail "buffers are missing: $counted"
 
+# woke FILE: its ends of a link slept, and were woken by what came rather than by their own deadlines.
+woke() {
+    local line
+    while IFS= read -r line; do
+        [ "$(field able "$line")" = true ] || fail "$1: an end that cannot sleep: $line"
+        [ "$(field woken "$line")" -gt 100 ] && [ "$(field timed_out "$line")" -lt 50 ] || fail "$1: $line"
+    done < <(grep '"able"' "$dir/$1.out")
+}
+
+echo "case: both ends asleep between two packets"
+vhost="net_vhost0,iface=$dir/vhost.sock" virtio="net_virtio_user0,path=$dir/vhost.sock"
+start_server asleep -- --device "$vhost" "${at[@]}" --idle
+client asleep_client -- --device "$virtio" "${to[@]}" --count 5000 --window 1 --idle
+all_came_back 5000
+stop_server asleep
+woke asleep
+woke asleep_client
+grep -hE '"able"|"sent"' "$dir/asleep.out" "$dir/asleep_client.out"
+
+echo "case: lanes asleep, woken by the lane that has the queue, and the other way round"
+start_server lanes_asleep -- --device "$vhost" "${at[@]}" --lanes 2 --idle
+client lanes_client -- --device "$virtio" "${to[@]}" --count 5000 --window 1
+all_came_back 5000
+stop_server lanes_asleep
+woke lanes_asleep
+start_server half_asleep -- --device "$(memif 0 server)" "${at[@]}" --lanes 2 --idle
+client half_client -- --device "$(memif 0 client)" "${to[@]}" --count 5000 --window 1
+all_came_back 5000
+stop_server half_asleep
+[ "$(grep -c '"able":false' "$dir/half_asleep.out")" = 1 ] || fail "memif's own lane cannot sleep: $(cat "$dir/half_asleep.out")"
+[ "$(field woken "$(grep '"able":true' "$dir/half_asleep.out")")" -gt 100 ] || fail "$(cat "$dir/half_asleep.out")"
+
+echo "case: clients that die while the server sleeps, and a server while its client does"
+start_server sleeper -- --device "$vhost" "${at[@]}" --idle
+for i in 1 2 3 4 5; do
+    "$LINK_ECHO" client --device "$virtio" "${to[@]}" --count 4000000 --idle >"$dir/dying$i.out" 2>"$dir/dying.err" &
+    victim=$!
+    pids+=("$victim")
+    until_said "$dir/dying$i.out" heard "$victim"
+    kill -KILL "$victim"
+    wait "$victim" 2>/dev/null || :
+done
+client survivor_client -- --device "$virtio" "${to[@]}" --count 1000 --idle
+all_came_back 1000
+"$LINK_ECHO" client --device "$virtio" "${to[@]}" --count 4000000 --idle >"$dir/widow.out" 2>"$dir/widow.err" &
+widow=$!
+pids+=("$widow")
+until_said "$dir/widow.out" heard "$widow"
+kill -KILL "$server"
+wait "$server" 2>/dev/null || :
+kill -TERM "$widow"
+wait "$widow" || fail "the client of a server that died ended with $?"
+rm -f "$dir/vhost.sock"
+
 echo "case: two lanes on the one queue of a memif"
 start_server lanes -- --device "$(memif 0 server)" "${at[@]}" --lanes 2
 client lanes_client -- --device "$(memif 0 client)" "${to[@]}" --count 20000 --window 16

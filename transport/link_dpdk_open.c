@@ -6,6 +6,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <net/if.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -516,13 +518,29 @@ static void detach(struct link_dpdk_port *port)
         rte_dev_remove(device);
 }
 
+/* virtio-user says goodbye to a backend that may be gone, and an application may not expect that to
+ * end it. */
+static void detach_without_signal(struct link_dpdk_port *port)
+{
+    const struct timespec at_once = { 0 };
+    sigset_t pipe, before;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    detach(port);
+    if (sigismember(&before, SIGPIPE) == 0) {
+        sigtimedwait(&pipe, NULL, &at_once);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+}
+
 void link_dpdk_close(struct link_dpdk_port *port)
 {
     link_dpdk_sleep_close(port);
     free_lanes(port);
     link_dpdk_enter_waiting(port);
     if (port->attached)
-        detach(port);
+        detach_without_signal(port);
     link_dpdk_leave(port);
     link_dpdk_gate_remove(port);
     link_dpdk_door_close(port);
