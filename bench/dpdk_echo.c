@@ -6,7 +6,7 @@
  * Role: the yardstick beside which the driver and Leat are measured: frames of the size that a
  * datagram of PAYLOAD bytes has, sent back as they came in the buffers they came in; no headers are
  * looked at, nothing is counted, nothing waits. The client spins; one round trip at a time with a
- * WINDOW of 1. It prints one JSON line; a server ends with SIGTERM.
+ * WINDOW of 1, for five seconds at most. It prints one JSON line; a server ends with SIGTERM.
  * Must not know: Leat, but for how EAL is started. Threads: one. */
 #include <signal.h>
 #include <stdio.h>
@@ -32,6 +32,7 @@ enum {
     SAMPLES_MAX = 1 << 22,
     WARM_UP = 1000,
 };
+#define TIME_MAX_NS 5000000000ull /* of a client */
 
 static volatile sig_atomic_t ending;
 
@@ -139,14 +140,15 @@ static void run_client(uint16_t port, struct rte_mempool *pool, uint32_t payload
 {
     uint32_t *samples = malloc(SAMPLES_MAX * sizeof samples[0]);
     uint32_t sample_count = 0, open = 0;
-    uint64_t sent = 0, received = 0, began = now_ns();
+    const uint64_t start = now_ns();
+    uint64_t sent = 0, received = 0, began = start, now = start;
     if (samples == NULL)
         die("samples", "no memory");
     memset(samples, 0, SAMPLES_MAX * sizeof samples[0]); /* all pages are there */
-    while (received < total && !ending) {
+    while (received < total && now - start < TIME_MAX_NS && !ending) {
         struct rte_mbuf *frames[BURST];
         uint16_t count = rte_eth_rx_burst(port, 0, frames, BURST);
-        const uint64_t now = now_ns();
+        now = now_ns();
         for (uint16_t i = 0; i < count; i++) {
             uint64_t stamp;
             memcpy(&stamp, rte_pktmbuf_mtod(frames[i], uint8_t *) + STAMP_AT, sizeof stamp);
@@ -176,6 +178,8 @@ static void run_client(uint16_t port, struct rte_mempool *pool, uint32_t payload
         if (count != 0)
             send_all(port, frames, count);
     }
+    if (received <= WARM_UP)
+        die("client", "hardly a frame came back");
     print_result(samples, sample_count, payload, window, received - WARM_UP, now_ns() - began);
     free(samples);
 }
