@@ -82,7 +82,8 @@ BENCHES  := $(patsubst %.c,$(BUILD)/%,$(filter-out bench/dpdk_%,$(wildcard bench
 YARDSTICKS := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/dpdk_*.c))
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard client/examples/*.c))
 BINS     := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
-LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(BUILD)/lib/libleat-dpdk.so
+# DPDK knows nothing of ThreadSanitizer, which would take its threads for races.
+LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(if $(filter thread,$(SAN)),,$(BUILD)/lib/libleat-dpdk.so)
 HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c))
 EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
 
@@ -186,7 +187,8 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(BENCH_SIM) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(BENCH_SIM) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
-RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LINK_EXTERNAL=$(BUILD)/tests/link_external LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
+RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LINK_EXTERNAL=$(BUILD)/tests/link_external LINK_KNOCK=$(BUILD)/tests/link_knock \
+          LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
           EXAMPLES=$(BUILD)/client/examples TALLY=$(BUILD_ROOT)/tally \
           LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0
 run-tests: build-tests
@@ -278,7 +280,6 @@ run-races: $(RACES)
 	@$(RUN_ENV) tests/run.sh $(RACES)
 # Criterion cannot start under gcc's TSan: the tests are ordinary, the programs they start are not.
 TSAN_SUITE := $(filter tests/test_faults% tests/test_restart% tests/test_client_live% tests/test_client_trouble% tests/test_control_plane%,$(wildcard tests/test_*.c))
-# DPDK is not built with it: what comes from there would be told as races.
 TSAN_NETS := $(filter-out tests/net_link_dpdk% tests/net_memif% tests/net_vhost% tests/net_af_% tests/net_bypass%,$(NETS))
 check-tsan: $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%)
 	$(MAKE) --no-print-directory -j$(JOBS) SAN=thread all

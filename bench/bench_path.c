@@ -60,7 +60,8 @@ static void open_all(void)
     w.wire = wire_open(0);
     if (w.wire == NULL)
         bench_fail("wire");
-    sim_broker_open_on(&w.broker, wire_end(w.wire, 0), 1, 0, 1, 16 << 20, w.now);
+    const struct sim_topic quotes = { .partitions = 1, .ring_bytes = 16 << 20 };
+    sim_broker_open_on(&w.broker, wire_end(w.wire, 0), 1, 0, &quotes, w.now);
     snprintf(url, sizeof url, "udp://%s", sim_broker_control(&w.broker));
     if (client_open(&w.client, url, NULL, &hooks) != 0
         || leat_producer_open(w.client, &w.producer, topic, &producing) != 0

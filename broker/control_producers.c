@@ -242,10 +242,14 @@ static enum step anonymous(struct control *control, struct operation *op,
 {
     if (open->producer_id == 0)
         return new_producer(control, op);
+    if (!of_this_run(control, open->producer_id)) {
+        /* Every log is younger than it. It gets an id of this run, to be known by from now on. */
+        op->producer.expired = true;
+        return new_producer(control, op);
+    }
     if (open->producer_epoch >= UINT32_MAX - 1)
         return refuse_epochs(control, op);
-    if (of_this_run(control, open->producer_id)
-        && (uint32_t)open->producer_id > control->options.catalog->counter) {
+    if ((uint32_t)open->producer_id > control->options.catalog->counter) {
         peer_refuse(control, op->owner, op->request, LEAT_ERR_INVALID,
                     "open_producer.producer_id: %016llx was never given out",
                     (unsigned long long)open->producer_id);
@@ -253,11 +257,7 @@ static enum step anonymous(struct control *control, struct operation *op,
     }
     op->producer.id = open->producer_id;
     op->producer.epoch = open->producer_epoch;
-    op->producer.resume = of_this_run(control, open->producer_id);
-    if (!op->producer.resume) { /* every log is younger than it */
-        op->producer.epoch++;
-        op->producer.expired = true;
-    }
+    op->producer.resume = true;
     return STEP_OPEN;
 }
 

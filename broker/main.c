@@ -397,7 +397,8 @@ static void say_ready(const struct broker *b)
     for (uint32_t i = 0; i < b->config.shards; i++)
         say_shard(b, i);
     printf("]}\n");
-    fflush(stdout);
+    if (fflush(stdout) != 0) /* who waits for the line waits for ever */
+        log_line(LOG_WARN, "leatd.ready_unsaid", log_text("stdout", strerror(errno)));
     log_line(LOG_INFO, "leatd.ready", log_text("control", control_address(b->control)),
              log_u64("shards", b->config.shards), log_u64("incarnation", b->catalog.incarnation),
              log_u64("log_memory_bytes", b->config.log_memory_bytes));

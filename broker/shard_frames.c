@@ -205,7 +205,7 @@ enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
     case LEAT_FRAME_PING: egress_pong(&s->out, frame->ping); return LEAT_OK;
     case LEAT_FRAME_PONG:
         if (session_is_packets(s) && mtu_pong(&s->path->mtu, frame->ping))
-            s->path->flow.options.payload_max = s->path->mtu.bytes;
+            flow_resize(&s->path->flow, s->path->mtu.bytes, shard->now);
         return LEAT_OK;
     case LEAT_FRAME_BLOCKED: metric_add(&shard->counters.blocked, 1); return LEAT_OK;
     case LEAT_FRAME_RESET:

@@ -252,8 +252,6 @@ void shard_run_flow_timers(struct shard *shard)
             (struct session_path *)((char *)timer - offsetof(struct session_path, timer));
         if (flow_deadline(&path->flow) <= shard->now)
             flow_timeout(&path->flow, shard->now);
-        if (mtu_doubt(&path->mtu, path->flow.probe_count, shard->now))
-            path->flow.options.payload_max = path->mtu.bytes;
         /* What is really due is looked at when the session is served, in this iteration. */
         shard_want_output(shard, path->session);
     }

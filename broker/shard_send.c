@@ -46,11 +46,16 @@ static bool begin(struct filling *f, leat_ns now)
     return true;
 }
 
+static void send_out(struct filling *f)
+{
+    f->link->ops->send(f->link, &f->out, f->used, f->reference.size != 0 ? &f->reference : NULL,
+                       &f->session->path->peer);
+}
+
 static void commit(struct filling *f, leat_ns now)
 {
     flow_commit(f->flow, f->out.bytes, f->used + f->reference.size, now);
-    f->link->ops->send(f->link, &f->out, f->used, f->reference.size != 0 ? &f->reference : NULL,
-                       &f->session->path->peer);
+    send_out(f);
 }
 
 static void abandon(struct filling *f)
@@ -366,7 +371,8 @@ static void send_probe(struct shard *shard, struct filling *f, uint32_t bytes)
         flow_note(f->flow, &item);
         mtu_write(&path->mtu, f->out.bytes + f->used, size);
         f->used += size;
-        commit(f, shard->now);
+        flow_commit_trial(f->flow, f->out.bytes, f->used, shard->now);
+        send_out(f);
         mtu_sent(&path->mtu, shard->now);
     }
     path->flow.options.payload_max = path->mtu.bytes;
@@ -383,8 +389,10 @@ void shard_serve_packets(struct shard *shard, struct session *s)
     struct session_path *path = s->path;
     struct filling f = { .session = s, .link = path->link, .flow = &path->flow };
     uint32_t sent = 0;
+    if (mtu_doubt(&path->mtu, path->flow.probe_count, flow_large_lost(&path->flow), shard->now))
+        flow_resize(&path->flow, path->mtu.bytes, shard->now);
     const uint32_t probe = mtu_probe(&path->mtu, shard->now);
-    if (probe != 0 && flow_may_send(&path->flow))
+    if (probe != 0 && flow_may_try(&path->flow))
         send_probe(shard, &f, probe);
     while (sent < PACKETS_PER_TURN && (has_content(shard, s) || path->flow.probes_due != 0)
            && flow_may_send(&path->flow) && send_packet(shard, &f))
@@ -404,8 +412,8 @@ void shard_serve_packets(struct shard *shard, struct session *s)
     if (has_content(shard, s) && flow_may_send(&path->flow))
         shard_want_output(shard, s);
     const leat_ns deadline = flow_deadline(&path->flow);
-    /* A probe of the path waits for the window without a timer of its own. */
-    const leat_ns probe_at = flow_may_send(&path->flow) ? path->mtu.due_at : LEAT_NS_NEVER;
+    /* A probe of the path waits for its turn without a timer of its own. */
+    const leat_ns probe_at = flow_may_try(&path->flow) ? path->mtu.due_at : LEAT_NS_NEVER;
     timers_set(&shard->timers, &path->timer, deadline < probe_at ? deadline : probe_at);
 }
 

@@ -104,7 +104,7 @@ leat_ns packet_link_deadline(const struct data_link *link)
 {
     const struct packet_link *packets = link->packets;
     leat_ns next = flow_deadline(&packets->flow);
-    if (link->state == LINK_UP && flow_may_send(&packets->flow))
+    if (link->state == LINK_UP && flow_may_try(&packets->flow))
         next = sooner(next, packets->mtu.due_at);
     return sooner(next, keepalive_at(link));
 }
@@ -118,8 +118,6 @@ leat_ns packet_link_timers(struct data_link *link)
         return packet_link_deadline(link);
     if (flow_deadline(&packets->flow) <= now)
         flow_timeout(&packets->flow, now);
-    if (mtu_doubt(&packets->mtu, packets->flow.probe_count, now))
-        packets->flow.options.payload_max = packets->mtu.bytes;
     if (flow_dead(&packets->flow, DEAD_NS, now)) {
         client_fail_path(client, LEAT_ERR_UNREACHABLE, "nothing was heard from shard %u at %s",
                          link->shard, client->packet_endpoints[link->shard].text);

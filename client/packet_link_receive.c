@@ -51,7 +51,7 @@ static bool handle(struct data_link *link, const struct leat_frame *frame)
     case LEAT_FRAME_PING: pong(packets, frame->ping); break;
     case LEAT_FRAME_PONG:
         if (mtu_pong(&packets->mtu, frame->ping))
-            packets->flow.options.payload_max = packets->mtu.bytes;
+            flow_resize(&packets->flow, packets->mtu.bytes, link->client->now);
         break;
     case LEAT_FRAME_RESET: was_reset(link, &frame->reset); break;
     default: data_link_handle(link, frame); break;

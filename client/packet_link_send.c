@@ -31,14 +31,19 @@ static bool begin(struct data_link *link, struct packet *p)
     return true;
 }
 
-static void finish(struct data_link *link, struct packet *p)
+static void send_out(struct data_link *link, struct packet *p)
 {
     struct leat_client *client = link->client;
     struct link *wire = client->port.link;
-    flow_commit(&link->packets->flow, p->out.bytes, p->at, client->now);
     wire->ops->send(wire, &p->out, p->at, NULL, &link->packets->peer);
     client->port.staged = true;
     client->stats.bytes_sent += p->at;
+}
+
+static void finish(struct data_link *link, struct packet *p)
+{
+    flow_commit(&link->packets->flow, p->out.bytes, p->at, link->client->now);
+    send_out(link, p);
 }
 
 static bool fits(const struct packet *p, uint32_t bytes)
@@ -286,7 +291,8 @@ static void send_probe(struct data_link *link, uint32_t size)
         mtu_write(&packets->mtu, p.out.bytes + p.at, room);
         p.at += room;
         note(link, &p, LEAT_FRAME_PAD, 0, 0, 0);
-        finish(link, &p);
+        flow_commit_trial(&packets->flow, p.out.bytes, p.at, link->client->now);
+        send_out(link, &p);
         mtu_sent(&packets->mtu, link->client->now);
     }
     packets->flow.options.payload_max = packets->mtu.bytes;
@@ -299,8 +305,10 @@ void packet_link_flush(struct data_link *link)
     struct flow *flow = &packets->flow;
     flow_probe_floor(flow,
                      loopgap_probe_floor(&client->port.gap, client->port.link->limits.bypass));
+    if (mtu_doubt(&packets->mtu, flow->probe_count, flow_large_lost(flow), client->now))
+        flow_resize(flow, packets->mtu.bytes, client->now);
     const uint32_t probe = link->state == LINK_UP ? mtu_probe(&packets->mtu, client->now) : 0;
-    if (probe != 0 && flow_may_send(flow))
+    if (probe != 0 && flow_may_try(flow))
         send_probe(link, probe);
     while (packet_link_has_content(link) && flow_may_send(flow)) {
         if (!send_content(link))

@@ -93,6 +93,20 @@ stop_server waiting
 [ "$(field lost "$counted")" -gt 100 ] || fail "answers by reference waited: $counted"
 [ "$(field buffers "$counted")" = 0 ] || fail "buffers are missing: $counted"
 
+echo "case: peers that knock and run away"
+start_server door -- --device "$(memif 0 server)" "${at[@]}"
+mkfifo "$dir/standing"
+"${LINK_KNOCK:-build/release/tests/link_knock}" "$dir/memif0.sock" 500 <"$dir/standing" >"$dir/knock.out" 2>"$dir/knock.err" &
+knocker=$!
+pids+=("$knocker")
+exec 8>"$dir/standing"
+until_said "$dir/knock.out" standing "$knocker"
+exec 8>&-
+wait "$knocker" || fail "link_knock: $?"
+client polite -- --device "$(memif 0 client)" "${to[@]}" --count 1000
+all_came_back 1000
+stop_server door
+
 echo "case: clients that die in the middle of a burst"
 start_server survivor -- --device "$(memif 0 server)" "${at[@]}"
 for i in 1 2 3 4 5; do

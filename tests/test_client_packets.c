@@ -470,6 +470,33 @@ Test(packets, a_narrow_path_stays_at_what_it_carries, .timeout = 60)
     cr_assert_eq(session->packets->mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
 }
 
+/* The credit of a reader that goes on reading arrives all the time; the large batch must too. */
+Test(packets, a_path_that_grows_narrow_is_noticed_though_small_packets_arrive, .timeout = 60)
+{
+    static const uint8_t value[1900] = { 0 };
+    const struct leat_record record = { .value = value, .value_size = sizeof value };
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    attach();
+    open_streams();
+    for (int i = 0; i < 1000; i++)
+        step();
+    cr_assert_gt(session->packets->flow.options.payload_max, (uint32_t)LEAT_PACKET_BYTES_BASE);
+    badwire.path_bytes = LEAT_PACKET_BYTES_BASE;
+    cr_assert_eq(leat_producer_send(&producer, &record), 0);
+    for (int i = 0; delivered == 0; i++) {
+        cr_assert_lt(i, 2000, "it never arrives");
+        reader.credit_again = true;
+        data_link_queue_credit(&reader);
+        client_dirty(client, session);
+        step();
+    }
+    cr_assert_eq(session->packets->flow.options.payload_max, (uint32_t)LEAT_PACKET_BYTES_BASE);
+    badwire.path_bytes = BADWIRE_DATAGRAM_MAX; /* it may be wide again one day */
+    for (uint64_t patience = now + 2 * MTU_AGAIN_NS; now < patience;)
+        step();
+    cr_assert_gt(session->packets->flow.options.payload_max, (uint32_t)LEAT_PACKET_BYTES_BASE);
+}
+
 /* A probe of the path that is due and has no place in the window is no reason to be awake. */
 Test(packets, a_probe_that_waits_for_the_window_wakes_nobody, .timeout = 60)
 {

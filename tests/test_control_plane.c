@@ -151,6 +151,26 @@ Test(control_plane, a_name_of_an_earlier_run_goes_to_the_newest_who_had_it)
     done(r);
 }
 
+/* Once it goes on in this run it is of this run: a session that is lost then costs it nothing. */
+Test(control_plane, a_producer_of_an_earlier_run_is_forgotten_once)
+{
+    struct opening o = { .topic = "t", .id = 77, .epoch = 3 };
+    const int control = client(&o);
+    cr_assert_eq(wire_create_topic(control, "t", RING, 2), 0);
+    Leat__Control__Response *r = open_producer(control, &o);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert(r->producer->streams[0]->expired);
+    o.id = r->producer->producer_id;
+    o.epoch = r->producer->producer_epoch;
+    done(r);
+    r = open_producer(control, &o);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert_eq(r->producer->producer_id, o.id);
+    cr_assert_eq(r->producer->producer_epoch, o.epoch);
+    cr_assert_not(r->producer->streams[0]->expired);
+    done(r);
+}
+
 Test(control_plane, a_forgotten_producer_goes_on_under_a_new_epoch)
 {
     struct opening o = { .topic = "one" };

@@ -359,6 +359,77 @@ Test(flow, probes_may_leave_whatever_the_window_says, .init = alone)
     cr_assert_not(flow_may_send(&flow));
 }
 
+enum { LARGE = LEAT_PACKET_BYTES_BASE };
+
+/* What lies before the last `count` packets is not acknowledged, they are. */
+static void acked_last(unsigned count, leat_ns now)
+{
+    const struct leat_packet_ack ack = { .largest = (uint32_t)flow.sent.next - 1,
+                                         .map = (UINT64_C(1) << (count - 1)) - 1,
+                                         .window = 100 };
+    flow_acked(&flow, &ack, now);
+    while (flow_lost(&flow) != NULL)
+        flow_lost_done(&flow);
+    cr_assert_null(flow_check(&flow));
+}
+
+Test(flow, large_packets_that_never_arrive_are_noticed_though_small_ones_do, .init = alone)
+{
+    leat_ns now = 1000;
+    for (uint32_t round = 1; round < 5; round++) {
+        commit(&some, LARGE, now);
+        commit(&some, LARGE, now);
+        commit(&some, 100, now);
+        commit(&some, 100, now);
+        acked_last(2, now + 100); /* the first is three behind... */
+        cr_assert_eq(flow.counters.packets_lost, 2 * round - 1);
+        commit(&some, 100, now + 100);
+        acked_last(3, now += 200); /* ...and now the second */
+        cr_assert_eq(flow.counters.packets_lost, 2 * round);
+        cr_assert_eq(flow_large_lost(&flow), round, "both left before it was noticed");
+    }
+    commit(&some, LARGE, now);
+    acked_last(1, now += 100000);
+    cr_assert_eq(flow_large_lost(&flow), 0u);
+    commit(&some, LARGE, now);
+    flow_resize(&flow, LEAT_PACKET_BYTES_BASE, now += 1000);
+    for (unsigned i = 0; i < 4; i++)
+        commit(&some, 100, now);
+    acked_last(4, now += 100000);
+    cr_assert_eq(flow.counters.packets_lost, 9);
+    cr_assert_eq(flow_large_lost(&flow), 0u, "it left before they were made small");
+}
+
+Test(flow, a_trial_that_is_lost_says_nothing_of_the_load, .init = alone)
+{
+    leat_ns now = 1000;
+    for (unsigned round = 1; round < 20; round++) {
+        cr_assert(flow_may_try(&flow));
+        const uint32_t headers = flow_begin(&flow, bytes, now);
+        cr_assert(flow_note(&flow, &some));
+        flow_commit_trial(&flow, bytes, headers + LARGE, now);
+        for (unsigned i = 0; i < 4; i++)
+            commit(&some, 100, now);
+        acked_last(4, now += 100000);
+        cr_assert_eq(flow.counters.packets_lost, round);
+    }
+    cr_assert_eq(flow.cc.window, (uint32_t)CC_WINDOW_INITIAL);
+    cr_assert_eq(flow.cc.round_lost, 0u);
+    cr_assert_eq(flow_large_lost(&flow), 0u);
+}
+
+Test(flow, a_trial_waits_for_what_was_lost_and_for_the_peer, .init = alone)
+{
+    commit(&some, 100, 1000);
+    flow_timeout(&flow, flow_deadline(&flow));
+    cr_assert_not(flow_may_try(&flow), "something is to be sent again");
+    flow_lost_done(&flow);
+    cr_assert(flow_may_send(&flow));
+    cr_assert_not(flow_may_try(&flow), "the peer is asked for a word");
+    acked(1, 100, 900000000);
+    cr_assert(flow_may_try(&flow));
+}
+
 Test(flow, sending_again_has_a_budget_and_never_starves, .init = alone)
 {
     leat_ns now = 1000 + sim_options.rtt_initial_ns;

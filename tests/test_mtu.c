@@ -51,7 +51,7 @@ Test(mtu, grows_when_the_probe_is_answered)
     cr_assert_not(mtu_pong(&mtu, value), "once");
 }
 
-Test(mtu, gives_up_after_three_but_takes_a_late_answer)
+Test(mtu, tries_seldom_after_three_and_takes_a_late_answer)
 {
     struct mtu mtu;
     mtu_init(&mtu, 1472, 0);
@@ -59,14 +59,17 @@ Test(mtu, gives_up_after_three_but_takes_a_late_answer)
     uint64_t value = 0;
     for (int i = 0; i < MTU_PROBES_MAX; i++) {
         value = probe(&mtu, now);
-        if (i + 1 < MTU_PROBES_MAX)
-            cr_assert_eq(mtu.due_at, now + MTU_PATIENCE_NS);
+        cr_assert_eq(mtu.due_at, now + (i + 1 < MTU_PROBES_MAX ? MTU_PATIENCE_NS : MTU_AGAIN_NS));
         now = mtu.due_at;
     }
-    cr_assert_eq(now, LEAT_NS_NEVER);
+    for (int i = 0; i < 3; i++, now = mtu.due_at) {
+        value = probe(&mtu, now);
+        cr_assert_eq(mtu.due_at, now + MTU_AGAIN_NS);
+    }
     cr_assert_eq(mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
     cr_assert(mtu_pong(&mtu, value));
     cr_assert_eq(mtu.bytes, 1472u);
+    cr_assert_eq(mtu.due_at, LEAT_NS_NEVER);
 }
 
 Test(mtu, what_any_path_carries_needs_no_probe)
@@ -84,14 +87,19 @@ Test(mtu, shrinks_when_nothing_arrives_any_more_and_tries_again_later)
 {
     struct mtu mtu;
     mtu_init(&mtu, 8952, 5);
-    cr_assert_not(mtu_doubt(&mtu, 9, 6), "nothing was proved, nothing is lost");
-    cr_assert(mtu_pong(&mtu, probe(&mtu, 10)));
-    cr_assert_not(mtu_doubt(&mtu, MTU_DOUBT_PROBES - 1, 20));
+    cr_assert_not(mtu_doubt(&mtu, 9, 9, 6), "nothing was proved, nothing is lost");
+    const uint64_t value = probe(&mtu, 10);
+    cr_assert(mtu_pong(&mtu, value));
+    cr_assert_not(mtu_doubt(&mtu, MTU_DOUBT_PROBES - 1, MTU_DOUBT_LOSSES - 1, 20));
     cr_assert_eq(mtu.bytes, 8952u);
-    cr_assert(mtu_doubt(&mtu, MTU_DOUBT_PROBES, 20));
-    cr_assert_eq(mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
-    cr_assert_eq(mtu_probe(&mtu, 20), 0u);
-    cr_assert_eq(mtu_probe(&mtu, 20 + MTU_AGAIN_NS), 8952u);
-    cr_assert(mtu_pong(&mtu, probe(&mtu, 20 + MTU_AGAIN_NS)));
-    cr_assert_eq(mtu.bytes, 8952u);
+    for (leat_ns now = 20; now < 20 + 2 * LEAT_NS_PER_S; now += LEAT_NS_PER_S) {
+        cr_assert(now == 20 ? mtu_doubt(&mtu, MTU_DOUBT_PROBES, 0, now)
+                            : mtu_doubt(&mtu, 0, MTU_DOUBT_LOSSES, now));
+        cr_assert_eq(mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
+        cr_assert_eq(mtu_probe(&mtu, now), 0u);
+        cr_assert_not(mtu_pong(&mtu, value), "the answer to a probe of before");
+        cr_assert_eq(mtu_probe(&mtu, now + MTU_PATIENCE_NS), 8952u);
+        cr_assert(mtu_pong(&mtu, probe(&mtu, now + MTU_PATIENCE_NS)));
+        cr_assert_eq(mtu.bytes, 8952u);
+    }
 }

@@ -378,6 +378,11 @@ static void turn(void)
     keep_up();
 }
 
+static const struct session *session_of_client(void)
+{
+    return shard_session(w.shard, SESSION);
+}
+
 #define UNTIL(condition, patience)                                             \
     for (int turns_ = 0; !(condition); turns_++) {                             \
         cr_assert_lt(turns_, (patience), "%s did not come about", #condition); \
@@ -791,6 +796,39 @@ Test(shard_packets, a_probe_that_waits_for_the_window_wakes_nobody)
         shard_turn();
         cr_assert_gt(shard_deadline(w.shard), w.now, "after %d turns", i);
     }
+}
+
+/* What a path begins to swallow goes again in packets that it carries, though all that is small,
+ * the probe beside it too, gets through. */
+Test(shard_packets, a_path_that_grows_narrow_is_noticed_though_small_packets_arrive)
+{
+    attach();
+    open_streams();
+    publish_one(600);
+    publish_one(600);
+    UNTIL(c.acked == 2, 1000);
+    fabric_set(w.fabric, &(struct fabric_faults){ .mtu = LEAT_PACKET_BYTES_BASE });
+    send_credit(RING);
+    UNTIL(c.arrived.next == batches_size, 2000);
+    expect_log(0);
+    /* It may be wide again one day. */
+    fabric_set(w.fabric, &(struct fabric_faults){ 0 });
+    UNTIL(session_of_client()->path->flow.options.payload_max > LEAT_PACKET_BYTES_BASE, 1100000);
+}
+
+/* A peer that was off its processor for a while: nothing speaks against large packets. */
+Test(shard_packets, after_a_pause_packets_are_large_again_soon)
+{
+    attach();
+    open_streams();
+    send_credit(RING);
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, true);
+    publish_one(600);
+    for (int i = 0; i < 10000; i++)
+        turn();
+    cr_assert_eq(session_of_client()->path->flow.options.payload_max, LEAT_PACKET_BYTES_BASE);
+    fabric_cut(w.fabric, BROKER_HOST, CLIENT_HOST, false);
+    UNTIL(session_of_client()->path->flow.options.payload_max > LEAT_PACKET_BYTES_BASE, 100000);
 }
 
 /* A wire that takes nothing: the shard tries again now and then, and does not turn without end. */

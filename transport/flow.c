@@ -31,6 +31,8 @@ void flow_init(struct flow *flow, const struct flow_options *options, leat_ns no
     flow->probe_base = now;
     flow->probe_count = 0;
     flow->probes_due = 0;
+    flow->large_lost = 0;
+    flow->large_lost_at = now;
     flow->resend_allowance = 0;
     flow->resend_refilled = now;
     recvmap_init(&flow->received);
@@ -65,9 +67,15 @@ static void settle(struct flow *flow, const struct sentmap_news *news, leat_ns n
     flow->counters.packets_acked += news->acked;
     flow->counters.packets_lost += news->lost;
     flow->counters.packets_spurious += news->spurious;
-    if (news->lost != 0) {
-        cc_lost(&flow->cc, news->lost, news->lost_sent_at, flow->sent.srtt, flow->sent.rtt_min,
-                now);
+    const uint32_t lost = news->lost - (news->trial_lost ? 1 : 0);
+    if (lost != 0) {
+        cc_lost(&flow->cc, lost, news->lost_sent_at, flow->sent.srtt, flow->sent.rtt_min, now);
+    }
+    if (news->large_arrived) {
+        flow->large_lost = 0;
+    } else if (news->large_lost_sent_at != 0 && news->large_lost_sent_at >= flow->large_lost_at) {
+        flow->large_lost++;
+        flow->large_lost_at = now;
     }
 }
 
@@ -127,6 +135,11 @@ bool flow_may_send(const struct flow *flow)
            && sentmap_has_room(&flow->sent);
 }
 
+bool flow_may_try(const struct flow *flow)
+{
+    return flow->probes_due == 0 && sentmap_lost_items(&flow->sent) == 0 && flow_may_send(flow);
+}
+
 uint32_t flow_room(const struct flow *flow)
 {
     const uint32_t most = window(flow), outstanding = flow->sent.outstanding;
@@ -171,6 +184,12 @@ void flow_commit(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now)
     }
     flow->probe_base = now;
     flow->probes_due -= flow->probes_due != 0 ? 1 : 0;
+}
+
+void flow_commit_trial(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now)
+{
+    flow->sent.trial = flow->sent.next;
+    flow_commit(flow, at, size, now);
 }
 
 void flow_abandon(struct flow *flow)
@@ -275,6 +294,13 @@ void flow_timeout(struct flow *flow, leat_ns now)
         flow->probe_base = now;
         flow->counters.probes++;
     }
+}
+
+void flow_resize(struct flow *flow, uint32_t payload_max, leat_ns now)
+{
+    flow->options.payload_max = payload_max;
+    flow->large_lost = 0;
+    flow->large_lost_at = now;
 }
 
 bool flow_dead(const struct flow *flow, leat_ns after_ns, leat_ns now)

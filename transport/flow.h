@@ -58,6 +58,8 @@ struct flow {
     leat_ns probe_base;        /* the probe timer counts from here */
     uint32_t probe_count;      /* in a row without an acknowledgement */
     uint32_t probes_due;       /* packets that may leave whatever the window says */
+    uint32_t large_lost;       /* see flow_large_lost */
+    leat_ns large_lost_at;     /* when that was last found */
     uint64_t resend_allowance; /* bytes: see flow_may_resend */
     leat_ns resend_refilled;
     struct recvmap received;
@@ -97,6 +99,8 @@ bool flow_ack_due(const struct flow *flow, leat_ns now);
 /* A packet with content may leave: window, peer's window, room to remember it. True regardless of
  * the windows while probes are due. */
 bool flow_may_send(const struct flow *flow);
+/* A trial may leave: within the windows, and nothing waits that was lost. */
+bool flow_may_try(const struct flow *flow);
 /* How many more packets may leave now; what one loop may fill without asking each time. */
 uint32_t flow_room(const struct flow *flow);
 
@@ -117,6 +121,9 @@ static inline bool flow_note(struct flow *flow, const struct flow_item *item)
  * no item noted it is an ack alone, which is not acknowledged in turn (and asks for an answer when
  * it stands in for a probe). */
 void flow_commit(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now);
+/* The same of a packet larger than options.payload_max, which finds out whether the path carries
+ * that: its loss says nothing of how much is on the wire. */
+void flow_commit_trial(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now);
 /* Nothing was put in; the number is used for the next one. A packet with something in it is
  * committed even when the link does not take it: then it is lost, like any other. */
 void flow_abandon(struct flow *flow);
@@ -141,6 +148,15 @@ leat_ns flow_deadline(const struct flow *flow);
  * back through flow_lost and lets two packets leave whatever the window says. With nothing to give
  * back the owner sends a PING. */
 void flow_timeout(struct flow *flow, leat_ns now);
+/* How often in a row packets larger than any path carries (LEAT_PACKET_BYTES_BASE) were lost, each
+ * time some that left after the time before, and none arrived. What is small may arrive meanwhile.
+ */
+static inline uint32_t flow_large_lost(const struct flow *flow)
+{
+    return flow->large_lost;
+}
+/* How large packets are from now on. What was lost of those before says nothing about these. */
+void flow_resize(struct flow *flow, uint32_t payload_max, leat_ns now);
 /* True when packets are outstanding and nothing was heard for `after_ns`, over at least three
  * probes. */
 bool flow_dead(const struct flow *flow, leat_ns after_ns, leat_ns now);

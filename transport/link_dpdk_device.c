@@ -10,6 +10,7 @@
 #include "transport/link_dpdk_port.h"
 
 enum {
+    APPENDED_BYTES = 64 + LINK_DPDK_SOCKET_BYTES, /* at most, to a device string */
     MTU_MIN = 576,
     MTU_MAX = 65000,
     FRAME_OVERHEAD = ETHER_BYTES + ETHER_VLAN_BYTES,
@@ -103,11 +104,10 @@ static enum leat_error split(struct link_dpdk_device *out, const char *device,
                       "device: none given; expected a device such as "
                       "\"net_memif0,role=client,socket=/run/leat.sock\" or a PCI address");
     const size_t size = strlen(device), name_size = strcspn(device, ",");
-    /* Room for what is appended. */
-    if (size + 64 > sizeof out->arguments || name_size >= sizeof out->name)
+    if (size + APPENDED_BYTES > sizeof out->arguments || name_size >= sizeof out->name)
         return refuse(error_text,
                       "device \"%.64s...\": longer than %zu bytes, or its name than %zu", device,
-                      sizeof out->arguments - 64, sizeof out->name - 1);
+                      sizeof out->arguments - APPENDED_BYTES, sizeof out->name - 1);
     for (const char *c = device; *c != '\0'; c++)
         if (!isgraph((unsigned char)*c))
             return refuse(error_text,
@@ -134,18 +134,34 @@ static enum leat_error split(struct link_dpdk_device *out, const char *device,
         out->name);
 }
 
+static void remove_argument(struct link_dpdk_device *d, const char *key)
+{
+    const char *value = find_argument(d->arguments, key);
+    if (value == NULL)
+        return;
+    char *start = d->arguments + (value - d->arguments) - strlen(key) - 1; /* its comma, too */
+    const char *end = value + strcspn(value, ",");
+    memmove(start, end, strlen(end) + 1);
+}
+
 static void complete_memif(struct link_dpdk_device *d)
 {
     const char *role = find_argument(d->arguments, "role=");
     const char *zero_copy = find_argument(d->arguments, "zero-copy=");
+    const char *abstract = find_argument(d->arguments, "socket-abstract=");
+    d->memif_abstract = abstract == NULL || starts_with(abstract, "yes"); /* its default */
     d->memif_client = role == NULL || starts_with(role, "client") || starts_with(role, "slave");
     const char *socket = find_argument(d->arguments, "socket=");
     snprintf(d->memif_socket, sizeof d->memif_socket, "%.*s",
              socket != NULL ? (int)strcspn(socket, ",") : -1,
              socket != NULL ? socket : MEMIF_SOCKET);
-    if (!d->memif_client)
-        memcpy(d->served_socket, d->memif_socket, sizeof d->served_socket);
     d->memif_zero_copy = d->memif_client && zero_copy != NULL && starts_with(zero_copy, "yes");
+    if (!d->memif_client) {
+        if (!d->memif_abstract)
+            memcpy(d->served_socket, d->memif_socket, sizeof d->served_socket);
+        remove_argument(d, "socket="); /* the door's business */
+        remove_argument(d, "socket-abstract=");
+    }
     d->kind.references = !d->memif_zero_copy;
     if (d->data_bytes > MEMIF_BUFFER_BYTES && find_argument(d->arguments, "bsize=") == NULL)
         append(d, "bsize=", d->data_bytes);

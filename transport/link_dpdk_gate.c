@@ -95,8 +95,9 @@ static bool is_control(int fd)
     if (getpeername(fd, (struct sockaddr *)&peer, &peer_size) != 0)
         peer_size = 0;
     for (uint32_t i = 0; i < gate.port_count; i++) {
-        const char *name = gate.ports[i]->device.memif_socket;
-        if (is_named(&own, own_size, name) || is_named(&peer, peer_size, name))
+        const struct link_dpdk_device *d = &gate.ports[i]->device;
+        if (d->memif_client ? is_named(&peer, peer_size, d->memif_socket)
+                            : is_named(&own, own_size, d->memif_socket))
             return true;
     }
     return false;

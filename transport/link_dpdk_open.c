@@ -80,7 +80,27 @@ static void quieten(const char *name, const char *set_print)
     dlclose(library);
 }
 
-static enum leat_error attach(struct link_dpdk_port *port, char error_text[LINK_DPDK_ERROR_TEXT])
+/* A memif server's driver listens to what the door says. */
+static enum leat_error prepare_door(struct link_dpdk_port *port,
+                                    char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    struct link_dpdk_device *d = &port->device;
+    if (d->memif_socket[0] == '\0' || d->memif_client)
+        return LEAT_OK;
+    const char *listens = link_dpdk_door_prepare(port);
+    if (listens == NULL)
+        return fail(
+            LEAT_ERR_IO, error_text,
+            "device %s: no folder for its driver's socket can be made: %s; is TMPDIR right?",
+            d->name, strerror(errno));
+    const size_t n = strlen(d->arguments);
+    snprintf(d->arguments + n, sizeof d->arguments - n, ",socket=%s,socket-abstract=no", listens);
+    snprintf(d->memif_socket, sizeof d->memif_socket, "%s", listens);
+    return LEAT_OK;
+}
+
+static enum leat_error attach(struct link_dpdk_port *port, const char *options_device,
+                              char error_text[LINK_DPDK_ERROR_TEXT])
 {
     const char *name = port->device.name;
     if (port->device.kind.dma && !eal_has_pci())
@@ -101,7 +121,10 @@ static enum leat_error attach(struct link_dpdk_port *port, char error_text[LINK_
         return fail(LEAT_ERR_UNREACHABLE, error_text,
                     "device %s: no driver took it as an Ethernet port", name);
     port->attached = true;
-    return LEAT_OK;
+    if (port->door == NULL || link_dpdk_door_open(port))
+        return LEAT_OK;
+    return fail(LEAT_ERR_UNREACHABLE, error_text, "device %s: its socket cannot be served: %s",
+                options_device, strerror(errno));
 }
 
 /* What the kernel says of the interface behind a device; 0: nothing. */
@@ -219,11 +242,14 @@ static enum leat_error open_device(struct link_dpdk_port *port,
                                    char error_text[LINK_DPDK_ERROR_TEXT])
 {
     struct rte_eth_dev_info info;
+    enum leat_error error = prepare_door(port, error_text);
+    if (error != LEAT_OK)
+        return error;
     if (!link_dpdk_gate_add(port))
         return fail(LEAT_ERR_IO, error_text, "device %s: EAL's interrupts cannot be watched",
                     port->device.name);
     link_dpdk_enter_waiting(port);
-    enum leat_error error = attach(port, error_text);
+    error = attach(port, options->device, error_text);
     if (error != LEAT_OK)
         return error;
     const int failed = rte_eth_dev_info_get(port->id, &info);
@@ -474,6 +500,7 @@ void link_dpdk_close(struct link_dpdk_port *port)
         detach(port);
     link_dpdk_leave(port);
     link_dpdk_gate_remove(port);
+    link_dpdk_door_close(port);
     /* References that the device held came back now: the lanes they count in go last. */
     for (uint32_t i = 0; i < port->lane_count; i++)
         rte_free(port->lanes[i]);

@@ -4,6 +4,7 @@
  *      link_dpdk_device.c what is known of each kind of device; options checked
  *      link_dpdk_open.c   opening and closing a port
  *      link_dpdk_rx.c     receiving      link_dpdk_tx.c      sending
+ *      link_dpdk_door.c   who knocks at memif's door
  *      link_dpdk_gate.c   memif's peers may go at any time
  *      link_dpdk_files.c  what a zero-copy memif closes by mistake
  *      link_dpdk_memory.c memory that is sent from in place
@@ -59,7 +60,8 @@ struct link_dpdk_device {
     char name[LINK_DPDK_NAME_BYTES];
     char arguments[LINK_DPDK_ARGUMENT_BYTES]; /* the device string, completed */
     bool memif_client, memif_zero_copy;
-    char memif_socket[LINK_DPDK_SOCKET_BYTES];  /* "": no memif */
+    bool memif_abstract;                        /* the name below is no file's */
+    char memif_socket[LINK_DPDK_SOCKET_BYTES];  /* "": no memif. A server's: see link_dpdk_door.c */
     char served_socket[LINK_DPDK_SOCKET_BYTES]; /* a file that peers connect to; "": none */
     uint16_t mtu;                               /* 0: ask the device */
     uint32_t data_bytes;                        /* of a buffer, without headroom */
@@ -101,8 +103,11 @@ struct link_dpdk_lane {
     _Atomic uint64_t returned_at;    /* when one last came back */
 };
 
+struct link_dpdk_door;
+
 struct link_dpdk_port {
     struct link_dpdk_device device;
+    struct link_dpdk_door *door; /* of a memif server; else NULL */
     uint16_t id;
     bool attached, external;
     bool shares;          /* see link_dpdk_memory.c */
@@ -145,6 +150,16 @@ void link_dpdk_close(struct link_dpdk_port *port);
 bool link_dpdk_is_up(const struct link_dpdk_port *port);
 /* A memif that lost its server, or never had one, tries again. By the thread that polls. */
 void link_dpdk_reconnect(struct link_dpdk_port *port, leat_ns now);
+
+/* ---- link_dpdk_door.c: of a memif server, in this order */
+
+/* The private socket that its driver shall listen to, good until link_dpdk_door_close; NULL: no
+ * room for it, see errno. */
+const char *link_dpdk_door_prepare(struct link_dpdk_port *port);
+/* The driver listens: the public socket may be served. False: it cannot be, see errno. */
+bool link_dpdk_door_open(struct link_dpdk_port *port);
+/* Without a door: nothing. */
+void link_dpdk_door_close(struct link_dpdk_port *port);
 
 /* ---- link_dpdk_gate.c */
 

@@ -43,7 +43,8 @@ void mtu_write(const struct mtu *mtu, uint8_t *at, uint32_t size)
 
 void mtu_sent(struct mtu *mtu, leat_ns now)
 {
-    mtu->due_at = ++mtu->probes < MTU_PROBES_MAX ? now + MTU_PATIENCE_NS : LEAT_NS_NEVER;
+    mtu->probes++;
+    mtu->due_at = now + (mtu->probes < MTU_PROBES_MAX ? MTU_PATIENCE_NS : MTU_AGAIN_NS);
 }
 
 bool mtu_pong(struct mtu *mtu, uint64_t value)
@@ -55,12 +56,13 @@ bool mtu_pong(struct mtu *mtu, uint64_t value)
     return true;
 }
 
-bool mtu_doubt(struct mtu *mtu, uint32_t probe_count, leat_ns now)
+bool mtu_doubt(struct mtu *mtu, uint32_t probe_count, uint32_t large_lost, leat_ns now)
 {
-    if (probe_count < MTU_DOUBT_PROBES || mtu->bytes <= LEAT_PACKET_BYTES_BASE)
+    if ((probe_count < MTU_DOUBT_PROBES && large_lost < MTU_DOUBT_LOSSES)
+        || mtu->bytes <= LEAT_PACKET_BYTES_BASE)
         return false;
     mtu->bytes = LEAT_PACKET_BYTES_BASE;
     mtu->probes = 0;
-    mtu->due_at = now + MTU_AGAIN_NS;
+    mtu->due_at = now + MTU_PATIENCE_NS;
     return true;
 }

@@ -62,6 +62,11 @@ uint64_t sentmap_sent(struct sentmap *map, uint32_t bytes, bool awaited, leat_ns
 
 /* ---- what becomes of a packet */
 
+static bool is_large(const struct sent_packet *packet)
+{
+    return packet->bytes > LEAT_PACKET_BYTES_BASE;
+}
+
 static uint32_t give(struct sentmap *map, struct sent_packet *packet)
 {
     const uint32_t count = packet->given ? 0 : packet->item_count;
@@ -88,6 +93,12 @@ static void settle_acked(struct sentmap *map, uint64_t number, struct sentmap_ne
     map->items_live -= packet->given ? 0 : packet->item_count;
     news->acked++;
     news->acked_bytes += packet->bytes;
+    news->large_arrived |= is_large(packet);
+}
+
+static leat_ns later(leat_ns a, leat_ns b)
+{
+    return a > b ? a : b;
 }
 
 static void settle_lost(struct sentmap *map, uint64_t number, struct sentmap_news *news)
@@ -98,16 +109,24 @@ static void settle_lost(struct sentmap *map, uint64_t number, struct sentmap_new
     give(map, packet);
     news->lost++;
     news->lost_bytes += packet->bytes;
-    news->lost_sent_at =
-        packet->sent_at > news->lost_sent_at ? packet->sent_at : news->lost_sent_at;
+    if (number == map->trial) {
+        news->trial_lost = true;
+        return;
+    }
+    news->lost_sent_at = later(packet->sent_at, news->lost_sent_at);
+    if (is_large(packet)) {
+        news->large_lost_sent_at = later(packet->sent_at, news->large_lost_sent_at);
+    }
 }
 
 /* It was only late: from now on we wait until as many newer ones have come as came before it. */
 static void settle_spurious(struct sentmap *map, uint64_t number, struct sentmap_news *news)
 {
-    packet_of(map, number)->state = SENT_ACKED;
+    struct sent_packet *packet = packet_of(map, number);
+    packet->state = SENT_ACKED;
     ringbits_clear(map->lost_bits, number);
     news->spurious++;
+    news->large_arrived |= is_large(packet);
     const uint64_t late = map->largest_acked - number + 1;
     if (late > map->threshold) {
         map->threshold = late < SENTMAP_THRESHOLD_MAX ? (uint32_t)late : SENTMAP_THRESHOLD_MAX;

@@ -64,6 +64,7 @@ struct sentmap {
     uint32_t threshold, threshold_age;
     leat_ns srtt, rttvar, rtt_latest, rtt_min; /* srtt 0: no sample yet */
     leat_ns loss_at; /* an outstanding packet will be lost by time then; LEAT_NS_NEVER */
+    uint64_t trial;  /* number of the packet that last tried what size the path carries */
     /* The states that are searched for. */
     uint64_t outstanding_bits[RINGBITS_WORDS];
     uint64_t lost_bits[RINGBITS_WORDS];
@@ -146,8 +147,13 @@ uint64_t sentmap_sent(struct sentmap *map, uint32_t bytes, bool awaited, leat_ns
 struct sentmap_news {
     uint32_t acked, lost, spurious; /* packets; acked does not count the spurious */
     uint64_t acked_bytes, lost_bytes;
-    leat_ns lost_sent_at; /* when the newest of the lost left */
-    bool bogus;           /* speaks of packets never sent: nothing was changed */
+    leat_ns lost_sent_at; /* when the newest of the lost left; not of a trial */
+    bool trial_lost;      /* one of the lost was a trial */
+    /* Of packets larger than any path carries: one arrived (on time or late); when the newest of
+     * those lost left that was no trial, 0: there is none. */
+    bool large_arrived;
+    leat_ns large_lost_sent_at;
+    bool bogus; /* speaks of packets never sent: nothing was changed */
 };
 /* An ack block, its `largest` widened by the caller. Each of these fills *news anew. */
 void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_packet_ack *ack,

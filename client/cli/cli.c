@@ -1,5 +1,6 @@
 #include "client/cli/cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -14,7 +15,10 @@
 #include "ops/json_text.h"
 #include "schema/limits.h"
 
-enum { OTHERS_MAX = 4 };
+enum {
+    OTHERS_MAX = 4,
+    ERROR_BYTES = 4096, /* of one error's text; the rest of it is cut */
+};
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -33,13 +37,26 @@ uint64_t cli_wall_ns(void)
     return clock_ns(CLOCK_REALTIME);
 }
 
+/* What a name or a file brought along does not get at the terminal. */
+static void say_printable(const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        if (iscntrl((unsigned char)*c))
+            fprintf(stderr, "\\x%02X", (unsigned char)*c);
+        else
+            fputc(*c, stderr);
+    }
+}
+
 int cli_fail(const struct cli *cli, const char *format, ...)
 {
+    char text[ERROR_BYTES];
     va_list list;
-    fprintf(stderr, "leat %s: ", cli->command);
     va_start(list, format);
-    vfprintf(stderr, format, list);
+    vsnprintf(text, sizeof(text), format, list);
     va_end(list);
+    fprintf(stderr, "leat %s: ", cli->command);
+    say_printable(text);
     fputc('\n', stderr);
     return EXIT_FAILED;
 }
@@ -49,6 +66,9 @@ int cli_fail_error(const struct cli *cli, const char *what, int error)
     const char *story = error == cli->fatal && error != 0 ? NULL : leat_client_error(cli->client);
     if (story == NULL || *story == '\0')
         return cli_fail(cli, "%s: %s", what, leat_strerror(error));
+    /* The broker's texts often name it themselves. */
+    if (strncmp(story, what, strlen(what)) == 0)
+        return cli_fail(cli, "%s", story);
     return cli_fail(cli, "%s: %s", what, story);
 }
 

@@ -108,6 +108,8 @@ static int fill_record(struct publish *p, const struct source_record *from,
                                : memmem(from->bytes, from->size, p->separator, p->separator_size);
     size_t key_size = 0;
     size_t value_at = 0;
+    if (split == NULL && p->separator_size != 0)
+        return fail_record(p, from->number, "no --key-separator in it; those before it were sent");
     if (split != NULL) {
         key_size = (size_t)(split - from->bytes);
         value_at = key_size + p->separator_size;

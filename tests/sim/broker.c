@@ -26,7 +26,7 @@ static struct mailbox *new_box(int wake)
     return box;
 }
 
-static void configure(struct sim_broker *b, uint32_t partitions, uint64_t ring_bytes)
+static void configure(struct sim_broker *b, const struct sim_topic *wanted)
 {
     config_init(&b->config, true);
     b->config.data_port = 0;
@@ -41,8 +41,11 @@ static void configure(struct sim_broker *b, uint32_t partitions, uint64_t ring_b
     struct config_topic *topic = b->config.topics;
     struct settings_error error;
     snprintf(topic->name, sizeof topic->name, SIM_TOPIC);
-    topic->settings.partitions = partitions;
-    topic->settings.ring_bytes = ring_bytes;
+    topic->settings.partitions = wanted->partitions;
+    topic->settings.ring_bytes = wanted->ring_bytes;
+    topic->settings.overrun = wanted->blocks ? PARTITION_BLOCK : PARTITION_EVICT;
+    topic->settings.quota_publish_bytes = wanted->publish_quota;
+    topic->settings.quota_deliver_bytes = wanted->deliver_quota;
     topic->settings.record_bytes_max = 8192;
     if (settings_resolve(&topic->settings, &error) != LEAT_OK)
         fail("topic settings", error.name);
@@ -68,12 +71,11 @@ static void open_shard(struct sim_broker *b)
 }
 
 void sim_broker_open_on(struct sim_broker *b, struct link *link, uint32_t incarnation,
-                        uint16_t control_port, uint32_t partitions, uint64_t ring_bytes,
-                        leat_ns now)
+                        uint16_t control_port, const struct sim_topic *topic, leat_ns now)
 {
     char text[CONTROL_ERROR_TEXT];
     memset(b, 0, sizeof *b);
-    configure(b, partitions, ring_bytes);
+    configure(b, topic);
     b->config.port = control_port;
     catalog_init(&b->catalog);
     b->catalog.incarnation = incarnation;
@@ -103,10 +105,10 @@ void sim_broker_open_on(struct sim_broker *b, struct link *link, uint32_t incarn
 }
 
 void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incarnation,
-                     uint16_t control_port, uint32_t partitions, uint64_t ring_bytes, leat_ns now)
+                     uint16_t control_port, const struct sim_topic *topic, leat_ns now)
 {
     struct link *link = fabric_link(fabric, SIM_BROKER_HOST, SIM_BROKER_PORT);
-    sim_broker_open_on(b, link, incarnation, control_port, partitions, ring_bytes, now);
+    sim_broker_open_on(b, link, incarnation, control_port, topic, now);
     b->owns_link = true;
 }
 
@@ -162,6 +164,29 @@ struct partition *sim_broker_partition(const struct sim_broker *b, uint32_t inde
     if (topic == NULL)
         fail("topic", "not there");
     return topic->partitions[index].partition;
+}
+
+/* Beyond its credit a reader stands only behind a GAP. */
+static bool overran(const struct subscription *sub)
+{
+    return sub != NULL && sub->position > sub->limit
+           && !(sub->gap_said && sub->gap.position == sub->position);
+}
+
+const char *sim_broker_overrun(const struct sim_broker *b)
+{
+    const struct session *s;
+    TAILQ_FOREACH(s, &b->shard->attached, lifetime_link)
+    {
+        for (uint32_t i = 0; i < s->stream_count; i++) {
+            const struct publish_stream *publish = s->streams[i].publish;
+            if (overran(s->streams[i].subscription))
+                return "a reader was sent more than its credit";
+            if (publish != NULL && publish->joined.next > publish->credit)
+                return "a publisher's bytes were taken beyond its credit";
+        }
+    }
+    return NULL;
 }
 
 uint64_t sim_broker_counter(const struct sim_broker *b, const char *name)

@@ -15,6 +15,15 @@
 enum { SIM_BROKER_HOST = 1, SIM_BROKER_PORT = 7430 };
 #define SIM_TOPIC "quotes"
 
+/* What a run chooses of the topic. */
+struct sim_topic {
+    uint32_t partitions;
+    uint64_t ring_bytes;
+    bool blocks;            /* writers wait for required readers */
+    uint64_t publish_quota; /* bytes a second; 0: none. With one the credit is small */
+    uint64_t deliver_quota;
+};
+
 struct sim_broker {
     struct config config;
     struct catalog catalog;
@@ -30,14 +39,12 @@ struct sim_broker {
     struct control_shard_link shard_link;
 };
 
-/* Control on `control_port` (0: any free one). Topic SIM_TOPIC with so many partitions of such
- * rings. Any failure ends the program. */
+/* Control on `control_port` (0: any free one), with SIM_TOPIC. Any failure ends the program. */
 void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incarnation,
-                     uint16_t control_port, uint32_t partitions, uint64_t ring_bytes, leat_ns now);
+                     uint16_t control_port, const struct sim_topic *topic, leat_ns now);
 /* The same over any link, which the caller closes behind the broker. */
 void sim_broker_open_on(struct sim_broker *b, struct link *link, uint32_t incarnation,
-                        uint16_t control_port, uint32_t partitions, uint64_t ring_bytes,
-                        leat_ns now);
+                        uint16_t control_port, const struct sim_topic *topic, leat_ns now);
 void sim_broker_close(struct sim_broker *b);
 /* Everything it can do at `now`; true when there was anything. */
 bool sim_broker_step(struct sim_broker *b, leat_ns now);
@@ -48,6 +55,8 @@ leat_ns sim_broker_deadline(const struct sim_broker *b);
 /* "127.0.0.1:port" of control. */
 const char *sim_broker_control(const struct sim_broker *b);
 struct partition *sim_broker_partition(const struct sim_broker *b, uint32_t index);
+/* NULL, or what a stream of a session did that its credit does not allow. */
+const char *sim_broker_overrun(const struct sim_broker *b);
 /* The sum of a counter over its labels. */
 uint64_t sim_broker_counter(const struct sim_broker *b, const char *name);
 

@@ -38,10 +38,16 @@ void ledger_acked(struct ledger *l, uint64_t offset, uint64_t record)
     l->acked_count++;
 }
 
+static void move(struct ledger_reader *r, uint64_t offset)
+{
+    r->next = offset;
+    r->highest = offset > r->highest ? offset : r->highest;
+}
+
 void ledger_reader_at(struct ledger *l, unsigned index, uint64_t offset)
 {
     l->readers[index].started = true;
-    l->readers[index].next = offset;
+    move(&l->readers[index], offset);
 }
 
 void ledger_delivered(struct ledger *l, unsigned index, uint64_t offset, uint64_t record)
@@ -52,7 +58,7 @@ void ledger_delivered(struct ledger *l, unsigned index, uint64_t offset, uint64_
     if (offset != r->next)
         l->broken(l->user, "delivered out of turn: offset, expected", offset, r->next);
     note(l, offset, record);
-    r->next = offset + 1;
+    move(r, offset + 1);
     r->delivered++;
 }
 
@@ -65,7 +71,7 @@ void ledger_gap(struct ledger *l, unsigned index, uint64_t first, uint64_t next)
         l->broken(l->user, "a gap that does not begin where the reader stands: first, next offset",
                   first, r->next);
     r->lost += next - first;
-    r->next = next;
+    move(r, next);
 }
 
 void ledger_check_end(const struct ledger *l, unsigned index, uint64_t next_offset)

@@ -16,7 +16,8 @@ enum { LEDGER_OFFSETS_MAX = 1 << 15, LEDGER_READERS_MAX = 4 };
 
 struct ledger_reader {
     bool started;
-    uint64_t next; /* offset */
+    uint64_t next;    /* offset */
+    uint64_t highest; /* it ever stood at, in whatever life */
     uint64_t delivered, lost;
 };
 

@@ -1,0 +1,148 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+void sim_faults_choose(struct sim *sim)
+{
+    struct seeded *r = &sim->random;
+    struct fabric_faults f = { .delay_ns = 1000 + seeded_below(r, 20000),
+                               .jitter_ns = 1 + seeded_below(r, 10000) };
+    if (seeded_below(r, 2) == 0)
+        f.loss_ppm = seeded_below(r, 4) == 0 ? seeded_below(r, 500000) : seeded_below(r, 50000);
+    if (seeded_below(r, 3) == 0) {
+        f.burst_ppm = seeded_below(r, 20000);
+        f.burst_length = 1 + seeded_below(r, 60);
+    }
+    if (seeded_below(r, 3) == 0)
+        f.duplicate_ppm = seeded_below(r, 200000);
+    if (seeded_below(r, 3) == 0) {
+        f.reorder_ppm = seeded_below(r, 300000);
+        f.reorder_ns = 1 + seeded_below(r, 2000000);
+    }
+    if (seeded_below(r, 4) == 0)
+        f.corrupt_ppm = seeded_below(r, 100000);
+    if (seeded_below(r, 8) == 0)
+        f.mtu = 1200 + seeded_below(r, 272);
+    if (seeded_below(r, 5) == 0)
+        f.delay_ns += seeded_below(r, 5000000);
+    fabric_set(sim->fabric, &f);
+}
+
+void sim_cut_some(struct sim *sim)
+{
+    const uint8_t client = (uint8_t)(CLIENT_HOST + seeded_below(&sim->random, CLIENTS));
+    const unsigned how = seeded_below(&sim->random, 3);
+    sim_tell(sim, "cut: host %u, direction %u", client, how);
+    sim_total.cuts++;
+    if (how != 0)
+        fabric_cut(sim->fabric, SIM_BROKER_HOST, client, true);
+    if (how != 1)
+        fabric_cut(sim->fabric, client, SIM_BROKER_HOST, true);
+}
+
+void sim_heal(struct sim *sim)
+{
+    for (uint8_t i = 0; i < CLIENTS; i++) {
+        fabric_cut(sim->fabric, SIM_BROKER_HOST, (uint8_t)(CLIENT_HOST + i), false);
+        fabric_cut(sim->fabric, (uint8_t)(CLIENT_HOST + i), SIM_BROKER_HOST, false);
+    }
+}
+
+void sim_open_broker(struct sim *sim)
+{
+    sim_broker_open(&sim->broker, sim->fabric, ++sim->incarnation, sim->control_port, &sim->topic,
+                    sim->now);
+    sim->control_port =
+        (uint16_t)strtoul(strrchr(sim_broker_control(&sim->broker), ':') + 1, NULL, 10);
+}
+
+void sim_check_broker(struct sim *sim)
+{
+    const struct sim_broker *b = &sim->broker;
+    const uint64_t in = sim_broker_counter(b, "leat_packets_in_total");
+    const uint64_t sum = sim_broker_counter(b, "leat_packets_taken_total")
+                         + sim_broker_counter(b, "leat_packets_dropped_total");
+    if (in != sum)
+        sim_fail(sim, "packets in are not taken plus dropped", in, sum);
+    if (sim_broker_counter(b, "leat_protocol_errors_total") != 0)
+        sim_fail(sim, "a client broke the protocol, says the broker", 0, 0);
+    const struct link_counters *c = &b->link->counters;
+    uint64_t dropped = 0;
+    for (int i = 0; i < LINK_DROPS; i++)
+        dropped += c->drops[i];
+    if (c->rx != c->accepted + c->answered + dropped)
+        sim_fail(sim, "the link's rx is not accepted plus dropped", c->rx, c->accepted + dropped);
+}
+
+void sim_trouble_link(struct sim *sim, bool full, bool slow)
+{
+    sim_total.full += full;
+    sim_total.slow += slow;
+    sim_tell(sim, "the broker's link: full %d, slow %d", full, slow);
+    fabric_full(sim->broker.link, full);
+    fabric_slow(sim->broker.link, slow);
+}
+
+void sim_side_goes_on(struct sim *sim)
+{
+    leat_client *clients[CLIENTS];
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        if ((clients[i] = sim->clients[i].client) == NULL)
+            return;
+    }
+    if (!sim->side.open) {
+        side_open(&sim->side, clients);
+        sim_tell(sim, "side topic: open %d", sim->side.open);
+    } else if (!sim->side.deleted) {
+        sim_tell(sim, "side topic: deleted");
+        sim_total.deletions++;
+        side_delete(&sim->side, clients[seeded_below(&sim->random, CLIENTS)]);
+    } else if (side_settled(&sim->side)) {
+        side_close(&sim->side);
+    }
+}
+
+static void restart_broker(struct sim *sim)
+{
+    sim_tell(sim, "broker restarts");
+    sim_total.broker_restarts++;
+    sim_check_broker(sim);
+    sim_broker_close(&sim->broker);
+    sim_open_broker(sim);
+}
+
+void sim_fault(struct sim *sim)
+{
+    struct sim_client *c = &sim->clients[seeded_below(&sim->random, CLIENTS)];
+    switch (seeded_below(&sim->random, 10)) {
+    case 0: sim_cut_some(sim); break;
+    case 1:
+        sim_total.stalls++;
+        sim->broker_stalled_until = sim->now + sim_between(sim, 10000, 30000000);
+        sim_tell(sim, "broker stalls until %.6f",
+                 (double)(sim->broker_stalled_until - START_NS) / 1e9);
+        break;
+    case 2:
+        sim_total.stalls++;
+        c->stalled_until = sim->now + sim_between(sim, 10000, 60000000);
+        sim_tell(sim, "client %u stalls", c->index);
+        break;
+    case 3:
+        if (seeded_below(&sim->random, 3) == 0 && c->client != NULL) {
+            sim_total.client_restarts++;
+            sim_tell(sim, "client %u restarts", c->index);
+            sim_client_close(c);
+        }
+        break;
+    case 4:
+        if (sim->broker_restarts && seeded_below(&sim->random, 2) == 0)
+            restart_broker(sim);
+        break;
+    case 5: sim_trouble_link(sim, true, false); break;
+    case 6: sim_trouble_link(sim, seeded_below(&sim->random, 4) == 0, true); break;
+    case 7:
+    case 8: sim_side_goes_on(sim); break;
+    default: break;
+    }
+}

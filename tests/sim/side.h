@@ -1,0 +1,45 @@
+/* Side topic: one beside SIM_TOPIC that is deleted while packets of it are on the way.
+ *
+ * Role: one producer and a reader at each client; filled, and deleted at some moment. Every reader
+ * gets its records in order, each once, or a gap for those it does not get, and is told of the end
+ * once; every record sent is answered.
+ * Must not know: the wire, what else the clients do. Threads: one. */
+#ifndef LEAT_TESTS_SIM_SIDE_H
+#define LEAT_TESTS_SIM_SIDE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/leat.h"
+#include "tests/seeded.h"
+
+enum { SIDE_READERS = 2 };
+#define SIDE_TOPIC "side"
+
+struct side {
+    bool open;
+    bool deleted; /* it was asked for */
+    leat_producer *producer;
+    uint64_t sent, answered;
+    struct side_reader {
+        leat_consumer *consumer;
+        uint64_t next; /* offset, and what its record says */
+        unsigned ends; /* times it was told that the topic is gone */
+    } readers[SIDE_READERS];
+    void (*broken)(void *user, const char *what, uint64_t a, uint64_t b);
+    void *user;
+};
+
+/* Creates it and opens everything, clients[0] being its producer's. Some of it may fail (a wire is
+ * cut): then nothing is open. */
+void side_open(struct side *side, leat_client *clients[SIDE_READERS]);
+/* A client's turn: clients[0] sends a few, everyone reads. */
+void side_step(struct side *side, unsigned reader, struct seeded *random);
+void side_delete(struct side *side, leat_client *client);
+void side_event(struct side *side, unsigned reader, const struct leat_event *event);
+/* Everyone was told of the end, and every record was answered. */
+bool side_settled(const struct side *side);
+/* A client is about to close, or everything was told: lets go of all of it. */
+void side_close(struct side *side);
+
+#endif
