@@ -72,6 +72,20 @@ static void register_counters(struct control *control)
           &c->catalog_writes },
         { "leat_catalog_failures_total", "Times the catalog could not be stored.", NULL,
           METRIC_COUNTER, &c->catalog_failures },
+        { "leat_groups", "Consumer groups.", NULL, METRIC_GAUGE, &c->groups },
+        { "leat_group_members", "Members of groups.", NULL, METRIC_GAUGE, &c->group_members },
+        { "leat_group_offsets", "Places where groups stand: one a group and partition.", NULL,
+          METRIC_GAUGE, &c->group_offsets },
+        { "leat_group_joins_total", "Members that joined, or joined again.", NULL, METRIC_COUNTER,
+          &c->group_joins },
+        { "leat_group_joins_refused_total", "Joins that were refused.", NULL, METRIC_COUNTER,
+          &c->group_joins_refused },
+        { "leat_group_members_silent_total", "Members that were silent too long.", NULL,
+          METRIC_COUNTER, &c->group_silent },
+        { "leat_group_members_fenced_total", "Members whose id somebody else joined with.", NULL,
+          METRIC_COUNTER, &c->group_fenced },
+        { "leat_group_partitions_moved_total", "Partitions taken from a member of a group.", NULL,
+          METRIC_COUNTER, &c->group_moves },
         { "leat_required_readers_lost_total", "Required readers that were away too long.", NULL,
           METRIC_COUNTER, &c->required_lost },
     };
@@ -197,6 +211,10 @@ enum leat_error control_open(struct control **out, const struct control_options 
     if (error == LEAT_OK)
         error = listen_on(control, error_text);
     register_counters(control);
+    if (error == LEAT_OK && control_groups_open(control) != LEAT_OK) {
+        snprintf(error_text, CONTROL_ERROR_TEXT, "control: no memory for groups");
+        error = LEAT_ERR_NO_MEMORY;
+    }
     if (error == LEAT_OK)
         error = registry_start(control, error_text);
     control_take_descriptors(control);
@@ -241,8 +259,11 @@ static void handle_event(struct control *control, const struct epoll_event *even
 static int timeout_ms(const struct control *control, bool mail_left)
 {
     leat_ns deadline = peer_deadline(control);
+    const leat_ns groups = groups_deadline(&control->groups);
     if (control->save_again < deadline)
         deadline = control->save_again;
+    if (groups < deadline)
+        deadline = groups;
     if (!TAILQ_EMPTY(&control->work) || deadline <= control->now)
         return 0;
     if (mail_left)
@@ -283,6 +304,7 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
     control_read_mail(control);
     registry_close_buried(control);
     peer_work(control);
+    control_groups_step(control);
     registry_reserve(control);
     const bool mail_left = control_flush_mail(control);
     /* While events wait, what somebody said may be among them. */
@@ -373,6 +395,7 @@ void control_close(struct control *control)
     peer_bury(control);
     free_operations(control);
     control_lend_descriptors(control);
+    control_groups_close(control);
     registry_stop(control);
     metrics_unregister(control->options.metrics, &control->counters, sizeof control->counters);
     names_free(&control->names);

@@ -47,6 +47,7 @@ struct group_partition {
     struct group_member *owner;  /* OWNED, LEAVING; else NULL */
     struct group_member *target; /* who is to have it; NULL: nobody */
     void *offsets;               /* the caller's; NULL: no shard has ever had a stream of it */
+    char *metadata;              /* the caller's: text of the last commit that had any */
     leat_ns leave_by;            /* LEAVING */
     uint32_t epoch; /* of the assignment that granted it (OWNED) or took it (LEAVING) */
     uint8_t state;  /* group_partition_state */

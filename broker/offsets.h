@@ -48,6 +48,9 @@ struct offsets_entry {
     struct cds_lfht_node node;
     struct offsets_key key;
     uint64_t log_epoch; /* of the log its offset is about */
+    /* Where the group stood in an earlier life of the log, as far as is known; epoch 0: nowhere.
+     * Set before a shard hears of the entry. */
+    uint64_t before_log_epoch, before_offset;
     /* For the shard that commits: a line of its own. */
     alignas(64) _Atomic uint64_t offset; /* LEAT_OFFSET_NONE: nothing is committed */
     _Atomic uint64_t commit_ns;          /* since 1970 */

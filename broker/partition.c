@@ -416,6 +416,17 @@ bool partition_take_pinned(struct partition *p)
     return pinned;
 }
 
+uint64_t partition_room_above(const struct partition *p, uint64_t position)
+{
+    const uint64_t after = p->log.tail - position;
+    return position < p->log.head || after > p->keep_bytes ? 0 : p->keep_bytes - after;
+}
+
+uint64_t partition_append_time(const struct partition *p, uint64_t position)
+{
+    return batch_at(p, position).append_time_ns;
+}
+
 bool partition_overran(const struct partition *p, uint64_t position)
 {
     return position < p->overran_position;

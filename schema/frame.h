@@ -101,7 +101,8 @@ enum leat_gap_reason {
     LEAT_GAP_LOG_RESTARTED = 3, /* the log began anew above every old offset */
     LEAT_GAP_TOPIC_DELETED = 4, /* nothing follows */
     LEAT_GAP_REVOKED = 5,       /* nothing follows: the group took the partition from this member;
-                                   `offset` is what stands committed (LEAT_OFFSET_NONE: nothing) */
+                                   `offset` is what stands committed (LEAT_OFFSET_NONE: nothing, or it is
+                                   not known any more) */
 };
 
 struct leat_frame_attach {
