@@ -86,6 +86,10 @@ static void register_counters(struct control *control)
           METRIC_COUNTER, &c->group_fenced },
         { "leat_group_partitions_moved_total", "Partitions taken from a member of a group.", NULL,
           METRIC_COUNTER, &c->group_moves },
+        { "leat_group_offsets_writes_total", "Times the places of groups were stored.", NULL,
+          METRIC_COUNTER, &c->offsets_writes },
+        { "leat_group_offsets_failures_total", "Times they could not be stored.", NULL,
+          METRIC_COUNTER, &c->offsets_failures },
         { "leat_required_readers_lost_total", "Required readers that were away too long.", NULL,
           METRIC_COUNTER, &c->required_lost },
     };
@@ -105,6 +109,7 @@ static void init(struct control *control, const struct control_options *options)
     control->epoll = -1;
     control->accept_again = LEAT_NS_NEVER;
     control->save_again = LEAT_NS_NEVER;
+    control->offsets_due = LEAT_NS_NEVER;
     control->now = monotonic_ns();
     for (int i = 0; i < CONTROL_SPARE_DESCRIPTORS; i++)
         control->spare[i] = -1;
@@ -217,6 +222,8 @@ enum leat_error control_open(struct control **out, const struct control_options 
     }
     if (error == LEAT_OK)
         error = registry_start(control, error_text);
+    if (error == LEAT_OK)
+        error = control_offsets_load(control, error_text);
     control_take_descriptors(control);
     *out = control; /* also on an error: what is half open is for control_close */
     return error;
@@ -264,6 +271,8 @@ static int timeout_ms(const struct control *control, bool mail_left)
         deadline = control->save_again;
     if (groups < deadline)
         deadline = groups;
+    if (control->offsets_save == NULL && control->offsets_due < deadline)
+        deadline = control->offsets_due;
     if (!TAILQ_EMPTY(&control->work) || deadline <= control->now)
         return 0;
     if (mail_left)
@@ -305,6 +314,7 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
     registry_close_buried(control);
     peer_work(control);
     control_groups_step(control);
+    control_offsets_step(control);
     registry_reserve(control);
     const bool mail_left = control_flush_mail(control);
     /* While events wait, what somebody said may be among them. */
@@ -395,6 +405,7 @@ void control_close(struct control *control)
     peer_bury(control);
     free_operations(control);
     control_lend_descriptors(control);
+    control_offsets_stop(control);
     control_groups_close(control);
     registry_stop(control);
     metrics_unregister(control->options.metrics, &control->counters, sizeof control->counters);

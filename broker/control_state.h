@@ -181,6 +181,7 @@ struct control_counters {
     metric catalog_writes, catalog_failures, required_lost;
     metric groups, group_members, group_offsets;
     metric group_joins, group_joins_refused, group_silent, group_fenced, group_moves;
+    metric offsets_writes, offsets_failures;
 };
 
 struct control {
@@ -212,6 +213,11 @@ struct control {
     struct offsets *offsets;
     struct groups groups;
     bool groups_opened;
+    struct offsets_save *offsets_save; /* under way; NULL: none */
+    leat_ns offsets_due;               /* the next */
+    bool offsets_loaded;               /* they may be written */
+    uint32_t offsets_crc;              /* of the last that was written */
+    size_t offsets_size;
     struct operation *_Atomic buried; /* a grace period has passed; any thread pushes */
 
     struct control_counters counters;
@@ -386,6 +392,17 @@ static inline struct group_partition *control_group_partition(const struct group
                ? &found->partitions[index]
                : NULL;
 }
+
+/* ---- control_offsets.c */
+
+struct offsets_save;
+
+/* What an earlier run stored. LEAT_ERR_STATE, LEAT_ERR_IO, LEAT_ERR_NO_MEMORY. */
+enum leat_error control_offsets_load(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
+/* Stores them when it is time and something has changed. */
+void control_offsets_step(struct control *control);
+/* The shards have ended: stores what stands at last. */
+void control_offsets_stop(struct control *control);
 
 /* ---- control_group_admin.c */
 

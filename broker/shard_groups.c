@@ -33,22 +33,21 @@ enum leat_error shard_find_group_start(struct shard *shard, const struct partiti
 {
     struct offsets_entry *entry = want->entry;
     const bool at_committed = want->at == MESSAGE_AT_COMMITTED;
+    const bool stands = offsets_committed(entry) != LEAT_OFFSET_NONE;
     set_committed(entry, want);
     struct message_subscribe found = *want;
     if (at_committed && want->committed_log_epoch == 0) {
         found.at = want->otherwise;
     } else if (at_committed) {
         /* All of a later life comes after an offset of an earlier one. */
-        found.at = PARTITION_OFFSET;
+        found.at = stands ? PARTITION_OFFSET : PARTITION_EARLIEST;
         found.start = want->committed;
-        found.log_epoch = want->committed_log_epoch;
     }
     const enum leat_error error = shard_find_start(p, &found);
     found.at = want->at;
     *want = found;
     if (error != LEAT_OK)
         return error;
-    const bool stands = offsets_committed(entry) != LEAT_OFFSET_NONE;
     if (at_committed && want->committed_log_epoch != 0 && want->committed < want->offset)
         offsets_lose(entry, want->offset - want->committed);
     else if (stands)

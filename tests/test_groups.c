@@ -4,9 +4,13 @@
  * real leatd with two shards, raw peers on both channels. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "broker/offsets_file.h"
+#include "broker/statefile.h"
 #include "schema/bytes.h"
 #include "schema/control.h"
 #include "tests/support/leatd.h"
@@ -393,10 +397,9 @@ Test(groups, a_silent_member_is_out_and_hears_it_once)
     say_beat(&a, 0);
     expect(hear(a.control), LEAT_ERR_UNKNOWN_MEMBER, "join again");
     take_assignment(&a, ask_join(&a));
-    say_beat(&b, SESSION_MS);
-    take_assignment(&b, hear(b.control));
-    b.owned = b.assigned;
     follow(&b, 2);
+    b.owned = b.assigned;
+    say_beat(&b, SESSION_MS);
     follow(&a, 2);
 }
 
@@ -588,4 +591,114 @@ Test(groups, a_topic_that_goes_takes_its_offsets_along)
     cr_assert_eq(m.assigned, 0xFu, "a topic of that name again");
     open_all(&m);
     cr_assert_eq(m.open[0].committed_log_epoch, 0u);
+}
+
+/* ---- over a restart of the broker */
+
+static char folder[64], json[512];
+
+static void set_up_kept(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/leat-test-groups-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(json, sizeof json,
+             "{\"port\": 0, \"data_port\": 0, \"shards\": 2, \"log_memory_bytes\": \"8MiB\","
+             " \"hugepages\": \"off\", \"offsets_snapshot_ms\": 50, \"state_dir\": \"%s\"}",
+             folder);
+    leatd_start_config(&broker, json);
+}
+
+static void tear_down_kept(void)
+{
+    char command[128];
+    tear_down();
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(groups_kept, .init = set_up_kept, .fini = tear_down_kept, .timeout = 60);
+
+/* On other ports: somebody else's test may have taken the old ones. */
+static void start_anew(void)
+{
+    leatd_end(&broker);
+    leatd_start_config(&broker, json);
+}
+
+/* Whether the snapshot has a place at `offset`. */
+static bool is_stored(uint64_t offset)
+{
+    static uint8_t bytes[1 << 16];
+    char path[128];
+    const uint8_t *payload;
+    size_t size;
+    const char *why;
+    struct offsets_reader r;
+    snprintf(path, sizeof path, "%s/group-offsets", folder);
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return false;
+    const size_t got = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    cr_assert_eq(statefile_check(bytes, got, &payload, &size, &why), LEAT_OK, "%s", why);
+    cr_assert_eq(offsets_file_check(payload, size, &why), LEAT_OK, "%s", why);
+    offsets_file_begin(&r, payload, size);
+    while (offsets_file_next(&r)) {
+        if (r.row.offset == offset)
+            return true;
+    }
+    return false;
+}
+
+Test(groups_kept, a_group_goes_on_behind_what_the_restart_lost)
+{
+    struct member m;
+    admin();
+    publish(50);
+    join(&m, "m-1");
+    open_all(&m);
+    for (uint32_t p = 0; p < PARTITIONS; p++)
+        commit(&m, p, (struct leat_frame_commit){ .offset = 30 });
+    const uint64_t log_epoch = m.open[1].log_epoch;
+    done(commit_on_control(m.control, &m, 2, 35, log_epoch)); /* refused: another log's epoch */
+    done(commit_on_control(m.control, &m, 1, 31, log_epoch));
+    cr_assert_eq(leatd_stop(&broker), 0);
+    start_anew();
+    cr_assert(leatd_log_has(&broker, "group.offset_dropped"));
+    const int control = wire_control(broker.control);
+    Leat__Control__Response *r = describe(control, "g");
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert_str_eq(r->group->partitions[1]->metadata, "end of day");
+    cr_assert_eq(r->group->partitions[1]->committed_log_epoch, 0u, "not of this life of the log");
+    done(r);
+    publish(5); /* before anybody has joined again: it must not be missed */
+    join(&m, "m-1");
+    cr_assert_eq(m.assigned, 0xFu);
+    open_all(&m);
+    cr_assert_eq(m.open[1].offset, 50u, "the new log's first");
+    cr_assert_eq(m.open[1].committed, 31u);
+    cr_assert_eq(m.open[1].committed_log_epoch, log_epoch);
+    r = describe(control, "g");
+    cr_assert_eq(r->group->partitions[1]->lost_records, 19u);
+    cr_assert_eq(r->group->partitions[1]->lag_records, 5u);
+    done(r);
+    commit(&m, 1, (struct leat_frame_commit){ .offset = 55 });
+}
+
+Test(groups_kept, a_killed_broker_has_the_last_snapshot)
+{
+    struct member m;
+    admin();
+    publish(50);
+    join(&m, "m-1");
+    open_all(&m);
+    commit(&m, 0, (struct leat_frame_commit){ .offset = 42 });
+    for (int i = 0; i < 1000 && !is_stored(42); i++)
+        usleep(10000); /* nothing says when the next snapshot is done */
+    leatd_kill(&broker);
+    start_anew();
+    Leat__Control__Response *r = describe(wire_control(broker.control), "g");
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert_eq(r->group->n_partitions, (size_t)PARTITIONS);
+    done(r);
 }
