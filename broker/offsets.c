@@ -5,9 +5,9 @@
 
 #include "broker/tsan.h"
 
-/* The table is grown by hand, to at least as many buckets as entries: liburcu's own way waits until
- * there are eight entries a bucket, and brings a thread. */
-enum { BUCKETS_MIN = 1024 };
+/* The table is grown by hand, so that there are always twice as many buckets as entries: liburcu's
+ * own way waits until there are eight entries a bucket, and brings a thread. */
+enum { BUCKETS_MIN = 1024, BUCKETS_PER_ENTRY = 2 };
 
 struct offsets {
     struct cds_lfht *table;
@@ -92,7 +92,7 @@ static void grow(struct offsets *offsets)
 {
     const size_t count = atomic_load_explicit(&offsets->count, memory_order_relaxed);
     const size_t buckets = atomic_load_explicit(&offsets->buckets, memory_order_relaxed);
-    if (count < buckets)
+    if (BUCKETS_PER_ENTRY * count < buckets)
         return;
     cds_lfht_resize(offsets->table, 2 * buckets);
     atomic_store_explicit(&offsets->buckets, 2 * buckets, memory_order_relaxed);
@@ -224,23 +224,20 @@ size_t offsets_table_bytes(const struct offsets *offsets)
            * sizeof(struct cds_lfht_node);
 }
 
-struct probes {
-    const struct offsets_key *key;
-    unsigned count;
-};
-
-static int count_match(struct cds_lfht_node *node, const void *arg)
+double offsets_mean_probes(const struct offsets *offsets)
 {
-    struct probes *probes = *(struct probes *const *)arg;
-    probes->count++;
-    return match(node, probes->key);
-}
-
-unsigned offsets_probes(const struct offsets *offsets, const struct offsets_key *key)
-{
+    const unsigned long mask = atomic_load_explicit(&offsets->buckets, memory_order_relaxed) - 1;
     struct cds_lfht_iter iter;
-    struct probes probes = { .key = key };
-    struct probes *const at = &probes;
-    cds_lfht_lookup(offsets->table, hash(key), count_match, &at, &iter);
-    return probes.count;
+    struct cds_lfht_node *node;
+    unsigned long last = ~0UL, rank = 0;
+    double total = 0;
+    /* Those of one bucket follow one another: the third costs three looks. */
+    cds_lfht_for_each(offsets->table, &iter, node)
+    {
+        const unsigned long bucket = hash(key_of(node)) & mask;
+        rank = bucket == last ? rank + 1 : 1;
+        last = bucket;
+        total += (double)rank;
+    }
+    return total / (double)offsets_count(offsets);
 }

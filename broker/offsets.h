@@ -109,7 +109,7 @@ void offsets_scan(const struct offsets *offsets,
 size_t offsets_count(const struct offsets *offsets);
 /* Memory of the table beside the entries. */
 size_t offsets_table_bytes(const struct offsets *offsets);
-/* Entries looked at to find this one. */
-unsigned offsets_probes(const struct offsets *offsets, const struct offsets_key *key);
+/* Entries that are looked at to find one, on average. Nobody scans meanwhile; there are some. */
+double offsets_mean_probes(const struct offsets *offsets);
 
 #endif
