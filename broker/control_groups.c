@@ -369,3 +369,34 @@ enum leat_error control_group_entry(struct control *control, struct group_partit
         partition->offsets = *out;
     return error;
 }
+
+/* The group of this hash that stands in the partition; NULL: it is a reader of no group. */
+static const struct group_partition *find_holder(const struct control *control,
+                                                 const struct topic *topic, const struct message *m)
+{
+    for (uint32_t i = 0; topic != NULL && i < control->groups.count; i++) {
+        const struct group *group = control->groups.all[i];
+        const struct group_partition *p = control_group_partition(group, topic, m->partition_index);
+        if (p != NULL && p->offsets != NULL && control_hash_group(group->name) == m->value)
+            return p;
+    }
+    return NULL;
+}
+
+void control_held_back(struct control *control, const struct message *m)
+{
+    const struct topic *topic = topics_find(control->options.topics, m->topic_id);
+    const struct group_partition *p = find_holder(control, topic, m);
+    const char *name = topic != NULL ? topic->name : "(deleted)";
+    metric_add(&control->counters.held_back, 1);
+    if (p == NULL)
+        log_line(LOG_WARN, "topic.held_back", log_text("topic", name),
+                 log_u64("partition", m->partition_index),
+                 log_text("by", "a required reader that is of no group"));
+    else
+        log_line(LOG_WARN, "topic.held_back", log_text("topic", name),
+                 log_u64("partition", m->partition_index), log_text("group", p->topic->group->name),
+                 log_text("member", p->owner != NULL ? p->owner->id : ""),
+                 log_u64("committed", offsets_committed(p->offsets)),
+                 log_text("do", "make the group read faster, or give the topic a larger ring"));
+}

@@ -199,6 +199,7 @@ static void take(struct control *control, const struct message *m)
     case MESSAGE_REPLY: take_reply(control, m); break;
     case MESSAGE_SESSION_CLOSED: control_session_ended(control, m->session); break;
     case MESSAGE_RESERVE_OFFSETS: registry_want_offsets(control, m); break;
+    case MESSAGE_HELD_BACK: control_held_back(control, m); break;
     case MESSAGE_REQUIRED_LOST: {
         const struct topic *topic = topics_find(control->options.topics, m->topic_id);
         metric_add(&control->counters.required_lost, m->value);

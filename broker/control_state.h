@@ -181,6 +181,7 @@ struct control_counters {
     metric catalog_writes, catalog_failures, required_lost;
     metric groups, group_members, group_offsets;
     metric group_joins, group_joins_refused, group_silent, group_fenced, group_moves;
+    metric held_back;
     metric offsets_writes, offsets_failures;
 };
 
@@ -344,6 +345,8 @@ static inline uint32_t session_shard(uint32_t id)
 /* ---- control_streams.c */
 
 /* Where a reader begins, in a message that asks for it. */
+/* By which a required group is known to the shards: its mark is no reader's of the same name. */
+uint64_t control_hash_group(const char *name);
 void control_set_start(struct message *m, const Leat__Control__PartitionStart *start);
 
 void control_open_subscription(struct control *control, struct peer *p,
@@ -372,6 +375,8 @@ void control_groups_step(struct control *control);
 void control_group_forget_peer(struct control *control, struct peer *p);
 /* A shard has let go of a partition's stream. */
 void control_dropped(struct control *control, struct operation *op);
+/* Producers wait for a required reader: says which. */
+void control_held_back(struct control *control, const struct message *message);
 void control_group_topic_created(struct control *control, const struct topic *topic);
 /* The entry of the partition of its topic, made where there is none. LEAT_ERR_LIMIT,
  * LEAT_ERR_NO_MEMORY. */

@@ -55,8 +55,7 @@ static void set_part(struct operation_part *part, const struct topic *topic, enu
 
 /* ---- subscriptions */
 
-/* Groups' marks are none of the readers' that have the same name. */
-static uint64_t hash_group(const char *name)
+uint64_t control_hash_group(const char *name)
 {
     return ~hash_name(name);
 }
@@ -78,7 +77,7 @@ static void set_group(struct control *control, struct operation_part *part,
         return;
     operation_hold(part, entry);
     m->subscribe.entry = entry;
-    m->subscribe.name_hash = hash_group(open->group);
+    m->subscribe.name_hash = control_hash_group(open->group);
 }
 
 void control_open_subscription(struct control *control, struct peer *p,

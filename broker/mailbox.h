@@ -51,6 +51,8 @@ enum message_type {
                              */
     MESSAGE_RESERVE_OFFSETS, /* `partition` runs low; `value`: next_offset now */
     MESSAGE_REQUIRED_LOST,   /* `partition`: a required reader was away too long */
+    MESSAGE_HELD_BACK,       /* `partition`: producers are told BUSY, because the required reader
+                                `value` (its name's hash) has not read on; at most once a second */
 };
 
 struct message_grant {

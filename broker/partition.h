@@ -159,6 +159,9 @@ enum leat_error partition_seek(const struct partition *p, enum partition_seek_at
 /* ---- readers that producers wait for (overrun = block); see broker/required.h
  * A mark may stand anywhere: the batch it stands in is held whole. */
 
+/* True once after a publish that was answered BUSY because required readers hold the log: the name
+ * of the one that is furthest behind. */
+bool partition_take_held(struct partition *p, uint64_t *name_hash);
 int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position);
 void partition_required_advance(struct partition *p, int slot, uint64_t position);
 void partition_required_detach(struct partition *p, int slot, leat_ns now);

@@ -7,6 +7,8 @@ enum {
     COLD_AFTER = 64, /* empty reads in a row that end a session's being hot */
 };
 
+#define HELD_EVERY_NS LEAT_NS_PER_S /* control hears of it so often */
+
 static void renew_quota_deadline(struct shard *shard, leat_ns when)
 {
     if (when < shard->quota_deadline)
@@ -84,8 +86,17 @@ static void answer(struct shard *shard, const struct publish_stream *stream,
     }
     if (partition_wants_offsets(holding->partition))
         shard->notices = holding->reserve_pending = true;
-    if (run->status == LEAT_BUSY && partition_take_pinned(holding->partition))
+    if (run->status != LEAT_BUSY)
+        return;
+    if (partition_take_pinned(holding->partition))
         shard_reclaim_links(shard, holding->topic_id);
+    uint64_t held_by;
+    if (partition_take_held(holding->partition, &held_by)
+        && shard->now - holding->held_said >= HELD_EVERY_NS) {
+        holding->held_by = held_by;
+        holding->held_said = shard->now;
+        shard->notices = true;
+    }
 }
 
 static enum leat_error publish(struct shard *shard, struct session *s,

@@ -323,6 +323,7 @@ static void handle(struct shard *shard, struct message *m)
     case MESSAGE_REPLY:
     case MESSAGE_SESSION_CLOSED:
     case MESSAGE_RESERVE_OFFSETS:
+    case MESSAGE_HELD_BACK:
     case MESSAGE_REQUIRED_LOST: break; /* said by shards only */
     }
 }
@@ -358,6 +359,13 @@ void shard_send_notices(struct shard *shard)
             if (!shard_tell(shard, &message))
                 return;
             holding->reserve_pending = false;
+        }
+        if (holding->held_by != 0) {
+            message.type = MESSAGE_HELD_BACK;
+            message.value = holding->held_by;
+            if (!shard_tell(shard, &message))
+                return;
+            holding->held_by = 0;
         }
         if (holding->required_lost != 0) {
             message.type = MESSAGE_REQUIRED_LOST;

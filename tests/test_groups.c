@@ -176,6 +176,8 @@ static void follow(struct member *m, int partitions)
     }
 }
 
+static bool ask_required; /* by what is opened next */
+
 static Leat__Control__Response *ask_open(struct member *m, uint32_t partition,
                                          Leat__Control__StartAt at)
 {
@@ -189,6 +191,7 @@ static Leat__Control__Response *ask_open(struct member *m, uint32_t partition,
     open.topic = (char *)"t";
     open.partitions = list;
     open.n_partitions = 1;
+    open.required = ask_required;
     open.group = (char *)"g";
     open.member_id = (char *)m->id;
     open.member_epoch = m->epoch;
@@ -591,6 +594,61 @@ Test(groups, a_topic_that_goes_takes_its_offsets_along)
     cr_assert_eq(m.assigned, 0xFu, "a topic of that name again");
     open_all(&m);
     cr_assert_eq(m.open[0].committed_log_epoch, 0u);
+}
+
+/* Publishes one batch to partition 0 and returns what was said. */
+static int publish_one(const struct member *m, struct wire_reader *reader,
+                       const struct wire_producer *producer, uint64_t sequence)
+{
+    static uint8_t batch[1 << 15];
+    struct leat_frame frame;
+    const size_t size = wire_make_batch(batch, sizeof batch, producer, sequence, 100, 100);
+    cr_assert(wire_publish(m->data[0], producer->stream, batch, size));
+    do
+        cr_assert(wire_next_frame(reader, &frame));
+    while (frame.type != LEAT_FRAME_PUBLISH_ACK);
+    return leat_ack_run_at(&frame.publish_ack, 0).status;
+}
+
+Test(groups, under_block_a_required_group_holds_producers_until_it_commits)
+{
+    struct member m, p;
+    uint64_t sequence = 0;
+    const int control = wire_control(broker.control);
+    Leat__Control__TopicSettings settings = LEAT__CONTROL__TOPIC_SETTINGS__INIT;
+    Leat__Control__CreateTopic create = LEAT__CONTROL__CREATE_TOPIC__INIT;
+    create.name = (char *)"t";
+    create.settings = &settings;
+    settings.partitions = 1;
+    settings.ring_bytes = RING;
+    settings.record_bytes_max = 1000;
+    settings.overrun = LEAT__CONTROL__OVERRUN__BLOCK;
+    expect(ask(control, LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC, &create), 0, NULL);
+    join(&m, "m-1");
+    ask_required = true;
+    open_all(&m);
+    connect_member(&p, "producer");
+    const struct wire_producer producer = wire_open_producer(p.control, "t", p.sessions[0]);
+    while (publish_one(&p, &p.readers[0], &producer, sequence) == 0) {
+        sequence += 100;
+        cr_assert_lt(sequence, 10000u, "nobody holds it");
+    }
+    Leat__Control__Response *r = describe(control, "g");
+    cr_assert(r->group->partitions[0]->required);
+    cr_assert_eq(r->group->partitions[0]->lost_records, 0u);
+    cr_assert_lt(r->group->partitions[0]->overrun_bytes, 100u * 128u);
+    cr_assert_eq(r->group->partitions[0]->lag_records, sequence);
+    done(r);
+    cr_assert(leatd_log_has(&broker, "topic.held_back"));
+    cr_assert(leatd_log_has(&broker, "\"group\":\"g\",\"member\":\"m-1\",\"committed\":0"));
+    /* What it has read does not count, only what it has committed. */
+    const struct leat_frame_committed said =
+        commit(&m, 0, (struct leat_frame_commit){ .offset = 150 });
+    cr_assert_eq(said.status, 0);
+    cr_assert_eq(publish_one(&p, &p.readers[0], &producer, sequence), 0);
+    r = describe(control, "g");
+    cr_assert_eq(r->group->partitions[0]->lost_records, 0u);
+    done(r);
 }
 
 /* ---- over a restart of the broker */
