@@ -88,7 +88,7 @@ HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c))
 EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
 
 .PHONY: all deps demo test check fuzz sim bench coverage install clean run-tests run-demo run-sim fuzzers build-tests \
-        check-format check-layers check-tidy check-clang check-san check-race check-tsan \
+        check-format check-layers check-tidy check-clang check-san check-sim check-race check-tsan \
         check-corpus check-links check-readme FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -227,7 +227,7 @@ run-bench: $(BINS) $(BENCHES)
 # ---- checks: each is one line of the tally, whatever happens to the others
 
 check: deps
-	@TALLY=$(BUILD_ROOT)/tally tests/check.sh format layers links readme tidy clang san race tsan corpus
+	@TALLY=$(BUILD_ROOT)/tally tests/check.sh format layers links readme tidy clang san sim race tsan corpus
 
 check-format:
 	clang-format --dry-run --Werror $(EVERY_C)
@@ -273,6 +273,10 @@ check-clang:
 check-san:
 	$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined build-tests
 	$(MAKE) --no-print-directory SAN=address,undefined run-tests
+# Not the seeds of `make sim`, which runs the same code without the sanitizers.
+check-sim:
+	$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined $(BUILD_ROOT)/san/tests/simulation
+	$(MAKE) --no-print-directory SAN=address,undefined SEEDS=1000 FROM=1000001 run-sim
 check-race:
 	$(MAKE) --no-print-directory -j$(JOBS) SAN=thread $(RACES:$(BUILD)/%=$(BUILD_ROOT)/tsan/%)
 	$(MAKE) --no-print-directory SAN=thread run-races

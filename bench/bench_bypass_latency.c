@@ -1,91 +1,18 @@
-/* Goal: publish-to-deliver over bypass ports, 64 B, one record at a time, beside a bare DPDK echo
+/* Goal: publish-to-deliver over memif, 64 B, one record at a time, beside a bare DPDK echo
  * of frames of the same size on ports of the same kind, the client's side in the same copy mode:
  * both make two hops and spin at both ends. Method: turns alternate, whoever is not on is stopped,
  * every turn's client is a new process; ratios are of neighbouring turns, their median and
  * quartiles. The size of a frame is what Leat's packets had on average, both ways together, in a
  * turn that does not count. */
-#include <stdio.h>
-
+#include "bench/common/beside.h"
 #include "bench/common/bench.h"
-#include "bench/common/bypass.h"
-
-enum { RECORD_BYTES = 64, ROUNDS = 8 };
-enum side_index { ECHO, LEAT, SIDES };
-
-struct side {
-    double p50[ROUNDS], p99[ROUNDS], p999[ROUNDS], max;
-};
-
-static void take(struct side *side, int round, const char *line)
-{
-    const double max = bypass_number(line, "max_ns");
-    side->p50[round] = bypass_number(line, "p50_ns");
-    side->p99[round] = bypass_number(line, "p99_ns");
-    side->p999[round] = bypass_number(line, "p999_ns");
-    side->max = max > side->max ? max : side->max;
-}
-
-static void ratios(double out[ROUNDS], const double *leat, const double *echo)
-{
-    for (int i = 0; i < ROUNDS; i++)
-        out[i] = leat[i] / echo[i];
-}
-
-static void report(const struct bypass *b, struct side sides[SIDES], uint32_t payload,
-                   double p50_goal)
-{
-    const bool shared = b->wire == BYPASS_MEMIF_ZERO || b->wire == BYPASS_MEMIF_COPY;
-    struct side *leat = &sides[LEAT], *echo = &sides[ECHO];
-    struct bench_samples noise = { 0 };
-    double p50[ROUNDS], p99[ROUNDS];
-    char name[96], note[384];
-    ratios(p50, leat->p50, echo->p50);
-    ratios(p99, leat->p99, echo->p99);
-    const struct bench_spread r50 = bench_spread(p50, ROUNDS), r99 = bench_spread(p99, ROUNDS);
-    const double leat_p50 = bench_spread(leat->p50, ROUNDS).p50,
-                 echo_p50 = bench_spread(echo->p50, ROUNDS).p50;
-    bench_noise(&noise, (uint64_t)leat_p50, 200000000);
-    snprintf(name, sizeof name, "bypass_latency_p50_ratio_%s", bypass_wire_name(b->wire));
-    snprintf(note, sizeof note, "%.2f us to %.2f us; rounds %.2f..%.2f; frames of %u + 42 bytes",
-             leat_p50 / 1e3, echo_p50 / 1e3, r50.p25, r50.p75, payload);
-    bench_emit(name, r50.p50, "ratio", BENCH_AT_MOST, p50_goal, note);
-    snprintf(name, sizeof name, "bypass_latency_p99_ratio_%s", bypass_wire_name(b->wire));
-    snprintf(note, sizeof note,
-             "%.2f us to %.2f us; rounds %.2f..%.2f; p99.9 %.1f to %.1f, max %.0f to %.0f; "
-             "noise p99 %.1f, p99.9 %.1f, max %.0f us",
-             bench_spread(leat->p99, ROUNDS).p50 / 1e3, bench_spread(echo->p99, ROUNDS).p50 / 1e3,
-             r99.p25, r99.p75, bench_spread(leat->p999, ROUNDS).p50 / 1e3,
-             bench_spread(echo->p999, ROUNDS).p50 / 1e3, leat->max / 1e3, echo->max / 1e3,
-             bench_percentile(&noise, 99) / 1e3, bench_percentile(&noise, 99.9) / 1e3,
-             bench_percentile(&noise, 100) / 1e3);
-    bench_emit(name, r99.p50, "ratio", shared ? BENCH_AT_MOST : BENCH_NO_GOAL, 2, note);
-}
-
-static void measure(enum bypass_wire wire, uint64_t pings, double p50_goal)
-{
-    struct side sides[SIDES] = { 0 };
-    struct bypass b;
-    if (!bypass_open(&b, wire, NULL))
-        return;
-    const char *first = bypass_leat(&b, "ping", "", pings / 4, RECORD_BYTES, 0);
-    const uint32_t payload = bypass_mean_payload(first);
-    for (int i = 0; i < ROUNDS; i++) {
-        take(&sides[ECHO], i, bypass_echo(&b, payload, pings, 1));
-        take(&sides[LEAT], i, bypass_leat(&b, "ping", "", pings, RECORD_BYTES, 0));
-    }
-    bypass_pause(&b); /* nobody spins beside the noise */
-    report(&b, sides, payload, p50_goal);
-    bypass_close(&b);
-}
 
 int main(void)
 {
-    if (!bypass_start())
+    if (!bypass_start("bypass_latency"))
         return 0;
     bench_pin(BYPASS_CLIENT_CPU);
-    measure(BYPASS_MEMIF_ZERO, 50000, 1.5);
-    measure(BYPASS_MEMIF_COPY, 50000, 1.5);
-    measure(BYPASS_AF_PACKET, 15000, 1.4);
-    measure(BYPASS_AF_XDP, 15000, 1.4);
+    beside_latency(BYPASS_MEMIF_ZERO, 50000, 1.5);
+    beside_latency(BYPASS_MEMIF_COPY, 50000, 1.5);
     return 0;
 }

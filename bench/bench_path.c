@@ -4,77 +4,23 @@
  * stepped by hand, and the real client; rounds, their median and spread; the broker's share is
  * measured around its steps. */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <urcu-qsbr.h>
 
 #include "bench/common/bench.h"
-#include "bench/common/wire.h"
-#include "client/client_core.h"
-#include "client/leat.h"
-#include "ops/log.h"
-#include "tests/sim/broker.h"
+#include "bench/common/path.h"
 
-enum { ROUNDS = 20, TRIPS = 20000, VALUE_BYTES = 64, RECORDS = 400000 };
+enum { ROUNDS = 20, TRIPS = 20000, VALUE_BYTES = 64, RECORDS = 400000, RING_BYTES = 16 << 20 };
 
-static struct {
-    struct wire *wire;
-    struct sim_broker broker;
-    leat_client *client;
-    leat_producer *producer;
-    leat_consumer *consumer;
-    leat_ns now;
-} w;
-
-static leat_ns hook_clock(void *context)
-{
-    (void)context;
-    return w.now;
-}
-
-static void hook_wait(void *context, leat_ns until)
-{
-    (void)context;
-    (void)until;
-    w.now += 1000;
-    sim_broker_step(&w.broker, w.now);
-}
-
-static struct link *hook_link(void *context)
-{
-    (void)context;
-    return wire_end(w.wire, 1);
-}
-
-static void open_all(void)
-{
-    char url[64];
-    const char *topic = SIM_TOPIC;
-    const struct client_hooks hooks = {
-        .clock = hook_clock, .wait = hook_wait, .link_open = hook_link, .seed = 1
-    };
-    const struct leat_producer_options producing = { .size = sizeof producing,
-                                                     .in_flight_batches = 64 };
-    log_open(2, LOG_ERROR);
-    w.now = LEAT_NS_PER_S;
-    w.wire = wire_open(0);
-    if (w.wire == NULL)
-        bench_fail("wire");
-    const struct sim_topic quotes = { .partitions = 1, .ring_bytes = 16 << 20 };
-    sim_broker_open_on(&w.broker, wire_end(w.wire, 0), 1, 0, &quotes, w.now);
-    snprintf(url, sizeof url, "udp://%s", sim_broker_control(&w.broker));
-    if (client_open(&w.client, url, NULL, &hooks) != 0
-        || leat_producer_open(w.client, &w.producer, topic, &producing) != 0
-        || leat_consumer_open(w.client, &w.consumer, &topic, 1, NULL) != 0)
-        bench_fail(leat_client_error(w.client));
-}
-
+static struct path path;
+static leat_client *client;
+static leat_producer *producer;
+static leat_consumer *consumer;
 static uint64_t broker_ns;
 
 static void step_broker(void)
 {
     const uint64_t start = bench_now_ns();
-    sim_broker_iterate(&w.broker, w.now);
+    sim_broker_iterate(&path.broker, path.now);
     broker_ns += bench_now_ns() - start;
 }
 
@@ -85,13 +31,13 @@ __attribute__((noinline)) static void one_trip(void)
         .value = value, .value_size = sizeof value, .partition = 0, .timestamp_ns = 1
     };
     struct leat_record got;
-    w.now += 2000;
-    if (leat_producer_send(w.producer, &record) != 0)
+    path.now += 2000;
+    if (leat_producer_send(producer, &record) != 0)
         bench_fail("send");
-    while (leat_consumer_poll(w.consumer, &got, 1) == 0) {
-        leat_client_poll(w.client, 0);
+    while (leat_consumer_poll(consumer, &got, 1) == 0) {
+        leat_client_poll(client, 0);
         step_broker();
-        leat_client_poll(w.client, 0);
+        leat_client_poll(client, 0);
     }
 }
 
@@ -104,15 +50,15 @@ static uint64_t flow(void)
     };
     uint64_t sent = 0, received = 0;
     while (received < RECORDS) {
-        w.now += 2000;
+        path.now += 2000;
         while (sent < RECORDS && sent - received < 20000
-               && leat_producer_send(w.producer, &record) == 0)
+               && leat_producer_send(producer, &record) == 0)
             sent++;
-        leat_client_poll(w.client, 0);
+        leat_client_poll(client, 0);
         step_broker();
-        leat_client_poll(w.client, 0);
+        leat_client_poll(client, 0);
         int n;
-        while ((n = leat_consumer_poll(w.consumer, records, 256)) > 0)
+        while ((n = leat_consumer_poll(consumer, records, 256)) > 0)
             received += (uint64_t)n;
     }
     return received;
@@ -135,7 +81,10 @@ int main(void)
     double all[ROUNDS], broker[ROUNDS];
     bench_pin(0);
     rcu_register_thread();
-    open_all();
+    path_open(&path, WIRE_PAYLOAD_MAX, RING_BYTES);
+    client = path_client(&path, 1);
+    producer = path_producer(&path, 1);
+    consumer = path_consumer(&path, 1);
     for (int round = -2; round < ROUNDS; round++) {
         const uint64_t start = bench_now_ns();
         broker_ns = 0;
@@ -157,9 +106,7 @@ int main(void)
         }
     }
     report("per_record", all, broker, "ns a record");
-    leat_client_close(w.client);
-    sim_broker_close(&w.broker);
-    wire_close(w.wire);
+    path_close(&path);
     rcu_unregister_thread();
     return 0;
 }

@@ -1,6 +1,7 @@
 /* Leat's client in a bypass bench, as a process of its own (EAL starts once a process).
  *
  *     bypass_client ping   URL CPU COUNT SIZE [PAUSE_US]    one record at a time, and back
+ *     bypass_client turns  URL CPU COUNT SIZE               the same for every line it is told
  *     bypass_client flow   URL CPU MS    SIZE [RECORDS_MAX] as many as go; so many a batch at most
  *     bypass_client each   URL CPU MS    SIZE               the same, every record a packet
  *     bypass_client paced  URL CPU MS    SIZE RATE          so many a second, late or not
@@ -9,9 +10,11 @@
  *
  * Prints one JSON line. The topic is "bench", which the broker declares.
  * Threads: one, which spins. */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/common/bench.h"
 #include "client/leat.h"
@@ -25,6 +28,8 @@ enum {
     SLOW = 8, /* times the median: it waited for a repair, or for the machine */
     SETTLE_MS = 50,
 };
+
+#define REPAIR_NS_MAX 10000000000ull
 
 static uint8_t value[VALUE_MAX];
 
@@ -105,20 +110,49 @@ static uint64_t once(const struct bus *bus, uint32_t size)
     return bench_now_ns() - start;
 }
 
-static int ping(const char *url, long count, uint32_t size, uint32_t pause_us)
+static void ping(const struct bus *bus, struct bench_samples *samples, long count, uint32_t size,
+                 uint32_t pause_us)
+{
+    for (long i = pause_us < LONG_PAUSE_US ? -WARM_PINGS : -WARM_LATE_PINGS; i < count; i++) {
+        const uint64_t took = once(bus, size);
+        if (i >= 0)
+            bench_samples_add(samples, took);
+        if (pause_us != 0)
+            poll_for(bus, (uint64_t)pause_us * 1000);
+    }
+}
+
+static int ping_once(const char *url, long count, uint32_t size, uint32_t pause_us)
 {
     struct bench_samples samples = { 0 };
     struct bus bus;
     bus_open(&bus, url, 0);
-    for (long i = pause_us < LONG_PAUSE_US ? -WARM_PINGS : -WARM_LATE_PINGS; i < count; i++) {
-        const uint64_t took = once(&bus, size);
-        if (i >= 0)
-            bench_samples_add(&samples, took);
-        if (pause_us != 0)
-            poll_for(&bus, (uint64_t)pause_us * 1000);
-    }
+    ping(&bus, &samples, count, size, pause_us);
     print_samples(&samples);
     return finish(&bus);
+}
+
+/* Between turns it hardly uses its core: what starts beside it wants it. */
+static int ping_turns(const char *url, long count, uint32_t size)
+{
+    struct bench_samples samples = { 0 };
+    struct pollfd told = { .fd = 0, .events = POLLIN };
+    struct bus bus;
+    char byte;
+    bus_open(&bus, url, 0);
+    for (;;) {
+        while (poll(&told, 1, 1) == 0)
+            poll_once(&bus);
+        if (read(0, &byte, 1) != 1)
+            break;
+        bench_samples_clear(&samples);
+        ping(&bus, &samples, count, size, 0);
+        print_samples(&samples);
+        printf("}\n");
+        fflush(stdout);
+    }
+    leat_client_close(bus.client);
+    return 0;
 }
 
 /* Pings over a lossy port, apart: those whose own packet was lost, which is so when this end's
@@ -130,7 +164,8 @@ static int repair(const char *url, long count, uint32_t size, uint32_t pause_us)
     struct bus bus;
     bus_open(&bus, url, 0);
     uint64_t before = stats_of(&bus).packets_lost;
-    for (long i = -WARM_PINGS; i < count; i++) {
+    const uint64_t start = bench_now_ns();
+    for (long i = -WARM_PINGS; i < count && bench_now_ns() - start < REPAIR_NS_MAX; i++) {
         const uint64_t took = once(&bus, size);
         poll_for(&bus, (uint64_t)pause_us * 1000);
         const uint64_t now = stats_of(&bus).packets_lost;
@@ -260,8 +295,9 @@ static _Noreturn void stay(const char *url)
 int main(int argc, char **argv)
 {
     if (argc < 6)
-        bench_fail("usage: bypass_client ping|flow|each|paced|repair|stay URL CPU COUNT|MS SIZE "
-                   "[MORE]");
+        bench_fail(
+            "usage: bypass_client ping|turns|flow|each|paced|repair|stay URL CPU COUNT|MS SIZE "
+            "[MORE]");
     const char *mode = argv[1], *url = argv[2];
     const long amount = atol(argv[4]);
     const uint32_t size = (uint32_t)atoi(argv[5]);
@@ -270,7 +306,9 @@ int main(int argc, char **argv)
     if (size > VALUE_MAX)
         bench_fail("SIZE: at most 65536");
     if (strcmp(mode, "ping") == 0)
-        return ping(url, amount, size, more);
+        return ping_once(url, amount, size, more);
+    if (strcmp(mode, "turns") == 0)
+        return ping_turns(url, amount, size);
     if (strcmp(mode, "flow") == 0)
         return flow(url, amount, size, more, false);
     if (strcmp(mode, "each") == 0)

@@ -13,10 +13,15 @@
 
 /* ---- open and close */
 
+static bool watch(const struct shard *shard, int fd, uint32_t events, void *what)
+{
+    struct epoll_event event = { .events = events, .data = { .ptr = what } };
+    return epoll_ctl(shard->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 static bool watch_readable(const struct shard *shard, int fd, void *what)
 {
-    struct epoll_event event = { .events = EPOLLIN, .data = { .ptr = what } };
-    return epoll_ctl(shard->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+    return watch(shard, fd, EPOLLIN, what);
 }
 
 /* Another way in for packets. False: no descriptor to wait on it. */
@@ -26,8 +31,11 @@ static bool add_link(struct shard *shard, struct link *link)
     const int fd = link->ops->descriptor(link);
     *place = (struct shard_link){ .source = SOURCE_LINK, .link = link };
     shard_register_link(shard, shard->link_count++);
-    shard->polled_links += fd < 0;
-    return fd < 0 || watch_readable(shard, fd, place);
+    if (!link->limits.polled)
+        return watch_readable(shard, fd, place);
+    shard->polled_links++;
+    shard->unarmed_links += fd < 0;
+    return fd < 0 || watch(shard, fd, EPOLLIN | EPOLLET, place);
 }
 
 static enum leat_error open_udp(struct shard *shard, char error_text[256])

@@ -65,6 +65,47 @@ static bool has_kept(const struct shard *shard)
     return false;
 }
 
+static void disarm_links(struct shard *shard)
+{
+    if (!shard->armed)
+        return;
+    shard->armed = false;
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        struct link *link = shard->links[i].link;
+        if (link->limits.polled)
+            link->ops->disarm(link);
+    }
+}
+
+/* Polled links that can wake us shall do so, if all of them can; else they are asked after naps.
+ * True: they are armed now, and have to be asked once more before we sleep. */
+static bool arm_links(struct shard *shard)
+{
+    if (shard->armed || shard->polled_links == 0 || shard->unarmed_links != 0)
+        return false;
+    shard->armed = true;
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        struct link *link = shard->links[i].link;
+        if (link->limits.polled && !link->ops->arm(link)) {
+            disarm_links(shard);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* When an armed link wants to be flushed: the others are all the time. */
+static leat_ns links_deadline(const struct shard *shard)
+{
+    leat_ns first = LEAT_NS_NEVER;
+    for (uint32_t i = 0; shard->armed && i < shard->link_count; i++) {
+        const struct link *link = shard->links[i].link;
+        const leat_ns deadline = link->ops->deadline(link);
+        first = deadline < first ? deadline : first;
+    }
+    return first;
+}
+
 /* A link that cannot wake us is asked after naps that grow while nothing comes. */
 static leat_ns next_nap(struct shard *shard)
 {
@@ -78,15 +119,18 @@ static leat_ns next_nap(struct shard *shard)
 /* How long to wait at most; LEAT_NS_NEVER: for something to happen. */
 static leat_ns longest_wait(struct shard *shard)
 {
-    const leat_ns deadline = shard_deadline(shard);
+    const leat_ns links = links_deadline(shard);
+    leat_ns deadline = shard_deadline(shard);
     leat_ns wait = LEAT_NS_NEVER;
+    if (links < deadline)
+        deadline = links;
     if (deadline != LEAT_NS_NEVER)
         wait = deadline > shard->now ? deadline - shard->now : 0;
     if (has_untold(shard) && wait > LEAT_NS_PER_MS)
         wait = LEAT_NS_PER_MS;
     if (has_kept(shard) && wait > KEPT_PAUSE_NS)
         wait = KEPT_PAUSE_NS;
-    if (shard->polled_links != 0) {
+    if (shard->polled_links != 0 && !shard->armed) {
         const leat_ns nap = next_nap(shard);
         wait = nap < wait ? nap : wait;
     }
@@ -165,8 +209,9 @@ void *shard_run(void *arg)
         const bool spins = idle == IDLE_LATENCY
                            || (idle == IDLE_BALANCED && shard->now - last_work < BALANCED_SPIN_NS);
         const bool hot = spins && any_hot(shard);
-        if (!spins && !pending_work(shard)) {
+        if (!spins && !pending_work(shard) && !arm_links(shard)) {
             sleep_until_event(shard);
+            disarm_links(shard);
         } else if (!hot || turn % POLL_EVERY == 0) {
             shard_look(shard);
         }
@@ -174,6 +219,7 @@ void *shard_run(void *arg)
         if (shard_iterate(shard, hot)) {
             last_work = shard->now;
             shard->nap = 0;
+            disarm_links(shard);
         }
         rcu_quiescent_state();
     }

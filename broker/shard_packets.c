@@ -67,14 +67,6 @@ void shard_reset_packets(struct shard *shard, const struct session *s, enum leat
 
 /* ---- attaching */
 
-static bool is_loopback(const struct link_peer *peer)
-{
-    static const uint8_t v4[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 127 };
-    static const uint8_t v6[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 };
-    return memcmp(peer->key.address, v4, sizeof v4) == 0
-           || memcmp(peer->key.address, v6, sizeof v6) == 0;
-}
-
 static struct flow_options flow_options(const struct shard *shard, const struct link *link,
                                         uint32_t session)
 {
@@ -106,7 +98,7 @@ static bool attach(struct shard *shard, struct session *s, struct link *link,
         return false;
     }
     const struct flow_options options = flow_options(shard, link, s->id);
-    const uint32_t wanted = mtu_wanted(&link->limits, is_loopback(&datagram->peer), 0);
+    const uint32_t wanted = mtu_wanted(&link->limits, &datagram->peer, 0);
     if (session_attach_packets(s, link, &datagram->peer, &options, wanted, shard->now) != LEAT_OK) {
         drop(shard, PACKET_DROP_ATTACH);
         return false;

@@ -98,9 +98,11 @@ struct shard {
     struct shard_link links[SHARD_LINKS_MAX];
     uint32_t link_count;
     uint32_t polled_links;
-    bool owns_udp;        /* links[0] */
-    leat_ns nap;          /* how long it slept last, while a link has to be asked */
-    struct timers timers; /* of sessions that go in packets */
+    uint32_t unarmed_links; /* of those, cannot be armed */
+    bool armed;             /* the polled links are, and were asked again */
+    bool owns_udp;          /* links[0] */
+    leat_ns nap;            /* how long it slept last, while a link has to be asked */
+    struct timers timers;   /* of sessions that go in packets */
     struct loopgap loopgap;
     leat_ns resets_since; /* RESETs to strangers: so many since then */
     uint32_t resets;

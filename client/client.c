@@ -28,8 +28,9 @@ enum {
     SPUN_LINKS_MAX = 4,
 };
 #define NS_BETWEEN_LOOKS (100 * LEAT_NS_PER_US)
-/* On a link with nothing to wait on a caller that waits spins for so long, which is what a round
- * trip on it takes many times over, and then naps: idle, it costs some per cent of a core. */
+/* On a polled link a caller that waits spins for so long, which is what a round trip on it takes
+ * many times over, and then waits for the link's interrupt; where it has none, it naps: idle, it
+ * costs some per cent of a core. */
 #define SPIN_NS (LEAT_NS_PER_MS)
 #define NAP_NS (50 * LEAT_NS_PER_US)
 
@@ -222,7 +223,20 @@ static unsigned look(struct leat_client *client, leat_ns until)
     return take_events(client, events, count);
 }
 
-/* The same for one that waits; a link with nothing to wait on is asked again and again. */
+/* Blocks until the link has something, or anything else. Armed, it is asked once more before. */
+static unsigned look_armed(struct leat_client *client, leat_ns until)
+{
+    struct link *link = client->port.link;
+    unsigned handled = receive_packets(client);
+    if (handled == 0 && client->failure == 0 && !client->woken)
+        handled = look(client, until);
+    /* A failure has closed it. */
+    if (client->port.link == link)
+        link->ops->disarm(link);
+    return handled;
+}
+
+/* The same for one that waits; a polled link is asked again and again, for a while. */
 static unsigned look_longer(struct leat_client *client, leat_ns began, leat_ns until)
 {
     if (client->port.link == NULL)
@@ -232,8 +246,11 @@ static unsigned look_longer(struct leat_client *client, leat_ns began, leat_ns u
         return look(client, until);
     if (client->options.hooks.wait != NULL) /* whoever moves the time moves the wire too */
         return look(client, until) + receive_packets(client);
-    const leat_ns nap = client->now - began >= SPIN_NS ? client->now + NAP_NS : 0;
     unsigned handled = 0;
+    const bool spun = client->now - began >= SPIN_NS;
+    if (spun && client->port.arms && client->port.link->ops->arm(client->port.link))
+        return look_armed(client, until) + receive_packets(client);
+    const leat_ns nap = spun ? client->now + NAP_NS : 0;
     if (nap != 0 || ++client->polls >= POLLS_BETWEEN_LOOKS)
         handled = look(client, nap < until ? nap : until);
     else

@@ -1,7 +1,6 @@
 #include "client/packet_link.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "client/client_core.h"
 #include "client/data_link.h"
@@ -11,8 +10,6 @@
 enum {
     /* What a burst or two and the link's own queue hold, on either kind of link. */
     RECEIVE_WINDOW = 512,
-    V4_MAPPED_AT = 12, /* of an IPv4 address in a peer's 16 bytes */
-    LOOPBACK_NET = 127,
 };
 /* A broker answers within a round trip; two seconds are several losses in a row. */
 #define ATTACH_TIMEOUT_NS (2 * LEAT_NS_PER_S)
@@ -25,15 +22,6 @@ enum {
 #define ACK_DELAY_KERNEL_NS (LEAT_NS_PER_MS)
 #define RTT_INITIAL_BYPASS_NS (LEAT_NS_PER_MS)
 #define RTT_INITIAL_KERNEL_NS (10 * LEAT_NS_PER_MS)
-
-static bool is_loopback(const struct link_peer *peer)
-{
-    const uint8_t *a = peer->key.address;
-    static const uint8_t v6[16] = { [15] = 1 };
-    static const uint8_t mapped[V4_MAPPED_AT] = { [10] = 0xFF, [11] = 0xFF };
-    return memcmp(a, v6, sizeof v6) == 0
-           || (memcmp(a, mapped, sizeof mapped) == 0 && a[V4_MAPPED_AT] == LOOPBACK_NET);
-}
 
 void packet_link_connect(struct data_link *link)
 {
@@ -54,7 +42,7 @@ void packet_link_connect(struct data_link *link)
         return;
     }
     const uint32_t asked = client->transport == URL_UDP ? client->url.mtu : 0;
-    mtu_init(&packets->mtu, mtu_wanted(limits, is_loopback(&packets->peer), asked), client->now);
+    mtu_init(&packets->mtu, mtu_wanted(limits, &packets->peer, asked), client->now);
     const struct flow_options options = {
         .session = link->session,
         .payload_max = packets->mtu.bytes,

@@ -53,11 +53,12 @@ enum leat_error packet_port_open(struct leat_client *client)
         return error;
     }
     loopgap_init(&port->gap);
-    if (packet_port_polled(port))
-        return LEAT_OK;
-    struct epoll_event event = { .events = EPOLLIN };
+    const bool polled = packet_port_polled(port);
+    const int fd = port->link->ops->descriptor(port->link);
+    struct epoll_event event = { .events = polled ? EPOLLIN | EPOLLET : EPOLLIN };
     event.data.ptr = port;
-    epoll_ctl(client->epoll, EPOLL_CTL_ADD, port->link->ops->descriptor(port->link), &event);
+    const bool watched = fd >= 0 && epoll_ctl(client->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+    port->arms = polled && watched;
     return LEAT_OK;
 }
 

@@ -19,6 +19,7 @@ struct packet_port {
     struct link *link; /* NULL: data goes over TCP */
     bool staged;       /* the link has something to flush */
     bool more;         /* it held more than one call takes: nothing else would tell */
+    bool arms;         /* is polled, but can be armed to wake who waits */
     struct loopgap gap;
     const struct link_dpdk_driver *driver; /* of a bypass port; NULL: another kind of link */
     struct link_dpdk_port *dpdk;
@@ -29,7 +30,7 @@ struct packet_port {
 enum leat_error packet_port_open(struct leat_client *client);
 void packet_port_close(struct leat_client *client);
 
-/* True when there is nothing to wait on: it must be asked again and again. */
+/* True when it must be asked again and again. */
 static inline bool packet_port_polled(const struct packet_port *port)
 {
     return port->link != NULL && port->link->limits.polled;

@@ -9,8 +9,8 @@ for check in "$@"; do
     echo "== check-$check"
     if "${MAKE:-make}" --no-print-directory "check-$check" >"$TALLY.out" 2>&1; then
         verdict=pass passed=$((passed + 1))
-        # What was skipped inside is said here too.
-        grep -E '^SKIPPED|passed, ' "$TALLY.out"
+        # What was skipped inside is said here too, and how much ran.
+        grep -E '^SKIPPED|passed, |runs, ' "$TALLY.out"
     else
         verdict=fail failed=$((failed + 1))
         tail -n 200 "$TALLY.out"

@@ -16,8 +16,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "schema/bytes.h"
 #include "schema/limits.h"
@@ -36,6 +39,7 @@ enum {
 
 struct settings {
     bool server, spin, reference, deaf;
+    bool idle; /* sleeps on armed links when nothing comes */
     uint32_t device_count;
     struct link_dpdk_options ports[PORTS_MAX];
     struct link_dpdk_eal eal;
@@ -115,7 +119,8 @@ static const struct option names[] = {
     { "seed", 1, NULL, 'S' },      { "pages", 1, NULL, 'P' },    { "memory", 1, NULL, 'M' },
     { "reference", 0, NULL, 'r' }, { "spin", 0, NULL, 'x' },     { "warm-up", 1, NULL, 'W' },
     { "vlan", 1, NULL, 'v' },      { "patience", 1, NULL, 'q' }, { "buffers", 1, NULL, 'b' },
-    { "gateway", 1, NULL, 'g' },   { "deaf", 0, NULL, 'e' },     { NULL, 0, NULL, 0 },
+    { "gateway", 1, NULL, 'g' },   { "deaf", 0, NULL, 'e' },     { "idle", 0, NULL, 'I' },
+    { NULL, 0, NULL, 0 },
 };
 
 /* What belongs to the port named last. */
@@ -166,6 +171,7 @@ static void parse(struct settings *s, int argc, char **argv)
         case 'r': s->reference = true; break;
         case 'x': s->spin = true; break;
         case 'e': s->deaf = true; break;
+        case 'I': s->idle = true; break;
         default: die("unknown option, or before --device", argv[optind - 1]);
         }
     }
@@ -240,6 +246,89 @@ static void say_heard(void)
         printf("{\"heard\":true}\n");
 }
 
+/* ---- sleeping */
+
+struct sleeper {
+    struct link *const *links;
+    uint32_t link_count;
+    int epoll;
+    bool able; /* every link can wake us */
+    bool armed;
+    uint64_t woken, timed_out;
+};
+
+static void sleeper_open(struct sleeper *z, const struct settings *s, struct link *const *links,
+                         uint32_t link_count)
+{
+    *z = (struct sleeper){ .links = links,
+                           .link_count = link_count,
+                           .epoll = epoll_create1(EPOLL_CLOEXEC),
+                           .able = s->idle };
+    for (uint32_t i = 0; i < link_count && z->able; i++) {
+        struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+        const int fd = links[i]->ops->descriptor(links[i]);
+        z->able = fd >= 0 && epoll_ctl(z->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+    }
+}
+
+static void disarm(struct sleeper *z)
+{
+    for (uint32_t i = 0; i < z->link_count && z->armed; i++)
+        z->links[i]->ops->disarm(z->links[i]);
+    z->armed = false;
+}
+
+/* Nothing came: arms at first, so that the caller asks once more; then blocks. */
+static void idle(struct sleeper *z)
+{
+    const leat_ns now = now_ns();
+    leat_ns until = now + LEAT_NS_PER_S;
+    if (!z->armed) {
+        z->armed = true;
+        for (uint32_t i = 0; i < z->link_count; i++) {
+            if (!z->links[i]->ops->arm(z->links[i])) {
+                disarm(z);
+                sched_yield();
+                return;
+            }
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < z->link_count; i++) {
+        const leat_ns deadline = z->links[i]->ops->deadline(z->links[i]);
+        until = deadline < until ? deadline : until;
+    }
+    struct epoll_event event;
+    const int ms = until > now ? (int)((until - now) / LEAT_NS_PER_MS) + 1 : 0;
+    if (epoll_wait(z->epoll, &event, 1, ms) > 0)
+        z->woken++;
+    else
+        z->timed_out++;
+    disarm(z);
+}
+
+static void rest(struct sleeper *z, bool did_something, bool spin)
+{
+    if (did_something)
+        disarm(z);
+    else if (z->able)
+        idle(z);
+    else if (!spin)
+        sched_yield();
+}
+
+static void print_sleeper(struct sleeper *z)
+{
+    struct rusage used;
+    disarm(z);
+    getrusage(RUSAGE_SELF, &used);
+    printf("{\"able\":%s,\"woken\":%" PRIu64 ",\"timed_out\":%" PRIu64 ",\"cpu_ms\":%ld}\n",
+           z->able ? "true" : "false", z->woken, z->timed_out,
+           (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000
+               + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000);
+    close(z->epoll);
+}
+
 /* ---- server */
 
 struct echo {
@@ -271,7 +360,9 @@ static void echo_one(struct link *link, const struct link_datagram *d, bool by_r
 static void *run_echo(void *argument)
 {
     struct echo *e = argument;
+    struct sleeper sleeper;
     e->driver->enter();
+    sleeper_open(&sleeper, e->settings, e->links, e->link_count);
     while (!ending) {
         unsigned did = 0;
         for (uint32_t i = 0; i < e->link_count; i++) {
@@ -288,9 +379,9 @@ static void *run_echo(void *argument)
             link->ops->flush(link, now);
             did += count;
         }
-        if (did == 0 && !e->settings->spin)
-            sched_yield();
+        rest(&sleeper, did != 0, e->settings->spin);
     }
+    print_sleeper(&sleeper);
     e->driver->leave();
     return NULL;
 }
@@ -394,6 +485,8 @@ static void run_client(const struct link_dpdk_driver *driver, const struct setti
     memset(p.seen, 0, total);
     memset(p.samples, 0, SAMPLES_MAX * sizeof p.samples[0]); /* all pages are there */
     driver->enter();
+    struct sleeper sleeper;
+    sleeper_open(&sleeper, s, &p.link, 1);
     const leat_ns patience_first = 10 * LEAT_NS_PER_S; /* the server may still be starting */
     leat_ns began = 0, heard = now_ns();
     uint64_t open = 0, before = 0; /* received when the measuring began */
@@ -428,9 +521,9 @@ static void run_client(const struct link_dpdk_driver *driver, const struct setti
         while (open < window && p.sent < total && send_ping(&p, now))
             open++;
         p.link->ops->flush(p.link, now);
-        if (count == 0 && !s->spin)
-            sched_yield();
+        rest(&sleeper, count != 0, s->spin);
     }
+    print_sleeper(&sleeper);
     print_pings(&p, p.received - before, now_ns() - began);
     driver->leave();
     free(p.seen);

@@ -6,23 +6,29 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "transport/link_udp.h"
 
 enum { ROUNDS = 200, SIZE_MAX_TESTED = LINK_UDP_PAYLOAD_MAX };
 
-static struct link *open_link(char bound[LINK_TCP_ADDRESS_TEXT], struct link_peer *self)
+static struct link *open_link_at(int family, const char *host, char bound[LINK_TCP_ADDRESS_TEXT],
+                                 struct link_peer *self)
 {
     const struct link_udp_options options = { 0 };
     char text[LINK_TCP_ERROR_TEXT] = "";
     struct link *link;
-    cr_assert_eq(link_udp_open(&link, AF_INET, "127.0.0.1", 0, &options, bound, text), LEAT_OK,
-                 "%s", text);
-    struct sockaddr_storage address;
+    cr_assert_eq(link_udp_open(&link, family, host, 0, &options, bound, text), LEAT_OK, "%s", text);
+    struct sockaddr_storage address = { .ss_family = (sa_family_t)family };
     const char *colon = strrchr(bound, ':');
-    cr_assert_eq(link_tcp_address("127.0.0.1", (uint16_t)atoi(colon + 1), &address), LEAT_OK);
+    cr_assert_eq(link_tcp_address(host, (uint16_t)atoi(colon + 1), &address), LEAT_OK);
     cr_assert(link_udp_peer(&address, self));
     return link;
+}
+
+static struct link *open_link(char bound[LINK_TCP_ADDRESS_TEXT], struct link_peer *self)
+{
+    return open_link_at(AF_INET, "127.0.0.1", bound, self);
 }
 
 static unsigned released;
@@ -112,6 +118,57 @@ Test(link_udp, carries_every_datagram_whole_and_counts_it)
         dropped += b->counters.drops[i];
     cr_assert_eq(b->counters.rx, b->counters.accepted + dropped);
     cr_assert_eq(a->counters.tx_bytes, b->counters.rx_bytes);
+    a->ops->close(a);
+    b->ops->close(b);
+}
+
+static bool has_ipv6(void)
+{
+    const struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+    const int fd = socket(AF_INET6, SOCK_DGRAM, 0);
+    const bool has = fd >= 0 && bind(fd, (const struct sockaddr *)&any, sizeof any) == 0;
+    close(fd);
+    return has;
+}
+
+/* A path that is too narrow for one datagram, as for the probe of a path, refuses that one: those
+ * of its size before and behind it too, what fits is carried, and others' runs still leave at once.
+ */
+Test(link_udp, a_datagram_too_large_for_the_path_takes_no_other_with_it)
+{
+    enum { NARROW = 1280 };
+    char bound[LINK_TCP_ADDRESS_TEXT];
+    struct link_peer a_self, b_self;
+    const int mtu = NARROW;
+    if (!has_ipv6())
+        cr_skip_test("no IPv6 on loopback: the test cannot narrow a path");
+    struct link *a = open_link_at(AF_INET6, "::1", bound, &a_self);
+    struct link *b = open_link_at(AF_INET6, "::1", bound, &b_self);
+    cr_assert_eq(setsockopt(a->ops->descriptor(a), IPPROTO_IPV6, IPV6_MTU, &mtu, sizeof mtu), 0);
+    uint32_t arrived = 0;
+    for (unsigned round = 0; round < 3; round++) {
+        static const uint32_t sizes[] = { 1400, 1400, 700, 1000, 1000, 1400, 1 };
+        static const unsigned fitting = 4;
+        for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            struct link_outgoing out;
+            cr_assert(a->ops->reserve(a, &out));
+            memset(out.bytes, 1, sizes[i]);
+            a->ops->send(a, &out, sizes[i], NULL, &b_self);
+        }
+        cr_assert_eq(a->ops->flush(a, 0), 0u);
+        while (arrived < (round + 1) * fitting) {
+            struct pollfd readable = { .fd = b->ops->descriptor(b), .events = POLLIN };
+            struct link_datagram got[LINK_BURST];
+            const unsigned count = b->ops->receive(b, got, LINK_BURST, 0);
+            cr_assert(count != 0 || poll(&readable, 1, 5000) == 1, "%u did not come", arrived);
+            for (unsigned i = 0; i < count; i++)
+                cr_assert_lt(got[i].size, (uint32_t)NARROW);
+            b->ops->release(b, got, count);
+            arrived += count;
+        }
+    }
+    cr_assert_eq(a->counters.tx, arrived);
+    cr_assert_eq(a->counters.tx_lost, 9u);
     a->ops->close(a);
     b->ops->close(b);
 }

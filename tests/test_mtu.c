@@ -1,5 +1,7 @@
-/* Goal: packets are never larger than what was proved, a lost probe is tried again and then let be,
- * and an answer counts whenever it comes. Method: the rules one by one, time as an argument. */
+/* Goal: packets are never larger than what was proved, a lost probe is tried again and then seldom,
+ * an answer counts whenever it comes, and doubt makes them small. Method: the rules one by one,
+ * time as an argument. */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -21,17 +23,44 @@ static uint64_t probe(struct mtu *mtu, leat_ns now)
     return ping.ping;
 }
 
+static struct link_peer peer(const char *address)
+{
+    struct link_peer peer = { .key = { .port = 7430 } };
+    if (inet_pton(AF_INET6, address, peer.key.address) == 1)
+        return peer;
+    peer.key.address[10] = peer.key.address[11] = 0xFF;
+    cr_assert_eq(inet_pton(AF_INET, address, peer.key.address + 12), 1);
+    return peer;
+}
+
 Test(mtu, what_to_aim_at)
 {
     const struct link_limits kernel = { .payload_max = 8952 };
     const struct link_limits bypass = { .payload_max = 8972, .bypass = true };
-    cr_assert_eq(mtu_wanted(&kernel, false, 0), 1472u);
-    cr_assert_eq(mtu_wanted(&kernel, true, 0), 8952u);
-    cr_assert_eq(mtu_wanted(&kernel, true, 600), 600u);
-    cr_assert_eq(mtu_wanted(&kernel, false, 60000), 8952u);
-    cr_assert_eq(mtu_wanted(&bypass, false, 0), 8972u);
+    const struct link_peer far = peer("10.1.2.3"), near = peer("127.0.0.1");
+    cr_assert_eq(mtu_wanted(&kernel, &far, 0), 1472u);
+    cr_assert_eq(mtu_wanted(&kernel, &near, 0), 8952u);
+    cr_assert_eq(mtu_wanted(&kernel, &near, 600), 600u);
+    cr_assert_eq(mtu_wanted(&kernel, &far, 60000), 8952u);
+    cr_assert_eq(mtu_wanted(&bypass, &far, 0), 8972u);
     const struct link_limits small = { .payload_max = 1000, .bypass = true };
-    cr_assert_eq(mtu_wanted(&small, true, 0), 1000u);
+    cr_assert_eq(mtu_wanted(&small, &near, 0), 1000u);
+}
+
+Test(mtu, the_header_of_ipv6_is_larger)
+{
+    const struct link_limits kernel = { .payload_max = 8952 };
+    const struct link_peer far = peer("2001:db8::1"), near = peer("::1");
+    cr_assert_eq(mtu_wanted(&kernel, &far, 0), 1500u - 40 - 8);
+    cr_assert_eq(mtu_wanted(&kernel, &near, 0), 8952u);
+}
+
+Test(mtu, no_packet_is_larger_than_the_protocol_has_them)
+{
+    const struct link_limits bypass = { .payload_max = 65507, .bypass = true };
+    const struct link_peer far = peer("10.1.2.3");
+    cr_assert_eq(mtu_wanted(&bypass, &far, 0), (uint32_t)LEAT_PACKET_BYTES_MAX);
+    cr_assert_eq(mtu_wanted(&bypass, &far, 65100), (uint32_t)LEAT_PACKET_BYTES_MAX);
 }
 
 Test(mtu, grows_when_the_probe_is_answered)

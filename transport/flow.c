@@ -137,7 +137,7 @@ bool flow_may_send(const struct flow *flow)
 
 bool flow_may_try(const struct flow *flow)
 {
-    return flow->probes_due == 0 && sentmap_lost_items(&flow->sent) == 0 && flow_may_send(flow);
+    return flow->probe_count == 0 && sentmap_lost_items(&flow->sent) == 0 && flow_may_send(flow);
 }
 
 uint32_t flow_room(const struct flow *flow)

@@ -99,7 +99,7 @@ bool flow_ack_due(const struct flow *flow, leat_ns now);
 /* A packet with content may leave: window, peer's window, room to remember it. True regardless of
  * the windows while probes are due. */
 bool flow_may_send(const struct flow *flow);
-/* A trial may leave: within the windows, and nothing waits that was lost. */
+/* A trial may leave: within the windows, nothing waits that was lost, and the peer is heard. */
 bool flow_may_try(const struct flow *flow);
 /* How many more packets may leave now; what one loop may fill without asking each time. */
 uint32_t flow_room(const struct flow *flow);

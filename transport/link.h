@@ -62,7 +62,7 @@ struct link_reference {
 struct link_limits {
     uint32_t payload_max;   /* UDP payload the path's own end can carry */
     uint32_t reference_min; /* from this size on sending by reference pays; 0: it cannot */
-    bool polled;            /* nothing to wait on: it must be asked again and again */
+    bool polled;            /* it must be asked again and again, or armed: see link_ops.arm */
     bool bypass;            /* microseconds, not tens of them: which timers fit */
 };
 
@@ -120,8 +120,9 @@ struct link_ops {
     void (*send)(struct link *, struct link_outgoing *out, uint32_t size,
                  const struct link_reference *reference, const struct link_peer *to);
     /* Offers everything taken to the wire; keeps what the wire has no room for. Returns how many
-     * datagrams are still kept: flush again in the next iteration. Never spins, never drops. Also
-     * gives finished references back. */
+     * datagrams are still kept for want of room: flush again in the next iteration. (With nobody at
+     * the other end it may keep some and return 0.) Never spins, never drops. Also gives finished
+     * references back. */
     unsigned (*flush)(struct link *, leat_ns now);
 
     /* Log memory that is still referred to is wanted now: drops what was taken with a reference and
@@ -129,8 +130,16 @@ struct link_ops {
      * how many references are still out. */
     unsigned (*reclaim)(struct link *);
 
-    /* Readable when there is something to receive; -1: limits.polled. */
+    /* Readable when there is something to receive. Of a polled link: speaks only while it is armed,
+     * is to be watched for edges (EPOLLET), and may speak without need; -1: it cannot be armed. */
     int (*descriptor)(const struct link *);
+    /* Of a polled link with a descriptor, for a thread that would sleep: what comes from now on is
+     * told by the descriptor. What came before is not, so the thread asks once more, and sleeps
+     * only if there was nothing, until `deadline` at most. False: not now, or not for a while; ask
+     * again after a nap. */
+    bool (*arm)(struct link *);
+    /* Awake again, armed or not: nobody needs to be told. */
+    void (*disarm)(struct link *);
     /* When it wants to be flushed even if nothing happens (neighbours to be asked again). */
     leat_ns (*deadline)(const struct link *);
     void (*close)(struct link *);

@@ -10,12 +10,6 @@
 #include "transport/eal.h"
 #include "transport/link_dpdk_port.h"
 
-static int lane_descriptor(const struct link *link)
-{
-    (void)link;
-    return -1;
-}
-
 /* The port's close does it. */
 static void lane_close(struct link *link)
 {
@@ -30,7 +24,9 @@ static const struct link_ops lane_ops = {
     .send = link_dpdk_send,
     .flush = link_dpdk_flush,
     .reclaim = link_dpdk_reclaim,
-    .descriptor = lane_descriptor,
+    .descriptor = link_dpdk_descriptor,
+    .arm = link_dpdk_arm,
+    .disarm = link_dpdk_disarm,
     .deadline = link_dpdk_deadline,
     .close = lane_close,
 };

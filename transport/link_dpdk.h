@@ -22,7 +22,7 @@
 #include "transport/link.h"
 
 enum {
-    LINK_DPDK_ABI = 1,
+    LINK_DPDK_ABI = 2,
     LINK_DPDK_ERROR_TEXT = 512,
     LINK_DPDK_NEIGHBOURS_MAX = 64, /* static ones in options */
 };

@@ -32,11 +32,11 @@ enum {
 
 /* 22.11: a memif or vhost backend copies from chained buffers into its peer's memory. The zero-copy
  * memif client and virtio-user hand out addresses of their own memory only; af_xdp takes the first
- * segment for the whole packet. */
+ * segment for the whole packet. memif, af_packet and af_xdp have no receive interrupts. */
 static const struct link_dpdk_kind kinds[] = {
     { .prefix = "net_memif", .references = true, .alone = true },
-    { .prefix = "net_vhost", .references = true, .alone = true },
-    { .prefix = "net_virtio_user", .configure_mtu = true, .alone = true },
+    { .prefix = "net_vhost", .references = true, .alone = true, .interrupts = true },
+    { .prefix = "net_virtio_user", .configure_mtu = true, .alone = true, .interrupts = true },
     { .prefix = "net_af_packet",
       .references = true,
       .partial_checksums = true,
@@ -46,9 +46,12 @@ static const struct link_dpdk_kind kinds[] = {
     { .prefix = "net_tap", .partial_checksums = true, .interface = true },
     { .prefix = "net_" },
 };
-static const struct link_dpdk_kind pci = {
-    .prefix = "", .references = true, .configure_mtu = true, .queues = true, .dma = true
-};
+static const struct link_dpdk_kind pci = { .prefix = "",
+                                           .references = true,
+                                           .configure_mtu = true,
+                                           .queues = true,
+                                           .dma = true,
+                                           .interrupts = true };
 
 __attribute__((format(printf, 2, 3))) static enum leat_error refuse(
     char error_text[LINK_DPDK_ERROR_TEXT], const char *format, ...)

@@ -206,7 +206,7 @@ static enum leat_error start(struct link_dpdk_port *port, char error_text[LINK_D
 static enum leat_error configure(struct link_dpdk_port *port, struct rte_eth_dev_info *info,
                                  char error_text[LINK_DPDK_ERROR_TEXT])
 {
-    struct rte_eth_conf conf = { 0 };
+    struct rte_eth_conf conf = { .intr_conf.rxq = port->interrupts };
     uint16_t rx_descriptors = port->descriptors, tx_descriptors = port->descriptors;
     if (port->device.kind.configure_mtu)
         conf.rxmode.mtu = port->mtu;
@@ -237,6 +237,18 @@ static enum leat_error configure(struct link_dpdk_port *port, struct rte_eth_dev
     return LEAT_OK;
 }
 
+/* True: it had them, and is to be tried without. */
+static bool drop_interrupts(struct link_dpdk_port *port, char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    const bool had = port->interrupts;
+    port->interrupts = false;
+    if (had) {
+        eal_forget_errors();
+        error_text[0] = '\0';
+    }
+    return had;
+}
+
 static enum leat_error open_device(struct link_dpdk_port *port,
                                    const struct link_dpdk_options *options,
                                    char error_text[LINK_DPDK_ERROR_TEXT])
@@ -258,6 +270,7 @@ static enum leat_error open_device(struct link_dpdk_port *port,
                     port->device.name, rte_strerror(-failed));
     const uint16_t pairs =
         info.max_rx_queues < info.max_tx_queues ? info.max_rx_queues : info.max_tx_queues;
+    port->interrupts = port->device.kind.interrupts;
     port->queues =
         port->device.kind.queues && pairs >= port->lane_count ? (uint16_t)port->lane_count : 1;
     if (port->device.kind.dma && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) == 0)
@@ -270,6 +283,9 @@ static enum leat_error open_device(struct link_dpdk_port *port,
     error = make_pools(port, &sized, error_text);
     if (error == LEAT_OK)
         error = configure(port, &info, error_text);
+    /* What a card is bound to may have no interrupts to give. */
+    if (error != LEAT_OK && drop_interrupts(port, error_text))
+        error = configure(port, &info, error_text);
     port->shares = error == LEAT_OK && link_dpdk_memory_opened(port);
     if (error == LEAT_OK && !port->shares)
         error =
@@ -277,8 +293,13 @@ static enum leat_error open_device(struct link_dpdk_port *port,
                  "device %s: log memory cannot be shared with it; a zero-copy memif client goes "
                  "with no other port that sends by reference (set copy_only, or zero-copy=no)",
                  port->device.name);
-    else if (error == LEAT_OK)
+    if (error == LEAT_OK)
         error = start(port, error_text);
+    if (error != LEAT_OK && port->shares && drop_interrupts(port, error_text)) {
+        error = configure(port, &info, error_text);
+        if (error == LEAT_OK)
+            error = start(port, error_text);
+    }
     return error;
 }
 
@@ -331,6 +352,7 @@ static struct link_dpdk_lane *make_lane(struct link_dpdk_port *port, uint32_t in
     lane->rx_queue = options->external ? options->external_rx_queue : (uint16_t)index;
     lane->tx_queue = options->external ? options->external_tx_queue : (uint16_t)index;
     lane->self = port->self;
+    lane->sleeper = lane->nudged = -1;
     lane->staged_max = port->descriptors;
     lane->staged =
         rte_calloc("leat_staged", 2 * (size_t)lane->staged_max, sizeof lane->staged[0], 0);
@@ -441,6 +463,8 @@ enum leat_error link_dpdk_open(struct link_dpdk_port **out, const struct link_dp
     if (error == LEAT_OK && !make_lanes(port, options))
         error = fail(LEAT_ERR_NO_MEMORY, error_text, "device %s: no memory for %u lanes",
                      device.name, options->lanes);
+    if (error == LEAT_OK)
+        link_dpdk_sleep_open(port);
     if (error != LEAT_OK) {
         link_dpdk_close(port);
         return error;
@@ -494,6 +518,7 @@ static void detach(struct link_dpdk_port *port)
 
 void link_dpdk_close(struct link_dpdk_port *port)
 {
+    link_dpdk_sleep_close(port);
     free_lanes(port);
     link_dpdk_enter_waiting(port);
     if (port->attached)

@@ -5,6 +5,7 @@
  *      link_dpdk_open.c   opening and closing a port
  *      link_dpdk_rx.c     receiving      link_dpdk_tx.c      sending
  *      link_dpdk_door.c   who knocks at memif's door
+ *      link_dpdk_sleep.c  a lane's thread that sleeps, and what wakes it
  *      link_dpdk_gate.c   memif's peers may go at any time
  *      link_dpdk_files.c  what a zero-copy memif closes by mistake
  *      link_dpdk_memory.c memory that is sent from in place
@@ -53,6 +54,7 @@ struct link_dpdk_kind {
     bool queues;            /* a queue pair for each lane, if it has so many */
     bool dma;               /* reads memory that must be mapped for it */
     bool interface;         /* has a kernel interface, which knows the MTU */
+    bool interrupts;        /* may be able to say that something came */
 };
 
 struct link_dpdk_device {
@@ -99,6 +101,10 @@ struct link_dpdk_lane {
     struct neighbours neighbours;
     _Atomic bool asking; /* other lanes: ARP answers are of interest here */
 
+    /* See link_dpdk_sleep.c. -1: it cannot sleep. */
+    int sleeper, nudged;
+    _Atomic bool asleep, arming;
+
     _Atomic uint32_t references_out; /* on the wire; the thread that sends counts down */
     _Atomic uint64_t returned_at;    /* when one last came back */
 };
@@ -111,9 +117,11 @@ struct link_dpdk_port {
     uint16_t id;
     bool attached, external;
     bool shares;          /* see link_dpdk_memory.c */
+    bool interrupts;      /* configured with them */
     _Atomic bool running; /* the device is started: its queues may be used */
     leat_ns reconnect_at; /* 0: not yet decided */
     bool was_up;
+    _Atomic bool away;   /* there was nobody at the other end at the last chores */
     bool gated, fenced;  /* see link_dpdk_gate.c */
     _Atomic bool inside; /* the polling lane uses the device */
     uint16_t queues, descriptors, mtu;
@@ -194,6 +202,18 @@ static inline void link_dpdk_leave(struct link_dpdk_port *port)
 
 /* By control, when no lane runs. */
 void link_dpdk_enter_waiting(struct link_dpdk_port *port);
+
+/* ---- link_dpdk_sleep.c */
+
+/* The lanes are there and the device runs. A port that has no means to wake its threads is as good
+ * as any: they ask it again and again. */
+void link_dpdk_sleep_open(struct link_dpdk_port *port);
+void link_dpdk_sleep_close(struct link_dpdk_port *port);
+int link_dpdk_descriptor(const struct link *link);
+bool link_dpdk_arm(struct link *link);
+void link_dpdk_disarm(struct link *link);
+/* There is something for these lanes (a bit each) in their rings. */
+void link_dpdk_nudge(const struct link_dpdk_port *port, uint64_t lanes);
 
 /* ---- link_dpdk_files.c: before a zero-copy memif connects, and after it did */
 

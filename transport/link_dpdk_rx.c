@@ -23,6 +23,7 @@ static struct link_dpdk_lane *of(struct link *link)
 struct tally {
     unsigned rx, accepted, answered;
     uint64_t bytes;
+    uint64_t handed; /* to these lanes, a bit each */
 };
 
 static void count_drop(struct link_dpdk_lane *lane, struct tally *tally, enum link_drop reason,
@@ -47,7 +48,7 @@ static void answer(struct link_dpdk_lane *lane, struct tally *tally, struct rte_
 }
 
 /* Other lanes asked, and the answer came here: they get to see it as well. */
-static void share_arp(struct link_dpdk_lane *lane, struct rte_mbuf *m)
+static void share_arp(struct link_dpdk_lane *lane, struct tally *tally, struct rte_mbuf *m)
 {
     const struct link_dpdk_port *port = lane->port;
     for (uint32_t i = 0; i < port->lane_count; i++) {
@@ -55,7 +56,9 @@ static void share_arp(struct link_dpdk_lane *lane, struct rte_mbuf *m)
         if (ring == NULL || !atomic_load_explicit(&port->lanes[i]->asking, memory_order_relaxed))
             continue;
         struct rte_mbuf *copy = rte_pktmbuf_copy(m, m->pool, 0, UINT32_MAX);
-        if (copy != NULL && rte_ring_sp_enqueue(ring, copy) != 0)
+        if (copy != NULL && rte_ring_sp_enqueue(ring, copy) == 0)
+            tally->handed |= UINT64_C(1) << i;
+        else
             rte_pktmbuf_free(copy);
     }
 }
@@ -74,7 +77,7 @@ static void take_arp(struct link_dpdk_lane *lane, struct tally *tally, struct rt
         return;
     }
     if (lane->port->lane_count > 1)
-        share_arp(lane, m);
+        share_arp(lane, tally, m);
     if (to_us && arp->request) {
         answer(lane, tally, m,
                ether_answer_arp(rte_pktmbuf_mtod(m, uint8_t *), frame, &lane->self));
@@ -134,7 +137,9 @@ static inline bool take(struct link_dpdk_lane *lane, struct tally *tally, struct
             struct rte_ring *ring = port->to_lane[lane->index * port->lane_count + owner];
             if (ring == NULL || rte_ring_sp_enqueue(ring, m) != 0)
                 count_drop(lane, tally, LINK_DROP_HANDOVER, m);
-            return false; /* else it is counted where it goes */
+            else
+                tally->handed |= UINT64_C(1) << owner;
+            return false; /* then it is counted where it goes */
         }
         fill(out, m, &frame);
         tally->rx++;
@@ -211,6 +216,8 @@ unsigned link_dpdk_receive(struct link *link, struct link_datagram *out, unsigne
         got = receive_device(lane, &tally, out, max);
     if (lane->port->lane_count > 1 && got < max)
         got += receive_lanes(lane, &tally, out + got, max - got);
+    if (unlikely(tally.handed != 0))
+        link_dpdk_nudge(lane->port, tally.handed);
     if (tally.rx != 0) {
         link_count(&c->rx, tally.rx);
         link_count(&c->accepted, tally.accepted);

@@ -251,9 +251,12 @@ static uint32_t transmit(struct link_dpdk_lane *lane)
     struct link_dpdk_port *port = lane->port;
     struct rte_mbuf **from = lane->staged + lane->staged_head;
     uint32_t taken = 0;
-    if (!lane->polls && port->to_wire != NULL)
-        return rte_ring_sp_enqueue_burst(port->to_wire[lane->index], (void **)from,
-                                         lane->staged_count, NULL);
+    if (!lane->polls && port->to_wire != NULL) {
+        taken = rte_ring_sp_enqueue_burst(port->to_wire[lane->index], (void **)from,
+                                          lane->staged_count, NULL);
+        link_dpdk_nudge(port, 1);
+        return taken;
+    }
     if (!atomic_load_explicit(&port->running, memory_order_relaxed) || !link_dpdk_enter(port))
         return 0;
     while (taken < lane->staged_count) {
@@ -331,7 +334,9 @@ static void do_chores(struct link_dpdk_lane *lane)
         lane->chores_at = lane->now + LINK_DPDK_CHORES_NS;
         return;
     }
-    if (link_dpdk_is_up(port)) {
+    const bool up = link_dpdk_is_up(port);
+    atomic_store_explicit(&port->away, !up, memory_order_relaxed);
+    if (up) {
         port->was_up = true;
         port->reconnect_at = 0;
     } else {
@@ -376,7 +381,8 @@ unsigned link_dpdk_flush(struct link *link, leat_ns now)
     lane->staged_head = lane->staged_count == 0 ? 0 : lane->staged_head + taken;
     if (lane->staged_count != 0)
         link_count(&link->counters.tx_kept, 1);
-    return lane->staged_count;
+    /* What waits for somebody to come is in no hurry. */
+    return atomic_load_explicit(&lane->port->away, memory_order_relaxed) ? 0 : lane->staged_count;
 }
 
 unsigned link_dpdk_reclaim(struct link *link)

@@ -45,6 +45,7 @@ struct link_udp {
     int fd;
     int family;
     bool gso;
+    uint32_t alone;        /* the first of the queue, each a message: together they were refused */
     uint32_t kernel_drops; /* as last told by the kernel */
 
     /* What the last recvmmsg brought and was not handed out yet. */
@@ -281,7 +282,7 @@ static void make_plan(struct link_udp *u)
     plan->count = 0;
     for (uint32_t at = 0; at < u->queue_count;) {
         const uint32_t i = plan->count++;
-        const uint32_t run = run_length(u, at);
+        const uint32_t run = at < u->alone ? 1 : run_length(u, at);
         struct msghdr *header = &plan->messages[i].msg_hdr;
         *header =
             (struct msghdr){ .msg_name = &plan->addresses[i], .msg_iov = &plan->pieces[piece] };
@@ -312,6 +313,7 @@ static void forget(struct link_udp *u, uint32_t count)
         u->free_buffers[u->free_count++] = o->buffer;
     }
     u->queue_count -= count;
+    u->alone -= count < u->alone ? count : u->alone;
     memmove(u->queue, u->queue + count, u->queue_count * sizeof u->queue[0]);
 }
 
@@ -351,8 +353,13 @@ static unsigned udp_flush(struct link *link, leat_ns now)
             link_count(&link->counters.tx_kept, 1);
             break;
         }
-        if (plan->datagrams[0] > 1 && (errno == EIO || errno == EINVAL)) {
+        if (plan->datagrams[0] > 1 && errno == EIO) {
             u->gso = false; /* the device cannot: one datagram a message from now on */
+            continue;
+        }
+        if (plan->datagrams[0] > 1 && (errno == EMSGSIZE || errno == EINVAL)) {
+            u->alone =
+                plan->datagrams[0]; /* the path is too narrow for some of them, not for all */
             continue;
         }
         /* Refused for good (no route, too large for the path): as if the wire had lost it. */

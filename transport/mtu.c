@@ -1,7 +1,10 @@
 #include "transport/mtu.h"
 
+#include <string.h>
+
 #include "schema/frame.h"
 
+enum { LOOPBACK_NET = 127 };
 #define PROBE_TAG (UINT64_C(0x4D545500) << 32) /* no other PING has it */
 
 static uint32_t lesser(uint32_t a, uint32_t b)
@@ -9,13 +12,24 @@ static uint32_t lesser(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-uint32_t mtu_wanted(const struct link_limits *limits, bool loopback, uint32_t asked)
+/* What a path to there may well carry. */
+static uint32_t usual(const struct link_peer *peer)
 {
+    static const uint8_t mapped[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF };
+    static const uint8_t loopback[16] = { [15] = 1 };
+    const uint8_t *address = peer->key.address;
+    if (memcmp(address, mapped, sizeof mapped) == 0)
+        return address[sizeof mapped] == LOOPBACK_NET ? MTU_LOOPBACK_BYTES : MTU_ETHERNET_BYTES;
+    return memcmp(address, loopback, sizeof loopback) == 0 ? MTU_LOOPBACK_BYTES
+                                                           : MTU_ETHERNET_V6_BYTES;
+}
+
+uint32_t mtu_wanted(const struct link_limits *limits, const struct link_peer *peer, uint32_t asked)
+{
+    const uint32_t most = lesser(limits->payload_max, LEAT_PACKET_BYTES_MAX);
     if (asked != 0)
-        return lesser(asked, limits->payload_max);
-    if (limits->bypass)
-        return limits->payload_max;
-    return lesser(limits->payload_max, loopback ? MTU_LOOPBACK_BYTES : MTU_ETHERNET_BYTES);
+        return lesser(asked, most);
+    return limits->bypass ? most : lesser(most, usual(peer));
 }
 
 void mtu_init(struct mtu *mtu, uint32_t wanted, leat_ns now)

@@ -19,8 +19,9 @@ enum {
     MTU_PROBES_MAX = 3,
     MTU_DOUBT_PROBES = 3,      /* probe timers in a row without a word... */
     MTU_DOUBT_LOSSES = 3,      /* ...or round trips in which large packets got lost, all of them */
-    MTU_ETHERNET_BYTES = 1472, /* UDP payload of 1,500 bytes of IPv4 */
-    MTU_LOOPBACK_BYTES = 8952, /* of 9,000: as good as any for copies of a few microseconds */
+    MTU_ETHERNET_BYTES = 1472, /* UDP payload of 1,500 bytes of IPv4... */
+    MTU_ETHERNET_V6_BYTES = 1452, /* ...and of IPv6 */
+    MTU_LOOPBACK_BYTES = 8952,    /* of 9,000: as good as any for copies of a few microseconds */
 };
 /* How long an answer may take before the probe counts as lost: above any round trip worth using. */
 #define MTU_PATIENCE_NS (300 * LEAT_NS_PER_MS)
@@ -34,8 +35,8 @@ struct mtu {
     leat_ns due_at;  /* of the next one; LEAT_NS_NEVER: none is needed */
 };
 
-/* What to aim at on a link; `asked`: what the user said, 0: nothing. */
-uint32_t mtu_wanted(const struct link_limits *limits, bool loopback, uint32_t asked);
+/* What to aim at on a link, towards `peer`; `asked`: what the user said, 0: nothing. */
+uint32_t mtu_wanted(const struct link_limits *limits, const struct link_peer *peer, uint32_t asked);
 
 void mtu_init(struct mtu *mtu, uint32_t wanted, leat_ns now);
 /* The size of the packet to probe with now; 0: none is due. */

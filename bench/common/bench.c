@@ -99,6 +99,15 @@ void bench_emit(const char *name, double value, const char *unit, enum bench_goa
     fflush(stdout);
 }
 
+void bench_left_out(const char *name, const char *why)
+{
+    fprintf(stderr, "bench: %s left out: %s\n", name, why);
+    printf("{\"name\":\"%s\",\"value\":null,\"unit\":\"\",\"target\":null,\"met\":null,"
+           "\"note\":\"left out: %s\"}\n",
+           name, why);
+    fflush(stdout);
+}
+
 void bench_noise(struct bench_samples *out, uint64_t window_ns, uint64_t duration_ns)
 {
     const uint64_t start = bench_now_ns();

@@ -40,6 +40,9 @@ enum bench_goal { BENCH_NO_GOAL, BENCH_AT_MOST, BENCH_AT_LEAST };
 void bench_emit(const char *name, double value, const char *unit, enum bench_goal goal,
                 double target, const char *note);
 
+/* The same for what this machine does not let measure, with the reason; said on stderr, too. */
+void bench_left_out(const char *name, const char *why);
+
 /* The noise of this machine: for `duration_ns` a loop that only reads the clock; each sample is the
  * longest pause within a window of `window_ns`. */
 void bench_noise(struct bench_samples *out, uint64_t window_ns, uint64_t duration_ns);

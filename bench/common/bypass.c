@@ -15,13 +15,13 @@
 
 #include "bench/common/bench.h"
 
-enum { PAGES = 224, PATIENCE_MS = 60000, ARGUMENTS_MAX = 12, PATH_BYTES = 160 };
+enum { PAGES = 224, PAGES_TRIES = 3, PATIENCE_MS = 60000, ARGUMENTS_MAX = 12, PATH_BYTES = 160 };
 
 #define PAGES_FILE "/proc/sys/vm/nr_hugepages"
 
 static struct {
     char folder[32];
-    char pages_before[32]; /* "": nothing to restore */
+    long pages_added;
     pid_t owner;
 } state;
 
@@ -33,17 +33,35 @@ static void say(const char *text)
         _exit(1);
 }
 
+/* More, or fewer, than there are now: others may have theirs. */
+static bool add_pages(long count)
+{
+    char text[32];
+    long pages = 0;
+    const int file = open(PAGES_FILE, O_RDWR | O_CLOEXEC);
+    ssize_t size = file >= 0 ? read(file, text, sizeof text) : 0;
+    for (ssize_t i = 0; i < size && text[i] >= '0' && text[i] <= '9'; i++)
+        pages = 10 * pages + (text[i] - '0');
+    if (size <= 0)
+        return false;
+    pages = pages + count > 0 ? pages + count : 0;
+    char *end = text + sizeof text, *at = end;
+    do {
+        *--at = (char)('0' + pages % 10);
+        pages /= 10;
+    } while (pages != 0);
+    const bool done = pwrite(file, at, (size_t)(end - at), 0) == end - at;
+    close(file);
+    return done;
+}
+
 static void clean_up(void)
 {
     if (getpid() != state.owner)
         return;
-    if (state.pages_before[0] != '\0') {
-        const int file = open(PAGES_FILE, O_WRONLY | O_CLOEXEC);
-        const size_t size = strlen(state.pages_before);
-        if (file < 0 || write(file, state.pages_before, size) != (ssize_t)size)
-            say("bench: vm.nr_hugepages could not be set back\n");
-        state.pages_before[0] = '\0';
-    }
+    if (state.pages_added != 0 && !add_pages(-state.pages_added))
+        say("bench: vm.nr_hugepages could not be set back\n");
+    state.pages_added = 0;
     const pid_t pid = fork();
     if (pid == 0) {
         execlp("rm", "rm", "-rf", state.folder, (char *)NULL);
@@ -76,24 +94,18 @@ static long free_pages(void)
 
 static bool reserve_pages(void)
 {
-    const long have = free_pages();
-    if (have >= PAGES)
-        return true;
-    FILE *file = fopen(PAGES_FILE, "r+e");
-    if (file == NULL || fgets(state.pages_before, sizeof state.pages_before, file) == NULL) {
-        state.pages_before[0] = '\0';
-        if (file != NULL)
-            fclose(file);
-        return false;
+    for (int i = 0; i < PAGES_TRIES && free_pages() < PAGES; i++) {
+        const long missing = PAGES - free_pages();
+        if (!add_pages(missing))
+            return false;
+        state.pages_added += missing;
     }
-    rewind(file);
-    fprintf(file, "%ld\n", atol(state.pages_before) + PAGES - have);
-    fclose(file);
     return free_pages() >= PAGES;
 }
 
-bool bypass_start(void)
+bool bypass_start(const char *name)
 {
+    char why[96];
     state.owner = getpid();
     snprintf(state.folder, sizeof state.folder, "/tmp/leat-bench-XXXXXX");
     if (mkdtemp(state.folder) == NULL)
@@ -104,8 +116,9 @@ bool bypass_start(void)
     signal(SIGHUP, on_signal);
     if (reserve_pages())
         return true;
-    fprintf(stderr, "bench: %d free hugepages needed, %ld there: left out (set vm.nr_hugepages)\n",
-            PAGES, free_pages());
+    snprintf(why, sizeof why, "%d free hugepages needed, %ld there (vm.nr_hugepages; needs root)",
+             PAGES, free_pages());
+    bench_left_out(name, why);
     return false;
 }
 
@@ -116,15 +129,17 @@ struct spawn {
     pid_t space; /* whose network; 0: ours */
     int cpu;     /* -1: any */
     const char *log;
+    bool asks; /* its input is a pipe to us */
 };
 
-static void become(const struct spawn *s, pid_t parent, int output)
+static void become(const struct spawn *s, pid_t parent, int input, int output)
 {
     char path[PATH_BYTES];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     snprintf(path, sizeof path, "%s/%s.log", state.folder, s->log);
     const int log = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (getppid() != parent || log < 0 || dup2(output, 1) < 0 || dup2(log, 2) < 0)
+    if (getppid() != parent || log < 0 || dup2(output, 1) < 0 || dup2(log, 2) < 0
+        || (input >= 0 && dup2(input, 0) < 0))
         _exit(126);
     if (s->space != 0) {
         snprintf(path, sizeof path, "/proc/%d/ns/net", s->space);
@@ -140,21 +155,23 @@ static void become(const struct spawn *s, pid_t parent, int output)
 
 static struct bypass_process spawn(const struct spawn *s)
 {
-    int ends[2];
+    int output[2], input[2] = { -1, -1 };
     const pid_t parent = getpid();
     fflush(stdout);
-    if (pipe2(ends, O_CLOEXEC) != 0)
+    if (pipe2(output, O_CLOEXEC) != 0 || (s->asks && pipe2(input, O_CLOEXEC) != 0))
         bench_fail("pipe");
     const pid_t pid = fork();
     if (pid < 0)
         bench_fail("fork");
     if (pid == 0)
-        become(s, parent, ends[1]);
-    close(ends[1]);
-    return (struct bypass_process){ .pid = pid, .output = ends[0] };
+        become(s, parent, input[0], output[1]);
+    close(output[1]);
+    if (s->asks)
+        close(input[0]);
+    return (struct bypass_process){ .pid = pid, .output = output[0], .input = input[1] };
 }
 
-/* Its first line. False: it ended, or said nothing in time. */
+/* Its next line. False: it ended, or said nothing in time. */
 static bool read_line(const struct bypass_process *p, char line[BYPASS_LINE_MAX])
 {
     size_t used = 0;
@@ -177,6 +194,8 @@ void bypass_end(struct bypass_process *p)
         return;
     bench_end(p->pid);
     close(p->output);
+    if (p->input >= 0)
+        close(p->input);
     *p = (struct bypass_process){ 0 };
 }
 
@@ -194,18 +213,18 @@ static void show_log(const char *log)
     fprintf(stderr, "bench: %s said last: %s\n", log, last);
 }
 
-static const char *run_client(const struct spawn *s)
+/* To its end. */
+static const char *only_line(struct bypass_process p, const char *log)
 {
     static char line[BYPASS_LINE_MAX];
     int status = 0;
-    struct bypass_process p = spawn(s);
     const bool said = read_line(&p, line);
     if (!said)
         kill(p.pid, SIGKILL);
     waitpid(p.pid, &status, 0);
     close(p.output);
     if (!said || status != 0) {
-        show_log(s->log);
+        show_log(log);
         bench_fail("a client failed");
     }
     return line;
@@ -282,11 +301,9 @@ static bool make_wires(struct bypass *b)
 const char *bypass_wire_name(enum bypass_wire wire)
 {
     static const char *const names[BYPASS_WIRES] = {
-        [BYPASS_MEMIF_ZERO] = "memif_zero",
-        [BYPASS_MEMIF_COPY] = "memif_copy",
-        [BYPASS_AF_PACKET] = "af_packet",
-        [BYPASS_AF_XDP] = "af_xdp",
-        [BYPASS_UDP] = "udp",
+        [BYPASS_MEMIF_ZERO] = "memif_zero", [BYPASS_MEMIF_COPY] = "memif_copy",
+        [BYPASS_VHOST] = "vhost",           [BYPASS_AF_PACKET] = "af_packet",
+        [BYPASS_AF_XDP] = "af_xdp",         [BYPASS_UDP] = "udp",
     };
     return names[wire];
 }
@@ -302,6 +319,10 @@ static void device(char *text, size_t size, enum bypass_wire wire, int number, b
 {
     if (on_veth(wire))
         snprintf(text, size, "net_%s%d,iface=%s", bypass_wire_name(wire), number, name);
+    else if (wire == BYPASS_VHOST && server)
+        snprintf(text, size, "net_vhost%d,iface=%s/%s", number, state.folder, name);
+    else if (wire == BYPASS_VHOST)
+        snprintf(text, size, "net_virtio_user%d,path=%s/%s", number, state.folder, name);
     else
         snprintf(text, size, "net_memif%d,role=%s,socket=%s/%s,socket-abstract=no%s", number,
                  server ? "server" : "client", state.folder, name,
@@ -383,7 +404,9 @@ bool bypass_open(struct bypass *b, enum bypass_wire wire, const struct bypass_op
     const struct bypass_options *o = options != NULL ? options : &plain;
     *b = (struct bypass){ .wire = wire };
     if ((on_veth(wire) && !make_wires(b)) || !start_leat(b, o)) {
-        fprintf(stderr, "bench: no %s here: left out\n", bypass_wire_name(wire));
+        char name[48];
+        snprintf(name, sizeof name, "bypass_%s", bypass_wire_name(wire));
+        bench_left_out(name, on_veth(wire) && geteuid() != 0 ? "needs root" : "no such port here");
         bypass_close(b);
         return false;
     }
@@ -417,22 +440,74 @@ void bypass_resume(struct bypass *b)
 
 /* ---- clients */
 
+struct client {
+    const char *mode, *url, *log;
+    uint64_t amount;
+    uint32_t size, extra;
+    bool asks;
+};
+
+static struct bypass_process start_client(struct bypass *b, const struct client *c)
+{
+    char path[PATH_BYTES], cpu[16], text[3][24];
+    bypass_resume(b);
+    snprintf(cpu, sizeof cpu, "%d", BYPASS_CLIENT_CPU);
+    snprintf(text[0], sizeof text[0], "%llu", (unsigned long long)c->amount);
+    snprintf(text[1], sizeof text[1], "%u", c->size);
+    snprintf(text[2], sizeof text[2], "%u", c->extra);
+    const struct spawn s = { .argv = { program(path, "bypass_client"), c->mode, c->url, cpu,
+                                       text[0], text[1], c->extra != 0 ? text[2] : NULL },
+                             .space = b->spaces[1],
+                             .cpu = BYPASS_CLIENT_CPU,
+                             .log = c->log,
+                             .asks = c->asks };
+    return spawn(&s);
+}
+
 const char *bypass_leat(struct bypass *b, const char *mode, const char *more, uint64_t amount,
                         uint32_t size, uint32_t extra)
 {
-    char path[PATH_BYTES], url[640], cpu[16], text[3][24];
-    bypass_resume(b);
+    char url[640];
     snprintf(url, sizeof url, "%s%s", b->url, more);
-    snprintf(cpu, sizeof cpu, "%d", BYPASS_CLIENT_CPU);
-    snprintf(text[0], sizeof text[0], "%llu", (unsigned long long)amount);
-    snprintf(text[1], sizeof text[1], "%u", size);
-    snprintf(text[2], sizeof text[2], "%u", extra);
-    const struct spawn s = { .argv = { program(path, "bypass_client"), mode, url, cpu, text[0],
-                                       text[1], extra != 0 ? text[2] : NULL },
-                             .space = b->spaces[1],
-                             .cpu = BYPASS_CLIENT_CPU,
-                             .log = "bypass_client" };
-    return run_client(&s);
+    const struct client c = { .mode = mode,
+                              .url = url,
+                              .log = "bypass_client",
+                              .amount = amount,
+                              .size = size,
+                              .extra = extra };
+    return only_line(start_client(b, &c), c.log);
+}
+
+static const char *next_line(const struct bypass_process *p, const char *log)
+{
+    static char line[BYPASS_LINE_MAX];
+    if (!read_line(p, line)) {
+        show_log(log);
+        bench_fail("a client failed");
+    }
+    return line;
+}
+
+void bypass_pinger(struct bypass *b, struct bypass_process *pinger, uint64_t pings, uint32_t size)
+{
+    const struct client c = {
+        .mode = "turns", .url = b->url, .log = "pinger", .amount = pings, .size = size, .asks = true
+    };
+    *pinger = start_client(b, &c);
+}
+
+const char *bypass_turn(struct bypass_process *pinger)
+{
+    if (write(pinger->input, "\n", 1) != 1)
+        bench_fail("the client that pings");
+    return next_line(pinger, "pinger");
+}
+
+void bypass_stay(struct bypass *b, struct bypass_process *stayer)
+{
+    const struct client c = { .mode = "stay", .url = b->second_url, .log = "stayer" };
+    *stayer = start_client(b, &c);
+    next_line(stayer, c.log);
 }
 
 /* A server of its own, too: a bare one does not outlive its client everywhere. */
@@ -458,7 +533,7 @@ const char *bypass_echo(struct bypass *b, uint32_t payload, uint64_t count, uint
                              .space = b->spaces[1],
                              .cpu = BYPASS_CLIENT_CPU,
                              .log = "dpdk_echo_client" };
-    const char *result = run_client(&s);
+    const char *result = only_line(spawn(&s), s.log);
     bypass_end(&server);
     remove_socket("echo");
     return result;
@@ -481,21 +556,6 @@ uint32_t bypass_mean_payload(const char *line)
                           / (bypass_number(line, "packets_sent")
                              + bypass_number(line, "packets_received"))
                       + 0.5);
-}
-
-void bypass_stay(struct bypass *b, struct bypass_process *stayer)
-{
-    char path[PATH_BYTES], line[BYPASS_LINE_MAX];
-    const struct spawn s = { .argv = { program(path, "bypass_client"), "stay", b->second_url, "0",
-                                       "0", "0" },
-                             .cpu = BYPASS_CLIENT_CPU,
-                             .log = "stayer" };
-    bypass_resume(b);
-    *stayer = spawn(&s);
-    if (!read_line(stayer, line)) {
-        show_log(s.log);
-        bench_fail("a second client");
-    }
 }
 
 uint64_t bypass_broker_cpu_ns(const struct bypass *b)

@@ -3,8 +3,8 @@
  * Role: hugepages, folders, namespaces and wires that go away again; leatd, stopped while it is not
  * its turn, and bench/dpdk_echo, as servers on BYPASS_SERVER_CPU; clients on BYPASS_CLIENT_CPU,
  * each a new process, whose one line of JSON is the result. Must not know: what is measured. What
- * the machine has not is said on stderr, for the bench to leave out; anything else that fails ends
- * the bench. Threads: one. */
+ * the machine has not is a result of its own, left out; anything else that fails ends the bench.
+ * Threads: one. */
 #ifndef LEAT_BENCH_COMMON_BYPASS_H
 #define LEAT_BENCH_COMMON_BYPASS_H
 
@@ -17,6 +17,7 @@ enum { BYPASS_CLIENT_CPU = 0, BYPASS_SERVER_CPU = 1, BYPASS_LINE_MAX = 4096 };
 enum bypass_wire {
     BYPASS_MEMIF_ZERO, /* the client's side sends and receives without copies */
     BYPASS_MEMIF_COPY,
+    BYPASS_VHOST,     /* virtio-user at the client's side */
     BYPASS_AF_PACKET, /* veth between two namespaces */
     BYPASS_AF_XDP,
     BYPASS_UDP, /* kernel sockets on loopback; Leat's side only */
@@ -26,13 +27,15 @@ enum bypass_wire {
 /* "memif_zero", for the names of results. */
 const char *bypass_wire_name(enum bypass_wire wire);
 
-/* Hugepages, a folder; all of it comes back at exit, by signal too. False: no hugepages. */
-bool bypass_start(void);
+/* Hugepages, a folder; all of it goes back at exit, by signal too. False: no hugepages; `name` is
+ * left out. */
+bool bypass_start(const char *name);
 
 /* A program of ours, its output read line by line. */
 struct bypass_process {
     pid_t pid; /* 0: none */
     int output;
+    int input; /* -1: none */
 };
 
 struct bypass {
@@ -66,6 +69,10 @@ double bypass_number(const char *line, const char *field);
 
 /* Of the packets of a bypass_leat line, both ways together. */
 uint32_t bypass_mean_payload(const char *line);
+
+/* A client that pings as often as this in every turn, and says how that went; bypass_end. */
+void bypass_pinger(struct bypass *b, struct bypass_process *pinger, uint64_t pings, uint32_t size);
+const char *bypass_turn(struct bypass_process *pinger);
 
 /* A client that subscribes at `second_url` and goes on; bypass_end takes it away. */
 void bypass_stay(struct bypass *b, struct bypass_process *stayer);

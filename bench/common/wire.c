@@ -2,8 +2,11 @@
 
 #include <stdlib.h>
 
+enum { WIRE_BUFFERS = WIRE_ENDS * WIRE_PLACES, ADDRESS_LAST = 15 };
+
 struct wire_buffer {
     uint32_t size;
+    uint32_t from; /* which end */
     uint8_t bytes[WIRE_PAYLOAD_MAX];
 };
 
@@ -20,7 +23,7 @@ struct wire_side {
 struct wire {
     struct wire_side sides[WIRE_ENDS];
     uint32_t free_count;
-    struct wire_buffer *free[2 * WIRE_PLACES];
+    struct wire_buffer *free[WIRE_BUFFERS];
     struct wire_buffer *buffers;
 };
 
@@ -33,14 +36,13 @@ static unsigned wire_receive(struct link *link, struct link_datagram *out, unsig
                              leat_ns now)
 {
     struct wire_side *side = of(link);
-    const struct wire_side *other = &side->wire->sides[1 - side->index];
     unsigned got = 0;
     (void)now;
     for (; got < max && side->head != side->tail; got++) {
         struct wire_buffer *buffer = side->queue[side->head++ % WIRE_PLACES];
         out[got].bytes = buffer->bytes;
         out[got].size = buffer->size;
-        out[got].peer = other->self;
+        out[got].peer = side->wire->sides[buffer->from].self;
         out[got].handle = buffer;
     }
     link_count(&link->counters.rx, got);
@@ -57,11 +59,10 @@ static void wire_release(struct link *link, struct link_datagram *datagrams, uns
 
 static bool wire_reserve(struct link *link, struct link_outgoing *out)
 {
-    struct wire_side *side = of(link);
-    const struct wire_side *other = &side->wire->sides[1 - side->index];
-    if (side->wire->free_count == 0 || other->tail - other->head == WIRE_PLACES)
+    struct wire *wire = of(link)->wire;
+    if (wire->free_count == 0)
         return false;
-    struct wire_buffer *buffer = side->wire->free[--side->wire->free_count];
+    struct wire_buffer *buffer = wire->free[--wire->free_count];
     out->bytes = buffer->bytes;
     out->handle = buffer;
     return true;
@@ -76,15 +77,20 @@ static void wire_cancel(struct link *link, struct link_outgoing *out)
 static void wire_send(struct link *link, struct link_outgoing *out, uint32_t size,
                       const struct link_reference *reference, const struct link_peer *to)
 {
-    struct wire_side *other = &of(link)->wire->sides[1 - of(link)->index];
+    struct wire *wire = of(link)->wire;
+    struct wire_side *other = &wire->sides[(to->key.address[ADDRESS_LAST] - 1u) % WIRE_ENDS];
     struct wire_buffer *buffer = out->handle;
-    (void)to;
     if (reference != NULL) {
         memcpy(buffer->bytes + size, reference->bytes, reference->size);
         size += reference->size;
         reference->release(reference->owner, reference->token);
     }
     buffer->size = size;
+    buffer->from = (uint32_t)of(link)->index;
+    if (other->tail - other->head == WIRE_PLACES) {
+        wire->free[wire->free_count++] = buffer;
+        return;
+    }
     other->queue[other->tail++ % WIRE_PLACES] = buffer;
 }
 
@@ -133,12 +139,12 @@ struct wire *wire_open(uint32_t reference_min)
     struct wire *wire = calloc(1, sizeof *wire);
     if (wire == NULL)
         return NULL;
-    wire->buffers = calloc(2 * WIRE_PLACES, sizeof *wire->buffers);
+    wire->buffers = calloc(WIRE_BUFFERS, sizeof *wire->buffers);
     if (wire->buffers == NULL) {
         free(wire);
         return NULL;
     }
-    for (uint32_t i = 0; i < 2 * WIRE_PLACES; i++)
+    for (uint32_t i = 0; i < WIRE_BUFFERS; i++)
         wire->free[wire->free_count++] = &wire->buffers[i];
     for (int i = 0; i < WIRE_ENDS; i++) {
         struct wire_side *side = &wire->sides[i];
@@ -151,7 +157,7 @@ struct wire *wire_open(uint32_t reference_min)
         side->index = i;
         side->self.key.address[10] = side->self.key.address[11] = 0xFF;
         side->self.key.address[12] = 10;
-        side->self.key.address[15] = (uint8_t)(i + 1);
+        side->self.key.address[ADDRESS_LAST] = (uint8_t)(i + 1);
         side->self.key.port = (uint16_t)(7430 + i);
     }
     return wire;

@@ -86,6 +86,7 @@ static void on_event(void *user, const struct leat_event *event)
             sim_fail(sim, "a side broke the protocol: client", c->index, 0);
         break;
     case LEAT_EVENT_BAD_BATCH: sim_fail(sim, "a batch failed its checks", c->index, 0);
+    case LEAT_EVENT_PRODUCER_EXPIRED: sim_fail(sim, "a producer was forgotten", c->index, 0);
     case LEAT_EVENT_PRODUCER_FENCED: sim_fail(sim, "a producer was fenced", c->index, 0);
     case LEAT_EVENT_TOPIC_DELETED:
         if (!sim->broker_restarts)

@@ -117,12 +117,19 @@ static uint8_t host_of(const struct link_peer *peer)
     return peer->key.address[15];
 }
 
+static bool is_too_large(const struct fabric *f, const struct buffer *buffer)
+{
+    const struct fabric_faults *faults = &f->faults;
+    return faults->mtu != 0 && buffer->size > faults->mtu
+           && (faults->mtu_host == 0 || faults->mtu_host == host_of(&buffer->to));
+}
+
 static bool is_lost(struct fabric *f, const struct buffer *buffer)
 {
     struct fabric_counters *c = &f->counters;
     if (f->cut[host_of(&buffer->from)][host_of(&buffer->to)])
         return ++c->partitioned;
-    if (f->faults.mtu != 0 && buffer->size > f->faults.mtu)
+    if (is_too_large(f, buffer))
         return ++c->too_large;
     if (f->burst_left == 0 && chance(f, f->faults.burst_ppm))
         f->burst_left = 1 + seeded_below(&f->random, 2 * f->faults.burst_length);

@@ -26,7 +26,8 @@ struct fabric_faults {
     uint32_t corrupt_ppm;
     uint64_t reorder_ns;
     uint64_t delay_ns, jitter_ns;
-    uint32_t mtu; /* larger ones vanish; 0: none do */
+    uint32_t mtu;     /* larger ones vanish; 0: none do */
+    uint8_t mtu_host; /* only those to this host; 0: to all */
 };
 
 struct fabric_counters {

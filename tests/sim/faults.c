@@ -22,8 +22,9 @@ void sim_faults_choose(struct sim *sim)
     }
     if (seeded_below(r, 4) == 0)
         f.corrupt_ppm = seeded_below(r, 100000);
+    f.mtu_host = sim->narrow_host;
     if (seeded_below(r, 8) == 0)
-        f.mtu = 1200 + seeded_below(r, 272);
+        f.mtu = sim->narrow_bytes;
     if (seeded_below(r, 5) == 0)
         f.delay_ns += seeded_below(r, 5000000);
     fabric_set(sim->fabric, &f);
@@ -95,9 +96,9 @@ void sim_side_goes_on(struct sim *sim)
         side_open(&sim->side, clients);
         sim_tell(sim, "side topic: open %d", sim->side.open);
     } else if (!sim->side.deleted) {
-        sim_tell(sim, "side topic: deleted");
-        sim_total.deletions++;
         side_delete(&sim->side, clients[seeded_below(&sim->random, CLIENTS)]);
+        sim_tell(sim, "side topic: deleted %d", sim->side.deleted);
+        sim_total.deletions += sim->side.deleted;
     } else if (side_settled(&sim->side)) {
         side_close(&sim->side);
     }
@@ -129,14 +130,15 @@ void sim_fault(struct sim *sim)
         sim_tell(sim, "client %u stalls", c->index);
         break;
     case 3:
-        if (seeded_below(&sim->random, 3) == 0 && c->client != NULL) {
+        if (seeded_below(&sim->random, 2) == 0 && c->client != NULL) {
             sim_total.client_restarts++;
             sim_tell(sim, "client %u restarts", c->index);
             sim_client_close(c);
         }
         break;
     case 4:
-        if (sim->broker_restarts && seeded_below(&sim->random, 2) == 0)
+    case 9:
+        if (sim->broker_restarts)
             restart_broker(sim);
         break;
     case 5: sim_trouble_link(sim, true, false); break;

@@ -1,6 +1,6 @@
 /* Goal: whatever the wire does and whoever is stopped or restarted, every acknowledged record is
  * delivered to every subscriber exactly once and in order, or lies in one exact GAP; no credit is
- * overrun, every buffer comes back, and when the faults end everything goes on.
+ * overrun, memory is bounded, every buffer comes back, and when the faults end everything goes on.
  * Method: the real broker (control plane and shard) and two real clients in one process, in
  * simulated time, their packets over a fabric that a seed breaks; then the ledger is checked. A
  * failing seed is printed and replays: sim --seed S. */
@@ -15,11 +15,14 @@
 #include "broker/partition.h"
 #include "client/client_core.h"
 #include "ops/log.h"
+#include "schema/packet.h"
+#include "tests/sim/footprint.h"
 #include "tests/sim/sim.h"
 
 enum {
     PHASES_MAX = 6,
-    RECORDS_MAX = 600, /* of most runs */
+    RECORDS_MAX = 600,         /* of most runs */
+    HEAP_MAX_BYTES = 32 << 20, /* of the broker and its clients, whatever is going on */
 };
 #define PATIENCE_NS (120 * LEAT_NS_PER_S) /* until everything has settled, after the last fault */
 
@@ -64,19 +67,22 @@ static bool settled(const struct sim *sim)
 
 static void drain(struct sim *sim)
 {
-    const struct fabric_faults none = { .delay_ns = 2000, .jitter_ns = 500 };
+    const struct fabric_faults none = { .delay_ns = 2000,
+                                        .jitter_ns = 500,
+                                        .mtu = sim->stays_narrow ? sim->narrow_bytes : 0,
+                                        .mtu_host = sim->narrow_host };
     const leat_ns end = sim->now + PATIENCE_NS;
     sim_tell(sim, "no more faults");
     fabric_set(sim->fabric, &none);
     sim_heal(sim);
     sim_trouble_link(sim, false, false);
     sim->seeks = false;
-    if (sim->side.open && !sim->side.deleted)
-        sim_side_goes_on(sim);
     for (unsigned i = 0; i < CLIENTS; i++)
         sim->clients[i].read_every = 0;
     sim->sends_left += 20; /* what is sent now must get through too */
     while (!settled(sim) || sim->sends_left != 0) {
+        if (sim->side.open && !sim->side.deleted)
+            sim_side_goes_on(sim);
         turn(sim, end);
         if (sim->now >= end)
             sim_fail(
@@ -86,6 +92,25 @@ static void drain(struct sim *sim)
                 sim->clients[1].client != NULL ? leat_producer_pending(sim->clients[1].producer)
                                                : 0);
     }
+}
+
+static void check_memory(struct sim *sim)
+{
+    const struct footprint now = footprint_now();
+    if (now.heap_bytes > HEAP_MAX_BYTES)
+        sim_fail(sim, "memory has no bound: heap, most", now.heap_bytes, HEAP_MAX_BYTES);
+}
+
+/* When everything is closed there is no more than there was after the first run. */
+static void check_footprint(struct sim *sim)
+{
+    static struct footprint first;
+    const struct footprint now = footprint_now();
+    if (sim_total.runs == 0)
+        first = now;
+    const char *grown = footprint_grown(&first, &now);
+    if (grown != NULL)
+        sim_fail(sim, grown, now.heap_bytes, now.mapped_bytes);
 }
 
 static void check_end(struct sim *sim)
@@ -116,9 +141,13 @@ static void add_counters(const struct fabric_counters *c)
     t->overflowed += c->overflowed;
 }
 
-static void choose_topic(struct sim *sim)
+static void choose(struct sim *sim)
 {
     struct seeded *r = &sim->random;
+    sim->broker_restarts = seeded_below(r, 8) == 0;
+    sim->narrow_bytes = LEAT_PACKET_BYTES_BASE + seeded_below(r, 272);
+    sim->narrow_host = (uint8_t)seeded_below(r, CLIENT_HOST + 1);
+    sim->stays_narrow = seeded_below(r, 8) == 0;
     sim->topic.partitions = PARTITIONS;
     sim->topic.ring_bytes = UINT64_C(1) << (16 + seeded_below(r, 3));
     sim->topic.blocks = seeded_below(r, 5) == 0;
@@ -140,8 +169,7 @@ static void run(uint64_t seed, bool verbose)
     sim.now = START_NS;
     sim.fabric = fabric_open(seeded_next(&sim.random));
     sim.incarnation = (uint32_t)seed % 1000000 + 1;
-    sim.broker_restarts = seeded_below(&sim.random, 8) == 0;
-    choose_topic(&sim);
+    choose(&sim);
     /* Now and then more than a ring holds, so that slow readers are overtaken. */
     const uint32_t most = seeded_below(&sim.random, 5) == 0 ? 6 * RECORDS_MAX : RECORDS_MAX;
     sim.sends_left = 20 + seeded_below(&sim.random, most);
@@ -170,6 +198,7 @@ static void run(uint64_t seed, bool verbose)
         }
         while (sim.now < end)
             turn(&sim, end);
+        check_memory(&sim);
         sim_trouble_link(&sim, false, false);
         if (lasts || seeded_below(&sim.random, 2) == 0)
             sim_heal(&sim);
@@ -188,6 +217,7 @@ static void run(uint64_t seed, bool verbose)
     fabric_close(sim.fabric);
     for (unsigned i = 0; i < sim.ledger_count; i++)
         ledger_close(&sim.ledgers[i]);
+    check_footprint(&sim);
     sim_total.runs++;
     sim_total.records += sim.records;
 }

@@ -88,8 +88,8 @@ void side_step(struct side *side, unsigned reader, struct seeded *random)
 
 void side_delete(struct side *side, leat_client *client)
 {
-    side->deleted = true;
-    leat_topic_delete(client, SIDE_TOPIC); /* it may take longer than the call waits */
+    const int error = leat_topic_delete(client, SIDE_TOPIC);
+    side->deleted = error == LEAT_OK || error == LEAT_ERR_UNKNOWN_TOPIC;
 }
 
 void side_event(struct side *side, unsigned index, const struct leat_event *event)

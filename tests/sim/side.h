@@ -18,7 +18,7 @@ enum { SIDE_READERS = 2 };
 
 struct side {
     bool open;
-    bool deleted; /* it was asked for */
+    bool deleted;
     leat_producer *producer;
     uint64_t sent, answered;
     struct side_reader {
@@ -35,6 +35,7 @@ struct side {
 void side_open(struct side *side, leat_client *clients[SIDE_READERS]);
 /* A client's turn: clients[0] sends a few, everyone reads. */
 void side_step(struct side *side, unsigned reader, struct seeded *random);
+/* Its answer may stay away (a wire is cut): then it is asked for again, and may be gone already. */
 void side_delete(struct side *side, leat_client *client);
 void side_event(struct side *side, unsigned reader, const struct leat_event *event);
 /* Everyone was told of the end, and every record was answered. */

@@ -49,6 +49,9 @@ struct sim {
     bool broker_restarts; /* this run has them */
     bool seeks;           /* its readers do */
     uint32_t window_bytes;
+    uint32_t narrow_bytes; /* what the wire carries while it is narrow... */
+    uint8_t narrow_host;   /* ...to this host, 0: both ways */
+    bool stays_narrow;     /* to the end */
     struct sim_topic topic;
     struct sim_client clients[CLIENTS];
     struct side side;

@@ -26,7 +26,7 @@ ending() {
     local code=$? file
     [ $code = 0 ] || [ $code = 77 ] || for file in "$dir"/*.err "$dir"/*.out; do
         echo "--- $file" >&2
-        tail -n 15 "$file" >&2
+        tail -n 80 "$file" >&2 # a sanitizer reports at length
     done
     cleanup
 }
