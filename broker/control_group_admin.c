@@ -24,8 +24,8 @@ static void answer_committed(struct control *control, struct operation *op,
                              void (*fill)(Leat__Control__Committed *out,
                                           const struct operation_part *part))
 {
-    Leat__Control__Committed *rows = calloc(op->count, sizeof *rows);
-    Leat__Control__Committed **list = calloc(op->count, sizeof(Leat__Control__Committed *));
+    Leat__Control__Committed *rows = calloc(op->count + 1, sizeof *rows);
+    Leat__Control__Committed **list = calloc(op->count + 1, sizeof(Leat__Control__Committed *));
     if (rows == NULL || list == NULL) {
         peer_refuse_busy(control, op->owner, op->request);
     } else {

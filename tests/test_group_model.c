@@ -8,13 +8,14 @@
 #include <string.h>
 
 #include "broker/group.h"
+#include "tests/group_events.h"
+#include "tests/group_moves.h"
 #include "tests/seeded.h"
 
 enum {
     CLIENTS = 8,
     TOPICS = 2,
     PARTITIONS = 12, /* of all topics */
-    EVENTS_MAX = 4096,
     SESSION_MS = 1000,
     DELAY_MS = 60,
     RUNS = 150,
@@ -23,33 +24,6 @@ enum {
 #define MS LEAT_NS_PER_MS
 
 static const struct group_topic_ref topics[TOPICS] = { { "ticks", 1, 8 }, { "trades", 2, 4 } };
-
-enum kind {
-    EVENT_JOIN,
-    EVENT_BEAT,
-    EVENT_LEAVE,
-    EVENT_ANSWER,
-    EVENT_REFUSAL,
-    EVENT_OPEN,   /* at control */
-    EVENT_OPENED, /* at the shard */
-    EVENT_DROP,   /* at the shard */
-    EVENT_DROPPED,
-    EVENT_COMMIT, /* at the shard */
-    EVENT_RETRY,
-    EVENT_BEGIN,
-};
-
-struct event {
-    leat_ns at;
-    uint64_t order;
-    enum kind kind;
-    unsigned client, instance, partition;
-    uint32_t epoch;
-    uint64_t number; /* of the request; an offset */
-    uint32_t assigned;
-    enum leat_error error;
-    char id[32];
-};
 
 struct client {
     unsigned instance; /* counts its lives */
@@ -75,9 +49,7 @@ struct world {
     struct seeded random;
     struct groups g;
     leat_ns now, shard_at;
-    struct event events[EVENTS_MAX];
-    unsigned event_count;
-    uint64_t orders;
+    struct events events;
     uint32_t streams_opened;
     struct client clients[CLIENTS];
     struct stream streams[PARTITIONS];
@@ -111,10 +83,8 @@ static unsigned number_of(const struct group_partition *p)
 
 static void post_at(leat_ns at, struct event e)
 {
-    cr_assert_lt(w.event_count, EVENTS_MAX);
     e.at = at;
-    e.order = w.orders++;
-    w.events[w.event_count++] = e;
+    cr_assert(events_put(&w.events, e));
 }
 
 static leat_ns later(void)
@@ -356,31 +326,18 @@ static void look(struct snapshot *s)
     }
 }
 
-static int more_first(const void *a, const void *b)
-{
-    return *(const int *)b - *(const int *)a;
-}
-
-/* The fewest that must move: what each has above an even share. */
 static unsigned least_moves(const struct snapshot *before)
 {
     const struct group *group = groups_find(&w.g, "g");
     int has[LEAT_GROUP_MEMBERS_MAX];
-    unsigned moves = 0;
     if (group == NULL || group->member_count == 0)
         return 0;
-    const int n = (int)group->member_count;
-    for (int i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < group->member_count; i++) {
         has[i] = 0;
         for (unsigned p = 0; p < PARTITIONS; p++)
             has[i] += before->owner[p] == group->members[i];
     }
-    qsort(has, (size_t)n, sizeof has[0], more_first);
-    for (int i = 0; i < n; i++) {
-        const int quota = PARTITIONS / n + (i < PARTITIONS % n);
-        moves += (unsigned)(has[i] > quota ? has[i] - quota : 0);
-    }
-    return moves;
+    return group_least_moves(has, (int)group->member_count, PARTITIONS);
 }
 
 static void step(void)
@@ -490,33 +447,17 @@ static bool to_client(const struct event *e)
     return e->kind == EVENT_ANSWER || e->kind == EVENT_REFUSAL || e->kind == EVENT_RETRY;
 }
 
-static bool next_event(struct event *out)
-{
-    unsigned first = 0;
-    if (w.event_count == 0)
-        return false;
-    for (unsigned i = 1; i < w.event_count; i++) {
-        if (w.events[i].at < w.events[first].at
-            || (w.events[i].at == w.events[first].at && w.events[i].order < w.events[first].order))
-            first = i;
-    }
-    *out = w.events[first];
-    w.events[first] = w.events[--w.event_count];
-    return true;
-}
-
 static void go_on(void)
 {
     struct event e;
     leat_ns deadline = groups_deadline(&w.g);
-    if (!next_event(&e)) {
+    if (!events_take(&w.events, &e)) {
         w.now = deadline > w.now && deadline != LEAT_NS_NEVER ? deadline : w.now + MS;
         step();
         return;
     }
     if (deadline < e.at && deadline > w.now) {
-        w.event_count++; /* it was put at the end: give it its place back */
-        w.events[w.event_count - 1] = e;
+        events_put_back(&w.events, e);
         w.now = deadline;
         step();
         return;
