@@ -21,6 +21,8 @@ enum {
     CONNECTIONS_LIMIT = 1 << 20,
     PRODUCERS_LIMIT = 1 << 20,
     KEEPALIVE_DEFAULT_MS = 15000,
+    OFFSETS_SNAPSHOT_DEFAULT_MS = 5000,
+    OFFSETS_SNAPSHOT_MAX_MS = 3600000,
     KEEPALIVE_MIN_MS = 100,
     KEEPALIVE_MAX_MS = 3600000,
     SOCKET_BUFFER_MAX = 1 << 30,
@@ -49,6 +51,7 @@ void config_init(struct config *config, bool dev)
         .producers_max = PARTITION_PRODUCERS_DEFAULT,
         .producer_idle_ms = PRODUCER_IDLE_DEFAULT_MS,
         .keepalive_ms = KEEPALIVE_DEFAULT_MS,
+        .offsets_snapshot_ms = OFFSETS_SNAPSHOT_DEFAULT_MS,
         .log_level = LOG_INFO,
     };
 }
@@ -299,6 +302,7 @@ static void parse_limits(struct config *config, const struct config_place *at)
     config_text(at, "tcp_congestion", "a congestion control of the kernel, as \"cubic\"",
                 config->tcp_congestion, sizeof config->tcp_congestion);
     config_u32(at, "keepalive_ms", KEEPALIVE_MIN_MS, KEEPALIVE_MAX_MS, &config->keepalive_ms);
+    config_u32(at, "offsets_snapshot_ms", 0, OFFSETS_SNAPSHOT_MAX_MS, &config->offsets_snapshot_ms);
     config->socket_buffer_bytes = (uint32_t)buffer;
 }
 
@@ -344,6 +348,7 @@ static bool parse_root(struct config *config, const struct config_place *at)
                                          "socket_buffer_bytes",
                                          "tcp_congestion",
                                          "keepalive_ms",
+                                         "offsets_snapshot_ms",
                                          "udp",
                                          "dpdk",
                                          "allow_unauthenticated",

@@ -59,7 +59,8 @@ struct config {
     uint32_t socket_buffer_bytes;
     char tcp_congestion[CONFIG_CONGESTION_BYTES];
     uint32_t keepalive_ms;
-    bool udp; /* take packets over UDP too, on the data ports */
+    uint32_t offsets_snapshot_ms; /* between two of where groups stand; 0: at the end only */
+    bool udp;                     /* take packets over UDP too, on the data ports */
     struct config_ports ports;
     bool allow_unauthenticated;
     enum log_level log_level;

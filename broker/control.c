@@ -72,6 +72,27 @@ static void register_counters(struct control *control)
           &c->catalog_writes },
         { "leat_catalog_failures_total", "Times the catalog could not be stored.", NULL,
           METRIC_COUNTER, &c->catalog_failures },
+        { "leat_groups", "Consumer groups.", NULL, METRIC_GAUGE, &c->groups },
+        { "leat_group_members", "Members of groups.", NULL, METRIC_GAUGE, &c->group_members },
+        { "leat_group_offsets", "Places where groups stand: one a group and partition.", NULL,
+          METRIC_GAUGE, &c->group_offsets },
+        { "leat_group_joins_total", "Members that joined, or joined again.", NULL, METRIC_COUNTER,
+          &c->group_joins },
+        { "leat_group_joins_refused_total", "Joins that were refused.", NULL, METRIC_COUNTER,
+          &c->group_joins_refused },
+        { "leat_group_members_silent_total", "Members that were silent too long.", NULL,
+          METRIC_COUNTER, &c->group_silent },
+        { "leat_group_members_fenced_total", "Members whose id somebody else joined with.", NULL,
+          METRIC_COUNTER, &c->group_fenced },
+        { "leat_group_partitions_moved_total", "Partitions taken from a member of a group.", NULL,
+          METRIC_COUNTER, &c->group_moves },
+        { "leat_required_held_back_total",
+          "Seconds and partitions in which producers waited for a required reader.", NULL,
+          METRIC_COUNTER, &c->held_back },
+        { "leat_group_offsets_writes_total", "Times the places of groups were stored.", NULL,
+          METRIC_COUNTER, &c->offsets_writes },
+        { "leat_group_offsets_failures_total", "Times they could not be stored.", NULL,
+          METRIC_COUNTER, &c->offsets_failures },
         { "leat_required_readers_lost_total", "Required readers that were away too long.", NULL,
           METRIC_COUNTER, &c->required_lost },
     };
@@ -91,6 +112,7 @@ static void init(struct control *control, const struct control_options *options)
     control->epoll = -1;
     control->accept_again = LEAT_NS_NEVER;
     control->save_again = LEAT_NS_NEVER;
+    control->offsets_due = LEAT_NS_NEVER;
     control->now = monotonic_ns();
     for (int i = 0; i < CONTROL_SPARE_DESCRIPTORS; i++)
         control->spare[i] = -1;
@@ -197,8 +219,14 @@ enum leat_error control_open(struct control **out, const struct control_options 
     if (error == LEAT_OK)
         error = listen_on(control, error_text);
     register_counters(control);
+    if (error == LEAT_OK && control_groups_open(control) != LEAT_OK) {
+        snprintf(error_text, CONTROL_ERROR_TEXT, "control: no memory for groups");
+        error = LEAT_ERR_NO_MEMORY;
+    }
     if (error == LEAT_OK)
         error = registry_start(control, error_text);
+    if (error == LEAT_OK)
+        error = control_offsets_load(control, error_text);
     control_take_descriptors(control);
     *out = control; /* also on an error: what is half open is for control_close */
     return error;
@@ -241,8 +269,13 @@ static void handle_event(struct control *control, const struct epoll_event *even
 static int timeout_ms(const struct control *control, bool mail_left)
 {
     leat_ns deadline = peer_deadline(control);
+    const leat_ns groups = groups_deadline(&control->groups);
     if (control->save_again < deadline)
         deadline = control->save_again;
+    if (groups < deadline)
+        deadline = groups;
+    if (control->offsets_save == NULL && control->offsets_due < deadline)
+        deadline = control->offsets_due;
     if (!TAILQ_EMPTY(&control->work) || deadline <= control->now)
         return 0;
     if (mail_left)
@@ -283,6 +316,8 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
     control_read_mail(control);
     registry_close_buried(control);
     peer_work(control);
+    control_groups_step(control);
+    control_offsets_step(control);
     registry_reserve(control);
     const bool mail_left = control_flush_mail(control);
     /* While events wait, what somebody said may be among them. */
@@ -373,6 +408,8 @@ void control_close(struct control *control)
     peer_bury(control);
     free_operations(control);
     control_lend_descriptors(control);
+    control_offsets_stop(control);
+    control_groups_close(control);
     registry_stop(control);
     metrics_unregister(control->options.metrics, &control->counters, sizeof control->counters);
     names_free(&control->names);

@@ -14,6 +14,10 @@
  *      control_registry.c    topics' birth and death: catalog, memory, shards; reserved offsets
  *      control_sessions.c    grants and ends
  *      control_streams.c     subscriptions, closing streams, offsets
+ *      control_groups.c      members of consumer groups: join, heartbeat, leave
+ *      control_group_admin.c commits on control, resets, deletion
+ *      control_group_look.c  lists and descriptions of groups
+ *      control_offsets.c     where groups stand, over a restart
  *      control_producers.c   opening producers
  *      control_names.c       named producers */
 #ifndef LEAT_BROKER_CONTROL_H

@@ -100,6 +100,21 @@ struct operation *operation_begin(struct control *control, struct peer *p, uint6
     return op;
 }
 
+struct operation *operation_begin_own(struct control *control, enum operation_kind kind,
+                                      uint32_t parts)
+{
+    struct operation *op = place_operation(control, parts);
+    if (op != NULL)
+        op->kind = kind;
+    return op;
+}
+
+void operation_hold(struct operation_part *part, struct offsets_entry *entry)
+{
+    offsets_hold(entry);
+    part->entry = entry;
+}
+
 void operation_disown(struct operation *op)
 {
     op->owner->operations--;
@@ -116,6 +131,11 @@ void operation_free(struct control *control, struct operation *op)
     }
     control->operations[op->slot].operation = NULL;
     control->operation_count--;
+    for (uint32_t i = 0; i < op->room; i++) {
+        if (op->parts[i].entry != NULL)
+            offsets_release(op->parts[i].entry);
+        free(op->parts[i].metadata);
+    }
     free(op->producer.forgotten);
     free(op);
 }
@@ -129,6 +149,10 @@ static void complete(struct control *control, struct operation *op)
     case OPERATION_CLOSE_STREAMS: control_streams_closed(control, op); break;
     case OPERATION_OFFSETS: control_offsets_found(control, op); break;
     case OPERATION_DELETE_TOPIC: control_topic_deleted(control, op); break;
+    case OPERATION_DROP: control_dropped(control, op); break;
+    case OPERATION_COMMIT: control_committed(control, op); break;
+    case OPERATION_RESET: control_reset(control, op); break;
+    case OPERATION_DESCRIBE_GROUP: control_described(control, op); break;
     }
 }
 
@@ -175,6 +199,7 @@ static void take(struct control *control, const struct message *m)
     case MESSAGE_REPLY: take_reply(control, m); break;
     case MESSAGE_SESSION_CLOSED: control_session_ended(control, m->session); break;
     case MESSAGE_RESERVE_OFFSETS: registry_want_offsets(control, m); break;
+    case MESSAGE_HELD_BACK: control_held_back(control, m); break;
     case MESSAGE_REQUIRED_LOST: {
         const struct topic *topic = topics_find(control->options.topics, m->topic_id);
         metric_add(&control->counters.required_lost, m->value);
@@ -193,6 +218,10 @@ static void take(struct control *control, const struct message *m)
     case MESSAGE_FENCE:
     case MESSAGE_SEEK:
     case MESSAGE_OFFSETS_RESERVED:
+    case MESSAGE_REVOKE:
+    case MESSAGE_COMMIT:
+    case MESSAGE_RESET:
+    case MESSAGE_MEASURE:
     case MESSAGE_STOP: break; /* said by control only */
     }
 }

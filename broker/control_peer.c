@@ -120,6 +120,7 @@ void peer_end(struct control *control, struct peer *p)
     control_session_close_all(control, p);
     while (!LIST_EMPTY(&p->operation_list))
         operation_disown(LIST_FIRST(&p->operation_list));
+    control_group_forget_peer(control, p);
     TAILQ_REMOVE(list_of(control, p), p, link);
     TAILQ_INSERT_TAIL(&control->dead, p, link);
     if (p->working) {
@@ -403,6 +404,21 @@ void peer_refuse(struct control *control, struct peer *p, uint64_t request, enum
     va_end(arguments);
     response.id = request;
     response.error = error;
+    refuse(control, p, &response, text);
+}
+
+void peer_refuse_for(struct control *control, struct peer *p, uint64_t request,
+                     enum leat_error error, uint32_t retry_after_ms, const char *format, ...)
+{
+    char text[CONTROL_TEXT_BYTES];
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    response.id = request;
+    response.error = error;
+    response.retry_after_ms = retry_after_ms;
     refuse(control, p, &response, text);
 }
 

@@ -28,7 +28,8 @@ static enum leat_error save(struct control *control, char error_text[CONTROL_ERR
         return LEAT_ERR_NO_MEMORY;
     }
     control_lend_descriptors(control);
-    const enum leat_error error = statefile_write(control->options.state, bytes, size, error_text);
+    const enum leat_error error =
+        statefile_write(control->options.state, &STATEFILE_CATALOG, bytes, size, error_text);
     control_take_descriptors(control);
     free(bytes);
     metric_add(&control->counters.catalog_writes, 1);

@@ -64,6 +64,14 @@ static const char *name_in(const Leat__Control__Request *request)
     case LEAT__CONTROL__REQUEST__BODY_OPEN_PRODUCER: return request->open_producer->topic;
     case LEAT__CONTROL__REQUEST__BODY_OPEN_SUBSCRIPTION: return request->open_subscription->topic;
     case LEAT__CONTROL__REQUEST__BODY_LIST_OFFSETS: return request->list_offsets->topic;
+    case LEAT__CONTROL__REQUEST__BODY_JOIN_GROUP: return request->join_group->group;
+    case LEAT__CONTROL__REQUEST__BODY_GROUP_HEARTBEAT: return request->group_heartbeat->group;
+    case LEAT__CONTROL__REQUEST__BODY_LEAVE_GROUP: return request->leave_group->group;
+    case LEAT__CONTROL__REQUEST__BODY_COMMIT_OFFSETS: return request->commit_offsets->group;
+    case LEAT__CONTROL__REQUEST__BODY_LIST_GROUPS: return request->list_groups->after;
+    case LEAT__CONTROL__REQUEST__BODY_DESCRIBE_GROUP: return request->describe_group->group;
+    case LEAT__CONTROL__REQUEST__BODY_RESET_GROUP: return request->reset_group->group;
+    case LEAT__CONTROL__REQUEST__BODY_DELETE_GROUP: return request->delete_group->group;
     default: return NULL;
     }
 }
@@ -124,6 +132,16 @@ static void dispatch(struct control *control, struct peer *p, const Leat__Contro
         break;
     case LEAT__CONTROL__REQUEST__BODY_CLOSE_STREAMS: control_close_streams(control, p, r); break;
     case LEAT__CONTROL__REQUEST__BODY_LIST_OFFSETS: control_list_offsets(control, p, r); break;
+    case LEAT__CONTROL__REQUEST__BODY_JOIN_GROUP: control_join_group(control, p, r); break;
+    case LEAT__CONTROL__REQUEST__BODY_GROUP_HEARTBEAT:
+        control_group_heartbeat(control, p, r);
+        break;
+    case LEAT__CONTROL__REQUEST__BODY_LEAVE_GROUP: control_leave_group(control, p, r); break;
+    case LEAT__CONTROL__REQUEST__BODY_COMMIT_OFFSETS: control_commit_offsets(control, p, r); break;
+    case LEAT__CONTROL__REQUEST__BODY_LIST_GROUPS: control_list_groups(control, p, r); break;
+    case LEAT__CONTROL__REQUEST__BODY_DESCRIBE_GROUP: control_describe_group(control, p, r); break;
+    case LEAT__CONTROL__REQUEST__BODY_RESET_GROUP: control_reset_group(control, p, r); break;
+    case LEAT__CONTROL__REQUEST__BODY_DELETE_GROUP: control_delete_group(control, p, r); break;
     case LEAT__CONTROL__REQUEST__BODY_PING: peer_done(control, p, r->id); break;
     default: break; /* the check refused it */
     }

@@ -11,7 +11,10 @@
 #include <urcu-qsbr.h>
 
 #include "broker/control.h"
+#include "broker/group.h"
+#include "broker/offsets.h"
 #include "broker/partition.h"
+#include "broker/quota.h"
 #include "broker/session.h"
 #include "schema/control.h"
 #include "transport/link_tcp.h"
@@ -62,6 +65,8 @@ struct peer {
     size_t out_from, out_to, out_room;
     LIST_HEAD(, control_session) sessions;
     LIST_HEAD(, operation) operation_list;
+    LIST_HEAD(, group_member) waiters; /* members whose heartbeats it waits for */
+    struct quota joins;
     TAILQ_ENTRY(peer) link; /* of its state's list, oldest first */
     TAILQ_ENTRY(peer) work_link;
     char client_name[LEAT_CLIENT_NAME_BYTES_MAX + 1];
@@ -101,12 +106,18 @@ enum operation_kind {
     OPERATION_CLOSE_STREAMS,
     OPERATION_OFFSETS,
     OPERATION_DELETE_TOPIC,
+    OPERATION_DROP, /* a partition that goes from one member of a group to another */
+    OPERATION_COMMIT,
+    OPERATION_RESET,
+    OPERATION_DESCRIBE_GROUP,
 };
 
 struct operation_part {
     struct message message; /* what was sent, then the reply to it; status: what came of it */
     uint32_t shard;
     bool sent;
+    struct offsets_entry *entry; /* held while the shard may look at it; or NULL */
+    char *metadata;              /* of a commit; owned; or NULL */
 };
 
 struct operation {
@@ -129,7 +140,10 @@ struct operation {
         char name[LEAT_NAME_BYTES_MAX + 1];
     } producer;
     char topic[LEAT_NAME_BYTES_MAX + 1];
-    struct { /* of a topic's deletion, when the shards have let go: waits for a grace period */
+    char group[LEAT_NAME_BYTES_MAX + 1];
+    bool dry_run; /* of a reset */
+    bool cut;     /* of a description: there is more than fits */
+    struct {      /* of a topic's deletion, when the shards have let go: waits for a grace period */
         struct rcu_head rcu;
         struct control *control;
         struct operation *next;
@@ -165,6 +179,10 @@ struct control_counters {
     metric requests, requests_refused;
     metric connections, sessions, topics, log_bytes, log_normal_bytes;
     metric catalog_writes, catalog_failures, required_lost;
+    metric groups, group_members, group_offsets;
+    metric group_joins, group_joins_refused, group_silent, group_fenced, group_moves;
+    metric held_back;
+    metric offsets_writes, offsets_failures;
 };
 
 struct control {
@@ -193,6 +211,14 @@ struct control {
     struct operation_slot operations[CONTROL_OPERATIONS_MAX];
     uint32_t operation_count, operation_next;
     struct control_names names;
+    struct offsets *offsets;
+    struct groups groups;
+    bool groups_opened;
+    struct offsets_save *offsets_save; /* under way; NULL: none */
+    leat_ns offsets_due;               /* the next */
+    bool offsets_loaded;               /* they may be written */
+    uint32_t offsets_crc;              /* of the last that was written */
+    size_t offsets_size;
     struct operation *_Atomic buried; /* a grace period has passed; any thread pushes */
 
     struct control_counters counters;
@@ -228,6 +254,10 @@ void peer_answer(struct control *control, struct peer *p, Leat__Control__Respons
 void peer_done(struct control *control, struct peer *p, uint64_t request);
 void peer_refuse(struct control *control, struct peer *p, uint64_t request, enum leat_error error,
                  const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* The same, and when to ask again. */
+void peer_refuse_for(struct control *control, struct peer *p, uint64_t request,
+                     enum leat_error error, uint32_t retry_after_ms, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
 void peer_refuse_busy(struct control *control, struct peer *p, uint64_t request);
 void peer_refuse_topic(struct control *control, struct peer *p, uint64_t request, const char *name);
 
@@ -250,6 +280,9 @@ bool control_read_mail(struct control *control);
 /* With zeroed parts; NULL: no memory or too many, answered BUSY. */
 struct operation *operation_begin(struct control *control, struct peer *p, uint64_t request,
                                   enum operation_kind kind, uint32_t parts);
+/* One of control's own, with zeroed parts; NULL: no memory or too many. */
+struct operation *operation_begin_own(struct control *control, enum operation_kind kind,
+                                      uint32_t parts);
 /* Sends every part whose status is LEAT_OK; operation_complete is called when all is answered, at
  * once when nothing was sent. */
 void operation_send(struct control *control, struct operation *op);
@@ -311,6 +344,11 @@ static inline uint32_t session_shard(uint32_t id)
 
 /* ---- control_streams.c */
 
+/* Where a reader begins, in a message that asks for it. */
+/* By which a required group is known to the shards: its mark is no reader's of the same name. */
+uint64_t control_hash_group(const char *name);
+void control_set_start(struct message *m, const Leat__Control__PartitionStart *start);
+
 void control_open_subscription(struct control *control, struct peer *p,
                                const Leat__Control__Request *request);
 void control_close_streams(struct control *control, struct peer *p,
@@ -320,6 +358,75 @@ void control_list_offsets(struct control *control, struct peer *p,
 void control_subscribed(struct control *control, struct operation *op);
 void control_streams_closed(struct control *control, struct operation *op);
 void control_offsets_found(struct control *control, struct operation *op);
+
+/* ---- control_groups.c */
+
+enum leat_error control_groups_open(struct control *control);
+void control_groups_close(struct control *control);
+void control_join_group(struct control *control, struct peer *p,
+                        const Leat__Control__Request *request);
+void control_group_heartbeat(struct control *control, struct peer *p,
+                             const Leat__Control__Request *request);
+void control_leave_group(struct control *control, struct peer *p,
+                         const Leat__Control__Request *request);
+/* Timeouts, assignment, what follows from them. */
+void control_groups_step(struct control *control);
+/* Its connection goes: nobody waits there any more. */
+void control_group_forget_peer(struct control *control, struct peer *p);
+/* A shard has let go of a partition's stream. */
+void control_dropped(struct control *control, struct operation *op);
+/* Producers wait for a required reader: says which. */
+void control_held_back(struct control *control, const struct message *message);
+void control_group_topic_created(struct control *control, const struct topic *topic);
+/* The entry of the partition of its topic, made where there is none. LEAT_ERR_LIMIT,
+ * LEAT_ERR_NO_MEMORY. */
+enum leat_error control_group_entry(struct control *control, struct group_partition *partition,
+                                    const struct partition *log, struct offsets_entry **out);
+/* For the part's message: held until the operation ends. */
+void operation_hold(struct operation_part *part, struct offsets_entry *entry);
+/* Answers for a member that cannot be spoken for. */
+void control_refuse_member(struct control *control, struct peer *p, uint64_t request,
+                           enum leat_error error, const char *group, const char *member_id,
+                           uint32_t epoch);
+static inline struct group_partition *control_group_partition(const struct group *group,
+                                                              const struct topic *topic,
+                                                              uint32_t index)
+{
+    const struct group_topic *found = group_find_topic(group, topic->name);
+    return found != NULL && found->id == topic->id && index < found->count
+               ? &found->partitions[index]
+               : NULL;
+}
+
+/* ---- control_offsets.c */
+
+struct offsets_save;
+
+/* What an earlier run stored. LEAT_ERR_STATE, LEAT_ERR_IO, LEAT_ERR_NO_MEMORY. */
+enum leat_error control_offsets_load(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
+/* Stores them when it is time and something has changed. */
+void control_offsets_step(struct control *control);
+/* The shards have ended: stores what stands at last. */
+void control_offsets_stop(struct control *control);
+
+/* ---- control_group_admin.c */
+
+void control_commit_offsets(struct control *control, struct peer *p,
+                            const Leat__Control__Request *request);
+void control_committed(struct control *control, struct operation *op);
+void control_reset_group(struct control *control, struct peer *p,
+                         const Leat__Control__Request *request);
+void control_reset(struct control *control, struct operation *op);
+void control_delete_group(struct control *control, struct peer *p,
+                          const Leat__Control__Request *request);
+
+/* ---- control_group_look.c */
+
+void control_list_groups(struct control *control, struct peer *p,
+                         const Leat__Control__Request *request);
+void control_describe_group(struct control *control, struct peer *p,
+                            const Leat__Control__Request *request);
+void control_described(struct control *control, struct operation *op);
 
 /* ---- control_producers.c */
 

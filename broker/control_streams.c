@@ -7,7 +7,8 @@
 static_assert((int)LEAT__CONTROL__START_AT__LATEST == PARTITION_LATEST
                   && (int)LEAT__CONTROL__START_AT__EARLIEST == PARTITION_EARLIEST
                   && (int)LEAT__CONTROL__START_AT__OFFSET == PARTITION_OFFSET
-                  && (int)LEAT__CONTROL__START_AT__TIME == PARTITION_TIME,
+                  && (int)LEAT__CONTROL__START_AT__TIME == PARTITION_TIME
+                  && (int)LEAT__CONTROL__START_AT__COMMITTED == MESSAGE_AT_COMMITTED,
               "the same places by the same numbers");
 
 /* FNV-1a: names of required readers are told apart by 64 bits. */
@@ -21,13 +22,15 @@ static uint64_t hash_name(const char *name)
 
 /* ---- where readers begin */
 
-static void set_start(struct message *m, const Leat__Control__PartitionStart *start)
+void control_set_start(struct message *m, const Leat__Control__PartitionStart *start)
 {
     m->subscribe.at = (uint8_t)start->at;
     if (start->at == LEAT__CONTROL__START_AT__OFFSET) {
         m->subscribe.start = start->offset;
         m->subscribe.log_epoch = start->log_epoch;
-    } else if (start->at == LEAT__CONTROL__START_AT__TIME) {
+    } else if (start->at == LEAT__CONTROL__START_AT__TIME
+               || start->at == LEAT__CONTROL__START_AT__COMMITTED) {
+        m->subscribe.otherwise = (uint8_t)start->otherwise;
         m->subscribe.start = start->time_ns;
     }
 }
@@ -47,10 +50,35 @@ static void set_part(struct operation_part *part, const struct topic *topic, enu
     }
     m->partition = topic->partitions[start->partition].partition;
     part->shard = topic->partitions[start->partition].shard;
-    set_start(m, start);
+    control_set_start(m, start);
 }
 
 /* ---- subscriptions */
+
+uint64_t control_hash_group(const char *name)
+{
+    return ~hash_name(name);
+}
+
+/* The member may have the partition: its shard is told where the group's offset is kept. */
+static void set_group(struct control *control, struct operation_part *part,
+                      const Leat__Control__OpenSubscription *open,
+                      const struct group_member *member, const struct topic *topic)
+{
+    struct message *m = &part->message;
+    struct offsets_entry *entry;
+    struct group_partition *p = control_group_partition(member->group, topic, m->partition_index);
+    enum leat_error error =
+        p == NULL ? LEAT_ERR_NOT_ASSIGNED : group_may_open(member, open->member_epoch, p);
+    if (error == LEAT_OK)
+        error = control_group_entry(control, p, m->partition, &entry);
+    m->status = (int16_t)error;
+    if (error != LEAT_OK)
+        return;
+    operation_hold(part, entry);
+    m->subscribe.entry = entry;
+    m->subscribe.name_hash = control_hash_group(open->group);
+}
 
 void control_open_subscription(struct control *control, struct peer *p,
                                const Leat__Control__Request *request)
@@ -61,11 +89,21 @@ void control_open_subscription(struct control *control, struct peer *p,
         peer_refuse_topic(control, p, request->id, open->topic);
         return;
     }
-    if (open->required && open->name[0] == '\0') {
+    if (open->required && open->name[0] == '\0' && open->group[0] == '\0') {
         peer_refuse(control, p, request->id, LEAT_ERR_INVALID,
                     "a required reader of \"%s\" needs a name: producers wait for it by that name",
                     open->topic);
         return;
+    }
+    struct group_member *member = NULL;
+    if (open->group[0] != '\0') {
+        const enum leat_error error = groups_speaks(&control->groups, open->group, open->member_id,
+                                                    open->member_epoch, &member);
+        if (error != LEAT_OK) {
+            control_refuse_member(control, p, request->id, error, open->group, open->member_id,
+                                  open->member_epoch);
+            return;
+        }
     }
     struct operation *op = operation_begin(control, p, request->id, OPERATION_SUBSCRIPTION,
                                            (uint32_t)open->n_partitions);
@@ -81,6 +119,8 @@ void control_open_subscription(struct control *control, struct peer *p,
             && (control_session_of(control, p, m->session) == NULL
                 || session_shard(m->session) != op->parts[i].shard))
             m->status = LEAT_ERR_UNKNOWN_SESSION;
+        if (m->status == LEAT_OK && member != NULL)
+            set_group(control, &op->parts[i], open, member, topic);
     }
     operation_send(control, op);
 }
@@ -99,6 +139,8 @@ static void set_stream(Leat__Control__SubscriptionStream *stream, const struct m
     stream->offset = m->subscribe.offset;
     stream->head_offset = m->subscribe.head_offset;
     stream->next_offset = m->subscribe.next_offset;
+    stream->committed = m->subscribe.committed;
+    stream->committed_log_epoch = m->subscribe.committed_log_epoch;
     stream->batch_bytes_max = partition_batch_bytes_max(m->partition);
 }
 

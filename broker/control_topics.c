@@ -151,6 +151,8 @@ void control_create_topic(struct control *control, struct peer *p,
         peer_refuse(control, p, request->id, error, "%s", error_text);
     else
         answer_topic(control, p, request->id, topic);
+    if (error == LEAT_OK)
+        control_group_topic_created(control, topic);
 }
 
 void control_describe_topic(struct control *control, struct peer *p,
@@ -186,6 +188,7 @@ void control_delete_topic(struct control *control, struct peer *p,
         operation_free(control, op);
         return;
     }
+    groups_topic_removed(&control->groups, op->topic_id);
     operation_send(control, op);
 }
 

@@ -81,6 +81,12 @@ void egress_attached(struct egress *out, const struct leat_frame_attached *attac
     leat_frame_write_attached(stage(out, LEAT_ATTACHED_BYTES), attached);
 }
 
+void egress_committed(struct egress *out, uint32_t stream,
+                      const struct leat_frame_committed *committed)
+{
+    leat_frame_write_committed(stage(out, LEAT_COMMITTED_BYTES), stream, committed);
+}
+
 void egress_reset(struct egress *out, const struct leat_frame_reset *reset)
 {
     leat_frame_write_reset(stage(out, LEAT_RESET_BYTES), reset);

@@ -78,6 +78,8 @@ void egress_credit(struct egress *out, uint32_t stream, uint64_t limit);
 void egress_blocked(struct egress *out, uint32_t stream, uint64_t limit);
 void egress_pong(struct egress *out, uint64_t value);
 void egress_attached(struct egress *out, const struct leat_frame_attached *attached);
+void egress_committed(struct egress *out, uint32_t stream,
+                      const struct leat_frame_committed *committed);
 void egress_reset(struct egress *out, const struct leat_frame_reset *reset);
 /* Adds a run, joined to the run or the frame before it where that says the same. */
 void egress_ack(struct egress *out, uint32_t stream, uint64_t log_epoch,

@@ -34,9 +34,11 @@ struct holding {
     uint64_t topic_id;
     uint32_t index;
     uint32_t batch_bytes_max;
-    bool fresh;             /* appended to in this iteration; its waiting readers are to be woken */
-    bool reserve_pending;   /* control must hear MESSAGE_RESERVE_OFFSETS */
-    bool ticks;             /* something in it ends with time: retention by age, required readers */
+    bool fresh;           /* appended to in this iteration; its waiting readers are to be woken */
+    bool reserve_pending; /* control must hear MESSAGE_RESERVE_OFFSETS */
+    bool ticks;           /* something in it ends with time: retention by age, required readers */
+    uint64_t held_by;     /* the required reader that producers wait for: control must hear; or 0 */
+    leat_ns held_said;    /* when it did last */
     unsigned required_lost; /* readers whose loss of the mark control must hear of */
     TAILQ_HEAD(waiting_list, subscription) waiting; /* caught up: woken by the next append */
     TAILQ_HEAD(reader_list, subscription) readers;  /* every one */

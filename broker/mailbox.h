@@ -21,6 +21,7 @@
 #include "schema/units.h"
 
 struct partition;
+struct offsets_entry;
 
 enum message_type {
     /* control -> shard. Those marked (reply) are answered by MESSAGE_REPLY with the same request */
@@ -37,6 +38,11 @@ enum message_type {
                                   every partition of the shard; bound streams of it end */
     MESSAGE_SEEK,              /* (reply) `subscribe` start only: where would it begin */
     MESSAGE_OFFSETS_RESERVED,  /* `partition`, `value`: up to here */
+    MESSAGE_REVOKE,            /* (reply) `commit.entry`: end the stream that commits to it; value:
+                                  what stands committed */
+    MESSAGE_COMMIT,            /* (reply) `commit`: what a COMMIT frame does */
+    MESSAGE_RESET,             /* (reply) `subscribe.entry` stands at the start from now on */
+    MESSAGE_MEASURE,           /* (reply) `measure`: how far a group is */
     MESSAGE_STOP,
 
     /* shard -> control */
@@ -45,6 +51,8 @@ enum message_type {
                              */
     MESSAGE_RESERVE_OFFSETS, /* `partition` runs low; `value`: next_offset now */
     MESSAGE_REQUIRED_LOST,   /* `partition`: a required reader was away too long */
+    MESSAGE_HELD_BACK,       /* `partition`: producers are told BUSY, because the required reader
+                                `value` (its name's hash) has not read on; at most once a second */
 };
 
 struct message_grant {
@@ -68,13 +76,40 @@ struct message_subscribe {
     uint64_t start;     /* offset or time */
     uint64_t log_epoch; /* with an offset: of which log; 0: whichever */
     uint64_t name_hash; /* of a required reader */
-    uint8_t at;         /* partition_seek_at */
+    uint8_t at;         /* partition_seek_at, or MESSAGE_AT_COMMITTED */
+    uint8_t otherwise;  /* at COMMITTED, when nothing is: partition_seek_at */
     bool required;
+    bool dry_run;                /* RESET: only say what would be */
+    struct offsets_entry *entry; /* of a group's subscription; NULL: of none. Held by the sender
+                                    until the reply */
     /* reply: */
     uint64_t position;
     uint64_t offset;
     uint64_t head_offset;
     uint64_t next_offset;
+    uint64_t committed; /* what stood before, in the life of committed_log_epoch; 0: nothing */
+    uint64_t committed_log_epoch;
+};
+
+enum { MESSAGE_AT_COMMITTED = 4 };
+
+struct message_commit {
+    struct offsets_entry *entry; /* held by the sender until the reply */
+    uint64_t offset;
+    uint64_t log_epoch;
+    uint64_t before; /* reply: what stood committed */
+};
+
+struct message_measure {
+    struct offsets_entry *entry; /* held by the sender until the reply; NULL: nothing stands */
+    /* reply: */
+    uint64_t head_offset, next_offset;
+    uint64_t lag_bytes;
+    uint64_t lag_ms;
+    uint64_t overrun_bytes;
+    uint64_t overrun_ms;
+    bool open;
+    bool required;
 };
 
 struct message {
@@ -91,6 +126,8 @@ struct message {
         struct message_grant grant;
         struct message_publish publish;
         struct message_subscribe subscribe;
+        struct message_commit commit;
+        struct message_measure measure;
     };
 };
 

@@ -169,19 +169,20 @@ static bool load_state(struct broker *b)
     if (statefile_open(&b->state, b->config.state_dir, text) != LEAT_OK)
         return refuse(text);
     b->keeps_state = true;
-    if (statefile_read(&b->state, &bytes, &size, text) != LEAT_OK)
+    if (statefile_read(&b->state, &STATEFILE_CATALOG, &bytes, &size, text) != LEAT_OK)
         return refuse(text);
     if (bytes == NULL)
         return true;
     const enum leat_error error = catalog_decode(&b->catalog, bytes, size, &why);
     free(bytes);
     if (error != LEAT_OK) {
-        snprintf(text, sizeof text, "%s: %s. It was left as it is: restore it from a copy",
-                 b->state.path, why);
+        snprintf(text, sizeof text, "%s/%s: %s. It was left as it is: restore it from a copy",
+                 b->state.path, STATEFILE_CATALOG.name, why);
         return refuse(text);
     }
     if (b->catalog.incarnation == UINT32_MAX) {
-        snprintf(text, sizeof text, "%s: the broker was started 2^32 times", b->state.path);
+        snprintf(text, sizeof text, "%s/%s: the broker was started 2^32 times", b->state.path,
+                 STATEFILE_CATALOG.name);
         return refuse(text);
     }
     return true;

@@ -35,6 +35,7 @@ enum {
 
 struct partition {
     bool pinned; /* an append found the place still being sent from */
+    bool held;   /* an append found that required readers hold the place */
     /* What an append touches, together. */
     struct ringlog log;
     struct index index;
@@ -324,6 +325,7 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
         return;
     }
     if (!make_room(p, batch.size)) {
+        p->held = true;
         busy(p, result, BUSY_FULL_US);
         return;
     }
@@ -416,6 +418,17 @@ bool partition_take_pinned(struct partition *p)
     return pinned;
 }
 
+uint64_t partition_room_above(const struct partition *p, uint64_t position)
+{
+    const uint64_t after = p->log.tail - position;
+    return position < p->log.head || after > p->keep_bytes ? 0 : p->keep_bytes - after;
+}
+
+uint64_t partition_append_time(const struct partition *p, uint64_t position)
+{
+    return batch_at(p, position).append_time_ns;
+}
+
 bool partition_overran(const struct partition *p, uint64_t position)
 {
     return position < p->overran_position;
@@ -467,6 +480,15 @@ enum leat_error partition_seek(const struct partition *p, enum partition_seek_at
 }
 
 /* ---- readers, producers, seeing */
+
+bool partition_take_held(struct partition *p, uint64_t *name_hash)
+{
+    const bool held = p->held && p->required.count != 0;
+    p->held = false;
+    if (held)
+        *name_hash = required_lowest_name(&p->required);
+    return held;
+}
 
 int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position)
 {

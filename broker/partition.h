@@ -120,6 +120,11 @@ uint64_t partition_next_offset(const struct partition *p);
 const uint8_t *partition_slice(const struct partition *p, uint64_t position, uint64_t max,
                                uint64_t *size);
 
+/* Bytes that can be appended before the log loses what lies at `position`; 0: it has. */
+uint64_t partition_room_above(const struct partition *p, uint64_t position);
+/* When the batch at `position` was appended; head <= position < visible, a batch boundary. */
+uint64_t partition_append_time(const struct partition *p, uint64_t position);
+
 /* Keeps [position, position + size) from being overwritten until partition_unpin (any thread).
  * False: it may not be sent by reference (it crosses a chunk, or is not in the newest half of the
  * ring): copy it. *chunk is for unpinning. */
@@ -154,6 +159,9 @@ enum leat_error partition_seek(const struct partition *p, enum partition_seek_at
 /* ---- readers that producers wait for (overrun = block); see broker/required.h
  * A mark may stand anywhere: the batch it stands in is held whole. */
 
+/* True once after a publish that was answered BUSY because required readers hold the log: the name
+ * of the one that is furthest behind. */
+bool partition_take_held(struct partition *p, uint64_t *name_hash);
 int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position);
 void partition_required_advance(struct partition *p, int slot, uint64_t position);
 void partition_required_detach(struct partition *p, int slot, leat_ns now);

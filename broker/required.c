@@ -49,6 +49,17 @@ uint64_t required_lowest(const struct required *r)
     return lowest;
 }
 
+uint64_t required_lowest_name(const struct required *r)
+{
+    const uint64_t lowest = required_lowest(r);
+    uint64_t name_hash = 0;
+    for (int i = 0; i < REQUIRED_MAX; i++) {
+        if (r->marks[i].used && r->marks[i].position == lowest)
+            name_hash = r->marks[i].name_hash;
+    }
+    return name_hash;
+}
+
 unsigned required_expire(struct required *r, leat_ns now, leat_ns timeout_ns)
 {
     unsigned dropped = 0;

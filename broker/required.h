@@ -35,6 +35,8 @@ void required_advance(struct required *r, int slot, uint64_t position);
 void required_detach(struct required *r, int slot, leat_ns now);
 /* The lowest mark; UINT64_MAX when there is none. */
 uint64_t required_lowest(const struct required *r);
+/* The name of the reader that has it; some mark holds. */
+uint64_t required_lowest_name(const struct required *r);
 /* Drops marks whose readers were away for `timeout_ns`. Returns how many. */
 unsigned required_expire(struct required *r, leat_ns now, leat_ns timeout_ns);
 

@@ -7,6 +7,8 @@ enum {
     COLD_AFTER = 64, /* empty reads in a row that end a session's being hot */
 };
 
+#define HELD_EVERY_NS LEAT_NS_PER_S /* control hears of it so often */
+
 static void renew_quota_deadline(struct shard *shard, leat_ns when)
 {
     if (when < shard->quota_deadline)
@@ -84,8 +86,17 @@ static void answer(struct shard *shard, const struct publish_stream *stream,
     }
     if (partition_wants_offsets(holding->partition))
         shard->notices = holding->reserve_pending = true;
-    if (run->status == LEAT_BUSY && partition_take_pinned(holding->partition))
+    if (run->status != LEAT_BUSY)
+        return;
+    if (partition_take_pinned(holding->partition))
         shard_reclaim_links(shard, holding->topic_id);
+    uint64_t held_by;
+    if (partition_take_held(holding->partition, &held_by)
+        && shard->now - holding->held_said >= HELD_EVERY_NS) {
+        holding->held_by = held_by;
+        holding->held_said = shard->now;
+        shard->notices = true;
+    }
 }
 
 static enum leat_error publish(struct shard *shard, struct session *s,
@@ -183,6 +194,34 @@ static enum leat_error credit(struct shard *shard, const struct session *s,
     return LEAT_OK;
 }
 
+/* What stands committed where this stream commits, as the answer to the COMMIT of `asked`. */
+void shard_say_committed(struct session *s, uint32_t number, uint64_t asked, int16_t status)
+{
+    const struct stream *place = session_stream(s, number);
+    const struct subscription *sub = place != NULL ? place->subscription : NULL;
+    struct leat_frame_committed said = { .asked = asked, .status = status };
+    if (sub != NULL && sub->entry != NULL) {
+        said.offset = offsets_committed(sub->entry);
+        said.log_epoch = sub->entry->log_epoch;
+    } else {
+        /* A commit that was taken stands, at least. */
+        said.offset = status == LEAT_OK ? asked : LEAT_OFFSET_NONE;
+    }
+    egress_committed(&s->out, number, &said);
+}
+
+static enum leat_error commit(struct shard *shard, struct session *s,
+                              const struct leat_frame *frame)
+{
+    const struct stream *place = session_stream(s, frame->stream);
+    enum leat_error error = LEAT_ERR_UNKNOWN_STREAM;
+    if (place != NULL && place->subscription != NULL)
+        error = subscription_commit(place->subscription, &frame->commit, shard->wall_ns);
+    metric_add(error == LEAT_OK ? &shard->counters.commits : &shard->counters.commits_refused, 1);
+    shard_say_committed(s, frame->stream, frame->commit.offset, (int16_t)error);
+    return LEAT_OK;
+}
+
 static enum leat_error attach_again(struct session *s, const struct leat_frame *frame)
 {
     /* Over a connection once is enough; in packets it is said until it is answered. */
@@ -202,6 +241,7 @@ enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
     case LEAT_FRAME_ATTACH: return attach_again(s, frame);
     case LEAT_FRAME_PUBLISH: return publish(shard, s, frame);
     case LEAT_FRAME_CREDIT: return credit(shard, s, frame);
+    case LEAT_FRAME_COMMIT: return commit(shard, s, frame);
     case LEAT_FRAME_PING: egress_pong(&s->out, frame->ping); return LEAT_OK;
     case LEAT_FRAME_PONG:
         if (session_is_packets(s) && mtu_pong(&s->path->mtu, frame->ping))
@@ -215,6 +255,7 @@ enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
     case LEAT_FRAME_ATTACHED:
     case LEAT_FRAME_PUBLISH_ACK:
     case LEAT_FRAME_DATA:
+    case LEAT_FRAME_COMMITTED:
     case LEAT_FRAME_GAP: return LEAT_ERR_PROTOCOL; /* not a client's to say, or not now */
     default: metric_add(&shard->counters.frames_dropped, 1); return LEAT_OK;
     }

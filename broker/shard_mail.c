@@ -72,7 +72,7 @@ static void add_partition(struct shard *shard, const struct message *m)
         shard->tick_deadline = shard->now;
 }
 
-static void close_stream(struct shard *shard, struct session *s, uint32_t number)
+void shard_close_stream(struct shard *shard, struct session *s, uint32_t number)
 {
     struct stream *place = session_stream(s, number);
     if (place->publish != NULL) {
@@ -108,10 +108,10 @@ static void remove_partition(struct shard *shard, const struct message *m)
             egress_gap(&s->out, sub->number, &gone);
             shard_want_output(shard, s);
         }
-        close_stream(shard, s, sub->number);
+        shard_close_stream(shard, s, sub->number);
     }
     while ((stream = TAILQ_FIRST(&holding->publishers)) != NULL)
-        close_stream(shard, stream->session, stream->number);
+        shard_close_stream(shard, stream->session, stream->number);
     if (holding->fresh)
         TAILQ_REMOVE(&shard->fresh, holding, fresh_link);
     shard->ticking -= holding->ticks;
@@ -219,24 +219,6 @@ static enum leat_error open_publish(struct shard *shard, struct message *m)
     return LEAT_OK;
 }
 
-/* Finds where the reader begins and what the log holds, for the reply. */
-static enum leat_error find_start(const struct partition *p, struct message_subscribe *want)
-{
-    struct partition_place place;
-    enum partition_seek_at at = (enum partition_seek_at)want->at;
-    /* An offset of another life of this log: all of the new one comes after it. */
-    if (at == PARTITION_OFFSET && want->log_epoch != 0 && want->log_epoch != partition_log_epoch(p))
-        at = PARTITION_EARLIEST;
-    const enum leat_error error = partition_seek(p, at, want->start, &place);
-    want->head_offset = partition_head_offset(p);
-    want->next_offset = partition_next_offset(p);
-    if (error != LEAT_OK)
-        return error;
-    want->position = place.position;
-    want->offset = place.offset;
-    return LEAT_OK;
-}
-
 static enum leat_error open_subscription(struct shard *shard, struct message *m)
 {
     struct session *s = shard_session(shard, m->session);
@@ -245,9 +227,14 @@ static enum leat_error open_subscription(struct shard *shard, struct message *m)
         return LEAT_ERR_UNKNOWN_SESSION;
     if (holding == NULL)
         return LEAT_ERR_UNKNOWN_PARTITION;
-    enum leat_error error = find_start(holding->partition, &m->subscribe);
+    enum leat_error error = m->subscribe.entry != NULL
+                                ? shard_find_group_start(shard, holding->partition, &m->subscribe)
+                                : shard_find_start(holding->partition, &m->subscribe);
     if (error != LEAT_OK)
         return error;
+    /* After a reconnect the older stream of the same member may still be here. */
+    if (m->subscribe.entry != NULL)
+        shard_revoke(shard, m->subscribe.entry);
     struct stream *place;
     error = session_stream_new(s, &place, &m->stream);
     if (error != LEAT_OK)
@@ -262,7 +249,7 @@ static enum leat_error seek(struct shard *shard, struct message *m)
 {
     const struct holding *holding = holding_of(shard, m);
     return holding == NULL ? LEAT_ERR_UNKNOWN_PARTITION
-                           : find_start(holding->partition, &m->subscribe);
+                           : shard_find_start(holding->partition, &m->subscribe);
 }
 
 static enum leat_error end_stream(struct shard *shard, const struct message *m)
@@ -272,7 +259,7 @@ static enum leat_error end_stream(struct shard *shard, const struct message *m)
         return LEAT_ERR_UNKNOWN_SESSION;
     if (session_stream(s, m->stream) == NULL)
         return LEAT_ERR_UNKNOWN_STREAM;
-    close_stream(shard, s, m->stream);
+    shard_close_stream(shard, s, m->stream);
     return LEAT_OK;
 }
 
@@ -315,6 +302,14 @@ static void handle(struct shard *shard, struct message *m)
         reply(shard, m, error);
         break;
     }
+    case MESSAGE_REVOKE:
+    case MESSAGE_COMMIT:
+    case MESSAGE_RESET:
+    case MESSAGE_MEASURE: {
+        const enum leat_error error = shard_handle_group_mail(shard, holding_of(shard, m), m);
+        reply(shard, m, error);
+        break;
+    }
     case MESSAGE_CLOSE_STREAM: reply(shard, m, end_stream(shard, m)); break;
     case MESSAGE_FENCE:
         fence(shard, m);
@@ -328,6 +323,7 @@ static void handle(struct shard *shard, struct message *m)
     case MESSAGE_REPLY:
     case MESSAGE_SESSION_CLOSED:
     case MESSAGE_RESERVE_OFFSETS:
+    case MESSAGE_HELD_BACK:
     case MESSAGE_REQUIRED_LOST: break; /* said by shards only */
     }
 }
@@ -363,6 +359,13 @@ void shard_send_notices(struct shard *shard)
             if (!shard_tell(shard, &message))
                 return;
             holding->reserve_pending = false;
+        }
+        if (holding->held_by != 0) {
+            message.type = MESSAGE_HELD_BACK;
+            message.value = holding->held_by;
+            if (!shard_tell(shard, &message))
+                return;
+            holding->held_by = 0;
         }
         if (holding->required_lost != 0) {
             message.type = MESSAGE_REQUIRED_LOST;

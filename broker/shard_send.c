@@ -86,6 +86,10 @@ static bool note_of(const struct leat_frame *frame, struct flow_item *item)
         item->flags = frame->gap.reason;
         return true;
     case LEAT_FRAME_BLOCKED: item->at = frame->blocked_limit; return true;
+    case LEAT_FRAME_COMMITTED:
+        item->at = frame->committed.asked;
+        item->reserved = (uint16_t)frame->committed.status;
+        return true;
     case LEAT_FRAME_CREDIT:
     case LEAT_FRAME_ATTACHED: return true;
     default: return false;
@@ -246,6 +250,9 @@ static bool restage(struct session *s, struct flow_item *item)
         if (publish != NULL)
             egress_credit(&s->out, item->stream, publish->credit);
         break;
+    case LEAT_FRAME_COMMITTED:
+        shard_say_committed(s, item->stream, item->at, (int16_t)item->reserved);
+        break;
     case LEAT_FRAME_BLOCKED:
         if (sub != NULL && sub->limit == item->at)
             egress_blocked(&s->out, item->stream, sub->limit);
@@ -253,10 +260,14 @@ static bool restage(struct session *s, struct flow_item *item)
     case LEAT_FRAME_GAP:
         if (sub != NULL && sub->gap_said && sub->gap.position == item->at) {
             egress_gap(&s->out, item->stream, &sub->gap);
-        } else if (sub == NULL && item->flags == LEAT_GAP_TOPIC_DELETED) {
+        } else if (sub == NULL
+                   && (item->flags == LEAT_GAP_TOPIC_DELETED || item->flags == LEAT_GAP_REVOKED)) {
             /* All that counts of it is that nothing follows. */
             const struct leat_frame_gap gone = { .position = item->at,
-                                                 .reason = LEAT_GAP_TOPIC_DELETED };
+                                                 .offset = item->flags == LEAT_GAP_REVOKED
+                                                               ? LEAT_OFFSET_NONE
+                                                               : 0,
+                                                 .reason = item->flags };
             egress_gap(&s->out, item->stream, &gone);
         }
         break;

@@ -9,6 +9,7 @@
  *      shard_serve.c    what leaves: acks, credits, slices of the log
  *      shard_send.c     the same in packets, and again what was lost
  *      shard_mail.c     what control says
+ *      shard_groups.c   of it, what is about consumer groups
  *
  * Threads: the shard's. Counters are read by anyone. */
 #ifndef LEAT_BROKER_SHARD_STATE_H
@@ -68,6 +69,7 @@ struct shard_counters {
     metric connections_accepted, connections_refused, attach_refused;
     metric sessions_opened, sessions_ended, protocol_errors;
     metric gaps, blocked, throttled;
+    metric commits, commits_refused, revoked;
     metric iterations, iterations_idle;
     metric clock_steps, reclaims;
 };
@@ -185,6 +187,9 @@ enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
 void shard_refuse_unknown(struct session *s, uint32_t stream, uint64_t first_sequence,
                           uint32_t count);
 
+/* Answers the COMMIT of `asked`. */
+void shard_say_committed(struct session *s, uint32_t number, uint64_t asked, int16_t status);
+
 /* Reads what the kernel has for this session and handles it. True when there was anything. */
 bool shard_receive(struct shard *shard, struct session *s);
 /* In packets: takes the batches that were whole when there was no room to answer them. */
@@ -220,7 +225,22 @@ void shard_flush_links(struct shard *shard);
 /* An append waits for log memory that a link still sends from. */
 void shard_reclaim_links(struct shard *shard, uint64_t topic_id);
 
+/* ---- shard_groups.c */
+
+/* Finds where the reader begins and what the log holds, for the reply. */
+enum leat_error shard_find_start(const struct partition *p, struct message_subscribe *want);
+/* The same for a group's; then the group stands there. */
+enum leat_error shard_find_group_start(struct shard *shard, const struct partition *p,
+                                       struct message_subscribe *want);
+/* Ends the stream that commits to `entry`, if there is one, and tells its client. */
+void shard_revoke(struct shard *shard, struct offsets_entry *entry);
+/* REVOKE, COMMIT, RESET, MEASURE. `holding`: NULL: this shard has it not. */
+enum leat_error shard_handle_group_mail(struct shard *shard, const struct holding *holding,
+                                        struct message *m);
+
 /* ---- shard_mail.c */
+
+void shard_close_stream(struct shard *shard, struct session *s, uint32_t number);
 
 /* Handles what control sent, as far as answers have room. True when there was anything. */
 bool shard_read_mail(struct shard *shard);

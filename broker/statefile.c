@@ -13,8 +13,6 @@
 #include "schema/bytes.h"
 #include "schema/crc32c.h"
 
-#define FILE_NAME "catalog"
-#define NEW_NAME "catalog.new"
 #define LOCK_NAME "lock"
 
 static const uint8_t MAGIC[8] = { 'L', 'E', 'A', 'T', 'S', 'T', 'A', 'T' };
@@ -58,9 +56,9 @@ enum leat_error statefile_open(struct statefile *f, const char *folder,
 {
     f->lock = -1;
     f->folder = -1;
-    if (snprintf(f->path, sizeof f->path, "%s/" FILE_NAME, folder) >= (int)sizeof f->path) {
+    if (snprintf(f->path, sizeof f->path, "%s", folder) >= (int)sizeof f->path) {
         snprintf(error_text, STATEFILE_ERROR_TEXT, "state_dir: a path of more than %d bytes",
-                 STATEFILE_PATH_MAX - (int)sizeof FILE_NAME - 1);
+                 STATEFILE_PATH_MAX - 1);
         return LEAT_ERR_INVALID;
     }
     if (mkdir(folder, 0700) != 0 && errno != EEXIST)
@@ -100,6 +98,21 @@ void statefile_close(struct statefile *f)
     f->lock = f->folder = -1;
 }
 
+const struct statefile_kind STATEFILE_CATALOG = { "catalog", "topics" };
+const struct statefile_kind STATEFILE_OFFSETS = { "group-offsets", "the places of groups" };
+
+/* Of the file, for messages. */
+struct full_name {
+    char text[STATEFILE_PATH_MAX + STATEFILE_NAME_MAX + 2];
+};
+
+static struct full_name name_of(const struct statefile *f, const struct statefile_kind *kind)
+{
+    struct full_name name;
+    snprintf(name.text, sizeof name.text, "%s/%s", f->path, kind->name);
+    return name;
+}
+
 /* ---- reading */
 
 static bool read_all(int fd, uint8_t *bytes, size_t size)
@@ -116,42 +129,43 @@ static bool read_all(int fd, uint8_t *bytes, size_t size)
     return true;
 }
 
-static enum leat_error load(const struct statefile *f, int fd, uint8_t **bytes, size_t *size,
+static enum leat_error load(const char *path, int fd, uint8_t **bytes, size_t *size,
                             char error_text[STATEFILE_ERROR_TEXT])
 {
     struct stat about;
     if (fstat(fd, &about) != 0)
-        return io_error(error_text, "cannot be read", f->path);
+        return io_error(error_text, "cannot be read", path);
     if (about.st_size > STATEFILE_BYTES_MAX) {
-        snprintf(error_text, STATEFILE_ERROR_TEXT, "%s: larger than any state file of leatd",
-                 f->path);
+        snprintf(error_text, STATEFILE_ERROR_TEXT, "%s: larger than any state file of leatd", path);
         return LEAT_ERR_STATE;
     }
     *size = (size_t)about.st_size;
     *bytes = malloc(*size + 1);
     if (*bytes == NULL) {
-        snprintf(error_text, STATEFILE_ERROR_TEXT, "%s: no memory to read it", f->path);
+        snprintf(error_text, STATEFILE_ERROR_TEXT, "%s: no memory to read it", path);
         return LEAT_ERR_NO_MEMORY;
     }
     if (!read_all(fd, *bytes, *size)) {
-        io_error(error_text, "cannot be read", f->path);
+        io_error(error_text, "cannot be read", path);
         free(*bytes);
         return LEAT_ERR_IO;
     }
     return LEAT_OK;
 }
 
-enum leat_error statefile_read(const struct statefile *f, uint8_t **payload, size_t *size,
+enum leat_error statefile_read(const struct statefile *f, const struct statefile_kind *kind,
+                               uint8_t **payload, size_t *size,
                                char error_text[STATEFILE_ERROR_TEXT])
 {
     uint8_t *bytes = NULL;
     size_t total = 0;
+    const struct full_name path = name_of(f, kind);
     *payload = NULL;
     *size = 0;
-    const int fd = openat(f->folder, FILE_NAME, O_RDONLY | O_CLOEXEC);
+    const int fd = openat(f->folder, kind->name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? LEAT_OK : io_error(error_text, "cannot be opened", f->path);
-    enum leat_error error = load(f, fd, &bytes, &total, error_text);
+        return errno == ENOENT ? LEAT_OK : io_error(error_text, "cannot be opened", path.text);
+    enum leat_error error = load(path.text, fd, &bytes, &total, error_text);
     close(fd);
     if (error != LEAT_OK)
         return error;
@@ -161,8 +175,8 @@ enum leat_error statefile_read(const struct statefile *f, uint8_t **payload, siz
     if (error != LEAT_OK) {
         snprintf(error_text, STATEFILE_ERROR_TEXT,
                  "%s: %s. It was left as it is: restore it from a copy, run the leatd that wrote "
-                 "it, or move it away to start without topics",
-                 f->path, why);
+                 "it, or move it away to start without %s",
+                 path.text, why, kind->what);
         free(bytes);
         return error;
     }
@@ -201,29 +215,34 @@ static uint8_t *wrap(const uint8_t *payload, size_t size)
     return bytes;
 }
 
-enum leat_error statefile_write(const struct statefile *f, const uint8_t *payload, size_t size,
+enum leat_error statefile_write(const struct statefile *f, const struct statefile_kind *kind,
+                                const uint8_t *payload, size_t size,
                                 char error_text[STATEFILE_ERROR_TEXT])
 {
+    const struct full_name path = name_of(f, kind);
+    char aside[STATEFILE_NAME_MAX + 1];
+    snprintf(aside, sizeof aside, "%s.new", kind->name);
     if (size > STATEFILE_BYTES_MAX - STATEFILE_OVERHEAD_BYTES) {
-        snprintf(error_text, STATEFILE_ERROR_TEXT, "%s: more topics than it can hold", f->path);
+        snprintf(error_text, STATEFILE_ERROR_TEXT, "%s: more %s than it can hold", path.text,
+                 kind->what);
         return LEAT_ERR_LIMIT;
     }
     uint8_t *bytes = wrap(payload, size);
     if (bytes == NULL) {
-        snprintf(error_text, STATEFILE_ERROR_TEXT, "%s: no memory to write it", f->path);
+        snprintf(error_text, STATEFILE_ERROR_TEXT, "%s: no memory to write it", path.text);
         return LEAT_ERR_NO_MEMORY;
     }
     enum leat_error error = LEAT_OK;
-    const int fd = openat(f->folder, NEW_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    const int fd = openat(f->folder, aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || !write_all(fd, bytes, size + STATEFILE_OVERHEAD_BYTES) || fsync(fd) != 0)
-        error = io_error(error_text, "cannot be written aside (" NEW_NAME ")", f->path);
+        error = io_error(error_text, "cannot be written aside", path.text);
     free(bytes);
     if (fd >= 0)
         close(fd);
     if (error == LEAT_OK
-        && (renameat(f->folder, NEW_NAME, f->folder, FILE_NAME) != 0 || fsync(f->folder) != 0))
-        error = io_error(error_text, "cannot be replaced", f->path);
+        && (renameat(f->folder, aside, f->folder, kind->name) != 0 || fsync(f->folder) != 0))
+        error = io_error(error_text, "cannot be replaced", path.text);
     if (error != LEAT_OK)
-        unlinkat(f->folder, NEW_NAME, 0);
+        unlinkat(f->folder, aside, 0);
     return error;
 }

@@ -1,4 +1,4 @@
-/* State file: one file whose content is either wholly there or refused.
+/* State files: files of one folder whose content is either wholly there or refused.
  *
  *      [ magic 8 ][ version u32 ][ zero u32 ][ size u64 ][ payload ... ][ crc32c u32 of all before
  * ]
@@ -23,12 +23,19 @@ enum {
     STATEFILE_BYTES_MAX = 1 << 30,
     STATEFILE_ERROR_TEXT = 1024,
     STATEFILE_PATH_MAX = 512,
+    STATEFILE_NAME_MAX = 32,
 };
+
+struct statefile_kind {
+    const char *name;
+    const char *what; /* it keeps, for messages */
+};
+extern const struct statefile_kind STATEFILE_CATALOG, STATEFILE_OFFSETS;
 
 struct statefile {
     int folder; /* -1: not open */
     int lock;
-    char path[STATEFILE_PATH_MAX]; /* of the file, for messages */
+    char path[STATEFILE_PATH_MAX]; /* of the folder, for messages */
 };
 
 /* Makes the folder when only its last part is missing, and locks it.
@@ -41,12 +48,14 @@ void statefile_close(struct statefile *f);
 /* The payload, the caller frees *payload; NULL when there is no file yet.
  * LEAT_ERR_STATE (torn, corrupt, newer), LEAT_ERR_IO, LEAT_ERR_NO_MEMORY: error_text says what is
  * wrong and what to do; the file is untouched. */
-enum leat_error statefile_read(const struct statefile *f, uint8_t **payload, size_t *size,
+enum leat_error statefile_read(const struct statefile *f, const struct statefile_kind *kind,
+                               uint8_t **payload, size_t *size,
                                char error_text[STATEFILE_ERROR_TEXT]);
 
 /* Replaces the payload durably: written aside, synced with its folder, renamed. On an error the old
  * content stands. */
-enum leat_error statefile_write(const struct statefile *f, const uint8_t *payload, size_t size,
+enum leat_error statefile_write(const struct statefile *f, const struct statefile_kind *kind,
+                                const uint8_t *payload, size_t size,
                                 char error_text[STATEFILE_ERROR_TEXT]);
 
 /* The envelope of a whole file's bytes: *payload points into them. LEAT_ERR_STATE: *why is static

@@ -29,6 +29,15 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
     sub->limit = opening->position;
     sub->consumed = opening->position;
     sub->blocked_said = NEVER_SAID;
+    sub->entry = opening->entry;
+    if (sub->entry != NULL) {
+        offsets_hold(sub->entry);
+        sub->entry->holder = sub;
+        /* What it wanted may have been gone before it came. */
+        sub->first_offset = opening->at == PARTITION_OFFSET && opening->start < opening->offset
+                                ? opening->start
+                                : opening->offset;
+    }
     quota_init(&sub->quota, holding->share->quota_deliver_bytes, now);
     TAILQ_INSERT_TAIL(&holding->readers, sub, reader_link);
     *out = sub;
@@ -39,6 +48,10 @@ void subscription_close(struct subscription *sub, leat_ns now)
 {
     if (sub->required_slot >= 0)
         partition_required_detach(sub->holding->partition, sub->required_slot, now);
+    if (sub->entry != NULL) {
+        sub->entry->holder = NULL;
+        offsets_release(sub->entry);
+    }
     TAILQ_REMOVE(&sub->holding->readers, sub, reader_link);
     free(sub);
 }
@@ -129,11 +142,53 @@ bool subscription_credit(struct subscription *sub, const struct leat_frame_credi
     const uint64_t consumed = credit->consumed < sub->position ? credit->consumed : sub->position;
     if (consumed > sub->consumed && consumed <= visible) {
         sub->consumed = consumed;
-        if (sub->required_slot >= 0)
+        /* What a group has consumed and not committed, its next member reads again. */
+        if (sub->required_slot >= 0 && sub->entry == NULL)
             partition_required_advance(sub->holding->partition, sub->required_slot, consumed);
     }
     if (credit->limit <= sub->limit)
         return false;
     sub->limit = credit->limit;
     return true;
+}
+
+enum leat_error subscription_commit_to(const struct partition *p, struct offsets_entry *entry,
+                                       uint64_t log_epoch, uint64_t offset, uint64_t wall_ns)
+{
+    const uint64_t stands = offsets_committed(entry);
+    if (log_epoch != entry->log_epoch)
+        return LEAT_ERR_LOG_EPOCH;
+    if (offset > partition_next_offset(p))
+        return LEAT_ERR_OUT_OF_RANGE;
+    if (stands != LEAT_OFFSET_NONE && offset <= stands)
+        return LEAT_OK;
+    if (offset < partition_head_offset(p))
+        return LEAT_ERR_OUT_OF_RANGE;
+    offsets_commit(entry, offset, wall_ns);
+    return LEAT_OK;
+}
+
+enum leat_error subscription_commit(struct subscription *sub,
+                                    const struct leat_frame_commit *commit, uint64_t wall_ns)
+{
+    struct partition *p = sub->holding->partition;
+    if (sub->entry == NULL)
+        return LEAT_ERR_UNKNOWN_STREAM;
+    const uint64_t head = partition_head_offset(p);
+    if (commit->lost > sub->lost
+        && (head < sub->first_offset || commit->lost > head - sub->first_offset))
+        return LEAT_ERR_INVALID;
+    const enum leat_error error =
+        subscription_commit_to(p, sub->entry, commit->log_epoch, commit->offset, wall_ns);
+    if (error == LEAT_ERR_LOG_EPOCH)
+        return error;
+    if (commit->lost > sub->lost) {
+        offsets_lose(sub->entry, commit->lost - sub->lost);
+        sub->lost = commit->lost;
+    }
+    struct partition_place place;
+    if (error == LEAT_OK && sub->required_slot >= 0
+        && partition_seek(p, PARTITION_OFFSET, commit->offset, &place) == LEAT_OK)
+        partition_required_advance(p, sub->required_slot, place.position);
+    return error;
 }

@@ -18,6 +18,7 @@
 #include <sys/queue.h>
 
 #include "broker/holding.h"
+#include "broker/offsets.h"
 #include "broker/session.h"
 
 enum subscription_state {
@@ -38,8 +39,11 @@ struct subscription {
     uint64_t blocked_said; /* the limit that BLOCKED was last said for; NONE: never */
     uint32_t deficit;      /* bytes it may still get in this turn: packets only */
     bool gap_said;
-    struct leat_frame_gap gap; /* the last one said */
-    int required_slot;         /* in the partition; -1: producers do not wait for it */
+    struct leat_frame_gap gap;   /* the last one said */
+    int required_slot;           /* in the partition; -1: producers do not wait for it */
+    struct offsets_entry *entry; /* where its group stands: held; NULL: it is of no group */
+    uint64_t lost;               /* records its client says it lost, of those counted in `entry` */
+    uint64_t first_offset;       /* nothing below can be lost by it */
     struct quota quota;
     TAILQ_ENTRY(subscription) state_link;  /* READY: session, WAITING: holding, THROTTLED: shard */
     TAILQ_ENTRY(subscription) reader_link; /* in its holding, always */
@@ -81,6 +85,14 @@ void subscription_skip(struct subscription *sub, const struct leat_frame_gap *ga
  * again; else nothing of it is wanted. */
 bool subscription_again(const struct subscription *sub, uint64_t *at, uint32_t *size,
                         struct leat_frame_gap *gap);
+/* A COMMIT frame of a group's subscription. LEAT_ERR_UNKNOWN_STREAM (of no group),
+ * LEAT_ERR_LOG_EPOCH, LEAT_ERR_OUT_OF_RANGE, LEAT_ERR_INVALID (so many cannot be lost). */
+enum leat_error subscription_commit(struct subscription *sub,
+                                    const struct leat_frame_commit *commit, uint64_t wall_ns);
+/* The same without a subscription: whether the group may stand at `offset`; then it does, unless it
+ * stands higher. */
+enum leat_error subscription_commit_to(const struct partition *p, struct offsets_entry *entry,
+                                       uint64_t log_epoch, uint64_t offset, uint64_t wall_ns);
 /* A CREDIT frame. True when it may send further than before. */
 bool subscription_credit(struct subscription *sub, const struct leat_frame_credit *credit);
 

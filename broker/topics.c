@@ -12,16 +12,6 @@
 /* Fixed: a table that grows brings a thread of its own, for a few steps less with many topics. */
 enum { BUCKETS = 8192 };
 
-#ifdef LEAT_TSAN
-/* liburcu's own threads free what other threads of it allocated, over means ThreadSanitizer does
- * not see. */
-const char *__tsan_default_suppressions(void);
-__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void)
-{
-    return "race:liburcu-qsbr.so\n";
-}
-#endif
-
 struct topics {
     struct cds_lfht *by_id;
     struct cds_lfht *by_name;
@@ -62,13 +52,8 @@ static int match_name(struct cds_lfht_node *node, const void *name)
 static void free_after_grace(struct rcu_head *head)
 {
     struct entry *entry = caa_container_of(head, struct entry, rcu);
-#ifndef LEAT_TSAN /* it sees no grace period and would call this a race: AddressSanitizer watches \
-                     it */
-    free(entry->topic);
-    free(entry);
-#else
-    (void)entry;
-#endif
+    tsan_free(entry->topic);
+    tsan_free(entry);
 }
 
 enum leat_error topics_open(struct topics **out)

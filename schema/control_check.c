@@ -94,7 +94,20 @@ static const char *check_open_producer(const Leat__Control__OpenProducer *open)
     return NULL;
 }
 
-static const char *check_starts(Leat__Control__PartitionStart *const *starts, size_t count)
+static bool start_ok(const Leat__Control__PartitionStart *start, bool committed_ok)
+{
+    switch (start->at) {
+    case LEAT__CONTROL__START_AT__LATEST:
+    case LEAT__CONTROL__START_AT__EARLIEST:
+    case LEAT__CONTROL__START_AT__OFFSET:
+    case LEAT__CONTROL__START_AT__TIME: return true;
+    case LEAT__CONTROL__START_AT__COMMITTED: return committed_ok;
+    default: return false;
+    }
+}
+
+static const char *check_starts(Leat__Control__PartitionStart *const *starts, size_t count,
+                                bool in_group)
 {
     if (count == 0 || count > LEAT_PARTITIONS_MAX) {
         return "partitions: 1 to 4096 of them";
@@ -103,12 +116,15 @@ static const char *check_starts(Leat__Control__PartitionStart *const *starts, si
         if (starts[i]->partition >= LEAT_PARTITIONS_MAX) {
             return "partitions.partition: at most 4095";
         }
-        switch (starts[i]->at) {
-        case LEAT__CONTROL__START_AT__LATEST:
-        case LEAT__CONTROL__START_AT__EARLIEST:
-        case LEAT__CONTROL__START_AT__OFFSET:
-        case LEAT__CONTROL__START_AT__TIME: break;
-        default: return "partitions.at: LATEST, EARLIEST, OFFSET or TIME";
+        if (!start_ok(starts[i], in_group)) {
+            return in_group ? "partitions.at: LATEST, EARLIEST, OFFSET, TIME or COMMITTED"
+                            : "partitions.at: LATEST, EARLIEST, OFFSET or TIME; COMMITTED is for "
+                              "the subscription of a group";
+        }
+        if (starts[i]->otherwise != LEAT__CONTROL__START_AT__LATEST
+            && starts[i]->otherwise != LEAT__CONTROL__START_AT__EARLIEST
+            && starts[i]->otherwise != LEAT__CONTROL__START_AT__TIME) {
+            return "partitions.otherwise: LATEST, EARLIEST or TIME";
         }
     }
     return NULL;
@@ -122,7 +138,14 @@ static const char *check_open_subscription(const Leat__Control__OpenSubscription
     if (!optional_name_ok(open->name)) {
         return "open_subscription.name: " OPTIONAL_NAME_RULE;
     }
-    return check_starts(open->partitions, open->n_partitions);
+    if (!optional_name_ok(open->group)) {
+        return "open_subscription.group: " OPTIONAL_NAME_RULE;
+    }
+    const bool in_group = open->group[0] != '\0';
+    if (in_group ? !name_ok(open->member_id) : open->member_id[0] != '\0') {
+        return "open_subscription.member_id: with a group " NAME_RULE "; else empty";
+    }
+    return check_starts(open->partitions, open->n_partitions, in_group);
 }
 
 static const char *check_close_streams(const Leat__Control__CloseStreams *close)
@@ -138,7 +161,146 @@ static const char *check_list_offsets(const Leat__Control__ListOffsets *list)
     if (!name_ok(list->topic)) {
         return "list_offsets.topic: " NAME_RULE;
     }
-    return check_starts(list->partitions, list->n_partitions);
+    return check_starts(list->partitions, list->n_partitions, false);
+}
+
+/* ---- groups */
+
+static const char *check_join_group(const Leat__Control__JoinGroup *join)
+{
+    if (!name_ok(join->group)) {
+        return "join_group.group: " NAME_RULE;
+    }
+    if (!optional_name_ok(join->member_id)) {
+        return "join_group.member_id: " OPTIONAL_NAME_RULE;
+    }
+    if (join->n_topics == 0 || join->n_topics > LEAT_GROUP_TOPICS_MAX) {
+        return "join_group.topics: 1 to 64 of them";
+    }
+    for (size_t i = 0; i < join->n_topics; i++) {
+        if (!name_ok(join->topics[i])) {
+            return "join_group.topics: each " NAME_RULE;
+        }
+    }
+    if (join->session_timeout_ms != 0
+        && (join->session_timeout_ms < LEAT_GROUP_SESSION_MS_MIN
+            || join->session_timeout_ms > LEAT_GROUP_SESSION_MS_MAX)) {
+        return "join_group.session_timeout_ms: 0 for the default, or 100 to 3600000";
+    }
+    return NULL;
+}
+
+static const char *check_topic_partitions(Leat__Control__TopicPartitions *const *list, size_t count)
+{
+    if (count > LEAT_GROUP_TOPICS_MAX) {
+        return "at most 64 topics";
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!name_ok(list[i]->topic)) {
+            return "topic: " NAME_RULE;
+        }
+        if (list[i]->n_partitions > LEAT_PARTITIONS_MAX) {
+            return "partitions of a topic: at most 4096 of them";
+        }
+        for (size_t k = 0; k < list[i]->n_partitions; k++) {
+            if (list[i]->partitions[k] >= LEAT_PARTITIONS_MAX) {
+                return "partitions of a topic: each at most 4095";
+            }
+        }
+    }
+    return NULL;
+}
+
+static const char *check_group_heartbeat(const Leat__Control__GroupHeartbeat *beat)
+{
+    if (!name_ok(beat->group)) {
+        return "group_heartbeat.group: " NAME_RULE;
+    }
+    if (!name_ok(beat->member_id)) {
+        return "group_heartbeat.member_id: " NAME_RULE;
+    }
+    return check_topic_partitions(beat->owned, beat->n_owned);
+}
+
+static const char *check_leave_group(const Leat__Control__LeaveGroup *leave)
+{
+    if (!name_ok(leave->group)) {
+        return "leave_group.group: " NAME_RULE;
+    }
+    return name_ok(leave->member_id) ? NULL : "leave_group.member_id: " NAME_RULE;
+}
+
+static const char *check_commit_offsets(const Leat__Control__CommitOffsets *commit)
+{
+    if (!name_ok(commit->group)) {
+        return "commit_offsets.group: " NAME_RULE;
+    }
+    if (!optional_name_ok(commit->member_id)) {
+        return "commit_offsets.member_id: " OPTIONAL_NAME_RULE;
+    }
+    if (!name_ok(commit->topic)) {
+        return "commit_offsets.topic: " NAME_RULE;
+    }
+    if (commit->n_offsets == 0 || commit->n_offsets > LEAT_PARTITIONS_MAX) {
+        return "commit_offsets.offsets: 1 to 4096 of them";
+    }
+    for (size_t i = 0; i < commit->n_offsets; i++) {
+        if (commit->offsets[i]->partition >= LEAT_PARTITIONS_MAX) {
+            return "commit_offsets.offsets.partition: at most 4095";
+        }
+        if (commit->offsets[i]->offset == LEAT_OFFSET_NONE) {
+            return "commit_offsets.offsets.offset: below 2^64 - 1";
+        }
+        if (!text_ok(commit->offsets[i]->metadata, LEAT_GROUP_METADATA_MAX)) {
+            return "commit_offsets.offsets.metadata: at most 1024 bytes";
+        }
+    }
+    return NULL;
+}
+
+static const char *check_describe_group(const Leat__Control__DescribeGroup *describe)
+{
+    if (!name_ok(describe->group)) {
+        return "describe_group.group: " NAME_RULE;
+    }
+    return optional_name_ok(describe->topic) ? NULL : "describe_group.topic: " OPTIONAL_NAME_RULE;
+}
+
+static const char *check_reset_group(const Leat__Control__ResetGroup *reset)
+{
+    if (!name_ok(reset->group)) {
+        return "reset_group.group: " NAME_RULE;
+    }
+    if (!name_ok(reset->topic)) {
+        return "reset_group.topic: " NAME_RULE;
+    }
+    if (reset->n_partitions != 0) {
+        return check_starts(reset->partitions, reset->n_partitions, false);
+    }
+    if (reset->all == NULL || !start_ok(reset->all, false)) {
+        return "reset_group.all: without partitions, LATEST, EARLIEST, OFFSET or TIME";
+    }
+    return NULL;
+}
+
+static const char *check_group_request(const Leat__Control__Request *request)
+{
+    switch (request->body_case) {
+    case LEAT__CONTROL__REQUEST__BODY_JOIN_GROUP: return check_join_group(request->join_group);
+    case LEAT__CONTROL__REQUEST__BODY_GROUP_HEARTBEAT:
+        return check_group_heartbeat(request->group_heartbeat);
+    case LEAT__CONTROL__REQUEST__BODY_LEAVE_GROUP: return check_leave_group(request->leave_group);
+    case LEAT__CONTROL__REQUEST__BODY_COMMIT_OFFSETS:
+        return check_commit_offsets(request->commit_offsets);
+    case LEAT__CONTROL__REQUEST__BODY_LIST_GROUPS:
+        return optional_name_ok(request->list_groups->after)
+                   ? NULL
+                   : "list_groups.after: " OPTIONAL_NAME_RULE;
+    case LEAT__CONTROL__REQUEST__BODY_DESCRIBE_GROUP:
+        return check_describe_group(request->describe_group);
+    case LEAT__CONTROL__REQUEST__BODY_RESET_GROUP: return check_reset_group(request->reset_group);
+    default: return name_ok(request->delete_group->group) ? NULL : "delete_group.group: " NAME_RULE;
+    }
 }
 
 enum leat_error leat_control_check_request(const Leat__Control__Request *request, const char **what)
@@ -171,6 +333,14 @@ enum leat_error leat_control_check_request(const Leat__Control__Request *request
     case LEAT__CONTROL__REQUEST__BODY_LIST_OFFSETS:
         refused = check_list_offsets(request->list_offsets);
         break;
+    case LEAT__CONTROL__REQUEST__BODY_JOIN_GROUP:
+    case LEAT__CONTROL__REQUEST__BODY_GROUP_HEARTBEAT:
+    case LEAT__CONTROL__REQUEST__BODY_LEAVE_GROUP:
+    case LEAT__CONTROL__REQUEST__BODY_COMMIT_OFFSETS:
+    case LEAT__CONTROL__REQUEST__BODY_LIST_GROUPS:
+    case LEAT__CONTROL__REQUEST__BODY_DESCRIBE_GROUP:
+    case LEAT__CONTROL__REQUEST__BODY_RESET_GROUP:
+    case LEAT__CONTROL__REQUEST__BODY_DELETE_GROUP: refused = check_group_request(request); break;
     case LEAT__CONTROL__REQUEST__BODY_LIST_TOPICS:
     case LEAT__CONTROL__REQUEST__BODY_CLOSE_SESSION:
     case LEAT__CONTROL__REQUEST__BODY_PING: break;
@@ -322,6 +492,64 @@ static const char *check_offset_list(const Leat__Control__OffsetList *list)
     return NULL;
 }
 
+static const char *check_assignment(const Leat__Control__GroupAssignment *assignment)
+{
+    if (!name_ok(assignment->member_id)) {
+        return "assignment.member_id: " NAME_RULE;
+    }
+    if (assignment->member_epoch == 0) {
+        return "assignment.member_epoch: 1 or more";
+    }
+    if (assignment->heartbeat_ms == 0
+        || assignment->heartbeat_ms > assignment->session_timeout_ms) {
+        return "assignment.heartbeat_ms: 1 to session_timeout_ms";
+    }
+    return check_topic_partitions(assignment->assigned, assignment->n_assigned);
+}
+
+static const char *check_committed_list(const Leat__Control__CommittedList *list)
+{
+    if (list->n_offsets > LEAT_PARTITIONS_MAX) {
+        return "committed: at most 4096 of them";
+    }
+    for (size_t i = 0; i < list->n_offsets; i++) {
+        if (list->offsets[i]->partition >= LEAT_PARTITIONS_MAX || list->offsets[i]->error > 0) {
+            return "committed: partition at most 4095, error 0 or below";
+        }
+    }
+    return NULL;
+}
+
+static const char *check_group_list(const Leat__Control__GroupList *list)
+{
+    for (size_t i = 0; i < list->n_groups; i++) {
+        if (!name_ok(list->groups[i]->group)) {
+            return "groups.group: " NAME_RULE;
+        }
+    }
+    return NULL;
+}
+
+static const char *check_group(const Leat__Control__GroupDescription *group)
+{
+    if (!name_ok(group->group)) {
+        return "group.group: " NAME_RULE;
+    }
+    for (size_t i = 0; i < group->n_partitions; i++) {
+        const Leat__Control__GroupPartition *partition = group->partitions[i];
+        if (!name_ok(partition->topic) || partition->partition >= LEAT_PARTITIONS_MAX
+            || partition->error > 0) {
+            return "group.partitions: a topic, partition at most 4095, error 0 or below";
+        }
+    }
+    for (size_t i = 0; i < group->n_members; i++) {
+        if (!name_ok(group->members[i]->member_id)) {
+            return "group.members.member_id: " NAME_RULE;
+        }
+    }
+    return NULL;
+}
+
 static const char *check_body(const Leat__Control__Response *response)
 {
     switch (response->body_case) {
@@ -333,6 +561,10 @@ static const char *check_body(const Leat__Control__Response *response)
     case LEAT__CONTROL__RESPONSE__BODY_SUBSCRIPTION:
         return check_subscription_grant(response->subscription);
     case LEAT__CONTROL__RESPONSE__BODY_OFFSETS: return check_offset_list(response->offsets);
+    case LEAT__CONTROL__RESPONSE__BODY_ASSIGNMENT: return check_assignment(response->assignment);
+    case LEAT__CONTROL__RESPONSE__BODY_COMMITTED: return check_committed_list(response->committed);
+    case LEAT__CONTROL__RESPONSE__BODY_GROUPS: return check_group_list(response->groups);
+    case LEAT__CONTROL__RESPONSE__BODY_GROUP: return check_group(response->group);
     default: return NULL;
     }
 }

@@ -23,7 +23,7 @@
     X(LEAT_ERR_UNKNOWN_PARTITION, -10, "no such partition")                                        \
     X(LEAT_ERR_UNKNOWN_SESSION,  -11, "the session or its token is unknown, used or expired")      \
     X(LEAT_ERR_UNKNOWN_STREAM,   -12, "no such publish stream or subscription")                    \
-    X(LEAT_ERR_FENCED,           -13, "a newer epoch of this producer exists")                     \
+    X(LEAT_ERR_FENCED,           -13, "a newer epoch of this producer or member exists")           \
     X(LEAT_ERR_OUT_OF_ORDER,     -14, "a batch before this one is missing")                        \
     X(LEAT_ERR_DUPLICATE,        -15, "appended before; its offset is no longer known")            \
     X(LEAT_ERR_PRODUCER_EXPIRED, -16, "the broker has forgotten this producer; reopen it")         \
@@ -41,7 +41,11 @@
     X(LEAT_ERR_NOFD,             -28, "this link has no file descriptor to wait on")               \
     X(LEAT_ERR_UNSUPPORTED,      -29, "not supported by this build or this broker")                \
     X(LEAT_ERR_PROTOCOL,         -30, "the peer broke the protocol")                               \
-    X(LEAT_ERR_THROTTLED,        -31, "a byte-rate quota is used up")
+    X(LEAT_ERR_THROTTLED,        -31, "a rate limit is used up")                                   \
+    X(LEAT_ERR_UNKNOWN_GROUP,    -32, "no such consumer group")                                    \
+    X(LEAT_ERR_UNKNOWN_MEMBER,   -33, "the group does not know this member, or no longer; join")   \
+    X(LEAT_ERR_NOT_ASSIGNED,     -34, "the partition is not assigned to this member")              \
+    X(LEAT_ERR_GROUP_NOT_EMPTY,  -35, "the group has members")
 /* clang-format on */
 
 enum leat_error {

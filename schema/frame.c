@@ -108,6 +108,27 @@ struct reset_wire {
 static_assert(sizeof(struct reset_wire) == LEAT_RESET_BYTES, "wire size");
 static_assert(offsetof(struct reset_wire, status) == 24, "wire layout");
 
+struct commit_wire {
+    struct header_wire header;
+    uint8_t offset[8];
+    uint8_t log_epoch[8];
+    uint8_t lost[8];
+};
+static_assert(sizeof(struct commit_wire) == LEAT_COMMIT_BYTES, "wire size");
+static_assert(offsetof(struct commit_wire, lost) == 24, "wire layout");
+
+struct committed_wire {
+    struct header_wire header;
+    uint8_t offset[8];
+    uint8_t log_epoch[8];
+    uint8_t asked[8];
+    uint8_t status[2];
+    uint8_t reserved[6];
+};
+static_assert(sizeof(struct committed_wire) == LEAT_COMMITTED_BYTES, "wire size");
+static_assert(offsetof(struct committed_wire, asked) == 24, "wire layout");
+static_assert(offsetof(struct committed_wire, status) == 32, "wire layout");
+
 static bool all_zero(const uint8_t *bytes, size_t size)
 {
     uint8_t any = 0;
@@ -207,7 +228,7 @@ static bool decode_gap(struct leat_frame *out, const uint8_t *bytes)
     out->gap.offset = leat_load64(wire->offset);
     out->gap.log_epoch = leat_load64(wire->log_epoch);
     out->gap.reason = wire->reason;
-    return wire->reason >= LEAT_GAP_OVERRUN && wire->reason <= LEAT_GAP_TOPIC_DELETED
+    return wire->reason >= LEAT_GAP_OVERRUN && wire->reason <= LEAT_GAP_REVOKED
            && all_zero(wire->reserved, sizeof wire->reserved);
 }
 
@@ -225,6 +246,26 @@ static bool decode_reset(struct leat_frame *out, const uint8_t *bytes)
     memcpy(out->reset.token, wire->token, sizeof wire->token);
     out->reset.status = load_status(wire->status);
     return out->stream == 0 && out->reset.status <= 0
+           && all_zero(wire->reserved, sizeof wire->reserved);
+}
+
+static bool decode_commit(struct leat_frame *out, const uint8_t *bytes)
+{
+    const struct commit_wire *wire = (const struct commit_wire *)bytes;
+    out->commit.offset = leat_load64(wire->offset);
+    out->commit.log_epoch = leat_load64(wire->log_epoch);
+    out->commit.lost = leat_load64(wire->lost);
+    return out->commit.offset != LEAT_OFFSET_NONE;
+}
+
+static bool decode_committed(struct leat_frame *out, const uint8_t *bytes)
+{
+    const struct committed_wire *wire = (const struct committed_wire *)bytes;
+    out->committed.offset = leat_load64(wire->offset);
+    out->committed.log_epoch = leat_load64(wire->log_epoch);
+    out->committed.asked = leat_load64(wire->asked);
+    out->committed.status = load_status(wire->status);
+    return out->committed.status <= 0 && out->committed.asked != LEAT_OFFSET_NONE
            && all_zero(wire->reserved, sizeof wire->reserved);
 }
 
@@ -280,6 +321,10 @@ static const struct layout *layout_of(uint8_t type)
         [LEAT_FRAME_RESET - MUST_UNDERSTAND] = { LEAT_RESET_BYTES, LEAT_RESET_BYTES, decode_reset },
         [LEAT_FRAME_PUBLISH_AT -
             MUST_UNDERSTAND] = { LEAT_DATA_HEADER_BYTES + 1, LEAT_FRAME_BYTES_MAX, decode_data },
+        [LEAT_FRAME_COMMIT -
+            MUST_UNDERSTAND] = { LEAT_COMMIT_BYTES, LEAT_COMMIT_BYTES, decode_commit },
+        [LEAT_FRAME_COMMITTED -
+            MUST_UNDERSTAND] = { LEAT_COMMITTED_BYTES, LEAT_COMMITTED_BYTES, decode_committed },
     };
     static const struct layout optional[] = {
         [LEAT_FRAME_PING] = { LEAT_PING_BYTES, LEAT_PING_BYTES, decode_ping },
@@ -515,6 +560,30 @@ size_t leat_frame_write_reset(uint8_t *at, const struct leat_frame_reset *reset)
     write_header(&wire->header, LEAT_FRAME_RESET, sizeof *wire, 0);
     memcpy(wire->token, reset->token, sizeof wire->token);
     leat_store16(wire->status, (uint16_t)reset->status);
+    memset(wire->reserved, 0, sizeof wire->reserved);
+    return sizeof *wire;
+}
+
+size_t leat_frame_write_commit(uint8_t *at, uint32_t stream, const struct leat_frame_commit *commit)
+{
+    assert(commit->offset != LEAT_OFFSET_NONE);
+    struct commit_wire *wire = (struct commit_wire *)at;
+    write_header(&wire->header, LEAT_FRAME_COMMIT, sizeof *wire, stream);
+    leat_store64(wire->offset, commit->offset);
+    leat_store64(wire->log_epoch, commit->log_epoch);
+    leat_store64(wire->lost, commit->lost);
+    return sizeof *wire;
+}
+
+size_t leat_frame_write_committed(uint8_t *at, uint32_t stream,
+                                  const struct leat_frame_committed *committed)
+{
+    struct committed_wire *wire = (struct committed_wire *)at;
+    write_header(&wire->header, LEAT_FRAME_COMMITTED, sizeof *wire, stream);
+    leat_store64(wire->offset, committed->offset);
+    leat_store64(wire->log_epoch, committed->log_epoch);
+    leat_store64(wire->asked, committed->asked);
+    leat_store16(wire->status, (uint16_t)committed->status);
     memset(wire->reserved, 0, sizeof wire->reserved);
     return sizeof *wire;
 }

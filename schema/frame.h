@@ -24,6 +24,9 @@
  *   RESET        both    token 16, status i16, reserved 6       never
  *   PUBLISH_AT   client  position u64, bytes                    again from the client's batch
  *   PAD          both    anything                               never
+ *   COMMIT       client  offset u64, log_epoch u64, lost u64    the latest value again
+ *   COMMITTED    broker  offset u64, log_epoch u64, asked u64,
+ *                        status i16, reserved 6                 made again, `offset` as it then is
  *
  * Over a byte stream batches come as PUBLISH, in order. In packets they come as PUBLISH_AT, whose
  * position counts the bytes of all batches of the stream since it was opened: a batch has one
@@ -31,6 +34,8 @@
  *
  * `stream` names a publish stream or a subscription of the session, given by the control channel
  * when it was opened; 0 where the frame is about the session (ATTACH, ATTACHED, RESET, PING, PONG).
+ * COMMIT and COMMITTED are of a group's subscription: see PROTOCOL.md, "Groups".
+ *
  * A type with the high bit set must be understood; an unknown one without it is skipped, whatever
  * its flags. Flags and reserved bytes of the types above are 0 in this version. */
 /* clang-format on */
@@ -58,6 +63,8 @@ enum leat_frame_type {
     LEAT_FRAME_CREDIT = 0x87,
     LEAT_FRAME_RESET = 0x88,
     LEAT_FRAME_PUBLISH_AT = 0x89,
+    LEAT_FRAME_COMMIT = 0x8A,
+    LEAT_FRAME_COMMITTED = 0x8B,
 };
 
 enum {
@@ -73,6 +80,8 @@ enum {
     LEAT_BLOCKED_BYTES = 16,
     LEAT_PING_BYTES = 16,
     LEAT_RESET_BYTES = 32,
+    LEAT_COMMIT_BYTES = 32,
+    LEAT_COMMITTED_BYTES = 40,
     LEAT_DATA_BYTES_MAX = LEAT_FRAME_BYTES_MAX - LEAT_DATA_HEADER_BYTES,
     LEAT_PUBLISH_PIECE_BYTES_MAX = LEAT_FRAME_BYTES_MAX - LEAT_PUBLISH_HEADER_BYTES,
     LEAT_ACK_RUNS_MAX = LEAT_IN_FLIGHT_BATCHES_MAX, /* in one PUBLISH_ACK */
@@ -91,6 +100,9 @@ enum leat_gap_reason {
     LEAT_GAP_RETENTION = 2,     /* aged or sized out before it was read */
     LEAT_GAP_LOG_RESTARTED = 3, /* the log began anew above every old offset */
     LEAT_GAP_TOPIC_DELETED = 4, /* nothing follows */
+    LEAT_GAP_REVOKED = 5,       /* nothing follows: the group took the partition from this member;
+                                   `offset` is what stands committed (LEAT_OFFSET_NONE: nothing, or it is
+                                   not known any more) */
 };
 
 struct leat_frame_attach {
@@ -145,6 +157,19 @@ struct leat_frame_credit {
     uint64_t consumed; /* subscription: everything below this log position was consumed */
 };
 
+struct leat_frame_commit {
+    uint64_t offset;    /* everything below it was processed; never LEAT_OFFSET_NONE */
+    uint64_t log_epoch; /* of the log it belongs to */
+    uint64_t lost;      /* records that GAPs took from this stream since it was opened: absolute */
+};
+
+struct leat_frame_committed {
+    uint64_t offset;    /* what stands committed; LEAT_OFFSET_NONE: nothing */
+    uint64_t log_epoch; /* 0: the stream is over, and nothing of it is known any more */
+    uint64_t asked;     /* the offset of the COMMIT this answers */
+    int16_t status;     /* leat_error of that COMMIT */
+};
+
 struct leat_frame_reset {
     uint8_t token[LEAT_TOKEN_BYTES];
     int16_t status;
@@ -164,6 +189,8 @@ struct leat_frame {
         struct leat_frame_gap gap;
         struct leat_frame_credit credit;
         struct leat_frame_reset reset;
+        struct leat_frame_commit commit;
+        struct leat_frame_committed committed;
         uint64_t blocked_limit;
         uint64_t ping; /* PING and PONG */
     };
@@ -214,5 +241,9 @@ size_t leat_frame_write_blocked(uint8_t *at, uint32_t stream, uint64_t limit);
 /* `type` is LEAT_FRAME_PING or LEAT_FRAME_PONG. */
 size_t leat_frame_write_ping(uint8_t *at, uint8_t type, uint64_t value);
 size_t leat_frame_write_reset(uint8_t *at, const struct leat_frame_reset *reset);
+size_t leat_frame_write_commit(uint8_t *at, uint32_t stream,
+                               const struct leat_frame_commit *commit);
+size_t leat_frame_write_committed(uint8_t *at, uint32_t stream,
+                                  const struct leat_frame_committed *committed);
 
 #endif

@@ -27,6 +27,13 @@ enum {
     LEAT_BATCH_OVERHEAD_MAX = 128,       /* batch header, record header and padding of one record */
     LEAT_BATCH_BYTES_LIMIT = LEAT_RECORD_BYTES_LIMIT + LEAT_BATCH_OVERHEAD_MAX, /* of any batch */
 
+    LEAT_GROUP_TOPICS_MAX = 64,     /* that one member subscribes to */
+    LEAT_GROUP_MEMBERS_MAX = 1024,  /* of one group */
+    LEAT_GROUP_METADATA_MAX = 1024, /* bytes of text that go with a commit on control */
+    LEAT_GROUP_SESSION_MS_MIN = 100,
+    LEAT_GROUP_SESSION_MS_MAX = 3600000,
+    LEAT_GROUP_SESSION_MS_DEFAULT = 10000,
+
     LEAT_IN_FLIGHT_BATCHES_MAX = 64, /* unacked batches of one publish stream; the broker
                                         remembers as many results (K of design 5) */
     LEAT_TOKEN_BYTES = 16,

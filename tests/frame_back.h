@@ -48,6 +48,9 @@ static inline size_t frame_back(uint8_t *at, const struct leat_frame *frame)
     case LEAT_FRAME_GAP: return leat_frame_write_gap(at, frame->stream, &frame->gap);
     case LEAT_FRAME_CREDIT: return leat_frame_write_credit(at, frame->stream, &frame->credit);
     case LEAT_FRAME_RESET: return leat_frame_write_reset(at, &frame->reset);
+    case LEAT_FRAME_COMMIT: return leat_frame_write_commit(at, frame->stream, &frame->commit);
+    case LEAT_FRAME_COMMITTED:
+        return leat_frame_write_committed(at, frame->stream, &frame->committed);
     default: return 0;
     }
 }

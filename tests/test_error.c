@@ -56,4 +56,5 @@ Test(error, numbers_on_the_wire_stay)
     cr_assert_eq(LEAT_ERR_DUPLICATE, -15);
     cr_assert_eq(LEAT_ERR_PROTOCOL, -30);
     cr_assert_eq(LEAT_ERR_THROTTLED, -31);
+    cr_assert_eq(LEAT_ERR_GROUP_NOT_EMPTY, -35);
 }

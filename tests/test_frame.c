@@ -28,6 +28,8 @@ static const struct {
     { "RESET", LEAT_FRAME_RESET },
     { "PUBLISH_AT", LEAT_FRAME_PUBLISH_AT },
     { "PAD", LEAT_FRAME_PAD },
+    { "COMMIT", LEAT_FRAME_COMMIT },
+    { "COMMITTED", LEAT_FRAME_COMMITTED },
 };
 
 static enum leat_error decode_copy(struct leat_frame *out, uint8_t **copy, const uint8_t *bytes,
@@ -110,6 +112,17 @@ static void expect_fields(const struct vector *v, const struct leat_frame *frame
     case LEAT_FRAME_CREDIT:
         expect_number(v, "limit", frame->credit.limit);
         expect_number(v, "consumed", frame->credit.consumed);
+        break;
+    case LEAT_FRAME_COMMIT:
+        expect_number(v, "offset", frame->commit.offset);
+        expect_number(v, "log_epoch", frame->commit.log_epoch);
+        expect_number(v, "lost", frame->commit.lost);
+        break;
+    case LEAT_FRAME_COMMITTED:
+        expect_number(v, "offset", frame->committed.offset);
+        expect_number(v, "log_epoch", frame->committed.log_epoch);
+        expect_number(v, "asked", frame->committed.asked);
+        expect_number(v, "status", (uint64_t)(int64_t)frame->committed.status);
         break;
     case LEAT_FRAME_BLOCKED: expect_number(v, "limit", frame->blocked_limit); break;
     case LEAT_FRAME_PING:

@@ -70,6 +70,50 @@ Test(shard_recovery, what_was_lost_and_is_gone_from_the_ring_is_a_gap)
     shard_peer_expect_log(head);
 }
 
+Test(shard_recovery, every_commit_is_answered_and_the_last_word_is_revoked)
+{
+    const struct offsets_key key = { .group_id = 1, .topic_id = SHARD_PEER_TOPIC };
+    const struct fabric_faults faults = {
+        .loss_ppm = 300000, .duplicate_ppm = 50000, .reorder_ppm = 100000, .reorder_ns = 300000
+    };
+    struct offsets *offsets;
+    cr_assert_eq(offsets_open(&offsets), LEAT_OK);
+    cr_assert_eq(
+        offsets_create(offsets, &key, partition_log_epoch(shard_peer.partition), &shard_peer.entry),
+        LEAT_OK);
+    fabric_set(shard_peer.fabric, &faults);
+    shard_peer_attach();
+    shard_peer_open_streams();
+    for (int i = 0; i < 20; i++)
+        shard_peer_publish(100);
+    UNTIL(shard_peer.acked == 20, 400000);
+    const struct leat_frame_committed *said = shard_peer.committed;
+    for (uint64_t offset = 1; offset <= 20; offset++) {
+        shard_peer_send_commit(offset);
+        UNTIL(said[offset].asked == offset, 400000);
+        cr_assert_eq(said[offset].status, LEAT_OK);
+        cr_assert_geq(said[offset].offset, offset);
+        cr_assert_geq(offsets_committed(shard_peer.entry), offset);
+    }
+    shard_peer_send_commit(21);
+    UNTIL(said[21].asked == 21, 400000);
+    cr_assert_eq(said[21].status, LEAT_ERR_OUT_OF_RANGE);
+    cr_assert_eq(said[21].offset, 20u);
+    struct message revoke = { .type = MESSAGE_REVOKE,
+                              .partition = shard_peer.partition,
+                              .topic_id = SHARD_PEER_TOPIC,
+                              .commit = { .entry = shard_peer.entry } };
+    revoke = shard_peer_ask(revoke);
+    cr_assert(revoke.status == LEAT_OK && revoke.value == 20);
+    UNTIL(shard_peer.gaps != 0, 400000);
+    cr_assert_eq(shard_peer.gap.reason, LEAT_GAP_REVOKED);
+    shard_peer_send_commit(19);
+    UNTIL(said[19].status == LEAT_ERR_UNKNOWN_STREAM, 400000);
+    cr_assert_eq(offsets_committed(shard_peer.entry), 20u);
+    cr_assert_eq(atomic_load(&shard_peer.entry->references), 1u, "the shard has let go");
+    offsets_close(offsets);
+}
+
 enum {
     STAGE_PONGS = EGRESS_STAGE_BYTES / LEAT_PING_BYTES,
     RUNS = 35, /* what one PUBLISH_ACK holds */

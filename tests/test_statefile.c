@@ -55,7 +55,7 @@ Test(statefile, an_empty_folder_has_no_state)
 {
     uint8_t *payload;
     size_t size;
-    cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_OK);
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_OK);
     cr_assert_null(payload);
 }
 
@@ -65,8 +65,10 @@ Test(statefile, what_is_written_is_read_and_nothing_is_left_aside)
     size_t size;
     char aside[160];
     for (size_t length = 0; length <= sizeof PAYLOAD; length++) {
-        cr_assert_eq(statefile_write(&file, PAYLOAD, length, text), LEAT_OK, "%s", text);
-        cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_OK, "%s", text);
+        cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, length, text), LEAT_OK,
+                     "%s", text);
+        cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_OK,
+                     "%s", text);
         cr_assert_eq(size, length);
         cr_assert_eq(memcmp(payload, PAYLOAD, length), 0);
         free(payload);
@@ -79,24 +81,26 @@ Test(statefile, every_cut_and_every_changed_byte_is_refused_and_left_as_it_is)
 {
     uint8_t good[256], bad[256], now[256], *payload;
     size_t size;
-    cr_assert_eq(statefile_write(&file, PAYLOAD, sizeof PAYLOAD, text), LEAT_OK);
+    cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, sizeof PAYLOAD, text),
+                 LEAT_OK);
     const size_t total = get(good);
     for (size_t cut = 1; cut < total; cut++) {
         put(good, cut);
-        cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_ERR_STATE, "cut at %zu",
-                     cut);
+        cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text),
+                     LEAT_ERR_STATE, "cut at %zu", cut);
         cr_assert_not_null(strstr(text, path));
     }
     for (size_t at = 0; at < total; at++) {
         memcpy(bad, good, total);
         bad[at] ^= 0x10;
         put(bad, total);
-        cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_ERR_STATE, "byte %zu", at);
+        cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text),
+                     LEAT_ERR_STATE, "byte %zu", at);
         cr_assert_eq(get(now), total);
         cr_assert_eq(memcmp(now, bad, total), 0, "a refused file was changed");
     }
     put(good, total);
-    cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_OK);
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_OK);
     free(payload);
 }
 
@@ -104,12 +108,13 @@ Test(statefile, a_newer_version_is_told_from_a_corrupt_file)
 {
     uint8_t bytes[256], *payload;
     size_t size;
-    cr_assert_eq(statefile_write(&file, PAYLOAD, sizeof PAYLOAD, text), LEAT_OK);
+    cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, sizeof PAYLOAD, text),
+                 LEAT_OK);
     const size_t total = get(bytes);
     leat_store32(bytes + 8, STATEFILE_VERSION + 1);
     leat_store32(bytes + total - 4, leat_crc32c(bytes, total - 4));
     put(bytes, total);
-    cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_ERR_STATE);
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_ERR_STATE);
     cr_assert_not_null(strstr(text, "newer"), "%s", text);
 }
 
@@ -138,12 +143,13 @@ Test(statefile, a_write_that_fails_leaves_the_old_content)
     uint8_t *payload;
     size_t size;
     char aside[160];
-    cr_assert_eq(statefile_write(&file, PAYLOAD, sizeof PAYLOAD, text), LEAT_OK);
+    cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, sizeof PAYLOAD, text),
+                 LEAT_OK);
     snprintf(aside, sizeof aside, "%s.new", path);
     cr_assert_eq(mkdir(aside, 0700), 0); /* no file can be written there */
-    cr_assert_eq(statefile_write(&file, PAYLOAD, 3, text), LEAT_ERR_IO);
+    cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, 3, text), LEAT_ERR_IO);
     cr_assert_not_null(strstr(text, path));
-    cr_assert_eq(statefile_read(&file, &payload, &size, text), LEAT_OK);
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_OK);
     cr_assert_eq(size, sizeof PAYLOAD);
     free(payload);
 }

@@ -202,6 +202,10 @@ static void take_frame(const struct leat_frame *frame)
         shard_peer.gap = frame->gap;
         stream_map_skip(&shard_peer.arrived, frame->gap.position);
         break;
+    case LEAT_FRAME_COMMITTED:
+        cr_assert_lt(frame->committed.asked, SHARD_PEER_COMMITS);
+        shard_peer.committed[frame->committed.asked] = frame->committed;
+        break;
     case LEAT_FRAME_PONG: shard_peer.pongs++; break;
     case LEAT_FRAME_PING: answer_ping(frame->ping); break;
     default: break;
@@ -311,6 +315,18 @@ void shard_peer_send_credit(uint64_t limit)
     send_frames(bytes, (uint32_t)leat_frame_write_credit(bytes, own.subscription, &credit), &item);
 }
 
+void shard_peer_send_commit(uint64_t offset)
+{
+    uint8_t bytes[LEAT_COMMIT_BYTES];
+    const struct leat_frame_commit commit = { .offset = offset,
+                                              .log_epoch =
+                                                  partition_log_epoch(shard_peer.partition) };
+    const struct flow_item item = { .kind = LEAT_FRAME_COMMIT,
+                                    .stream = own.subscription,
+                                    .at = offset };
+    send_frames(bytes, (uint32_t)leat_frame_write_commit(bytes, own.subscription, &commit), &item);
+}
+
 /* What was lost goes again; acks that are due go. */
 static void keep_up(void)
 {
@@ -324,6 +340,7 @@ static void keep_up(void)
         case LEAT_FRAME_ATTACH: shard_peer_send_attach(shard_peer.token); break;
         case LEAT_FRAME_PUBLISH_AT: shard_peer_send_publish(item.at, item.size); break;
         case LEAT_FRAME_CREDIT: shard_peer_send_credit(item.at); break;
+        case LEAT_FRAME_COMMIT: shard_peer_send_commit(item.at); break;
         default: break;
         }
     }
@@ -361,6 +378,7 @@ void shard_peer_open_streams(void)
                                  .partition = shard_peer.partition,
                                  .topic_id = SHARD_PEER_TOPIC };
     subscribe.subscribe.at = PARTITION_EARLIEST;
+    subscribe.subscribe.entry = shard_peer.entry;
     answer = shard_peer_ask(subscribe);
     cr_assert_eq(answer.status, LEAT_OK);
     own.subscription = answer.stream;

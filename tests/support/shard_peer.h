@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "broker/mailbox.h"
+#include "broker/offsets.h"
 #include "broker/shard.h"
 #include "schema/frame.h"
 #include "tests/sim/fabric.h"
@@ -27,6 +28,7 @@ enum {
     SHARD_PEER_BROKER_HOST = 1,
     SHARD_PEER_CLIENT_HOST = 2,
     SHARD_PEER_PRODUCER = 7,
+    SHARD_PEER_COMMITS = 32,
     SHARD_PEER_STEP_NS = 10000, /* a turn of the shard takes */
 };
 
@@ -51,7 +53,10 @@ extern struct shard_peer {
     int16_t last_status;
     struct stream_map arrived; /* of the log's bytes */
     uint64_t duplicates, gaps, pongs;
-    struct leat_frame_gap gap; /* the last one */
+    struct leat_frame_gap gap;   /* the last one */
+    struct offsets_entry *entry; /* where the subscription opened next commits; NULL: nowhere */
+    /* By the offset that was asked for: what was said last, and what stood. */
+    struct leat_frame_committed committed[SHARD_PEER_COMMITS];
 } shard_peer;
 
 /* For a suite's .init and .fini. */
@@ -86,6 +91,8 @@ void shard_peer_send_attach(const uint8_t token[LEAT_TOKEN_BYTES]);
 void shard_peer_send_pings(uint32_t count);
 /* The subscription may send up to `limit`. */
 void shard_peer_send_credit(uint64_t limit);
+/* Everything below `offset` was processed. Sent again as it was when it is lost. */
+void shard_peer_send_commit(uint64_t offset);
 /* These bytes of the publish stream. */
 void shard_peer_send_publish(uint64_t position, uint32_t size);
 
