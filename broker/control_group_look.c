@@ -119,8 +119,7 @@ void control_describe_group(struct control *control, struct peer *p,
     const Leat__Control__DescribeGroup *ask = request->describe_group;
     const struct group *group = groups_find(&control->groups, ask->group);
     if (group == NULL) {
-        peer_refuse(control, p, request->id, LEAT_ERR_UNKNOWN_GROUP,
-                    "there is no group \"%s\": see `leat group list`", ask->group);
+        control_refuse_group(control, p, request->id, ask->group);
         return;
     }
     const uint32_t all = set_measures(control, NULL, group, ask->topic, 0);

@@ -54,23 +54,6 @@ static struct args_command sub_command(const struct args_option *options)
     };
 }
 
-/* "earliest", "latest", an offset, or "@" and a time. */
-static bool parse_from(const char *text, struct leat_consumer_options *options)
-{
-    if (strcmp(text, "earliest") == 0)
-        options->start_at = LEAT_START_EARLIEST;
-    else if (strcmp(text, "latest") == 0)
-        options->start_at = LEAT_START_LATEST;
-    else if (text[0] == '@') {
-        options->start_at = LEAT_START_TIME;
-        return parse_instant(text + 1, &options->start);
-    } else {
-        options->start_at = LEAT_START_OFFSET;
-        return parse_u64(text, strlen(text), &options->start);
-    }
-    return true;
-}
-
 /* -1, or the exit code of a refusal. */
 static int sub_understand(struct sub *sub, const struct sub_options *o,
                           const struct args_common *common, const struct args_command *command)
@@ -78,11 +61,8 @@ static int sub_understand(struct sub *sub, const struct sub_options *o,
     struct leat_consumer_options *consumer = &sub->consumer_options;
     if (o->group != NULL)
         return args_refuse(command, "--group \"%s\": consumer groups are not there yet", o->group);
-    if (!parse_from(o->from, consumer))
-        return args_refuse(command,
-                           "--from \"%s\": expected earliest, latest, an offset, or @TIME "
-                           "(nanoseconds since 1970, or 2024-08-08T23:54:15Z)",
-                           o->from);
+    if (!cli_parse_start(o->from, &consumer->start_at, &consumer->start))
+        return args_refuse(command, "--from \"%s\": " CLI_START_RULE, o->from);
     if (strcmp(o->format, "value") != 0 && strcmp(o->format, "json") != 0)
         return args_refuse(command, "--format \"%s\": expected value or json", o->format);
     if (o->required && o->name == NULL)
