@@ -423,7 +423,8 @@ struct leat_group_partition {
     uint64_t head_offset;         /* oldest record kept */
     uint64_t next_offset;         /* the next record's */
     uint64_t committed;           /* everything below was processed; LEAT_NO_OFFSET: no commit */
-    uint64_t committed_log_epoch; /* the life of the log it belongs to */
+    uint64_t committed_log_epoch; /* the life of the log it belongs to; when that is another than
+                                     log_epoch, the group goes on at head_offset */
     uint64_t commit_time_ns;
     uint64_t lag_records; /* kept and not committed */
     uint64_t lag_bytes;

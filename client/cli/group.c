@@ -190,6 +190,14 @@ static void print_seconds(const json_t *ms, int width)
         printf(" %*.1f", width, (double)json_integer_value(ms) / 1e3);
 }
 
+/* Committed in an earlier life of the log? */
+static bool is_before(const json_t *p)
+{
+    const char *epoch = report_text_of(p, "committed_log_epoch");
+    return !json_is_null(json_object_get(p, "committed"))
+           && strcmp(epoch, report_text_of(p, "log_epoch")) != 0;
+}
+
 static void print_partition(const json_t *p)
 {
     const char *error = report_text_of(p, "error");
@@ -202,6 +210,7 @@ static void print_partition(const json_t *p)
         return;
     }
     print_or_dash(p, "committed", 12);
+    putchar(is_before(p) ? '*' : ' ');
     print_or_dash(p, "next_offset", 12);
     print_or_dash(p, "lag_records", 12);
     print_or_dash(p, "lag_bytes", 12);
@@ -218,17 +227,21 @@ static void print_description(const json_t *group)
 {
     size_t i;
     json_t *p;
+    bool before = false;
     printf("group                %s\nstate                %s\nepoch                %" PRIu64 "\n",
            report_text_of(group, "group"), report_text_of(group, "state"),
            report_number_of(group, "epoch"));
     print_members(json_object_get(group, "members"));
-    printf("\n%-24s %9s %-24s %12s %12s %12s %12s %10s %14s %10s %8s %s\n", "TOPIC", "PARTITION",
+    printf("\n%-24s %9s %-24s %12s  %12s %12s %12s %10s %14s %10s %8s %s\n", "TOPIC", "PARTITION",
            "MEMBER", "COMMITTED", "NEXT OFFSET", "LAG RECORDS", "LAG BYTES", "LAG MS",
            "OVERRUN BYTES", "OVERRUN S", "LOST", "METADATA");
     json_array_foreach(json_object_get(group, "partitions"), i, p)
     {
         print_partition(p);
+        before |= is_before(p);
     }
+    if (before)
+        printf("* before the broker restarted: it goes on at the first record there is\n");
 }
 
 static void print_moves(const char *group, const char *topic, bool dry_run, const json_t *moves)
