@@ -509,6 +509,37 @@ Test(group_admin, lines_that_are_wrong)
     cr_assert_eq(committed(1), 30u);
 }
 
+Test(group_admin, a_place_from_before_a_restart_is_told_apart)
+{
+    char folder[] = "/tmp/leat-test-groups-XXXXXX", json[512], command[128];
+    struct member m;
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(json, sizeof json,
+             "{\"port\": 0, \"data_port\": 0, \"shards\": 2, \"log_memory_bytes\": \"8MiB\","
+             " \"hugepages\": \"off\", \"state_dir\": \"%s\"}",
+             folder);
+    for (int life = 0; life < 2; life++) {
+        leat_client_close(client);
+        leatd_end(&members_broker);
+        leatd_start_config(&members_broker, json);
+        client = bus_open(members_broker.url);
+        if (life == 0)
+            set_scene(&m);
+    }
+    says(0, "describe g", "          30*           50 ");
+    cr_assert_not_null(strstr(said, "before the broker restarted"), "%s", said);
+    describe(NULL);
+    cr_assert(seen.part[1].committed == 30 && seen.part[1].lost_records == 20);
+    cr_assert_neq(seen.part[1].committed_log_epoch, seen.part[1].log_epoch);
+    const struct moved moved = reset(1, LEAT_START_EARLIEST, 0, 0);
+    cr_assert(moved.move[0].from == 30 && moved.move[0].to == 50);
+    cr_assert_neq(moved.move[0].from_log_epoch, moved.move[0].log_epoch);
+    describe(NULL);
+    cr_assert_eq(seen.part[1].committed_log_epoch, seen.part[1].log_epoch);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    cr_assert_eq(system(command), 0);
+}
+
 /* Whoever commits chooses the metadata: escapes, the other block of control characters, no UTF-8.
  */
 Test(group_admin, metadata_does_not_reach_the_terminal_raw)
