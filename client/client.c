@@ -11,7 +11,7 @@
 
 #include "client/bringup.h"
 #include "client/client_core.h"
-#include "client/consumer.h"
+#include "client/consumer_group.h"
 #include "client/data_link.h"
 #include "client/packet_link.h"
 #include "client/producer.h"
@@ -151,6 +151,12 @@ static void run_timers(struct leat_client *client)
     const leat_ns held = producer_release_held(client);
     const leat_ns phases = bringup_timers(client);
     client_timer_at(client, held < phases ? held : phases);
+    struct leat_consumer *consumer;
+    TAILQ_FOREACH(consumer, &client->consumers, link)
+    {
+        if (consumer->group != NULL)
+            client_timer_at(client, group_timers(consumer));
+    }
     client_timer_at(client, packet_port_timers(client));
 }
 

@@ -11,8 +11,10 @@
 #include <sys/socket.h>
 
 #include "client/backoff.h"
+#include "client/commits.h"
 #include "client/control_link.h"
 #include "client/leat.h"
+#include "client/membership.h"
 #include "client/mirror.h"
 #include "client/options.h"
 #include "client/outbox.h"
@@ -57,6 +59,7 @@ enum reader_state {
     READER_OPENING,
     READER_OPEN,
     READER_DEAD, /* its partition is gone, or seeking is needed */
+    READER_IDLE, /* of a group: not this member's, or to be looked at again */
 };
 
 /* A consumer's part in one partition. */
@@ -76,7 +79,19 @@ struct reader {
     bool credit_again;   /* the packet with the last one was lost */
     bool ready_queued;   /* in its consumer's list */
     bool borrowed_noted; /* in its consumer's list */
+    bool paused;         /* by the application: nothing is handed out, no credit given */
     int error;           /* of the last opening */
+
+    /* ---- of a group */
+    bool at_committed;    /* opened where the group stands; start_at, start are the way out */
+    bool assigned;        /* the application was told that it has it ... */
+    bool leaving;         /* ... and that it goes: nothing more is handed out */
+    bool opening_counted; /* the broker counted what the opening lost */
+    bool processed_due;   /* `processed` is to be committed */
+    leat_ns leave_by;     /* the last commit is waited for so long */
+    uint64_t processed;   /* everything below it was */
+    uint64_t lost;        /* records that GAPs took since the stream was opened */
+    struct commits commits;
     TAILQ_ENTRY(reader) credit_link;
     TAILQ_ENTRY(reader) ready_link;
     TAILQ_ENTRY(reader) borrowed_link;
@@ -102,7 +117,7 @@ struct data_link {
     uint8_t reset_token[LEAT_TOKEN_BYTES];
     struct stream_table streams;
     struct publisher_list publishers; /* with something to send */
-    struct reader_list credits;       /* with a CREDIT to send */
+    struct reader_list credits;       /* with a CREDIT or a COMMIT to send */
     struct packet_link *packets;      /* NULL: this session goes over TCP; see below */
     struct packet_link *packets_memory;
 
@@ -178,12 +193,33 @@ struct subscribed {
     uint32_t reader_count;
 };
 
+/* A request of a group that is under way. */
+struct group_request {
+    struct leat_consumer *consumer; /* NULL: free */
+    struct membership_asked asked;
+};
+
+/* What a consumer of a group has besides. */
+struct consumer_group {
+    struct membership membership;
+    char name[LEAT_NAME_BYTES_MAX + 1];
+    char member_id[LEAT_NAME_BYTES_MAX + 1];
+    bool named;          /* it stays a member when it closes */
+    bool joined;         /* was in once */
+    bool left;           /* LeaveGroup was answered */
+    leat_ns commit_at;   /* at LEAT_COMMIT_INTERVAL; NEVER: nothing to commit */
+    leat_ns wake_at;     /* a partition that leaves has waited long enough */
+    int worst;           /* answer of a commit since leat_consumer_commit_wait */
+    struct group_request requests[2 * MEMBERSHIP_UNDER_WAY_MAX];
+};
+
 struct leat_consumer {
     struct leat_client *client;
     TAILQ_ENTRY(leat_consumer) link;
     struct leat_consumer_options options;
     char name[LEAT_NAME_BYTES_MAX + 1];
-    uint32_t *partitions; /* the listed ones; NULL: all */
+    uint32_t *partitions;         /* the listed ones; NULL: all */
+    struct consumer_group *group; /* NULL: of none */
     struct subscribed *topics;
     size_t topic_count;
     struct reader_list ready;

@@ -6,6 +6,7 @@
 
 #include "client/bringup.h"
 #include "client/client_core.h"
+#include "client/consumer_group.h"
 #include "client/data_link.h"
 #include "schema/error_text.h"
 
@@ -14,7 +15,7 @@ enum { TURN_RECORDS_MAX = 64 }; /* of one partition before the next has its turn
 void reader_arrived(struct reader *reader)
 {
     struct leat_consumer *consumer = reader->topic->consumer;
-    if (reader->ready_queued || !partition_stream_ready(&reader->stream))
+    if (reader->ready_queued || reader_quiet(reader) || !partition_stream_ready(&reader->stream))
         return;
     TAILQ_INSERT_TAIL(&consumer->ready, reader, ready_link);
     reader->ready_queued = true;
@@ -22,8 +23,13 @@ void reader_arrived(struct reader *reader)
 
 void reader_credit(struct reader *reader)
 {
-    if (partition_stream_credit_due(&reader->stream))
+    if (!reader_quiet(reader) && partition_stream_credit_due(&reader->stream))
         data_link_queue_credit(reader);
+}
+
+bool reader_quiet(const struct reader *reader)
+{
+    return reader->paused || reader->leaving;
 }
 
 static void release_all(struct leat_consumer *consumer)
@@ -34,6 +40,8 @@ static void release_all(struct leat_consumer *consumer)
         reader->borrowed_noted = false;
         partition_stream_release(&reader->stream);
         reader_credit(reader);
+        if (consumer->group != NULL)
+            group_processed(reader);
     }
 }
 
@@ -68,21 +76,36 @@ static void fill(struct leat_record *out, const struct reader *reader,
         out->headers_count++;
 }
 
-static void tell(struct reader *reader, const struct partition_stream_news *news)
+void reader_event(struct reader *reader, struct leat_event event)
 {
     struct leat_consumer *consumer = reader->topic->consumer;
-    struct leat_event event = { .partition = (int32_t)reader->partition,
-                                .topic = reader->topic->name,
-                                .first_offset = news->first_offset,
-                                .next_offset = news->next_offset,
-                                .log_epoch = reader->stream.log_epoch,
-                                .consumer = consumer };
+    event.partition = (int32_t)reader->partition;
+    event.topic = reader->topic->name;
+    event.log_epoch = reader->stream.log_epoch;
+    event.consumer = consumer;
+    client_event(consumer->client, &event);
+}
+
+/* What a group lost of the partition goes with the next commit. A hole without a GAP is not the
+ * broker's word, and what an opening where the group stands lost is counted there already. */
+static void count_lost(struct reader *reader, const struct partition_stream_news *news)
+{
+    if (news->reason != 0 && !reader->opening_counted)
+        reader->lost += news->next_offset - news->first_offset;
+    reader->opening_counted = false;
+}
+
+static void tell(struct reader *reader, const struct partition_stream_news *news)
+{
+    struct leat_event event = { .first_offset = news->first_offset,
+                                .next_offset = news->next_offset };
     switch (news->event) {
     case PARTITION_STREAM_GAP:
         event.type = LEAT_EVENT_GAP;
         event.error = LEAT_ERR_LOST;
         event.reason = news->reason;
         event.text = "records [first_offset, next_offset) will not come";
+        count_lost(reader, news);
         break;
     case PARTITION_STREAM_RESET:
         event.type = LEAT_EVENT_LOG_RESET;
@@ -104,7 +127,7 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
     }
     if (reader->stream.dead)
         reader->state = READER_DEAD;
-    client_event(consumer->client, &event);
+    reader_event(reader, event);
 }
 
 enum turn {
@@ -121,7 +144,7 @@ static enum turn take_turn(struct reader *reader, struct leat_record *records, s
     const size_t most = room < TURN_RECORDS_MAX ? room : TURN_RECORDS_MAX;
     size_t n = 0;
     enum partition_stream_item item = PARTITION_STREAM_NOTHING;
-    while (n < most) {
+    while (n < most && !reader_quiet(reader)) {
         struct leat_record_view view;
         struct partition_stream_news news;
         /* Events stand between records: not while the application has yet to see those before. */
@@ -138,7 +161,7 @@ static enum turn take_turn(struct reader *reader, struct leat_record *records, s
         reader->borrowed_noted = true;
     }
     *taken = n;
-    if (!partition_stream_ready(&reader->stream))
+    if (reader_quiet(reader) || !partition_stream_ready(&reader->stream))
         return TURN_DONE;
     return item == PARTITION_STREAM_NOTHING && n < most ? TURN_LATER : TURN_MORE;
 }
@@ -150,6 +173,8 @@ static void release_skipped(struct reader *reader)
         return;
     partition_stream_release(&reader->stream);
     reader_credit(reader);
+    if (reader->topic->consumer->group != NULL)
+        group_processed(reader);
 }
 
 int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, size_t n)
@@ -162,6 +187,8 @@ int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, siz
     if (n > INT32_MAX)
         n = INT32_MAX;
     release_all(consumer);
+    if (consumer->group != NULL && !group_hands_out(consumer))
+        return consumer->over; /* nothing is ours, as far as we know */
     struct reader_list later = TAILQ_HEAD_INITIALIZER(later);
     struct reader *reader;
     size_t filled = 0;
@@ -207,8 +234,8 @@ int leat_record_header(const struct leat_record *record, uint32_t index, struct 
     return LEAT_OK;
 }
 
-static struct reader *find_reader(struct leat_consumer *consumer, const char *topic,
-                                  uint32_t partition)
+struct reader *consumer_reader(struct leat_consumer *consumer, const char *topic,
+                               uint32_t partition)
 {
     for (size_t i = 0; topic != NULL && i < consumer->topic_count; i++) {
         struct subscribed *subscribed = &consumer->topics[i];
@@ -222,8 +249,17 @@ static struct reader *find_reader(struct leat_consumer *consumer, const char *to
     return NULL;
 }
 
-static int not_read(struct leat_consumer *consumer, const char *topic, uint32_t partition)
+int consumer_find(struct leat_consumer *consumer, const char *topic, uint32_t partition,
+                  struct reader **reader)
 {
+    *reader = consumer_reader(consumer, topic, partition);
+    if (*reader != NULL && (consumer->group == NULL || (*reader)->assigned))
+        return LEAT_OK;
+    if (*reader != NULL)
+        return client_error(consumer->client, LEAT_ERR_NOT_ASSIGNED,
+                            "topic \"%s\", partition %" PRIu32
+                            ": not assigned to this member of group \"%s\"",
+                            topic, partition, consumer->group->name);
     return client_error(consumer->client, LEAT_ERR_UNKNOWN_PARTITION,
                         "topic \"%.80s\", partition %" PRIu32 ": this consumer does not read it",
                         topic != NULL ? topic : "(NULL)", partition);
@@ -234,9 +270,10 @@ int leat_consumer_position(leat_consumer *consumer, const char *topic, uint32_t 
 {
     if (consumer == NULL || offset == NULL)
         return LEAT_ERR_INVALID;
-    const struct reader *reader = find_reader(consumer, topic, partition);
-    if (reader == NULL)
-        return not_read(consumer, topic, partition);
+    struct reader *reader;
+    const int error = consumer_find(consumer, topic, partition, &reader);
+    if (error != LEAT_OK)
+        return error;
     *offset = partition_stream_wanted(&reader->stream);
     return LEAT_OK;
 }
@@ -253,7 +290,7 @@ static void restart(struct reader *reader, int32_t start_at, uint64_t start)
     partition_stream_stop(&reader->stream);
     reader->start_at = start_at;
     reader->start = start;
-    reader->resumes = false;
+    reader->resumes = reader->at_committed = false;
     reader->error = 0;
     reader->state = READER_WANTED;
     if (reader->topic->step == OWNER_READY)
@@ -272,9 +309,10 @@ int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t part
     if (start_at < LEAT_START_LATEST || start_at > LEAT_START_TIME)
         return client_error(client, LEAT_ERR_INVALID,
                             "start_at %" PRId32 ": expected a leat_start, 0 to 3", start_at);
-    struct reader *reader = find_reader(consumer, topic, partition);
-    if (reader == NULL)
-        return not_read(consumer, topic, partition);
+    struct reader *reader;
+    const int error = consumer_find(consumer, topic, partition, &reader);
+    if (error != LEAT_OK)
+        return error;
     const leat_ns deadline =
         client_after(client_clock(client), client->options.values.request_timeout_ns);
     bool asked = false;
@@ -282,6 +320,8 @@ int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t part
         const enum owner_step step = reader->topic->step;
         if (step == OWNER_OVER)
             return client_error(client, LEAT_ERR_UNKNOWN_TOPIC, "topic \"%s\" is gone", topic);
+        if (asked && consumer->group != NULL && !reader->assigned)
+            return consumer_find(consumer, topic, partition, &reader); /* lost meanwhile */
         if (step == OWNER_READY && asked)
             break;
         if (step == OWNER_READY) {
@@ -307,6 +347,8 @@ void leat_consumer_close(leat_consumer *consumer)
 {
     if (consumer == NULL || client_refuses(consumer->client, "leat_consumer_close"))
         return;
+    if (consumer->group != NULL)
+        group_finish(consumer);
     size_t count = 0;
     for (size_t i = 0; i < consumer->topic_count; i++)
         count += consumer->topics[i].reader_count;
@@ -322,5 +364,7 @@ void leat_consumer_close(leat_consumer *consumer)
     if (count > 0) /* without memory for it they end with the session */
         bringup_close_streams(consumer->client, names, count);
     free(names);
+    if (consumer->group != NULL)
+        group_leave(consumer);
     consumer_free(consumer);
 }

@@ -20,6 +20,24 @@ void reader_arrived(struct reader *reader);
 /* Queues a CREDIT if one is due. */
 void reader_credit(struct reader *reader);
 
+/* Paused, or about to leave: nothing is handed out, no credit given. */
+bool reader_quiet(const struct reader *reader);
+/* True when it has a COMMIT to send; fills it and takes it as sent. */
+bool reader_commit(struct reader *reader, struct leat_frame_commit *commit);
+/* COMMITTED came. */
+void reader_committed(struct reader *reader, const struct leat_frame_committed *frame);
+/* The shard dropped its stream: the group gave the partition to another. */
+void reader_dropped(struct reader *reader);
+
+/* The reader of that partition; NULL: there is none. */
+struct reader *consumer_reader(struct leat_consumer *consumer, const char *topic,
+                               uint32_t partition);
+/* The same; when there is none the error is noted and returned. */
+int consumer_find(struct leat_consumer *consumer, const char *topic, uint32_t partition,
+                  struct reader **reader);
+/* Tells the application of one of its partitions. */
+void reader_event(struct reader *reader, struct leat_event event);
+
 /* Frees it without telling the broker. */
 void consumer_free(struct leat_consumer *consumer);
 

@@ -6,24 +6,9 @@
 #include "client/bringup.h"
 #include "client/client_core.h"
 #include "client/consumer.h"
+#include "client/consumer_group.h"
 #include "client/data_link.h"
 #include "schema/error_text.h"
-
-static void reader_event(struct reader *reader, int type, int error, const char *text)
-{
-    struct leat_consumer *consumer = reader->topic->consumer;
-    const uint64_t offset = partition_stream_wanted(&reader->stream);
-    const struct leat_event event = { .type = type,
-                                      .error = error,
-                                      .partition = (int32_t)reader->partition,
-                                      .topic = reader->topic->name,
-                                      .first_offset = offset,
-                                      .next_offset = offset,
-                                      .log_epoch = reader->stream.log_epoch,
-                                      .text = text,
-                                      .consumer = consumer };
-    client_event(consumer->client, &event);
-}
 
 static void topic_gone(struct subscribed *topic)
 {
@@ -33,8 +18,15 @@ static void topic_gone(struct subscribed *topic)
         if (reader->state == READER_DEAD)
             continue;
         reader->state = READER_DEAD;
-        reader_event(reader, LEAT_EVENT_TOPIC_DELETED, LEAT_ERR_UNKNOWN_TOPIC,
-                     "the topic is gone; nothing follows on this partition");
+        if (topic->consumer->group != NULL && !reader->assigned)
+            continue; /* another member's */
+        const uint64_t offset = partition_stream_wanted(&reader->stream);
+        reader_event(reader, (struct leat_event){
+                                 .type = LEAT_EVENT_TOPIC_DELETED,
+                                 .error = LEAT_ERR_UNKNOWN_TOPIC,
+                                 .first_offset = offset,
+                                 .next_offset = offset,
+                                 .text = "the topic is gone; nothing follows on this partition" });
     }
 }
 
@@ -90,6 +82,7 @@ static enum leat_error make_readers(struct subscribed *topic)
         reader->kind = STREAM_READER;
         reader->partition = all ? i : consumer->partitions[i];
         reader->topic = topic;
+        reader->state = consumer->group != NULL ? READER_IDLE : READER_WANTED;
         reader->start_at = options->start_at;
         reader->start = options->start;
     }
@@ -123,6 +116,13 @@ static void on_described(void *context, int error, const char *text,
             return;
         }
     }
+    if (consumer->group != NULL) {
+        consumer->over = group_topic_known(topic);
+        if (consumer->over != LEAT_OK) {
+            topic->step = OWNER_OVER;
+            return;
+        }
+    }
     topic->step = OWNER_OPEN;
     consumer->client->work = true;
 }
@@ -149,6 +149,8 @@ static bool reader_refused(struct reader *reader, int error)
 {
     struct subscribed *topic = reader->topic;
     reader->error = error;
+    if (topic->consumer->group != NULL && group_refused(reader, error))
+        return true;
     if (topic->consumer->opened && !reader->resumes && reader->window.bytes != NULL) {
         reader->state = READER_WANTED; /* a seek: back to where it was */
         reader->resumes = true;
@@ -189,12 +191,15 @@ static bool open_reader(struct reader *reader, const Leat__Control__Subscription
     const struct partition_stream_start start = { .position = stream->position,
                                                   .offset = stream->offset,
                                                   .log_epoch = stream->log_epoch,
-                                                  .resumed = reader->resumes };
+                                                  .resumed = reader->resumes
+                                                             || group_places(reader, stream) };
     partition_stream_start(&reader->stream, &start);
     reader->link = link;
     reader->number = stream->stream;
     reader->state = READER_OPEN;
     reader->resumes = true;
+    if (topic->consumer->group != NULL)
+        group_opened(reader, stream);
     reader_arrived(reader); /* it may have something to tell already */
     reader_credit(reader);
     return true;
@@ -214,6 +219,9 @@ static void on_subscribed(void *context, int error, const char *text,
 {
     struct subscribed *topic = context;
     struct leat_client *client = topic->consumer->client;
+    if (response != NULL && error != 0 && topic->consumer->group != NULL
+        && group_refused_all(topic, error))
+        return;
     if (!answer_came(topic, error, text, response))
         return;
     const Leat__Control__SubscriptionGrant *grant = response->subscription;
@@ -254,6 +262,10 @@ static void fill_start(Leat__Control__PartitionStart *start, const struct reader
         return;
     }
     start->at = at[reader->start_at];
+    if (reader->at_committed) {
+        start->otherwise = start->at;
+        start->at = LEAT__CONTROL__START_AT__COMMITTED;
+    }
     if (reader->start_at == LEAT_START_OFFSET)
         start->offset = reader->start;
     else if (reader->start_at == LEAT_START_TIME)
@@ -296,6 +308,11 @@ static void ask_subscribe(struct subscribed *topic)
     open.partitions = list;
     open.name = consumer->name;
     open.required = consumer->options.required != 0;
+    if (consumer->group != NULL) {
+        open.group = consumer->group->name;
+        open.member_id = consumer->group->member_id;
+        open.member_epoch = consumer->group->membership.epoch;
+    }
     request.body_case = LEAT__CONTROL__REQUEST__BODY_OPEN_SUBSCRIPTION;
     request.open_subscription = &open;
     if (bringup_ask(client, &request, on_subscribed, topic) == LEAT_OK) {
@@ -312,12 +329,15 @@ done:
 
 void consumer_advance(struct leat_consumer *consumer)
 {
+    if (consumer->group != NULL)
+        group_advance(consumer);
     for (size_t i = 0; i < consumer->topic_count; i++) {
         struct subscribed *topic = &consumer->topics[i];
         if (topic->step == OWNER_DESCRIBE
             && bringup_describe(consumer->client, topic->name, on_described, topic) == LEAT_OK)
             topic->step = OWNER_DESCRIBING;
-        else if (topic->step == OWNER_OPEN)
+        else if (topic->step == OWNER_OPEN
+                 && (consumer->group == NULL || consumer->group->membership.confirmed))
             ask_subscribe(topic);
     }
 }
@@ -328,11 +348,13 @@ bool consumer_is_ready(const struct leat_consumer *consumer)
         if (consumer->topics[i].step != OWNER_READY && consumer->topics[i].step != OWNER_OVER)
             return false;
     }
-    return true;
+    return consumer->group == NULL || group_is_settled(consumer);
 }
 
 void consumer_disconnected(struct leat_consumer *consumer)
 {
+    if (consumer->group != NULL)
+        group_disconnected(consumer);
     for (size_t i = 0; i < consumer->topic_count; i++) {
         struct subscribed *topic = &consumer->topics[i];
         for (uint32_t j = 0; j < topic->reader_count; j++) {
@@ -340,7 +362,7 @@ void consumer_disconnected(struct leat_consumer *consumer)
             data_link_detach_reader(reader);
             partition_stream_stop(&reader->stream);
             if (reader->state != READER_DEAD)
-                reader->state = READER_WANTED;
+                reader->state = consumer->group != NULL ? READER_IDLE : READER_WANTED;
         }
         if (topic->step != OWNER_OVER)
             topic->step = OWNER_DESCRIBE;
@@ -361,6 +383,8 @@ void consumer_free(struct leat_consumer *consumer)
         topic_shards_free(&topic->shards);
     }
     TAILQ_REMOVE(&client->consumers, consumer, link);
+    if (consumer->group != NULL)
+        group_free(consumer);
     free(consumer->partitions);
     free(consumer->topics);
     free(consumer);
@@ -415,6 +439,10 @@ static struct leat_consumer *make(struct leat_client *client, const char *const 
         consumer->topics[i].consumer = consumer;
         snprintf(consumer->topics[i].name, sizeof consumer->topics[i].name, "%s", topics[i]);
     }
+    if (options->group != NULL && group_make(consumer, options) != LEAT_OK) {
+        consumer_free(consumer);
+        return NULL;
+    }
     return consumer;
 }
 
@@ -428,6 +456,9 @@ int leat_consumer_open(leat_client *client, leat_consumer **consumer, const char
     if (options_consumer(&checked, options, why, sizeof why) != LEAT_OK)
         return client_error(client, LEAT_ERR_INVALID, "%s", why);
     int error = check_topics(client, topics, topic_count);
+    if (error == LEAT_OK && checked.group != NULL && topic_count > LEAT_GROUP_TOPICS_MAX)
+        error = client_error(client, LEAT_ERR_INVALID, "topics: a group's member has at most %d",
+                             LEAT_GROUP_TOPICS_MAX);
     const leat_ns deadline =
         client_after(client_clock(client), client->options.values.request_timeout_ns);
     if (error == LEAT_OK)

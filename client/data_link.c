@@ -115,6 +115,7 @@ void data_link_detach_reader(struct reader *reader)
     if (reader->credit_queued)
         TAILQ_REMOVE(&link->credits, reader, credit_link);
     reader->credit_queued = reader->credit_again = false;
+    commits_interrupted(&reader->commits);
     stream_table_remove(&link->streams, reader->number);
     if (link->slice_reader == reader)
         link->slice_reader = NULL;
@@ -223,6 +224,11 @@ void data_link_handle(struct data_link *link, const struct leat_frame *frame)
             reader_credit(reader);
         }
         break;
+    case LEAT_FRAME_COMMITTED:
+        if (reader != NULL)
+            reader_committed(reader, &frame->committed);
+        break;
+    case LEAT_FRAME_COMMIT:
     case LEAT_FRAME_ATTACH:
     case LEAT_FRAME_PUBLISH:
     case LEAT_FRAME_PUBLISH_AT: data_link_broken(link, "a frame only clients send"); break;

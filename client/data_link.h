@@ -25,12 +25,12 @@ enum leat_error data_link_attach(struct data_link *link, uint32_t number, void *
 void data_link_detach_publisher(struct publisher *publisher);
 void data_link_detach_reader(struct reader *reader);
 
-/* The publisher has something to send, the reader's credit is due. */
+/* The publisher has something to send; the reader's credit is due, or a commit of it. */
 void data_link_queue_publisher(struct publisher *publisher);
 void data_link_queue_credit(struct reader *reader);
 /* Takes the publisher off the list: it has nothing, or must wait. */
 void data_link_unqueue_publisher(struct publisher *publisher);
-/* The next reader with a CREDIT to send, taken off the list; NULL: none. */
+/* The next reader with a CREDIT or a COMMIT to send, taken off the list; NULL: none. */
 struct reader *data_link_next_credit(struct data_link *link);
 
 /* Closes the connection; streams are told nothing, their owners know. */

@@ -63,6 +63,21 @@ enum leat_event_type {
     LEAT_EVENT_TOPIC_DELETED = 10,   /* the topic is gone; nothing follows on this partition */
     LEAT_EVENT_FALLBACK = 11,        /* packets do not get through (`error`, `text`): data goes over
                                         TCP from now on, from where it was (fallback=tcp) */
+    /* Of a group's consumers: */
+    LEAT_EVENT_ASSIGNED = 12,      /* the partition is this member's; records come from first_offset
+                                      on */
+    LEAT_EVENT_REVOKED = 13,       /* the partition goes to another member once this callback
+                                      returned: a commit asked for in it still counts. Nothing of it
+                                      is handed out after. first_offset: what stands committed, where
+                                      the other goes on (LEAT_NO_OFFSET: nothing); next_offset: the
+                                      position here */
+    LEAT_EVENT_MEMBER_LOST = 14,   /* the member was silent too long, or the broker restarted: all its
+                                      partitions are others'. Told once, without a REVOKED for each;
+                                      the consumer joins again by itself */
+    LEAT_EVENT_MEMBER_FENCED = 15, /* a newer member of the same id took over: the consumer is over,
+                                      and leat_consumer_poll says `error` */
+    LEAT_EVENT_COMMIT_REFUSED = 16, /* `error` says why; first_offset: what was asked, next_offset:
+                                       what stands (LEAT_NO_OFFSET: nothing) */
 };
 
 enum leat_gap {
@@ -295,6 +310,14 @@ enum leat_start {
     LEAT_START_TIME = 3,   /* `start` is an append time, ns since 1970 */
 };
 
+/* When a group's consumer commits by itself. A record counts as processed when the
+ * leat_consumer_poll after the one that handed it out is called. */
+enum leat_commit {
+    LEAT_COMMIT_PROCESSED = 0, /* then */
+    LEAT_COMMIT_OFF = 1,       /* never: leat_consumer_commit does */
+    LEAT_COMMIT_INTERVAL = 2,  /* every commit_interval_ns, before a revocation and on close */
+};
+
 struct leat_consumer_options {
     size_t size;
     int32_t start_at; /* leat_start [latest] */
@@ -306,10 +329,22 @@ struct leat_consumer_options {
     const char *name;      /* shown to operators; a required reader's identity [client_name] */
     int32_t required;      /* under a topic's `block` policy producers wait for this reader */
     int32_t skip_crc;      /* 1: trust the broker's check */
+    const char *group;     /* shares the topics' partitions with the group's other members, and goes
+                              on where it committed; `partitions` stays empty. start_at (not
+                              `offset`) and start: where a partition begins of which nothing is
+                              committed [none] */
+    const char *member;    /* an identity that outlives the process: its partitions wait for it for
+                              the session timeout [random, and left on close] */
+    uint64_t session_timeout_ns; /* how long the application may stay away from polling [10 s]; 100
+                                    ms to one hour */
+    uint64_t commit_interval_ns; /* [1 s] */
+    int32_t commit;              /* leat_commit [processed] */
+    int32_t reserved;
 };
 
-/* Subscribes to every partition (or the listed ones) of `topics`. Waits at most
- * request_timeout_ns. LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_OUT_OF_RANGE
+/* Subscribes to every partition (or the listed ones) of `topics`; with a group, to those the group
+ * gives this member, from then on: it has joined on return, its events may come before. Waits at
+ * most request_timeout_ns. LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_OUT_OF_RANGE
  * (a start offset above the log's end), LEAT_ERR_INVALID, LEAT_ERR_TIMEOUT, LEAT_ERR_NO_MEMORY. */
 LEAT_API int leat_consumer_open(leat_client *client, leat_consumer **consumer,
                                 const char *const *topics, size_t topic_count,
@@ -330,7 +365,42 @@ LEAT_API int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint
 LEAT_API int leat_consumer_position(leat_consumer *consumer, const char *topic, uint32_t partition,
                                     uint64_t *offset);
 
+/* A group's consumer commits what is left to commit and leaves the group (a named member stays),
+ * and waits at most request_timeout_ns for the answers: records handed out by the last
+ * leat_consumer_poll are not committed unless leat_consumer_commit says so. NULL is a no-op. */
 LEAT_API void leat_consumer_close(leat_consumer *consumer);
+
+/* Hands out nothing more of the partition, and lets the broker send nothing more, until it is
+ * resumed; what has arrived is kept. It stays this consumer's. A partition that is revoked, or lost,
+ * is not paused any more. LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_NOT_ASSIGNED. */
+LEAT_API int leat_consumer_pause(leat_consumer *consumer, const char *topic, uint32_t partition);
+LEAT_API int leat_consumer_resume(leat_consumer *consumer, const char *topic, uint32_t partition);
+
+/* *records: how many the log has that were not handed out. Asks the broker, waits at most
+ * request_timeout_ns. LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_NOT_ASSIGNED, LEAT_ERR_TIMEOUT. */
+LEAT_API int leat_consumer_lag(leat_consumer *consumer, const char *topic, uint32_t partition,
+                               uint64_t *records);
+
+/* ---- of a group; LEAT_ERR_INVALID for other consumers */
+
+/* Everything below `offset` of the partition was processed; said to the broker by leat_client_poll,
+ * the newest for all before. It never goes back: a lower offset changes nothing. topic NULL: in
+ * every partition, all that was handed out. A refusal is LEAT_EVENT_COMMIT_REFUSED.
+ * LEAT_ERR_NOT_ASSIGNED: the partition is not, or no longer, this member's. */
+LEAT_API int leat_consumer_commit(leat_consumer *consumer, const char *topic, uint32_t partition,
+                                  uint64_t offset);
+/* Polls until every commit asked for so far was answered. Returns the worst answer since it was
+ * called last: 0, LEAT_ERR_OUT_OF_RANGE, LEAT_ERR_LOG_EPOCH, LEAT_ERR_UNKNOWN_MEMBER (the partition
+ * was lost first), or LEAT_ERR_TIMEOUT. */
+LEAT_API int leat_consumer_commit_wait(leat_consumer *consumer, uint64_t timeout_ns);
+/* *offset: what stands committed, as far as the broker said; LEAT_NO_OFFSET: nothing. */
+LEAT_API int leat_consumer_committed(leat_consumer *consumer, const char *topic,
+                                     uint32_t partition, uint64_t *offset);
+/* Calls `visit` once a partition that is this member's now. */
+LEAT_API int leat_consumer_assignment(leat_consumer *consumer,
+                                      void (*visit)(void *user, const char *topic,
+                                                    uint32_t partition),
+                                      void *user);
 
 /* ------------------------------------------------------------------ topics */
 

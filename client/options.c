@@ -12,6 +12,7 @@
 #define BACKOFF_MAX_DEFAULT_NS (2 * LEAT_NS_PER_S)
 #define CIRCUIT_OPEN_DEFAULT_NS (10 * LEAT_NS_PER_S)
 #define PAUSE_LIMIT_NS (3600 * LEAT_NS_PER_S)
+#define COMMIT_INTERVAL_DEFAULT_NS (LEAT_NS_PER_S)
 #define WINDOW_DEFAULT_BYTES (LEAT_MIB)
 #define WINDOW_LIMIT_BYTES (LEAT_GIB)
 
@@ -156,6 +157,34 @@ enum leat_error options_producer(struct leat_producer_options *out,
     return LEAT_OK;
 }
 
+static enum leat_error check_group(struct leat_consumer_options *out, char *why, size_t why_bytes)
+{
+    if (!leat_name_valid(out->group, strnlen(out->group, LEAT_NAME_BYTES_MAX + 1)))
+        return name_refused(why, why_bytes, "group", out->group);
+    if (out->member != NULL
+        && !leat_name_valid(out->member, strnlen(out->member, LEAT_NAME_BYTES_MAX + 1)))
+        return name_refused(why, why_bytes, "member", out->member);
+    use_default(&out->session_timeout_ns, LEAT_GROUP_SESSION_MS_DEFAULT * LEAT_NS_PER_MS);
+    use_default(&out->commit_interval_ns, COMMIT_INTERVAL_DEFAULT_NS);
+    if (out->partitions != NULL) {
+        snprintf(why, why_bytes, "partitions: group \"%s\" says which; expected none", out->group);
+    } else if (out->start_at == LEAT_START_OFFSET) {
+        snprintf(why, why_bytes,
+                 "start_at %" PRId32 ": a group's partitions begin at latest, earliest or a time; "
+                 "seek when one is assigned, or reset the group",
+                 out->start_at);
+    } else if (out->commit < LEAT_COMMIT_PROCESSED || out->commit > LEAT_COMMIT_INTERVAL) {
+        snprintf(why, why_bytes, "commit %" PRId32 ": expected a leat_commit, 0 to 2", out->commit);
+    } else if (out->session_timeout_ns < LEAT_GROUP_SESSION_MS_MIN * LEAT_NS_PER_MS
+               || out->session_timeout_ns > LEAT_GROUP_SESSION_MS_MAX * LEAT_NS_PER_MS) {
+        snprintf(why, why_bytes, "session_timeout_ns %" PRIu64 ": expected 100 ms to one hour",
+                 out->session_timeout_ns);
+    } else {
+        return LEAT_OK;
+    }
+    return LEAT_ERR_INVALID;
+}
+
 enum leat_error options_consumer(struct leat_consumer_options *out,
                                  const struct leat_consumer_options *given, char *why,
                                  size_t why_bytes)
@@ -178,6 +207,9 @@ enum leat_error options_consumer(struct leat_consumer_options *out,
                  out->partition_count);
         return LEAT_ERR_INVALID;
     }
+    const enum leat_error error = out->group != NULL ? check_group(out, why, why_bytes) : LEAT_OK;
+    if (error != LEAT_OK)
+        return error;
     use_default(&out->window_bytes, WINDOW_DEFAULT_BYTES);
     if (out->window_bytes > WINDOW_LIMIT_BYTES) {
         snprintf(why, why_bytes, "window_bytes %" PRIu64 ": expected at most 1 GiB",

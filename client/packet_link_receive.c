@@ -37,6 +37,10 @@ static void gap(struct data_link *link, const struct leat_frame *frame)
     struct reader *reader = data_link_stream(link, frame->stream, STREAM_READER);
     if (reader == NULL)
         return;
+    if (frame->gap.reason == LEAT_GAP_REVOKED) {
+        reader_dropped(reader);
+        return;
+    }
     partition_stream_gap_any(&reader->stream, &frame->gap);
     reader_arrived(reader);
 }

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "client/client_core.h"
+#include "client/consumer.h"
 #include "client/data_link.h"
 #include "client/packet_link.h"
 
@@ -97,22 +98,44 @@ static bool add_pings(struct data_link *link, struct packet *p)
     return false;
 }
 
+static bool add_credit(struct data_link *link, struct packet *p, struct reader *reader)
+{
+    struct leat_frame_credit credit = { .limit = reader->stream.limit,
+                                        .consumed = reader->stream.credited };
+    const bool due = !reader_quiet(reader) && partition_stream_credit(&reader->stream, &credit);
+    if (!due && !reader->credit_again)
+        return false;
+    reader->credit_again = false;
+    if (!note(link, p, LEAT_FRAME_CREDIT, reader->number, credit.limit, 0)) {
+        reader->credit_again = true;
+        return true;
+    }
+    p->at += (uint32_t)leat_frame_write_credit(p->out.bytes + p->at, reader->number, &credit);
+    return false;
+}
+
+static bool add_commit(struct data_link *link, struct packet *p, struct reader *reader)
+{
+    struct leat_frame_commit commit;
+    if (!reader_commit(reader, &commit))
+        return false;
+    if (!note(link, p, LEAT_FRAME_COMMIT, reader->number, commit.offset, 0)) {
+        commits_interrupted(&reader->commits); /* goes with the next packet */
+        return true;
+    }
+    p->at += (uint32_t)leat_frame_write_commit(p->out.bytes + p->at, reader->number, &commit);
+    return false;
+}
+
 static bool add_credits(struct data_link *link, struct packet *p)
 {
     struct reader *reader;
-    while (fits(p, LEAT_CREDIT_BYTES) && (reader = data_link_next_credit(link)) != NULL) {
-        struct leat_frame_credit credit = { .limit = reader->stream.limit,
-                                            .consumed = reader->stream.credited };
-        const bool due = partition_stream_credit(&reader->stream, &credit);
-        if (!due && !reader->credit_again)
+    while (fits(p, LEAT_CREDIT_BYTES + LEAT_COMMIT_BYTES)
+           && (reader = data_link_next_credit(link)) != NULL) {
+        if (!add_credit(link, p, reader) && !add_commit(link, p, reader))
             continue;
-        reader->credit_again = false;
-        if (!note(link, p, LEAT_FRAME_CREDIT, reader->number, credit.limit, 0)) {
-            reader->credit_again = true;
-            data_link_queue_credit(reader);
-            return true;
-        }
-        p->at += (uint32_t)leat_frame_write_credit(p->out.bytes + p->at, reader->number, &credit);
+        data_link_queue_credit(reader);
+        return true;
     }
     return !TAILQ_EMPTY(&link->credits);
 }
@@ -196,6 +219,9 @@ static void small_lost(struct data_link *link, const struct flow_item *item)
         reader->credit_again = true; /* else a later one was said */
         data_link_queue_credit(reader);
     }
+    if (item->kind == LEAT_FRAME_COMMIT && reader != NULL
+        && commits_lost(&reader->commits, item->at))
+        data_link_queue_credit(reader);
     if (item->kind == LEAT_FRAME_BLOCKED && publisher != NULL
         && publisher->blocked_said == item->at) {
         publisher->blocked_said = UINT64_MAX;

@@ -27,6 +27,14 @@ void partition_stream_stop(struct partition_stream *stream)
     stream->read = stream->tail = stream->released;
 }
 
+void partition_stream_place(struct partition_stream *stream, uint64_t offset, uint64_t log_epoch)
+{
+    partition_stream_stop(stream);
+    stream->opening = 0;
+    stream->next_offset = offset;
+    stream->log_epoch = log_epoch;
+}
+
 static void open_with(struct partition_stream *stream, enum partition_stream_event event,
                       uint64_t offset, uint8_t reason)
 {

@@ -98,6 +98,9 @@ void partition_stream_start(struct partition_stream *stream,
                             const struct partition_stream_start *start);
 /* The connection is gone; what had arrived is dropped. */
 void partition_stream_stop(struct partition_stream *stream);
+/* The application stands at `offset` of that life of the log, whatever it read before: a start that
+ * `resumed` tells what lies between. */
+void partition_stream_place(struct partition_stream *stream, uint64_t offset, uint64_t log_epoch);
 
 /* Where a new stream should start, and the log that offset belongs to. */
 uint64_t partition_stream_wanted(const struct partition_stream *stream);

@@ -28,6 +28,10 @@ static void gap(struct data_link *link, const struct leat_frame *frame)
     struct reader *reader = data_link_stream(link, frame->stream, STREAM_READER);
     if (reader == NULL)
         return;
+    if (frame->gap.reason == LEAT_GAP_REVOKED) {
+        reader_dropped(reader);
+        return;
+    }
     if (partition_stream_gap(&reader->stream, &frame->gap) != LEAT_OK)
         data_link_broken(link, "a GAP points below what it sent");
     reader_arrived(reader);

@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include "client/client_core.h"
+#include "client/consumer.h"
 #include "client/data_link.h"
 #include "client/tcp_link.h"
 #include "transport/link_tcp.h"
@@ -11,7 +12,8 @@ enum {
     PIECES_MAX = 64,           /* of batches, in one write */
     WRITE_BYTES_MAX = 1 << 19, /* about so many, so that streams take turns */
     CREDITS_MAX = 128,         /* in one write */
-    FIRST_BYTES_MAX = CLIENT_SMALL_FRAMES_BYTES + CREDITS_MAX * LEAT_CREDIT_BYTES,
+    CREDIT_COMMIT_BYTES = LEAT_CREDIT_BYTES + LEAT_COMMIT_BYTES,
+    FIRST_BYTES_MAX = CLIENT_SMALL_FRAMES_BYTES + CREDITS_MAX * CREDIT_COMMIT_BYTES,
 };
 static_assert((int)FIRST_BYTES_MAX <= (int)LEAT_FRAME_BYTES_MAX, "what goes first fits the spill");
 
@@ -28,7 +30,7 @@ struct write {
     unsigned cut_count;
     int piece_count;
     size_t bytes;
-    size_t first_bytes; /* small frames and credits, in pieces[0] */
+    size_t first_bytes; /* small frames, credits and commits, in pieces[0] */
     uint8_t first[FIRST_BYTES_MAX];
     uint8_t headers[PIECES_MAX][LEAT_PUBLISH_HEADER_BYTES];
 };
@@ -45,12 +47,16 @@ static void add_first(struct write *w, struct data_link *link)
     w->first_bytes = link->small_size;
     link->small_size = 0;
     struct reader *reader;
-    while (w->first_bytes + LEAT_CREDIT_BYTES <= FIRST_BYTES_MAX
+    while (w->first_bytes + CREDIT_COMMIT_BYTES <= FIRST_BYTES_MAX
            && (reader = data_link_next_credit(link)) != NULL) {
         struct leat_frame_credit credit;
-        if (partition_stream_credit(&reader->stream, &credit))
+        if (!reader_quiet(reader) && partition_stream_credit(&reader->stream, &credit))
             w->first_bytes +=
                 leat_frame_write_credit(w->first + w->first_bytes, reader->number, &credit);
+        struct leat_frame_commit commit;
+        if (reader_commit(reader, &commit))
+            w->first_bytes +=
+                leat_frame_write_commit(w->first + w->first_bytes, reader->number, &commit);
     }
     if (w->first_bytes > 0)
         add(w, w->first, w->first_bytes);

@@ -114,6 +114,11 @@ static const char *event_name(int32_t type)
     case LEAT_EVENT_BAD_BATCH: return "bad_batch";
     case LEAT_EVENT_TOPIC_DELETED: return "topic_deleted";
     case LEAT_EVENT_FALLBACK: return "fallback";
+    case LEAT_EVENT_ASSIGNED: return "assigned";
+    case LEAT_EVENT_REVOKED: return "revoked";
+    case LEAT_EVENT_MEMBER_LOST: return "member_lost";
+    case LEAT_EVENT_MEMBER_FENCED: return "member_fenced";
+    case LEAT_EVENT_COMMIT_REFUSED: return "commit_refused";
     default: return "event";
     }
 }
@@ -135,6 +140,12 @@ static bool event_has_range(int32_t type)
            || type == LEAT_EVENT_BAD_BATCH;
 }
 
+/* Where only the second one does. */
+static bool event_has_next(int32_t type)
+{
+    return type == LEAT_EVENT_LOG_RESET || type == LEAT_EVENT_ASSIGNED;
+}
+
 static void print_event_json(const struct leat_event *event)
 {
     char text[2048] = "\"\"";
@@ -148,7 +159,7 @@ static void print_event_json(const struct leat_event *event)
         fprintf(stderr, ",\"partition\":%d", event->partition);
     if (event_has_range(event->type))
         fprintf(stderr, ",\"first_offset\":%" PRIu64, event->first_offset);
-    if (event_has_range(event->type) || event->type == LEAT_EVENT_LOG_RESET)
+    if (event_has_range(event->type) || event_has_next(event->type))
         fprintf(stderr, ",\"next_offset\":%" PRIu64 ",\"log_epoch\":\"%" PRIu64 "\"",
                 event->next_offset, event->log_epoch);
     if (event->type == LEAT_EVENT_GAP)
@@ -169,7 +180,7 @@ static void print_event_text(const struct cli *cli, const struct leat_event *eve
         fprintf(stderr, ": offsets %" PRIu64 "..%" PRIu64 ", %" PRIu64 " records",
                 event->first_offset, event->next_offset - 1,
                 event->next_offset - event->first_offset);
-    if (event->type == LEAT_EVENT_LOG_RESET)
+    if (event_has_next(event->type))
         fprintf(stderr, ": goes on at offset %" PRIu64, event->next_offset);
     if (event->type == LEAT_EVENT_GAP)
         fprintf(stderr, " (%s)", gap_reason(event->reason));
@@ -190,6 +201,7 @@ static void on_event(void *user, const struct leat_event *event)
         break;
     case LEAT_EVENT_RECORDS_LOST: cli->vanished += event->next_offset - event->first_offset; break;
     case LEAT_EVENT_PRODUCER_FENCED: cli->fatal = LEAT_ERR_FENCED; break;
+    case LEAT_EVENT_MEMBER_FENCED: cli->fatal = event->error; break;
     case LEAT_EVENT_TOPIC_DELETED: cli->fatal = LEAT_ERR_UNKNOWN_TOPIC; break;
     default: break;
     }

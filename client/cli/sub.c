@@ -23,6 +23,7 @@ struct sub_options {
     const char *delimiter;
     const char *name;
     const char *group;
+    const char *member;
     uint64_t count;
     uint64_t timeout_ns;
     bool required;
@@ -59,14 +60,22 @@ static int sub_understand(struct sub *sub, const struct sub_options *o,
                           const struct args_common *common, const struct args_command *command)
 {
     struct leat_consumer_options *consumer = &sub->consumer_options;
-    if (o->group != NULL)
-        return args_refuse(command, "--group \"%s\": consumer groups are not there yet", o->group);
     if (!cli_parse_start(o->from, &consumer->start_at, &consumer->start))
         return args_refuse(command, "--from \"%s\": " CLI_START_RULE, o->from);
+    if (o->group == NULL && o->member != NULL)
+        return args_refuse(command, "--member \"%s\" needs --group: whose member it is", o->member);
+    if (o->group != NULL && o->partitions.count > 0)
+        return args_refuse(command, "--partition: group \"%s\" says which; leave one of them out",
+                           o->group);
+    if (o->group != NULL && consumer->start_at == LEAT_START_OFFSET)
+        return args_refuse(command,
+                           "--from \"%s\": a group goes on where it committed; expected earliest, "
+                           "latest or @TIME for where it did not",
+                           o->from);
     if (strcmp(o->format, "value") != 0 && strcmp(o->format, "json") != 0)
         return args_refuse(command, "--format \"%s\": expected value or json", o->format);
-    if (o->required && o->name == NULL)
-        return args_refuse(command, "--required needs --name: the reader that producers wait for");
+    if (o->required && o->name == NULL && o->group == NULL)
+        return args_refuse(command, "--required needs --name or --group: the reader that producers wait for");
     if (!parse_escapes(o->delimiter, sub->delimiter, sizeof(sub->delimiter), &sub->delimiter_size))
         return args_refuse(command,
                            "--delimiter \"%s\": expected up to %d bytes, with \\n \\r \\t \\0 "
@@ -85,6 +94,9 @@ static int sub_understand(struct sub *sub, const struct sub_options *o,
     consumer->partition_count = (uint32_t)o->partitions.count;
     consumer->name = o->name;
     consumer->required = o->required;
+    consumer->group = o->group;
+    consumer->member = o->member;
+    consumer->commit = LEAT_COMMIT_OFF; /* sub_commit does, behind the output */
     sub->json = common->json || strcmp(o->format, "json") == 0;
     sub->count = o->count == 0 ? UINT64_MAX : o->count;
     sub->timeout_ns = o->timeout_ns;
@@ -178,6 +190,15 @@ static int sub_drain(struct sub *sub)
     return n;
 }
 
+/* What was printed is processed once it is out of our hands. */
+static int sub_commit(struct sub *sub)
+{
+    output_flush(&sub->out);
+    if (sub->out.closed || sub->out.error != 0)
+        return 0;
+    return leat_consumer_commit(sub->consumer, NULL, 0, 0);
+}
+
 static int sub_timed_out(const struct sub *sub)
 {
     if (sub->count == UINT64_MAX)
@@ -199,7 +220,9 @@ static int sub_run(struct sub *sub)
             return cli_fail_error(&sub->cli, "reading", n);
         if (n > 0) {
             last_ns = cli_monotonic_ns();
-            const int error = leat_client_poll(sub->cli.client, 0);
+            int error = sub->consumer_options.group != NULL ? sub_commit(sub) : 0;
+            if (error == 0)
+                error = leat_client_poll(sub->cli.client, 0);
             if (error < 0)
                 return cli_fail_error(&sub->cli, "reading", error);
         } else {
@@ -259,7 +282,10 @@ int command_sub(int argc, char **argv)
         { "name", "NAME", "this reader's name, shown to operators", ARGS_TEXT, &o.name, 0, 0 },
         { "required", NULL, "producers of a `block` topic wait for this reader", ARGS_FLAG,
           &o.required, 0, 0 },
-        { "group", "NAME", "not there yet", ARGS_TEXT, &o.group, 0, 0 },
+        { "group", "NAME", "share the partitions with the others of this group; commits",
+          ARGS_TEXT, &o.group, 0, 0 },
+        { "member", "ID", "of the group: keeps its partitions over a restart [random]", ARGS_TEXT,
+          &o.member, 0, 0 },
         { .name = NULL },
     };
     const struct args_command command = sub_command(options);

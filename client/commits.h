@@ -1,0 +1,44 @@
+/* Where a group's reader wants to be committed, and where it stands.
+ *
+ * Role: pure; what the application asks and COMMITTED frames in, COMMIT frames out. One COMMIT is
+ * under way at a time: what is asked meanwhile goes with the next, the newest for all.
+ * Must not know: sockets, streams, records, who asks.
+ * Threads: one per object. */
+#ifndef LEAT_CLIENT_COMMITS_H
+#define LEAT_CLIENT_COMMITS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "schema/frame.h"
+
+struct commits {
+    uint64_t offset; /* the newest that was asked for */
+    uint64_t log_epoch;
+    uint64_t sent;           /* of the COMMIT under way, or the last */
+    uint64_t standing;       /* what the broker said stands ... */
+    uint64_t standing_epoch; /* ... of this life of the log; 0: nothing */
+    bool due;                /* `offset` is to be sent */
+    bool waiting;            /* for an answer */
+};
+
+/* Everything below `offset` was processed. */
+void commits_ask(struct commits *commits, uint64_t offset, uint64_t log_epoch);
+/* True when a COMMIT is to be sent now; fills it, `lost` apart, and takes it as sent. */
+bool commits_next(struct commits *commits, struct leat_frame_commit *frame);
+/* Whether there is one, without taking it. */
+bool commits_due(const struct commits *commits);
+/* The packet with the COMMIT of that offset was lost. True when it must go again. */
+bool commits_lost(struct commits *commits, uint64_t offset);
+/* True when the frame answers the COMMIT under way; its status is that one's. */
+bool commits_answered(struct commits *commits, const struct leat_frame_committed *frame);
+/* The stream is gone: what was not answered is sent on the next one. */
+void commits_interrupted(struct commits *commits);
+/* What the opening of a stream said. */
+void commits_stand(struct commits *commits, uint64_t offset, uint64_t log_epoch);
+/* LEAT_OFFSET_NONE: nothing. */
+uint64_t commits_standing(const struct commits *commits);
+/* Something was asked and not answered yet. */
+bool commits_pending(const struct commits *commits);
+
+#endif

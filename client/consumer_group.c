@@ -1,0 +1,442 @@
+#include "client/consumer_group.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "client/bringup.h"
+#include "client/client_core.h"
+#include "client/consumer.h"
+#include "client/data_link.h"
+#include "client/group_ask.h"
+#include "schema/error_text.h"
+
+/* ---- making */
+
+static void name_member(struct consumer_group *group, const struct leat_client *client,
+                        const char *member)
+{
+    group->named = member != NULL;
+    if (member != NULL) {
+        snprintf(group->member_id, sizeof group->member_id, "%s", member);
+        return;
+    }
+    uint64_t random = client->now;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+        random ^= (uint64_t)(uintptr_t)group; /* the broker fences who should have the same */
+    snprintf(group->member_id, sizeof group->member_id, "%.200s-%016" PRIx64,
+             client->options.client_name, random);
+}
+
+enum leat_error group_make(struct leat_consumer *consumer,
+                           const struct leat_consumer_options *options)
+{
+    struct consumer_group *group = calloc(1, sizeof *group);
+    if (group == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    consumer->group = group;
+    snprintf(group->name, sizeof group->name, "%s", options->group);
+    name_member(group, consumer->client, options->member);
+    consumer->options.group = group->name;
+    consumer->options.member = group->member_id;
+    group->commit_at = group->wake_at = LEAT_NS_NEVER;
+    group->membership.topic_count = (uint32_t)consumer->topic_count;
+    for (size_t i = 0; i < consumer->topic_count; i++)
+        group->membership.topics[i].name = consumer->topics[i].name;
+    return LEAT_OK;
+}
+
+void group_free(struct leat_consumer *consumer)
+{
+    struct consumer_group *group = consumer->group;
+    group_ask_forget(consumer);
+    for (uint32_t i = 0; i < group->membership.topic_count; i++)
+        free(group->membership.topics[i].places);
+    free(group);
+    consumer->group = NULL;
+}
+
+int group_topic_known(struct subscribed *topic)
+{
+    struct leat_consumer *consumer = topic->consumer;
+    struct membership_topic *known =
+        &consumer->group->membership.topics[topic - consumer->topics];
+    if (known->places == NULL)
+        known->places = calloc(topic->reader_count, sizeof *known->places);
+    if (known->places == NULL)
+        return client_error(consumer->client, LEAT_ERR_NO_MEMORY,
+                            "consumer of topic \"%s\": no memory", topic->name);
+    known->partitions = topic->reader_count;
+    return LEAT_OK;
+}
+
+/* ---- partitions that come and go */
+
+static uint8_t *place_of(const struct reader *reader)
+{
+    struct subscribed *topic = reader->topic;
+    struct leat_consumer *consumer = topic->consumer;
+    return &consumer->group->membership.topics[topic - consumer->topics].places[reader->partition];
+}
+
+/* Calls for each reader of the consumer. */
+static void each_reader(struct leat_consumer *consumer, void (*visit)(struct reader *reader))
+{
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        for (uint32_t j = 0; j < consumer->topics[i].reader_count; j++)
+            visit(&consumer->topics[i].readers[j]);
+    }
+}
+
+/* It is nobody's here: nothing that arrived of it is handed out. */
+static void drop(struct reader *reader)
+{
+    struct consumer_group *group = reader->topic->consumer->group;
+    struct partition_stream *stream = &reader->stream;
+    data_link_detach_reader(reader);
+    partition_stream_place(stream, partition_stream_wanted(stream), stream->log_epoch);
+    if (commits_pending(&reader->commits) && group->worst == LEAT_OK)
+        group->worst = LEAT_ERR_UNKNOWN_MEMBER;
+    reader->commits = (struct commits){ 0 };
+    reader->assigned = reader->leaving = reader->paused = false;
+    reader->resumes = reader->processed_due = false;
+    if (reader->topic->step != OWNER_OVER)
+        reader->state = READER_IDLE;
+}
+
+/* What is assigned and not open is to be opened. */
+static void want(struct reader *reader)
+{
+    const struct leat_consumer_options *options = &reader->topic->consumer->options;
+    const uint8_t place = *place_of(reader);
+    if (reader->state != READER_IDLE || (place & PLACE_HELD) == 0 || (place & PLACE_LEAVING) != 0)
+        return;
+    if (!reader->assigned) {
+        reader->at_committed = true;
+        reader->start_at = options->start_at;
+        reader->start = options->start;
+    }
+    reader->state = READER_WANTED;
+    if (reader->topic->step == OWNER_READY)
+        reader->topic->step = OWNER_OPEN;
+}
+
+static void commit_processed(struct reader *reader)
+{
+    if (!reader->processed_due)
+        return;
+    reader->processed_due = false;
+    if (reader->commits.standing_epoch == reader->stream.log_epoch
+        && reader->commits.standing >= reader->processed)
+        return; /* after a seek back */
+    commits_ask(&reader->commits, reader->processed, reader->stream.log_epoch);
+    data_link_queue_credit(reader);
+}
+
+static void tell_revoked(struct reader *reader)
+{
+    struct leat_client *client = reader->topic->consumer->client;
+    commit_processed(reader);
+    reader->leaving = true;
+    reader->leave_by =
+        client_after(client->now, reader->topic->consumer->group->membership.session_ns / 2);
+    reader_event(reader,
+                 (struct leat_event){ .type = LEAT_EVENT_REVOKED,
+                                      .first_offset = commits_standing(&reader->commits),
+                                      .next_offset = partition_stream_wanted(&reader->stream),
+                                      .text = "the partition goes to another member" });
+}
+
+/* One step of letting go: the application is told, its last commit answered, the stream closed. */
+static void leave(struct reader *reader)
+{
+    struct leat_consumer *consumer = reader->topic->consumer;
+    struct leat_client *client = consumer->client;
+    if ((*place_of(reader) & PLACE_LEAVING) == 0 || reader->state == READER_OPENING)
+        return;
+    if (reader->assigned && !reader->leaving)
+        tell_revoked(reader);
+    if (commits_pending(&reader->commits) && reader->link != NULL
+        && client->now < reader->leave_by) {
+        if (reader->leave_by < consumer->group->wake_at)
+            consumer->group->wake_at = reader->leave_by;
+        return;
+    }
+    if (reader->link != NULL) {
+        const struct stream_name name = { reader->link->session, reader->number };
+        bringup_close_streams(client, &name, 1);
+    }
+    drop(reader);
+    membership_let_go(&consumer->group->membership, (uint32_t)(reader->topic - consumer->topics),
+                      reader->partition);
+}
+
+/* Everything is others' now. */
+static void lose_all(struct leat_consumer *consumer)
+{
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        struct subscribed *topic = &consumer->topics[i];
+        if (topic->step != OWNER_OPENING)
+            continue;
+        control_link_forget(&consumer->client->control, topic);
+        topic->step = OWNER_OPEN;
+    }
+    each_reader(consumer, drop);
+}
+
+/* ---- what the broker says */
+
+static void member_event(struct leat_consumer *consumer, int type, int error, const char *text)
+{
+    struct leat_client *client = consumer->client;
+    const struct leat_event event = { .type = type,
+                                      .error = error,
+                                      .partition = -1,
+                                      .time_ns = client->now
+                                                 - consumer->group->membership.answered,
+                                      .text = text,
+                                      .consumer = consumer };
+    client_event(client, &event);
+}
+
+static void over(struct leat_consumer *consumer, int error, const char *text)
+{
+    lose_all(consumer);
+    consumer->over = client_error(consumer->client, error, "%s", text);
+    if (consumer->opened)
+        member_event(consumer, LEAT_EVENT_MEMBER_FENCED, error, text);
+}
+
+/* A topic of it is gone: describing them all finds out which. */
+static void look_again(struct leat_consumer *consumer)
+{
+    membership_rejoin(&consumer->group->membership, consumer->client->now);
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        if (consumer->topics[i].step != OWNER_OVER)
+            consumer->topics[i].step = OWNER_DESCRIBE;
+    }
+}
+
+void group_news(struct leat_consumer *consumer, enum membership_news news, int error,
+                const char *text)
+{
+    struct leat_client *client = consumer->client;
+    client->work = true;
+    switch (news) {
+    case MEMBERSHIP_NO_NEWS: break;
+    case MEMBERSHIP_CONFIRMED:
+        consumer->group->joined = true;
+        each_reader(consumer, want);
+        client->leftover = client->leftover || !TAILQ_EMPTY(&consumer->ready);
+        break;
+    case MEMBERSHIP_LOST:
+        lose_all(consumer);
+        member_event(consumer, LEAT_EVENT_MEMBER_LOST, LEAT_ERR_UNKNOWN_MEMBER,
+                     "the group does not know this member any more; joining again");
+        break;
+    case MEMBERSHIP_FENCED: over(consumer, LEAT_ERR_FENCED, text); break;
+    case MEMBERSHIP_REFUSED:
+        if (error == LEAT_ERR_UNKNOWN_TOPIC && consumer->opened)
+            look_again(consumer);
+        else
+            over(consumer, error, text);
+        break;
+    }
+}
+
+/* ---- steps */
+
+static bool all_described(const struct leat_consumer *consumer)
+{
+    bool any = false;
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        const enum owner_step step = consumer->topics[i].step;
+        if (step == OWNER_DESCRIBE || step == OWNER_DESCRIBING)
+            return false;
+        any = any || step != OWNER_OVER;
+    }
+    return any;
+}
+
+void group_advance(struct leat_consumer *consumer)
+{
+    struct membership *m = &consumer->group->membership;
+    struct leat_client *client = consumer->client;
+    if (consumer->over != LEAT_OK || !all_described(consumer))
+        return;
+    consumer->group->wake_at = LEAT_NS_NEVER;
+    each_reader(consumer, leave);
+    while (client->failure == 0) {
+        const struct membership_asked asked = membership_next(m, client->now);
+        if (asked.what == MEMBERSHIP_NOTHING)
+            break;
+        group_ask(consumer, &asked);
+    }
+    client_timer_at(client, group_timers(consumer));
+}
+
+leat_ns group_timers(struct leat_consumer *consumer)
+{
+    struct consumer_group *group = consumer->group;
+    struct leat_client *client = consumer->client;
+    if (client->phase != PHASE_READY || consumer->over != LEAT_OK)
+        return LEAT_NS_NEVER;
+    if (group->commit_at <= client->now) {
+        group->commit_at = LEAT_NS_NEVER;
+        each_reader(consumer, commit_processed);
+    }
+    leat_ns next = membership_deadline(&group->membership);
+    next = group->wake_at < next ? group->wake_at : next;
+    if (next <= client->now) {
+        client->work = client->work || all_described(consumer);
+        next = LEAT_NS_NEVER; /* the step that follows says */
+    }
+    return group->commit_at < next ? group->commit_at : next;
+}
+
+void group_disconnected(struct leat_consumer *consumer)
+{
+    membership_disconnected(&consumer->group->membership);
+}
+
+bool group_is_settled(const struct leat_consumer *consumer)
+{
+    return consumer->over != LEAT_OK
+           || (consumer->group->joined && consumer->group->membership.confirmed);
+}
+
+bool group_hands_out(const struct leat_consumer *consumer)
+{
+    return consumer->over == LEAT_OK && consumer->group->membership.confirmed;
+}
+
+/* ---- streams */
+
+bool group_places(struct reader *reader, const Leat__Control__SubscriptionStream *stream)
+{
+    if (!reader->at_committed || stream->committed_log_epoch == 0)
+        return false;
+    partition_stream_place(&reader->stream, stream->committed, stream->committed_log_epoch);
+    return true;
+}
+
+void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream *stream)
+{
+    /* Opened where the group stands, it stands where the stream begins. */
+    if (reader->at_committed)
+        commits_stand(&reader->commits, stream->offset, stream->log_epoch);
+    else if (stream->committed_log_epoch != 0)
+        commits_stand(&reader->commits, stream->committed, stream->committed_log_epoch);
+    reader->opening_counted = reader->at_committed && reader->stream.opening != 0;
+    reader->at_committed = false;
+    reader->lost = 0;
+    if (commits_due(&reader->commits))
+        data_link_queue_credit(reader);
+    if (reader->assigned)
+        return;
+    reader->assigned = true;
+    reader->processed = stream->offset;
+    reader_event(reader, (struct leat_event){ .type = LEAT_EVENT_ASSIGNED,
+                                              .first_offset = stream->offset,
+                                              .next_offset = stream->offset,
+                                              .text = "the partition is this member's" });
+}
+
+static void doubt(struct reader *reader)
+{
+    struct leat_consumer *consumer = reader->topic->consumer;
+    reader->state = READER_IDLE;
+    membership_doubt(&consumer->group->membership, consumer->client->now);
+    consumer->client->work = true;
+}
+
+/* News of the group that the member has yet to hear. */
+static bool is_group_news(int error)
+{
+    return error == LEAT_ERR_NOT_ASSIGNED || error == LEAT_ERR_FENCED
+           || error == LEAT_ERR_UNKNOWN_MEMBER;
+}
+
+bool group_refused(struct reader *reader, int error)
+{
+    if (!is_group_news(error))
+        return false;
+    doubt(reader);
+    return true;
+}
+
+bool group_refused_all(struct subscribed *topic, int error)
+{
+    if (!is_group_news(error))
+        return false;
+    topic->step = OWNER_READY;
+    for (uint32_t i = 0; i < topic->reader_count; i++) {
+        if (topic->readers[i].state == READER_OPENING)
+            doubt(&topic->readers[i]);
+    }
+    return true;
+}
+
+void reader_dropped(struct reader *reader)
+{
+    if (reader->topic->consumer->group == NULL)
+        return;
+    data_link_detach_reader(reader);
+    partition_stream_stop(&reader->stream);
+    doubt(reader);
+}
+
+/* ---- what was processed */
+
+void group_processed(struct reader *reader)
+{
+    struct leat_consumer *consumer = reader->topic->consumer;
+    struct consumer_group *group = consumer->group;
+    const int32_t when = consumer->options.commit;
+    if (when == LEAT_COMMIT_OFF || !reader->assigned || reader->stream.opening != 0
+        || reader->stream.next_offset == reader->processed)
+        return;
+    reader->processed = reader->stream.next_offset;
+    reader->processed_due = true;
+    if (when == LEAT_COMMIT_PROCESSED) {
+        commit_processed(reader);
+    } else if (group->commit_at == LEAT_NS_NEVER) {
+        group->commit_at = client_after(consumer->client->now, consumer->options.commit_interval_ns);
+        client_timer_at(consumer->client, group->commit_at);
+    }
+}
+
+/* ---- the end */
+
+static bool is_in(const struct leat_consumer *consumer)
+{
+    return consumer->client->phase == PHASE_READY
+           && consumer->group->membership.step == MEMBERSHIP_IN;
+}
+
+void group_finish(struct leat_consumer *consumer)
+{
+    if (!is_in(consumer))
+        return;
+    each_reader(consumer, commit_processed);
+    leat_consumer_commit_wait(consumer, consumer->client->options.values.request_timeout_ns);
+}
+
+void group_leave(struct leat_consumer *consumer)
+{
+    struct leat_client *client = consumer->client;
+    const leat_ns deadline =
+        client_after(client_clock(client), client->options.values.request_timeout_ns);
+    if (consumer->group->named || !is_in(consumer)
+        || group_ask_leave(consumer) != LEAT_OK)
+        return;
+    membership_end(&consumer->group->membership);
+    while (!consumer->group->left && client->phase == PHASE_READY) {
+        const leat_ns now = client_clock(client);
+        if (now >= deadline)
+            return;
+        client_run(client, deadline - now);
+    }
+}

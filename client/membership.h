@@ -1,0 +1,104 @@
+/* What a member of a consumer group owes its broker, and what it may have open.
+ *
+ * Role: pure; answers and `now` in; the next request, and which partitions to open and to let go,
+ * out. schema/PROTOCOL.md, "Groups", is what it follows.
+ * Must not know: sockets, streams, records, the application.
+ * Threads: one per object. */
+#ifndef LEAT_CLIENT_MEMBERSHIP_H
+#define LEAT_CLIENT_MEMBERSHIP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "schema/control.h"
+#include "schema/limits.h"
+#include "schema/units.h"
+
+/* A heartbeat that is held, and newer ones because something was let go meanwhile. */
+enum { MEMBERSHIP_UNDER_WAY_MAX = 4 };
+
+enum membership_step {
+    MEMBERSHIP_OUT, /* joins when retry_at has come */
+    MEMBERSHIP_JOINING,
+    MEMBERSHIP_IN,
+    MEMBERSHIP_OVER, /* fenced or refused: never joins again by itself */
+};
+
+enum membership_request { MEMBERSHIP_NOTHING, MEMBERSHIP_JOIN, MEMBERSHIP_HEARTBEAT };
+
+/* What a request was, for its answer. */
+struct membership_asked {
+    enum membership_request what;
+    uint32_t life;
+    uint32_t wait_ms; /* of a heartbeat */
+    leat_ns sent;
+};
+
+struct membership_answer {
+    int error; /* leat_error */
+    uint32_t retry_after_ms;
+    const Leat__Control__GroupAssignment *assignment; /* when there is no error */
+};
+
+enum membership_news {
+    MEMBERSHIP_NO_NEWS,
+    MEMBERSHIP_CONFIRMED, /* the broker has the member; look at the places */
+    MEMBERSHIP_LOST,      /* it was out: every place is empty, and it joins again */
+    MEMBERSHIP_FENCED,
+    MEMBERSHIP_REFUSED,
+};
+
+/* One partition. */
+enum {
+    PLACE_ASSIGNED = 1, /* by the newest assignment */
+    PLACE_HELD = 2,     /* said to be worked on; to be opened when it is not open */
+    PLACE_LEAVING = 4,  /* asked to let go; still held */
+};
+
+struct membership_topic {
+    const char *name;    /* the caller's, as long as the membership */
+    uint32_t partitions; /* 0: not known yet */
+    uint8_t *places;     /* of each; the caller's memory */
+};
+
+struct membership {
+    enum membership_step step;
+    uint32_t life; /* answers of an earlier one are not listened to */
+    uint32_t epoch;
+    uint32_t heartbeat_ms;
+    leat_ns session_ns;
+    uint32_t under_way;
+    leat_ns retry_at;
+    leat_ns answered; /* when the newest request that was answered was sent */
+    bool confirmed;   /* on this connection, and not silent for too long since */
+    bool doubtful;    /* and whether that is so, is to be heard at once */
+    bool changed;     /* the broker should hear at once what is held */
+    struct membership_topic topics[LEAT_GROUP_TOPICS_MAX];
+    uint32_t topic_count;
+};
+
+/* What to ask at `now`; taken as sent. */
+struct membership_asked membership_next(struct membership *m, leat_ns now);
+/* When there will be something to ask, if nothing comes before. */
+leat_ns membership_deadline(const struct membership *m);
+
+enum membership_news membership_answered(struct membership *m, const struct membership_asked *asked,
+                                         const struct membership_answer *answer, leat_ns now);
+
+/* The connection is gone; nothing under way will be answered. */
+void membership_disconnected(struct membership *m);
+
+/* A stream was refused or dropped: the broker is asked at once how things are, but not before
+ * `now` plus a pause. */
+void membership_doubt(struct membership *m, leat_ns now);
+
+/* A place that was LEAVING is closed: the next heartbeat says so. */
+void membership_let_go(struct membership *m, uint32_t topic, uint32_t partition);
+
+/* A refused join is worth another try, with other topics. */
+void membership_rejoin(struct membership *m, leat_ns now);
+
+/* It asks for nothing any more. */
+void membership_end(struct membership *m);
+
+#endif
