@@ -229,7 +229,14 @@ enum leat_error group_have_topic(struct group *group, const struct group_topic_r
                                  struct group_topic **out, const char **why)
 {
     *out = group_find_topic(group, ref->name);
-    return *out != NULL ? LEAT_OK : make_topic(group, ref, out, why);
+    if (*out == NULL)
+        return make_topic(group, ref, out, why);
+    if ((*out)->id != 0)
+        return LEAT_OK;
+    /* It came back when the group had no room for it. */
+    const enum leat_error error = set_partitions(*out, ref, why);
+    group->unassigned |= error == LEAT_OK;
+    return error;
 }
 
 enum leat_error groups_restore(struct groups *g, const char *name,
@@ -239,7 +246,10 @@ enum leat_error groups_restore(struct groups *g, const char *name,
     struct group *group;
     *why = "no memory left";
     const enum leat_error error = group_have(g, name, &group, why);
-    return error == LEAT_OK ? group_have_topic(group, topic, out, why) : error;
+    if (error != LEAT_OK)
+        return error;
+    group_unsettle(g, group); /* what was made for nothing is freed there */
+    return group_have_topic(group, topic, out, why);
 }
 
 /* ---- topics come and go */

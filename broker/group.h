@@ -219,8 +219,8 @@ void groups_dropped(struct groups *g, struct group_partition *partition);
 void groups_topic_removed(struct groups *g, uint64_t topic_id);
 /* There is a topic of this name. Groups whose members named it get its partitions. */
 void groups_topic_added(struct groups *g, const struct group_topic_ref *topic);
-/* The group and its topic, made where they are not there, for offsets of an earlier run.
- * LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
+/* The group and its topic, made where they are not there, for offsets that no member brings. What
+ * has none is freed in the next groups_step. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
 enum leat_error groups_restore(struct groups *g, const char *group,
                                const struct group_topic_ref *topic, struct group_topic **out,
                                const char **why);

@@ -362,6 +362,52 @@ Test(group, tables_have_an_end)
     cr_assert_null(groups_find(&g, "wide"), "what was made for nothing is gone");
 }
 
+/* Its place was taken while it was gone. */
+Test(group, a_topic_that_comes_back_too_large_is_refused_and_taken_when_there_is_room)
+{
+    const struct group_topic_ref large[] = {
+        { "l0", 1, 1 }, { "l1", 2, 4096 }, { "l2", 3, 4096 }, { "l3", 4, 4096 }, { "l4", 5, 4095 }
+    };
+    const struct group_topic_ref back = { "l0", 6, 4096 };
+    const struct group_join late = { .group = "g",
+                                     .member_id = "late",
+                                     .client = "desk",
+                                     .topics = &back,
+                                     .topic_count = 1,
+                                     .session_ms = SESSION_MS };
+    struct group_member *member;
+    struct group_topic *found;
+    const char *why = NULL;
+    join_topics("a", large, 5);
+    step();
+    groups_topic_removed(&g, 1);
+    step();
+    groups_topic_added(&g, &back);
+    step();
+    cr_assert_eq(groups_restore(&g, "g", &back, &found, &why), LEAT_ERR_LIMIT);
+    cr_assert_not_null(strstr(why, "16384 partitions"));
+    cr_assert_eq(groups_join(&g, &late, now, &member, &why), LEAT_ERR_LIMIT);
+    step();
+    groups_topic_removed(&g, 2);
+    step();
+    cr_assert_eq(groups_restore(&g, "g", &back, &found, &why), LEAT_OK);
+    cr_assert_eq(found->count, 4096u);
+    cr_assert_eq(found->id, 6u);
+    step();
+    cr_assert_not_null(found->partitions[0].owner, "it is named by a member");
+}
+
+Test(group, a_topic_that_was_made_for_nothing_is_forgotten)
+{
+    struct group_topic *found;
+    const char *why;
+    join("a");
+    step();
+    cr_assert_eq(groups_restore(&g, "g", &two, &found, &why), LEAT_OK);
+    step();
+    cr_assert_null(topic("two"));
+}
+
 Test(group, members_without_an_id_are_named_apart)
 {
     const struct group_member *a = join(""), *b = join("");
