@@ -279,6 +279,8 @@ enum leat_error control_offsets_load(struct control *control, char error_text[CO
     offsets_file_begin(&r, bytes, size);
     while (offsets_file_next(&r))
         take_next(&loading, &r);
+    control->offsets_crc = leat_crc32c(bytes, size);
+    control->offsets_size = size;
     free(bytes);
     control->offsets_loaded = true;
     if (control->config->offsets_snapshot_ms != 0)

@@ -128,3 +128,30 @@ Test(groups_kept, a_killed_broker_has_the_last_snapshot)
     cr_assert_eq(r->group->n_partitions, (size_t)MEMBER_PARTITIONS);
     members_done(r);
 }
+
+/* Though nothing was stored between the start and the end. */
+Test(groups_kept, a_deleted_group_does_not_come_back)
+{
+    struct member m;
+    members_create_topic();
+    members_publish(50);
+    member_join(&m, "m-1");
+    member_open_all(&m);
+    member_commit(&m, 0, (struct leat_frame_commit){ .offset = 42 });
+    cr_assert_eq(leatd_stop(&members_broker), 0);
+    cr_assert(is_stored(42));
+    snprintf(json, sizeof json,
+             "{\"port\": 0, \"data_port\": 0, \"shards\": 2, \"log_memory_bytes\": \"8MiB\","
+             " \"hugepages\": \"off\", \"offsets_snapshot_ms\": 0, \"state_dir\": \"%s\"}",
+             folder);
+    start_anew();
+    Leat__Control__DeleteGroup delete = LEAT__CONTROL__DELETE_GROUP__INIT;
+    delete.group = (char *)"g";
+    members_expect(members_ask(wire_control(members_broker.control),
+                               LEAT__CONTROL__REQUEST__BODY_DELETE_GROUP, &delete),
+                   0, NULL);
+    cr_assert_eq(leatd_stop(&members_broker), 0);
+    start_anew();
+    members_expect(members_describe(wire_control(members_broker.control), "g"),
+                   LEAT_ERR_UNKNOWN_GROUP, NULL);
+}
