@@ -170,8 +170,11 @@ void control_committed(struct control *control, struct operation *op)
     const struct group_topic *topic = group != NULL ? group_find_topic(group, op->topic) : NULL;
     for (uint32_t i = 0; topic != NULL && topic->id == op->topic_id && i < op->count; i++) {
         struct operation_part *part = &op->parts[i];
+        const uint64_t before = part->message.commit.before;
         if (part->message.status != LEAT_OK || part->metadata == NULL)
             continue;
+        if (before != LEAT_OFFSET_NONE && part->message.commit.offset < before)
+            continue; /* it stands higher: the text is about another place */
         struct group_partition *p = &topic->partitions[part->message.partition_index];
         free(p->metadata);
         p->metadata = part->metadata;

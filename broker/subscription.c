@@ -152,7 +152,16 @@ bool subscription_credit(struct subscription *sub, const struct leat_frame_credi
     return true;
 }
 
-enum leat_error subscription_commit_to(const struct partition *p, struct offsets_entry *entry,
+/* Under block they need not wait any longer for what is below `offset`. */
+static void release_producers(struct partition *p, const struct subscription *sub, uint64_t offset)
+{
+    struct partition_place place;
+    if (sub != NULL && sub->required_slot >= 0
+        && partition_seek(p, PARTITION_OFFSET, offset, &place) == LEAT_OK)
+        partition_required_advance(p, sub->required_slot, place.position);
+}
+
+enum leat_error subscription_commit_to(struct partition *p, struct offsets_entry *entry,
                                        uint64_t log_epoch, uint64_t offset, uint64_t wall_ns)
 {
     const uint64_t stands = offsets_committed(entry);
@@ -160,11 +169,12 @@ enum leat_error subscription_commit_to(const struct partition *p, struct offsets
         return LEAT_ERR_LOG_EPOCH;
     if (offset > partition_next_offset(p))
         return LEAT_ERR_OUT_OF_RANGE;
-    if (stands != LEAT_OFFSET_NONE && offset <= stands)
-        return LEAT_OK;
-    if (offset < partition_head_offset(p))
-        return LEAT_ERR_OUT_OF_RANGE;
-    offsets_commit(entry, offset, wall_ns);
+    if (stands == LEAT_OFFSET_NONE || offset > stands) {
+        if (offset < partition_head_offset(p))
+            return LEAT_ERR_OUT_OF_RANGE;
+        offsets_commit(entry, offset, wall_ns);
+    }
+    release_producers(p, entry->holder, offset);
     return LEAT_OK;
 }
 
@@ -186,9 +196,5 @@ enum leat_error subscription_commit(struct subscription *sub,
         offsets_lose(sub->entry, commit->lost - sub->lost);
         sub->lost = commit->lost;
     }
-    struct partition_place place;
-    if (error == LEAT_OK && sub->required_slot >= 0
-        && partition_seek(p, PARTITION_OFFSET, commit->offset, &place) == LEAT_OK)
-        partition_required_advance(p, sub->required_slot, place.position);
     return error;
 }

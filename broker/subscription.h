@@ -89,9 +89,9 @@ bool subscription_again(const struct subscription *sub, uint64_t *at, uint32_t *
  * LEAT_ERR_LOG_EPOCH, LEAT_ERR_OUT_OF_RANGE, LEAT_ERR_INVALID (so many cannot be lost). */
 enum leat_error subscription_commit(struct subscription *sub,
                                     const struct leat_frame_commit *commit, uint64_t wall_ns);
-/* The same without a subscription: whether the group may stand at `offset`; then it does, unless it
- * stands higher. */
-enum leat_error subscription_commit_to(const struct partition *p, struct offsets_entry *entry,
+/* The same without a frame: whether the group may stand at `offset`; then it does, unless it stands
+ * higher. */
+enum leat_error subscription_commit_to(struct partition *p, struct offsets_entry *entry,
                                        uint64_t log_epoch, uint64_t offset, uint64_t wall_ns);
 /* A CREDIT frame. True when it may send further than before. */
 bool subscription_credit(struct subscription *sub, const struct leat_frame_credit *credit);

@@ -256,6 +256,22 @@ Test(groups, commits_on_control_carry_text)
     members_expect(members_commit_on_control(control, &m, 2, 24, log_epoch), LEAT_ERR_FENCED, NULL);
 }
 
+Test(groups, the_text_of_a_commit_that_came_too_late_is_not_kept)
+{
+    struct member m;
+    const int control = members_create_topic();
+    members_publish(50);
+    member_join(&m, "m-1");
+    member_open_all(&m);
+    member_commit(&m, 2, (struct leat_frame_commit){ .offset = 40 });
+    Leat__Control__Response *r = members_commit_on_control(control, &m, 2, 22, m.open[2].log_epoch);
+    cr_assert(r->committed->offsets[0]->error == 0 && r->committed->offsets[0]->offset == 40);
+    members_done(r);
+    r = members_describe(control, "g");
+    cr_assert_str_eq(r->group->partitions[2]->metadata, "", "it says nothing of 40");
+    members_done(r);
+}
+
 Test(groups, ten_thousand_joins_are_throttled_and_nobody_else_notices)
 {
     struct member a, flood;
@@ -359,7 +375,12 @@ Test(groups, under_block_a_required_group_holds_producers_until_it_commits)
     const struct leat_frame_committed said =
         member_commit(&m, 0, (struct leat_frame_commit){ .offset = 150 });
     cr_assert_eq(said.status, 0);
-    cr_assert_eq(publish_one(&p, &p.readers[0], &producer, sequence), 0);
+    while (publish_one(&p, &p.readers[0], &producer, sequence) == 0) {
+        sequence += 100;
+        cr_assert_lt(sequence, 20000u, "nobody holds it");
+    }
+    members_done(members_commit_on_control(control, &m, 0, 550, m.open[0].log_epoch));
+    cr_assert_eq(publish_one(&p, &p.readers[0], &producer, sequence), 0, "on control as well");
     r = members_describe(control, "g");
     cr_assert_eq(r->group->partitions[0]->lost_records, 0u);
     members_done(r);
