@@ -11,15 +11,19 @@ static bool silent_too_long(const struct membership *m, leat_ns now)
     return now - m->answered > m->session_ns;
 }
 
+static bool may_beat(const struct membership *m)
+{
+    return m->under_way == 0 || (m->changed && m->under_way < MEMBERSHIP_UNDER_WAY_MAX);
+}
+
 static struct membership_asked ask(struct membership *m, enum membership_request what, leat_ns now)
 {
     const bool at_once = m->doubtful || !m->confirmed;
     m->under_way++;
     m->changed = m->doubtful = false;
-    return (struct membership_asked){ .what = what,
-                                      .life = m->life,
-                                      .wait_ms = at_once ? 0 : m->heartbeat_ms,
-                                      .sent = now };
+    return (struct membership_asked){
+        .what = what, .life = m->life, .wait_ms = at_once ? 0 : m->heartbeat_ms, .sent = now
+    };
 }
 
 struct membership_asked membership_next(struct membership *m, leat_ns now)
@@ -34,16 +38,14 @@ struct membership_asked membership_next(struct membership *m, leat_ns now)
         m->step = MEMBERSHIP_JOINING;
         return ask(m, MEMBERSHIP_JOIN, now);
     }
-    if (m->step == MEMBERSHIP_IN
-        && (m->under_way == 0 || (m->changed && m->under_way < MEMBERSHIP_UNDER_WAY_MAX)))
+    if (m->step == MEMBERSHIP_IN && may_beat(m))
         return ask(m, MEMBERSHIP_HEARTBEAT, now);
     return (struct membership_asked){ .what = MEMBERSHIP_NOTHING };
 }
 
 leat_ns membership_deadline(const struct membership *m)
 {
-    const bool waits = m->step == MEMBERSHIP_OUT
-                       || (m->step == MEMBERSHIP_IN && (m->under_way == 0 || m->changed));
+    const bool waits = m->step == MEMBERSHIP_OUT || (m->step == MEMBERSHIP_IN && may_beat(m));
     leat_ns next = waits ? m->retry_at : LEAT_NS_NEVER;
     if (m->step == MEMBERSHIP_IN && m->confirmed && m->answered + m->session_ns + 1 < next)
         next = m->answered + m->session_ns + 1;
