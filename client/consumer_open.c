@@ -151,7 +151,8 @@ static bool reader_refused(struct reader *reader, int error)
     reader->error = error;
     if (topic->consumer->group != NULL && group_refused(reader, error))
         return true;
-    if (topic->consumer->opened && !reader->resumes && reader->window.bytes != NULL) {
+    if (topic->consumer->opened && !reader->resumes && !reader->at_committed
+        && reader->window.bytes != NULL) {
         reader->state = READER_WANTED; /* a seek: back to where it was */
         reader->resumes = true;
         return true;
