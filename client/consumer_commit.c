@@ -38,7 +38,8 @@ void reader_committed(struct reader *reader, const struct leat_frame_committed *
     if (commits_due(&reader->commits))
         data_link_queue_credit(reader);
     if (!commits_pending(&reader->commits))
-        client->woken = client->work = true; /* it may be waited for, or be the last */
+        client->woken = true; /* it may be waited for */
+    client->work = client->work || reader->leaving; /* or be the last */
 }
 
 /* ---- public */

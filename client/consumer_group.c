@@ -303,8 +303,7 @@ void group_disconnected(struct leat_consumer *consumer)
 
 bool group_is_settled(const struct leat_consumer *consumer)
 {
-    return consumer->over != LEAT_OK
-           || (consumer->group->joined && consumer->group->membership.confirmed);
+    return consumer->group->joined && consumer->group->membership.confirmed;
 }
 
 bool group_hands_out(const struct leat_consumer *consumer)
