@@ -33,7 +33,9 @@ void reader_committed(struct reader *reader, const struct leat_frame_committed *
     struct leat_client *client = reader->topic->consumer->client;
     if (reader->topic->consumer->group == NULL || !commits_answered(&reader->commits, frame))
         return;
-    if (frame->status != LEAT_OK)
+    /* What we commit by ourselves may have been overrun meanwhile: a GAP is on its way. */
+    if (frame->status != LEAT_OK
+        && (reader->commit_own || frame->status != LEAT_ERR_OUT_OF_RANGE))
         refused(reader, frame);
     if (commits_due(&reader->commits))
         data_link_queue_credit(reader);
@@ -53,6 +55,7 @@ static int no_group(struct leat_consumer *consumer, const char *call)
 static void ask(struct reader *reader, uint64_t offset)
 {
     commits_ask(&reader->commits, offset, reader->stream.log_epoch);
+    reader->commit_own = true;
     reader->processed_due = false; /* the application says it itself */
     data_link_queue_credit(reader);
 }

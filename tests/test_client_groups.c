@@ -13,13 +13,16 @@
 #include "client/leat.h"
 #include "tests/support/bus.h"
 #include "tests/support/leatd.h"
+#include "tests/support/members.h"
+#include "tests/support/wire.h"
 
 enum { PARTITIONS = 4, MEMBERS = 3 };
 
-struct member {
+struct bus_member {
     leat_client *client;
     leat_consumer *consumer;
     unsigned records;
+    uint64_t lost; /* in GAPs */
     uint64_t next[PARTITIONS]; /* the highest offset handed out, + 1 */
     unsigned events[LEAT_EVENT_COMMIT_REFUSED + 1];
     struct leat_event last; /* of a partition that came or went, or of the member */
@@ -27,8 +30,10 @@ struct member {
 
 static void on_event(void *user, const struct leat_event *event)
 {
-    struct member *m = user;
+    struct bus_member *m = user;
     m->events[event->type]++;
+    if (event->type == LEAT_EVENT_GAP)
+        m->lost += event->next_offset - event->first_offset;
     if (event->type >= LEAT_EVENT_ASSIGNED)
         m->last = *event;
 }
@@ -42,10 +47,10 @@ static struct leat_consumer_options in_group(const char *member)
                                            .session_timeout_ns = 2 * SECOND };
 }
 
-static void join_as(struct member *m, const char *url, struct leat_consumer_options options)
+static void join_as(struct bus_member *m, const char *url, struct leat_consumer_options options)
 {
     const char *topic = "t";
-    *m = (struct member){ .client = NULL };
+    *m = (struct bus_member){ .client = NULL };
     const struct leat_client_options client = { .size = sizeof client,
                                                 .on_event = on_event,
                                                 .user = m,
@@ -56,14 +61,14 @@ static void join_as(struct member *m, const char *url, struct leat_consumer_opti
                  leat_client_error(m->client));
 }
 
-static void leave(struct member *m)
+static void leave(struct bus_member *m)
 {
     leat_client_close(m->client);
     m->client = NULL;
 }
 
 /* What is there, and a little waiting when nothing is. */
-static void turn(struct member *m)
+static void turn(struct bus_member *m)
 {
     struct leat_record records[16];
     const int n = leat_consumer_poll(m->consumer, records, 16);
@@ -82,7 +87,7 @@ static void count(void *user, const char *topic, uint32_t partition)
     *bits |= 1U << partition;
 }
 
-static unsigned assigned(const struct member *m)
+static unsigned assigned(const struct bus_member *m)
 {
     unsigned bits = 0;
     cr_assert_eq(leat_consumer_assignment(m->consumer, count, &bits), 0);
@@ -137,7 +142,7 @@ static void publish(struct bench *b, unsigned each)
     }
 }
 
-static uint64_t committed(const struct member *m, uint32_t partition)
+static uint64_t committed(const struct bus_member *m, uint32_t partition)
 {
     uint64_t offset = 0;
     cr_assert_eq(leat_consumer_committed(m->consumer, "t", partition, &offset), 0, "%s",
@@ -148,7 +153,7 @@ static uint64_t committed(const struct member *m, uint32_t partition)
 BUS_TEST(groups, one_member_has_all_and_another_run_goes_on_where_it_committed)
 {
     struct bench b;
-    struct member m;
+    struct bus_member m;
     set_up(&b, way);
     publish(&b, 5);
     join_as(&m, b.url, in_group(NULL));
@@ -173,7 +178,7 @@ BUS_TEST(groups, one_member_has_all_and_another_run_goes_on_where_it_committed)
 
 #define ALL ((1U << PARTITIONS) - 1)
 
-static bool share(const struct member *members, unsigned count)
+static bool share(const struct bus_member *members, unsigned count)
 {
     unsigned seen = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -185,7 +190,7 @@ static bool share(const struct member *members, unsigned count)
     return seen == ALL;
 }
 
-static unsigned records_of(const struct member *members, unsigned count)
+static unsigned records_of(const struct bus_member *members, unsigned count)
 {
     unsigned sum = 0;
     for (unsigned i = 0; i < count; i++)
@@ -196,7 +201,7 @@ static unsigned records_of(const struct member *members, unsigned count)
 BUS_TEST(groups, partitions_move_as_members_come_and_go_and_nothing_is_doubled)
 {
     struct bench b;
-    struct member m[MEMBERS];
+    struct bus_member m[MEMBERS];
     set_up(&b, way);
     publish(&b, 3);
     join_as(&m[0], b.url, in_group(NULL));
@@ -230,7 +235,7 @@ BUS_TEST(groups, partitions_move_as_members_come_and_go_and_nothing_is_doubled)
 
 static void commit_in_revocation(void *user, const struct leat_event *event)
 {
-    struct member *m = user;
+    struct bus_member *m = user;
     on_event(user, event);
     if (event->type == LEAT_EVENT_REVOKED)
         leat_consumer_commit(event->consumer, event->topic, (uint32_t)event->partition,
@@ -240,13 +245,13 @@ static void commit_in_revocation(void *user, const struct leat_event *event)
 BUS_TEST(groups, what_is_committed_while_a_partition_goes_counts)
 {
     struct bench b;
-    struct member m[2];
+    struct bus_member m[2];
     set_up(&b, way);
     publish(&b, 4);
     struct leat_consumer_options options = in_group(NULL);
     options.commit = LEAT_COMMIT_OFF;
     const char *topic = "t";
-    m[0] = (struct member){ .client = NULL };
+    m[0] = (struct bus_member){ .client = NULL };
     const struct leat_client_options client = { .size = sizeof client,
                                                 .on_event = commit_in_revocation,
                                                 .user = &m[0] };
@@ -273,7 +278,7 @@ BUS_TEST(groups, what_is_committed_while_a_partition_goes_counts)
 BUS_TEST(groups, commits_are_exact_and_refusals_are_told)
 {
     struct bench b;
-    struct member m;
+    struct bus_member m;
     uint64_t offset;
     set_up(&b, way);
     publish(&b, 10);
@@ -313,7 +318,7 @@ BUS_TEST(groups, commits_are_exact_and_refusals_are_told)
 BUS_TEST(groups, a_paused_partition_rests_and_loses_nothing)
 {
     struct bench b;
-    struct member m;
+    struct bus_member m;
     uint64_t lag;
     set_up(&b, way);
     join_as(&m, b.url, in_group(NULL));
@@ -338,7 +343,7 @@ BUS_TEST(groups, a_paused_partition_rests_and_loses_nothing)
 BUS_TEST(groups, offsets_are_committed_at_intervals)
 {
     struct bench b;
-    struct member m;
+    struct bus_member m;
     set_up(&b, way);
     publish(&b, 3);
     struct leat_consumer_options options = in_group(NULL);
@@ -365,7 +370,7 @@ BUS_TEST(groups, offsets_are_committed_at_intervals)
 BUS_TEST(groups, a_named_member_keeps_its_partitions_over_a_restart_and_fences_its_double)
 {
     struct bench b;
-    struct member m[2], twin;
+    struct bus_member m[2], twin;
     set_up(&b, way);
     join_as(&m[0], b.url, in_group("one"));
     join_as(&m[1], b.url, in_group("two"));
@@ -400,7 +405,7 @@ BUS_TEST(groups, a_broker_that_restarts_keeps_offsets_and_its_members_come_back)
     char state[] = "/tmp/leat_groups_XXXXXX";
     char config[256];
     struct bench b = { .published = 0 };
-    struct member m[2];
+    struct bus_member m[2];
     cr_assert_neq(mkdtemp(state), NULL);
     snprintf(config, sizeof config, "{\"port\": 0, \"state_dir\": \"%s\"}", state);
     leatd_start_config(&b.broker, config);
@@ -442,7 +447,7 @@ enum said { SAID_ASSIGNED = 'a', SAID_LOST = 'l', SAID_OTHER = 'o' };
 
 static _Noreturn void live(const char *url, struct leat_consumer_options options, int out)
 {
-    struct member m;
+    struct bus_member m;
     unsigned had = 0, lost = 0;
     join_as(&m, url, options);
     for (;;) {
@@ -461,7 +466,7 @@ static _Noreturn void live(const char *url, struct leat_consumer_options options
 }
 
 /* The next byte from the child, while `m` lives on. */
-static char hear(int in, struct member *m)
+static char hear(int in, struct bus_member *m)
 {
     char said = 0;
     for (int i = 0; i < 10000; i++) {
@@ -475,7 +480,7 @@ static char hear(int in, struct member *m)
 BUS_TEST(groups, a_member_that_was_stopped_is_told_once_and_joins_again)
 {
     struct bench b;
-    struct member m;
+    struct bus_member m;
     int pipes[2];
     set_up(&b, way);
     struct leat_consumer_options options = in_group(NULL);
@@ -506,6 +511,71 @@ BUS_TEST(groups, a_member_that_was_stopped_is_told_once_and_joins_again)
     cr_assert_eq(m.events[LEAT_EVENT_MEMBER_LOST], 0u);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
+    leave(&m);
+    tear_down(&b);
+}
+
+BUS_TEST(groups, what_an_overrun_took_is_counted_with_the_next_commit)
+{
+    struct bench b;
+    struct bus_member m;
+    set_up(&b, way);
+    struct leat_consumer_options options = in_group(NULL);
+    options.window_bytes = 1; /* one largest batch */
+    join_as(&m, b.url, options);
+    UNTIL(&m, 1, assigned(&m) == ALL);
+    publish(&b, 1);
+    UNTIL(&m, 1, m.next[0] == 1);
+    cr_assert_eq(leat_consumer_pause(m.consumer, "t", 0), 0);
+    static char large[3000];
+    const struct leat_record record = { .value = large, .value_size = sizeof large };
+    for (int i = 0; i < 1000; i++) /* of a ring of 1 MiB */
+        cr_assert_eq(leat_producer_send_wait(b.producer, &record, NULL, PATIENCE), 0);
+    for (int i = 0; i < 20; i++)
+        turn(&m);
+    cr_assert_eq(leat_consumer_resume(m.consumer, "t", 0), 0);
+    UNTIL(&m, 1, m.next[0] == 1001);
+    turn(&m);
+    cr_assert_eq(leat_consumer_commit_wait(m.consumer, PATIENCE), 0, "%s",
+                 leat_client_error(m.client));
+    cr_assert_eq(committed(&m, 0), 1001u);
+    cr_assert_gt(m.events[LEAT_EVENT_GAP], 0u);
+
+    const int control = wire_control(b.broker.control);
+    Leat__Control__Response *response = members_describe(control, "g");
+    uint64_t lost = 0;
+    for (size_t i = 0; i < response->group->n_partitions; i++)
+        lost += response->group->partitions[i]->lost_records;
+    members_done(response);
+    close(control);
+    cr_assert_eq(lost, m.lost);
+    cr_assert_eq(m.records + lost, 1000U + PARTITIONS, "each was handed out or is lost");
+    leave(&m);
+    tear_down(&b);
+}
+
+BUS_TEST(groups, a_deleted_topic_is_told_and_the_others_go_on)
+{
+    struct bench b;
+    struct bus_member m = { .client = NULL };
+    set_up(&b, way);
+    bus_create(b.client, "other", (struct leat_topic_settings){ .partitions = 1 });
+    const char *topics[] = { "t", "other" };
+    const struct leat_consumer_options options = in_group(NULL);
+    const struct leat_client_options client = { .size = sizeof client,
+                                                .on_event = on_event,
+                                                .user = &m };
+    cr_assert_eq(leat_client_open(&m.client, b.url, &client), 0);
+    cr_assert_eq(leat_consumer_open(m.client, &m.consumer, topics, 2, &options), 0);
+    UNTIL(&m, 1, m.events[LEAT_EVENT_ASSIGNED] == PARTITIONS + 1);
+    cr_assert_eq(leat_topic_delete(b.client, "other"), 0);
+    UNTIL(&m, 1, m.events[LEAT_EVENT_TOPIC_DELETED] + m.events[LEAT_EVENT_REVOKED] == 1);
+    for (int i = 0; i < 20; i++)
+        turn(&m);
+    publish(&b, 2);
+    UNTIL(&m, 1, m.records == 2 * PARTITIONS);
+    cr_assert_eq(m.events[LEAT_EVENT_TOPIC_DELETED], 1u);
+    cr_assert_eq(m.events[LEAT_EVENT_DISCONNECTED], 0u);
     leave(&m);
     tear_down(&b);
 }
