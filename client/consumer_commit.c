@@ -28,14 +28,19 @@ static void refused(struct reader *reader, const struct leat_frame_committed *fr
                                               .text = "a commit was refused" });
 }
 
+/* What we commit by ourselves may be overrun, or its stream revoked, while it is on its way: a GAP
+ * or an event of the group tells of that. */
+static bool is_overtaken(int status)
+{
+    return status == LEAT_ERR_OUT_OF_RANGE || status == LEAT_ERR_UNKNOWN_STREAM;
+}
+
 void reader_committed(struct reader *reader, const struct leat_frame_committed *frame)
 {
     struct leat_client *client = reader->topic->consumer->client;
     if (reader->topic->consumer->group == NULL || !commits_answered(&reader->commits, frame))
         return;
-    /* What we commit by ourselves may have been overrun meanwhile: a GAP is on its way. */
-    if (frame->status != LEAT_OK
-        && (reader->commit_own || frame->status != LEAT_ERR_OUT_OF_RANGE))
+    if (frame->status != LEAT_OK && (reader->commit_own || !is_overtaken(frame->status)))
         refused(reader, frame);
     if (commits_due(&reader->commits))
         data_link_queue_credit(reader);
