@@ -527,7 +527,8 @@ struct leat_group_move {
 };
 
 /* Each request waits at most request_timeout_ns; LEAT_ERR_TIMEOUT. What `visit` is given is valid
- * during the call. LEAT_ERR_UNKNOWN_GROUP: no member ever joined or committed under that name. */
+ * during the call. LEAT_ERR_UNKNOWN_GROUP: nobody ever joined it or committed for it. A group whose
+ * last member has just left answers LEAT_BUSY to reset and delete for a moment: ask again. */
 
 /* Calls `visit` once a group, in the order of names. */
 LEAT_API int leat_group_list(leat_client *client,
