@@ -19,6 +19,15 @@ static void refuse_members(struct control *control, struct peer *p, uint64_t req
                 group->member_count);
 }
 
+static void refuse_dropping(struct control *control, struct peer *p, uint64_t request,
+                            const char *group)
+{
+    peer_refuse_for(control, p, request, LEAT_BUSY, CONTROL_RETRY_MS,
+                    "group \"%s\": what its last member had open is still being closed: ask again "
+                    "a little later",
+                    group);
+}
+
 /* What COMMIT and RESET have in common: the list of what stands where. */
 static void answer_committed(struct control *control, struct operation *op,
                              void (*fill)(Leat__Control__Committed *out,
@@ -233,7 +242,7 @@ static struct group_topic *find_to_reset(struct control *control, struct peer *p
         return NULL;
     }
     if (group->dropping != 0) {
-        peer_refuse_busy(control, p, request->id);
+        refuse_dropping(control, p, request->id, name);
         return NULL;
     }
     const struct group_topic_ref ref = { .name = topic->name,
@@ -321,6 +330,6 @@ void control_delete_group(struct control *control, struct peer *p,
     case LEAT_ERR_GROUP_NOT_EMPTY:
         refuse_members(control, p, request->id, groups_find(&control->groups, name));
         break;
-    default: peer_refuse_busy(control, p, request->id); break;
+    default: refuse_dropping(control, p, request->id, name); break;
     }
 }
