@@ -61,8 +61,7 @@ void group_unmake(struct leat_consumer *consumer)
 int group_topic_known(struct subscribed *topic)
 {
     struct leat_consumer *consumer = topic->consumer;
-    struct membership_topic *known =
-        &consumer->group->membership.topics[topic - consumer->topics];
+    struct membership_topic *known = &consumer->group->membership.topics[topic - consumer->topics];
     if (known->places == NULL)
         known->places = calloc(topic->reader_count, sizeof *known->places);
     if (known->places == NULL)
@@ -212,8 +211,7 @@ static void member_event(struct leat_consumer *consumer, int type, int error, co
     const struct leat_event event = { .type = type,
                                       .error = error,
                                       .partition = -1,
-                                      .time_ns = client->now
-                                                 - consumer->group->membership.answered,
+                                      .time_ns = client->now - consumer->group->membership.answered,
                                       .text = text,
                                       .consumer = consumer };
     client_event(client, &event);
@@ -237,6 +235,26 @@ static void look_again(struct leat_consumer *consumer)
     }
 }
 
+/* A topic that the application was told is deleted is there again, and of it something is given to
+ * this member, which reads nothing of it any more. */
+static bool is_given_what_is_over(const struct leat_consumer *consumer)
+{
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        const struct membership_topic *topic = &consumer->group->membership.topics[i];
+        for (uint32_t j = 0; consumer->topics[i].step == OWNER_OVER && j < topic->partitions; j++) {
+            if ((topic->places[j] & PLACE_ASSIGNED) != 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+static void lost(struct leat_consumer *consumer, const char *text)
+{
+    lose_all(consumer);
+    member_event(consumer, LEAT_EVENT_MEMBER_LOST, LEAT_ERR_UNKNOWN_MEMBER, text);
+}
+
 void group_news(struct leat_consumer *consumer, enum membership_news news, int error,
                 const char *text)
 {
@@ -246,15 +264,18 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
     case MEMBERSHIP_NO_NEWS: break;
     case MEMBERSHIP_CONFIRMED:
         consumer->group->joined = true;
+        if (is_given_what_is_over(consumer)) {
+            membership_rejoin(&consumer->group->membership, client->now);
+            lost(consumer, "a topic that was deleted is there again; joining again without it");
+            break;
+        }
         each_reader(consumer, want);
         for (size_t i = 0; i < consumer->topic_count; i++)
             look_at_topic(&consumer->topics[i]);
         client->leftover = client->leftover || !TAILQ_EMPTY(&consumer->ready);
         break;
     case MEMBERSHIP_LOST:
-        lose_all(consumer);
-        member_event(consumer, LEAT_EVENT_MEMBER_LOST, LEAT_ERR_UNKNOWN_MEMBER,
-                     "the group does not know this member any more; joining again");
+        lost(consumer, "the group does not know this member any more; joining again");
         break;
     case MEMBERSHIP_FENCED: over(consumer, LEAT_ERR_FENCED, text); break;
     case MEMBERSHIP_REFUSED:
@@ -422,7 +443,8 @@ void group_processed(struct reader *reader)
     if (when == LEAT_COMMIT_PROCESSED) {
         commit_processed(reader);
     } else if (group->commit_at == LEAT_NS_NEVER) {
-        group->commit_at = client_after(consumer->client->now, consumer->options.commit_interval_ns);
+        group->commit_at =
+            client_after(consumer->client->now, consumer->options.commit_interval_ns);
         client_timer_at(consumer->client, group->commit_at);
     }
 }
@@ -448,8 +470,7 @@ void group_leave(struct leat_consumer *consumer)
     struct leat_client *client = consumer->client;
     const leat_ns deadline =
         client_after(client_clock(client), client->options.values.request_timeout_ns);
-    if (consumer->group->named || !is_in(consumer)
-        || group_ask_leave(consumer) != LEAT_OK)
+    if (consumer->group->named || !is_in(consumer) || group_ask_leave(consumer) != LEAT_OK)
         return;
     membership_end(&consumer->group->membership);
     while (!consumer->group->left && client->phase == PHASE_READY) {

@@ -22,7 +22,7 @@ struct bus_member {
     leat_client *client;
     leat_consumer *consumer;
     unsigned records;
-    uint64_t lost; /* in GAPs */
+    uint64_t lost;             /* in GAPs */
     uint64_t next[PARTITIONS]; /* the highest offset handed out, + 1 */
     unsigned events[LEAT_EVENT_COMMIT_REFUSED + 1];
     struct leat_event last; /* of a partition that came or went, or of the member */
@@ -95,14 +95,14 @@ static unsigned assigned(const struct bus_member *m)
 }
 
 /* Turns of all `members`, until `done`. */
-#define UNTIL(members, n, done)                                                  \
-    do {                                                                         \
-        const uint64_t until_turns = 20000;                                      \
-        for (uint64_t t = 0; !(done); t++) {                                     \
-            cr_assert_lt(t, until_turns, "it did not come to this: %s", #done);  \
-            for (unsigned m_ = 0; m_ < (n); m_++)                                \
-                turn(&(members)[m_]);                                            \
-        }                                                                        \
+#define UNTIL(members, n, done)                                                 \
+    do {                                                                        \
+        const uint64_t until_turns = 20000;                                     \
+        for (uint64_t t = 0; !(done); t++) {                                    \
+            cr_assert_lt(t, until_turns, "it did not come to this: %s", #done); \
+            for (unsigned m_ = 0; m_ < (n); m_++)                               \
+                turn(&(members)[m_]);                                           \
+        }                                                                       \
     } while (0)
 
 struct bench {
@@ -577,5 +577,39 @@ BUS_TEST(groups, a_deleted_topic_is_told_and_the_others_go_on)
     cr_assert_eq(m.events[LEAT_EVENT_TOPIC_DELETED], 1u);
     cr_assert_eq(m.events[LEAT_EVENT_DISCONNECTED], 0u);
     leave(&m);
+    tear_down(&b);
+}
+
+/* A deleted topic that is made anew is not what its consumers read: who names it now gets it. */
+BUS_TEST(groups, a_topic_that_is_made_anew_is_for_those_who_join_with_it)
+{
+    struct bench b;
+    struct bus_member m[2] = { { .client = NULL } };
+    set_up(&b, way);
+    bus_create(b.client, "other", (struct leat_topic_settings){ .partitions = 1 });
+    const char *topics[] = { "other", "t" };
+    const struct leat_consumer_options options = in_group(NULL);
+    const struct leat_client_options client = { .size = sizeof client,
+                                                .on_event = on_event,
+                                                .user = &m[0] };
+    cr_assert_eq(leat_client_open(&m[0].client, b.url, &client), 0);
+    cr_assert_eq(leat_consumer_open(m[0].client, &m[0].consumer, topics, 2, &options), 0);
+    UNTIL(m, 1, m[0].events[LEAT_EVENT_ASSIGNED] == PARTITIONS + 1);
+    leat_producer_close(b.producer);
+    cr_assert_eq(leat_topic_delete(b.client, "t"), 0);
+    UNTIL(m, 1, m[0].events[LEAT_EVENT_TOPIC_DELETED] == PARTITIONS);
+    bus_create(b.client, "t", (struct leat_topic_settings){ .partitions = PARTITIONS });
+    b.producer = bus_producer(b.client, "t");
+    for (int i = 0; i < 20; i++)
+        turn(&m[0]);
+    join_as(&m[1], b.url, in_group(NULL));
+    publish(&b, 3);
+    UNTIL(m, 2, m[1].records == 3 * PARTITIONS);
+    b.producer = bus_producer(b.client, "other");
+    const struct leat_record record = { .value = "v", .value_size = 1 };
+    cr_assert_eq(leat_producer_send_wait(b.producer, &record, NULL, PATIENCE), 0);
+    UNTIL(m, 2, m[0].records == 1);
+    leave(&m[0]);
+    leave(&m[1]);
     tear_down(&b);
 }
