@@ -113,12 +113,22 @@ static void force_out(struct groups *g, struct group_member *member, leat_ns now
     member->leave_by = next;
 }
 
+/* Who is owed an answer has nothing to say before it comes: that it is silent so long means that
+ * the broker was stopped. */
+static void forgive(struct group_member *member, leat_ns now)
+{
+    if (member->waiting && member->answer_by <= now
+        && now - member->heard >= member->session_ms * LEAT_NS_PER_MS)
+        member->heard = now;
+}
+
 static void run_timers(struct groups *g, leat_ns now)
 {
     struct timer *timer;
     while ((timer = timers_due(&g->timers, now)) != NULL) {
         struct group_member *member =
             (void *)((char *)timer - offsetof(struct group_member, timer));
+        forgive(member, now);
         if (now - member->heard >= member->session_ms * LEAT_NS_PER_MS) {
             group_remove_member(g, member, GROUP_OUT_SILENT);
             continue;

@@ -197,6 +197,24 @@ Test(group, a_silent_member_is_out_and_its_partitions_go_on)
     cr_assert_eq(b->assigned, 6u);
 }
 
+/* It could not have said anything: the broker owed it the answer all the while. */
+Test(group, a_broker_that_was_stopped_does_not_take_its_members_for_silent)
+{
+    struct group_member *a = join("a");
+    step();
+    cr_assert_eq(beat("a", a->epoch, NULL, 0), LEAT_OK);
+    now += 10 * SESSION_MS * MS;
+    groups_step(&g, now);
+    cr_assert_eq(groups_next_answer(&g), a);
+    cr_assert_eq(outs[GROUP_OUT_SILENT], 0u);
+    now += SESSION_MS * MS - 1;
+    step();
+    cr_assert_eq(outs[GROUP_OUT_SILENT], 0u);
+    now += 1;
+    step();
+    cr_assert_eq(outs[GROUP_OUT_SILENT], 1u, "it had a whole session from that answer on");
+}
+
 Test(group, the_same_id_keeps_its_partitions_and_fences_the_older_one)
 {
     struct group_member *a = join("a"), *b = join("b");
