@@ -7,6 +7,7 @@
 enum {
     JOINS_PER_SECOND = 500, /* of one connection */
     JOINS_RETRY_MS = 100,
+    FULL_RETRY_MS = 1000, /* somebody has to leave first */
 };
 
 /* ---- what the coordinator says */
@@ -226,7 +227,8 @@ static void join_group(struct control *control, struct peer *p,
     const enum leat_error error = groups_join(&control->groups, &join, control->now, &member, &why);
     if (error != LEAT_OK) {
         metric_add(&control->counters.group_joins_refused, 1);
-        peer_refuse(control, p, request->id, error, "group \"%s\": %s", ask->group, why);
+        peer_refuse_for(control, p, request->id, error, FULL_RETRY_MS, "group \"%s\": %s",
+                        ask->group, why);
         return;
     }
     wait_for(control, p, member);

@@ -303,6 +303,35 @@ Test(groups, ten_thousand_joins_are_throttled_and_nobody_else_notices)
     cr_assert_eq(a.assigned, 0xFu, "another group is as it was");
 }
 
+Test(groups, a_join_beyond_a_table_is_told_when_to_try_again)
+{
+    struct member m;
+    char names[LEAT_GROUP_TOPICS_MAX][16], *topics[LEAT_GROUP_TOPICS_MAX];
+    Leat__Control__TopicSettings settings = LEAT__CONTROL__TOPIC_SETTINGS__INIT;
+    Leat__Control__CreateTopic create = LEAT__CONTROL__CREATE_TOPIC__INIT;
+    Leat__Control__JoinGroup joining = LEAT__CONTROL__JOIN_GROUP__INIT;
+    const int control = members_create_topic();
+    settings.partitions = 1;
+    settings.ring_bytes = MEMBER_RING;
+    settings.record_bytes_max = 1000;
+    create.settings = &settings;
+    for (int i = 0; i < LEAT_GROUP_TOPICS_MAX; i++) {
+        snprintf(names[i], sizeof names[i], "x-%d", i);
+        create.name = topics[i] = names[i];
+        members_expect(members_ask(control, LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC, &create), 0,
+                       NULL);
+    }
+    joining.group = (char *)"g";
+    joining.topics = topics;
+    joining.n_topics = LEAT_GROUP_TOPICS_MAX;
+    members_expect(members_ask(control, LEAT__CONTROL__REQUEST__BODY_JOIN_GROUP, &joining), 0,
+                   NULL);
+    member_connect(&m, "m-1");
+    Leat__Control__Response *r = member_ask_join(&m);
+    cr_assert_gt(r->retry_after_ms, 0u);
+    members_expect(r, LEAT_ERR_LIMIT, "64 topics");
+}
+
 Test(groups, a_topic_that_goes_takes_its_offsets_along)
 {
     struct member m;
