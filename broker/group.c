@@ -86,6 +86,7 @@ static void free_partitions(struct groups *g, struct group_topic *topic)
             g->hooks.forget(g->hooks.user, p);
     }
     topic->group->partition_count -= topic->count;
+    g->partitions -= topic->count;
     free(topic->partitions);
     topic->partitions = NULL;
     topic->count = 0;
@@ -180,11 +181,16 @@ enum leat_error group_have(struct groups *g, const char *name, struct group **ou
 
 /* ---- topics of a group */
 
-static enum leat_error set_partitions(struct group_topic *topic, const struct group_topic_ref *ref,
-                                      const char **why)
+static enum leat_error set_partitions(struct groups *g, struct group_topic *topic,
+                                      const struct group_topic_ref *ref, const char **why)
 {
     if (topic->group->partition_count + ref->partitions > GROUP_PARTITIONS_MAX) {
         *why = "the group would have more than 16384 partitions: name fewer topics";
+        return LEAT_ERR_LIMIT;
+    }
+    if (g->partitions + ref->partitions > GROUPS_PARTITIONS_MAX) {
+        *why =
+            "the partitions of all groups are as many as the broker can have: delete some groups";
         return LEAT_ERR_LIMIT;
     }
     topic->partitions = calloc(ref->partitions, sizeof *topic->partitions);
@@ -195,11 +201,13 @@ static enum leat_error set_partitions(struct group_topic *topic, const struct gr
     topic->id = ref->id;
     topic->count = ref->partitions;
     topic->group->partition_count += ref->partitions;
+    g->partitions += ref->partitions;
     return LEAT_OK;
 }
 
-static enum leat_error make_topic(struct group *group, const struct group_topic_ref *ref,
-                                  struct group_topic **out, const char **why)
+static enum leat_error make_topic(struct groups *g, struct group *group,
+                                  const struct group_topic_ref *ref, struct group_topic **out,
+                                  const char **why)
 {
     uint32_t place = 0;
     while (place < LEAT_GROUP_TOPICS_MAX && group->topics[place] != NULL)
@@ -214,7 +222,7 @@ static enum leat_error make_topic(struct group *group, const struct group_topic_
     topic->group = group;
     topic->place = place;
     strcpy(topic->name, ref->name);
-    const enum leat_error error = set_partitions(topic, ref, why);
+    const enum leat_error error = set_partitions(g, topic, ref, why);
     if (error != LEAT_OK) {
         free(topic);
         return error;
@@ -225,16 +233,17 @@ static enum leat_error make_topic(struct group *group, const struct group_topic_
     return LEAT_OK;
 }
 
-enum leat_error group_have_topic(struct group *group, const struct group_topic_ref *ref,
-                                 struct group_topic **out, const char **why)
+enum leat_error group_have_topic(struct groups *g, struct group *group,
+                                 const struct group_topic_ref *ref, struct group_topic **out,
+                                 const char **why)
 {
     *out = group_find_topic(group, ref->name);
     if (*out == NULL)
-        return make_topic(group, ref, out, why);
+        return make_topic(g, group, ref, out, why);
     if ((*out)->id != 0)
         return LEAT_OK;
     /* It came back when the group had no room for it. */
-    const enum leat_error error = set_partitions(*out, ref, why);
+    const enum leat_error error = set_partitions(g, *out, ref, why);
     group->unassigned |= error == LEAT_OK;
     return error;
 }
@@ -249,7 +258,7 @@ enum leat_error groups_restore(struct groups *g, const char *name,
     if (error != LEAT_OK)
         return error;
     group_unsettle(g, group); /* what was made for nothing is freed there */
-    return group_have_topic(group, topic, out, why);
+    return group_have_topic(g, group, topic, out, why);
 }
 
 /* ---- topics come and go */
@@ -287,7 +296,7 @@ void groups_topic_added(struct groups *g, const struct group_topic_ref *ref)
     const char *why;
     for (uint32_t i = 0; i < g->count; i++) {
         struct group_topic *topic = group_find_topic(g->all[i], ref->name);
-        if (topic == NULL || topic->id != 0 || set_partitions(topic, ref, &why) != LEAT_OK)
+        if (topic == NULL || topic->id != 0 || set_partitions(g, topic, ref, &why) != LEAT_OK)
             continue;
         g->all[i]->unassigned = true;
         group_unsettle(g, g->all[i]);

@@ -34,8 +34,9 @@
 
 enum {
     GROUPS_MAX = 1 << 17,
-    GROUPS_MEMBERS_MAX = 1 << 16,   /* of all groups */
-    GROUP_PARTITIONS_MAX = 1 << 14, /* of one group, all topics */
+    GROUPS_MEMBERS_MAX = 1 << 16,    /* of all groups */
+    GROUP_PARTITIONS_MAX = 1 << 14,  /* of one group, all topics */
+    GROUPS_PARTITIONS_MAX = 1 << 22, /* of all groups: 300 MB */
 };
 
 struct group;
@@ -123,6 +124,7 @@ struct groups {
     struct group **all; /* by name */
     uint32_t count, room;
     uint32_t members;
+    uint32_t partitions;
     uint64_t last_id;
     struct timers timers;
     TAILQ_HEAD(, group) unsettled;

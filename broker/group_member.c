@@ -93,13 +93,14 @@ static enum leat_error make_member(struct groups *g, struct group *group,
 }
 
 /* The bits of what it names, all of which are then there. */
-static enum leat_error find_topics(struct group *group, const struct group_join *join,
-                                   uint64_t *topics, const char **why)
+static enum leat_error find_topics(struct groups *g, struct group *group,
+                                   const struct group_join *join, uint64_t *topics,
+                                   const char **why)
 {
     *topics = 0;
     for (uint32_t i = 0; i < join->topic_count; i++) {
         struct group_topic *topic;
-        const enum leat_error error = group_have_topic(group, &join->topics[i], &topic, why);
+        const enum leat_error error = group_have_topic(g, group, &join->topics[i], &topic, why);
         if (error != LEAT_OK)
             return error;
         *topics |= UINT64_C(1) << topic->place;
@@ -129,7 +130,7 @@ enum leat_error groups_join(struct groups *g, const struct group_join *join, lea
     if (error != LEAT_OK)
         return error;
     group_unsettle(g, group); /* what was made for nothing is freed there */
-    error = find_topics(group, join, &topics, why);
+    error = find_topics(g, group, join, &topics, why);
     if (error != LEAT_OK)
         return error;
     struct group_member *member =

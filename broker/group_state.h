@@ -19,8 +19,9 @@ uint32_t group_place_of_member(const struct group *group, const char *id);
 /* Found or made. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
 enum leat_error group_have(struct groups *g, const char *name, struct group **out,
                            const char **why);
-enum leat_error group_have_topic(struct group *group, const struct group_topic_ref *ref,
-                                 struct group_topic **out, const char **why);
+enum leat_error group_have_topic(struct groups *g, struct group *group,
+                                 const struct group_topic_ref *ref, struct group_topic **out,
+                                 const char **why);
 void group_free_topic(struct groups *g, struct group_topic *topic);
 void group_free_member(struct groups *g, struct group_member *member);
 void group_free(struct groups *g, struct group *group);

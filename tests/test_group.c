@@ -378,6 +378,23 @@ Test(group, tables_have_an_end)
     cr_assert_not_null(strstr(why, "16384 partitions"));
     step();
     cr_assert_null(groups_find(&g, "wide"), "what was made for nothing is gone");
+    const struct group_join last = { .group = "last",
+                                     .member_id = "",
+                                     .client = "desk",
+                                     .topics = &two,
+                                     .topic_count = 1,
+                                     .session_ms = SESSION_MS };
+    const uint32_t others = GROUPS_PARTITIONS_MAX - g.partitions - 1; /* too many to make */
+    cr_assert_eq(g.partitions, six.partitions);
+    g.partitions += others;
+    cr_assert_eq(groups_join(&g, &last, now, &member, &why), LEAT_ERR_LIMIT);
+    cr_assert_not_null(strstr(why, "partitions of all groups"));
+    g.partitions -= others;
+    cr_assert_eq(groups_join(&g, &last, now, &member, &why), LEAT_OK);
+    step();
+    cr_assert_eq(g.partitions, six.partitions + two.partitions);
+    groups_topic_removed(&g, two.id);
+    cr_assert_eq(g.partitions, six.partitions);
 }
 
 /* Its place was taken while it was gone. */
