@@ -61,8 +61,7 @@ void group_free(struct leat_consumer *consumer)
 int group_topic_known(struct subscribed *topic)
 {
     struct leat_consumer *consumer = topic->consumer;
-    struct membership_topic *known =
-        &consumer->group->membership.topics[topic - consumer->topics];
+    struct membership_topic *known = &consumer->group->membership.topics[topic - consumer->topics];
     if (known->places == NULL)
         known->places = calloc(topic->reader_count, sizeof *known->places);
     if (known->places == NULL)
@@ -212,8 +211,7 @@ static void member_event(struct leat_consumer *consumer, int type, int error, co
     const struct leat_event event = { .type = type,
                                       .error = error,
                                       .partition = -1,
-                                      .time_ns = client->now
-                                                 - consumer->group->membership.answered,
+                                      .time_ns = client->now - consumer->group->membership.answered,
                                       .text = text,
                                       .consumer = consumer };
     client_event(client, &event);
@@ -422,7 +420,8 @@ void group_processed(struct reader *reader)
     if (when == LEAT_COMMIT_PROCESSED) {
         commit_processed(reader);
     } else if (group->commit_at == LEAT_NS_NEVER) {
-        group->commit_at = client_after(consumer->client->now, consumer->options.commit_interval_ns);
+        group->commit_at =
+            client_after(consumer->client->now, consumer->options.commit_interval_ns);
         client_timer_at(consumer->client, group->commit_at);
     }
 }
@@ -448,8 +447,7 @@ void group_leave(struct leat_consumer *consumer)
     struct leat_client *client = consumer->client;
     const leat_ns deadline =
         client_after(client_clock(client), client->options.values.request_timeout_ns);
-    if (consumer->group->named || !is_in(consumer)
-        || group_ask_leave(consumer) != LEAT_OK)
+    if (consumer->group->named || !is_in(consumer) || group_ask_leave(consumer) != LEAT_OK)
         return;
     membership_end(&consumer->group->membership);
     while (!consumer->group->left && client->phase == PHASE_READY) {

@@ -74,9 +74,9 @@ enum leat_event_type {
     LEAT_EVENT_MEMBER_LOST = 14,   /* the member was silent too long (time_ns), or the broker
                                       restarted: all its partitions are others'. Told once, without a
                                       REVOKED for each; the consumer joins again by itself */
-    LEAT_EVENT_MEMBER_FENCED = 15, /* a newer member of the same id took over, or the broker does not
-                                      take the member any more (`error`): the consumer is over, and
-                                      leat_consumer_poll says `error` */
+    LEAT_EVENT_MEMBER_FENCED = 15, /* a newer member of the same id took over, or the broker does
+                                      not take the member any more (`error`): the consumer is over,
+                                      and leat_consumer_poll says `error` */
     LEAT_EVENT_COMMIT_REFUSED = 16, /* `error` says why; first_offset: what was asked, next_offset:
                                        what stands (LEAT_NO_OFFSET: nothing) */
 };
@@ -345,8 +345,9 @@ struct leat_consumer_options {
 
 /* Subscribes to every partition (or the listed ones) of `topics`; with a group, to those the group
  * gives this member, from then on: it has joined on return, its events may come before. Waits at
- * most request_timeout_ns. LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_OUT_OF_RANGE
- * (a start offset above the log's end), LEAT_ERR_INVALID, LEAT_ERR_TIMEOUT, LEAT_ERR_NO_MEMORY. */
+ * most request_timeout_ns. LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_UNKNOWN_PARTITION,
+ * LEAT_ERR_OUT_OF_RANGE (a start offset above the log's end), LEAT_ERR_INVALID, LEAT_ERR_TIMEOUT,
+ * LEAT_ERR_NO_MEMORY. */
 LEAT_API int leat_consumer_open(leat_client *client, leat_consumer **consumer,
                                 const char *const *topics, size_t topic_count,
                                 const struct leat_consumer_options *options);
@@ -372,8 +373,8 @@ LEAT_API int leat_consumer_position(leat_consumer *consumer, const char *topic, 
 LEAT_API void leat_consumer_close(leat_consumer *consumer);
 
 /* Hands out nothing more of the partition, and lets the broker send nothing more, until it is
- * resumed; what has arrived is kept. It stays this consumer's. A partition that is revoked, or lost,
- * is not paused any more. LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_NOT_ASSIGNED. */
+ * resumed; what has arrived is kept. It stays this consumer's. A partition that is revoked, or
+ * lost, is not paused any more. LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_NOT_ASSIGNED. */
 LEAT_API int leat_consumer_pause(leat_consumer *consumer, const char *topic, uint32_t partition);
 LEAT_API int leat_consumer_resume(leat_consumer *consumer, const char *topic, uint32_t partition);
 
@@ -395,8 +396,8 @@ LEAT_API int leat_consumer_commit(leat_consumer *consumer, const char *topic, ui
  * was lost first), or LEAT_ERR_TIMEOUT. */
 LEAT_API int leat_consumer_commit_wait(leat_consumer *consumer, uint64_t timeout_ns);
 /* *offset: what stands committed, as far as the broker said; LEAT_NO_OFFSET: nothing. */
-LEAT_API int leat_consumer_committed(leat_consumer *consumer, const char *topic,
-                                     uint32_t partition, uint64_t *offset);
+LEAT_API int leat_consumer_committed(leat_consumer *consumer, const char *topic, uint32_t partition,
+                                     uint64_t *offset);
 /* Calls `visit` once a partition that is this member's now. */
 LEAT_API int leat_consumer_assignment(leat_consumer *consumer,
                                       void (*visit)(void *user, const char *topic,
