@@ -275,7 +275,7 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
         client->leftover = client->leftover || !TAILQ_EMPTY(&consumer->ready);
         break;
     case MEMBERSHIP_LOST:
-        lost(consumer, "the group does not know this member any more; joining again");
+        lost(consumer, "silent for too long, or the broker restarted; joining again");
         break;
     case MEMBERSHIP_FENCED: over(consumer, LEAT_ERR_FENCED, text); break;
     case MEMBERSHIP_REFUSED:

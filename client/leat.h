@@ -64,21 +64,21 @@ enum leat_event_type {
     LEAT_EVENT_FALLBACK = 11,        /* packets do not get through (`error`, `text`): data goes over
                                         TCP from now on, from where it was (fallback=tcp) */
     /* Of a group's consumers: */
-    LEAT_EVENT_ASSIGNED = 12,      /* the partition is this member's; records come from first_offset
-                                      on */
-    LEAT_EVENT_REVOKED = 13,       /* the partition goes to another member once this callback
-                                      returned: a commit asked for in it still counts. Nothing of it
-                                      is handed out after. first_offset: what stands committed, where
-                                      the other goes on (LEAT_NO_OFFSET: nothing); next_offset: the
-                                      position here */
-    LEAT_EVENT_MEMBER_LOST = 14,   /* the member was silent too long (time_ns), the broker
-                                      restarted, or a topic that was told deleted is there again (it
-                                      is   left to those who name it from then on): all its partitions
-                                      are   others'. Told once, without a REVOKED for each; the consumer
-                                      joins again by itself */
-    LEAT_EVENT_MEMBER_FENCED = 15, /* a newer member of the same id took over, or the broker does
-                                      not take the member any more (`error`): the consumer is over,
-                                      and leat_consumer_poll says `error` */
+    LEAT_EVENT_ASSIGNED = 12,    /* the partition is this member's; records come from first_offset
+                                    on */
+    LEAT_EVENT_REVOKED = 13,     /* the partition goes to another member once this callback
+                                    returned: a commit asked for in it still counts. Nothing of it
+                                    is handed out after. first_offset: what stands committed, where
+                                    the other goes on (LEAT_NO_OFFSET: nothing); next_offset: the
+                                    position here */
+    LEAT_EVENT_MEMBER_LOST = 14, /* the member was silent too long (time_ns), the broker restarted,
+                                    or a topic that was told deleted is there again (who names it
+                                    from then on gets it): all its partitions are others'. Told
+                                    once, without a REVOKED for each; the consumer joins again by
+                                    itself */
+    LEAT_EVENT_MEMBER_FENCED = 15,  /* a newer member of the same id took over, or the broker does
+                                       not take the member any more (`error`): the consumer is over,
+                                       and leat_consumer_poll says `error` */
     LEAT_EVENT_COMMIT_REFUSED = 16, /* `error` says why; first_offset: what was asked, next_offset:
                                        what stands (LEAT_NO_OFFSET: nothing) */
 };

@@ -75,7 +75,8 @@ static int sub_understand(struct sub *sub, const struct sub_options *o,
     if (strcmp(o->format, "value") != 0 && strcmp(o->format, "json") != 0)
         return args_refuse(command, "--format \"%s\": expected value or json", o->format);
     if (o->required && o->name == NULL && o->group == NULL)
-        return args_refuse(command, "--required needs --name or --group: the reader that producers wait for");
+        return args_refuse(
+            command, "--required needs --name or --group: the reader that producers wait for");
     if (!parse_escapes(o->delimiter, sub->delimiter, sizeof(sub->delimiter), &sub->delimiter_size))
         return args_refuse(command,
                            "--delimiter \"%s\": expected up to %d bytes, with \\n \\r \\t \\0 "
@@ -282,8 +283,8 @@ int command_sub(int argc, char **argv)
         { "name", "NAME", "this reader's name, shown to operators", ARGS_TEXT, &o.name, 0, 0 },
         { "required", NULL, "producers of a `block` topic wait for this reader", ARGS_FLAG,
           &o.required, 0, 0 },
-        { "group", "NAME", "share the partitions with the others of this group; commits",
-          ARGS_TEXT, &o.group, 0, 0 },
+        { "group", "NAME", "share the partitions with the others of this group; commits", ARGS_TEXT,
+          &o.group, 0, 0 },
         { "member", "ID", "of the group: keeps its partitions over a restart [random]", ARGS_TEXT,
           &o.member, 0, 0 },
         { .name = NULL },
