@@ -128,6 +128,8 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
     if (reader->stream.dead)
         reader->state = READER_DEAD;
     reader_event(reader, event);
+    if (news->event == PARTITION_STREAM_DELETED && reader->topic->consumer->group != NULL)
+        group_topic_deleted(reader);
 }
 
 enum turn {

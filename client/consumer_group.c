@@ -428,6 +428,18 @@ void reader_dropped(struct reader *reader)
     doubt(reader);
 }
 
+void group_topic_deleted(struct reader *reader)
+{
+    struct leat_consumer *consumer = reader->topic->consumer;
+    drop(reader);
+    /* It may be there again already: then the partition is opened anew, when the broker gives it.
+     */
+    if (reader->topic->step == OWNER_READY)
+        reader->topic->step = OWNER_DESCRIBE;
+    membership_doubt(&consumer->group->membership, consumer->client->now);
+    consumer->client->work = true;
+}
+
 /* ---- what was processed */
 
 void group_processed(struct reader *reader)

@@ -37,6 +37,9 @@ void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream
 bool group_refused(struct reader *reader, int error);
 bool group_refused_all(struct subscribed *topic, int error);
 
+/* Its stream ended with the topic, and the application was told. */
+void group_topic_deleted(struct reader *reader);
+
 /* The application has done with what it was handed of the partition. */
 void group_processed(struct reader *reader);
 

@@ -97,7 +97,7 @@ static unsigned assigned(const struct bus_member *m)
 /* Turns of all `members`, until `done`. */
 #define UNTIL(members, n, done)                                                 \
     do {                                                                        \
-        const uint64_t until_turns = 20000;                                     \
+        const uint64_t until_turns = 20000;                                      \
         for (uint64_t t = 0; !(done); t++) {                                    \
             cr_assert_lt(t, until_turns, "it did not come to this: %s", #done); \
             for (unsigned m_ = 0; m_ < (n); m_++)                               \
@@ -611,5 +611,27 @@ BUS_TEST(groups, a_topic_that_is_made_anew_is_for_those_who_join_with_it)
     UNTIL(m, 2, m[0].records == 1);
     leave(&m[0]);
     leave(&m[1]);
+    tear_down(&b);
+}
+
+/* Gone and there again while the member was busy: its next heartbeat hears of the new one only. */
+BUS_TEST(groups, a_topic_that_is_made_anew_meanwhile_is_read_on)
+{
+    struct bench b;
+    struct bus_member m = { .client = NULL };
+    set_up(&b, way);
+    publish(&b, 2);
+    join_as(&m, b.url, in_group(NULL));
+    UNTIL(&m, 1, m.records == 2 * PARTITIONS);
+    usleep(1000000); /* over a third of its session: the heartbeat under way is answered */
+    leat_producer_close(b.producer);
+    cr_assert_eq(leat_topic_delete(b.client, "t"), 0);
+    bus_create(b.client, "t", (struct leat_topic_settings){ .partitions = PARTITIONS });
+    b.producer = bus_producer(b.client, "t");
+    publish(&b, 3);
+    UNTIL(&m, 1, m.records == 5 * PARTITIONS);
+    cr_assert_eq(m.events[LEAT_EVENT_TOPIC_DELETED], (unsigned)PARTITIONS);
+    cr_assert_eq(m.events[LEAT_EVENT_REVOKED], 0u);
+    leave(&m);
     tear_down(&b);
 }
