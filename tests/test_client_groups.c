@@ -97,7 +97,7 @@ static unsigned assigned(const struct bus_member *m)
 /* Turns of all `members`, until `done`. */
 #define UNTIL(members, n, done)                                                 \
     do {                                                                        \
-        const uint64_t until_turns = 20000;                                      \
+        const uint64_t until_turns = 20000;                                     \
         for (uint64_t t = 0; !(done); t++) {                                    \
             cr_assert_lt(t, until_turns, "it did not come to this: %s", #done); \
             for (unsigned m_ = 0; m_ < (n); m_++)                               \
