@@ -261,7 +261,10 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
     struct leat_client *client = consumer->client;
     client->work = true;
     switch (news) {
-    case MEMBERSHIP_NO_NEWS: break;
+    case MEMBERSHIP_NO_NEWS:
+        if (error != LEAT_OK && !consumer->opened)
+            snprintf(consumer->group->put_off, sizeof consumer->group->put_off, "%s", text);
+        break;
     case MEMBERSHIP_CONFIRMED:
         consumer->group->joined = true;
         if (is_given_what_is_over(consumer)) {

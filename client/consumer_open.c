@@ -449,6 +449,14 @@ static struct leat_consumer *make(struct leat_client *client, const char *const 
     return consumer;
 }
 
+static int not_in_time(const struct leat_consumer *consumer)
+{
+    const char *why = consumer->group != NULL ? consumer->group->put_off : "";
+    return client_error(consumer->client, LEAT_ERR_TIMEOUT,
+                        "consumer of topic \"%s\": not opened within request_timeout_ns%s%s",
+                        consumer->topics[0].name, *why != '\0' ? ": " : "", why);
+}
+
 int leat_consumer_open(leat_client *client, leat_consumer **consumer, const char *const *topics,
                        size_t topic_count, const struct leat_consumer_options *options)
 {
@@ -474,11 +482,9 @@ int leat_consumer_open(leat_client *client, leat_consumer **consumer, const char
     client->work = true;
     while (opened->over == 0 && !consumer_is_ready(opened)) {
         if (client->now >= deadline) {
+            error = not_in_time(opened);
             consumer_free(opened);
-            return client_error(client, LEAT_ERR_TIMEOUT,
-                                "consumer of topic \"%s\": not opened "
-                                "within request_timeout_ns",
-                                topics[0]);
+            return error;
         }
         client_run(client, deadline - client->now);
     }

@@ -635,3 +635,30 @@ BUS_TEST(groups, a_topic_that_is_made_anew_meanwhile_is_read_on)
     leave(&m);
     tear_down(&b);
 }
+
+Test(groups, a_join_that_is_put_off_says_why, .timeout = 60)
+{
+    struct bench b;
+    struct bus_member m = { .client = NULL };
+    char names[64][8];
+    const char *topics[64];
+    set_up(&b, "tcp");
+    for (int i = 0; i < 64; i++) {
+        snprintf(names[i], sizeof names[i], "x-%d", i);
+        topics[i] = names[i];
+        bus_create(b.client, names[i], (struct leat_topic_settings){ .partitions = 1 });
+    }
+    const struct leat_consumer_options options = in_group(NULL);
+    const struct leat_client_options client = { .size = sizeof client,
+                                                .request_timeout_ns = SECOND / 2 };
+    leat_consumer *late;
+    cr_assert_eq(leat_client_open(&m.client, b.url, &client), 0);
+    cr_assert_eq(leat_consumer_open(m.client, &m.consumer, topics, 64, &options), 0, "%s",
+                 leat_client_error(m.client));
+    topics[0] = "t";
+    cr_assert_eq(leat_consumer_open(m.client, &late, topics, 1, &options), LEAT_ERR_TIMEOUT);
+    cr_assert_not_null(strstr(leat_client_error(m.client), "64 topics"), "%s",
+                       leat_client_error(m.client));
+    leave(&m);
+    tear_down(&b);
+}
