@@ -84,7 +84,7 @@ EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard client/examples/*.c))
 BINS     := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
 # DPDK knows nothing of ThreadSanitizer, which would take its threads for races.
 LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(if $(filter thread,$(SAN)),,$(BUILD)/lib/libleat-dpdk.so)
-HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c))
+HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c tests/group_*.c))
 EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
 
 .PHONY: all deps demo test check fuzz sim bench coverage install clean run-tests run-demo run-sim fuzzers build-tests \
@@ -182,12 +182,16 @@ $(BUILD)/tests/simulation: $(SIM_O) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $(SIM_O) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
 $(BUILD)/bench/dpdk_%: $(BUILD)/bench/dpdk_%.o $(BUILD)/transport/eal.o
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(DPDK_LIBS) -lpthread
+# Of libleat, as applications are.
+$(BUILD)/tests/group_%: $(BUILD)/tests/group_%.o $(BUILD)/lib/libleat.a
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,client) -lpthread -lm
 BENCH_SIM := $(BUILD)/tests/sim/broker.o
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(BENCH_SIM) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(BENCH_SIM) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
 RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LINK_EXTERNAL=$(BUILD)/tests/link_external LINK_KNOCK=$(BUILD)/tests/link_knock \
+          GROUP_MEMBER=$(BUILD)/tests/group_member GROUP_FEED=$(BUILD)/tests/group_feed \
           LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
           EXAMPLES=$(BUILD)/client/examples TALLY=$(BUILD_ROOT)/tally \
           LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0
