@@ -7,6 +7,7 @@
  * Threads: one. */
 #include <inttypes.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "client/leat.h"
