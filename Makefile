@@ -2,6 +2,7 @@
 # make test         everything that tests                 make check   format, layers, analysis, sanitizers
 # make fuzz         every decoder; SECONDS=60 T=frame     make bench   ratios to yardsticks, build/bench/results.json
 # make sim          real brokers and clients over wires that a seed breaks; SEEDS=2000 FROM=1
+# make test-groups-chaos   group members that die and hang at random, over TCP and memif; SECONDS=60 each
 # make coverage     lines covered, per folder             make install DESTDIR= PREFIX=/usr/local
 # make deps         installs what is missing (Debian packages)
 #
@@ -88,7 +89,7 @@ HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c tests/group_*.c)
 EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
 
 .PHONY: all deps demo test check fuzz sim bench coverage install clean run-tests run-demo run-sim fuzzers build-tests \
-        check-format check-layers check-tidy check-clang check-san check-sim check-race check-tsan \
+        run-groups-chaos test-groups-chaos check-format check-layers check-tidy check-clang check-san check-sim check-race check-tsan \
         check-corpus check-links check-readme FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -201,6 +202,13 @@ test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) build-tests
 	@$(MAKE) --no-print-directory run-tests
 
+# What `make test` does of it for ten seconds. SECONDS is bash's own name, so the scripts have another.
+run-groups-chaos: build-tests
+	@$(RUN_ENV) CHAOS_SECONDS=$(SECONDS) tests/run.sh $(wildcard tests/net_groups*.sh)
+test-groups-chaos: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) build-tests
+	@$(MAKE) --no-print-directory run-groups-chaos
+
 FEED ?=
 # BYPASS=1: through DPDK (memif, a port for each client); UDP=1: in packets over kernel UDP.
 BYPASS ?=
@@ -288,7 +296,7 @@ run-races: $(RACES)
 	@$(RUN_ENV) tests/run.sh $(RACES)
 # Criterion cannot start under gcc's TSan: the tests are ordinary, the programs they start are not.
 TSAN_SUITE := $(filter tests/test_faults% tests/test_restart% tests/test_client_live% tests/test_client_trouble% tests/test_control_plane% tests/test_groups%,$(wildcard tests/test_*.c))
-TSAN_NETS := $(filter-out tests/net_link_dpdk% tests/net_memif% tests/net_vhost% tests/net_af_% tests/net_bypass% tests/net_idle%,$(NETS))
+TSAN_NETS := $(filter-out tests/net_link_dpdk% tests/net_memif% tests/net_vhost% tests/net_af_% tests/net_bypass% tests/net_groups_memif% tests/net_idle%,$(NETS))
 check-tsan: $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%)
 	$(MAKE) --no-print-directory -j$(JOBS) SAN=thread all
 	@LEATD=$(BUILD_ROOT)/tsan/bin/leatd LEAT=$(BUILD_ROOT)/tsan/bin/leat LEAT_DEMO=$(BUILD_ROOT)/tsan/bin/leat-demo \

@@ -141,9 +141,11 @@ static void end(struct member *member)
     /* Lost while it was committing: others go on from what stands, and it says so by itself. */
     if (error != LEAT_OK && error != LEAT_ERR_UNKNOWN_MEMBER)
         fail(member, "the last commit", error);
+    /* Its partitions are others' from here on. */
+    const uint64_t left = group_lines_now();
     leat_consumer_close(member->consumer);
     if (error == LEAT_OK)
-        group_lines_add(&member->lines, "E %" PRIu64 "\n", group_lines_now());
+        group_lines_add(&member->lines, "E %" PRIu64 "\n", left);
     group_lines_write(&member->lines);
     leat_client_close(member->client);
 }
