@@ -87,6 +87,7 @@ struct reader {
     bool assigned;        /* the application was told that it has it ... */
     bool leaving;         /* ... and that it goes: nothing more is handed out */
     bool opening_counted; /* the broker counted what the opening lost */
+    bool commit_own;      /* the application asked for the newest commit itself */
     bool processed_due;   /* `processed` is to be committed */
     leat_ns leave_by;     /* the last commit is waited for so long */
     uint64_t processed;   /* everything below it was */

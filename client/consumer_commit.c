@@ -28,17 +28,25 @@ static void refused(struct reader *reader, const struct leat_frame_committed *fr
                                               .text = "a commit was refused" });
 }
 
+/* What we commit by ourselves may be overrun, or its stream revoked, while it is on its way: a GAP
+ * or an event of the group tells of that. */
+static bool is_overtaken(int status)
+{
+    return status == LEAT_ERR_OUT_OF_RANGE || status == LEAT_ERR_UNKNOWN_STREAM;
+}
+
 void reader_committed(struct reader *reader, const struct leat_frame_committed *frame)
 {
     struct leat_client *client = reader->topic->consumer->client;
     if (reader->topic->consumer->group == NULL || !commits_answered(&reader->commits, frame))
         return;
-    if (frame->status != LEAT_OK)
+    if (frame->status != LEAT_OK && (reader->commit_own || !is_overtaken(frame->status)))
         refused(reader, frame);
     if (commits_due(&reader->commits))
         data_link_queue_credit(reader);
     if (!commits_pending(&reader->commits))
-        client->woken = client->work = true; /* it may be waited for, or be the last */
+        client->woken = true; /* it may be waited for */
+    client->work = client->work || reader->leaving; /* or be the last */
 }
 
 /* ---- public */
@@ -52,6 +60,7 @@ static int no_group(struct leat_consumer *consumer, const char *call)
 static void ask(struct reader *reader, uint64_t offset)
 {
     commits_ask(&reader->commits, offset, reader->stream.log_epoch);
+    reader->commit_own = true;
     reader->processed_due = false; /* the application says it itself */
     data_link_queue_credit(reader);
 }

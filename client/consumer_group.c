@@ -132,6 +132,7 @@ static void commit_processed(struct reader *reader)
         && reader->commits.standing >= reader->processed)
         return; /* after a seek back */
     commits_ask(&reader->commits, reader->processed, reader->stream.log_epoch);
+    reader->commit_own = false;
     data_link_queue_credit(reader);
 }
 
@@ -156,7 +157,7 @@ static void leave(struct reader *reader)
     struct leat_client *client = consumer->client;
     if ((*place_of(reader) & PLACE_LEAVING) == 0 || reader->state == READER_OPENING)
         return;
-    if (reader->assigned && !reader->leaving)
+    if (reader->assigned && !reader->leaving && reader->topic->step != OWNER_OVER)
         tell_revoked(reader);
     if (commits_pending(&reader->commits) && reader->link != NULL
         && client->now < reader->leave_by) {
@@ -171,6 +172,23 @@ static void leave(struct reader *reader)
     drop(reader);
     membership_let_go(&consumer->group->membership, (uint32_t)(reader->topic - consumer->topics),
                       reader->partition);
+}
+
+/* Of a topic from which everything goes: is it there at all? Who was told that it is deleted is not
+ * told that another has it. */
+static void look_at_topic(struct subscribed *topic)
+{
+    bool news = false;
+    if (topic->step != OWNER_READY)
+        return;
+    for (uint32_t i = 0; i < topic->reader_count; i++) {
+        const struct reader *reader = &topic->readers[i];
+        if ((*place_of(reader) & PLACE_ASSIGNED) != 0)
+            return;
+        news = news || (reader->assigned && !reader->leaving);
+    }
+    if (news)
+        topic->step = OWNER_DESCRIBE;
 }
 
 /* Everything is others' now. */
@@ -229,6 +247,8 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
     case MEMBERSHIP_CONFIRMED:
         consumer->group->joined = true;
         each_reader(consumer, want);
+        for (size_t i = 0; i < consumer->topic_count; i++)
+            look_at_topic(&consumer->topics[i]);
         client->leftover = client->leftover || !TAILQ_EMPTY(&consumer->ready);
         break;
     case MEMBERSHIP_LOST:
@@ -303,8 +323,7 @@ void group_disconnected(struct leat_consumer *consumer)
 
 bool group_is_settled(const struct leat_consumer *consumer)
 {
-    return consumer->over != LEAT_OK
-           || (consumer->group->joined && consumer->group->membership.confirmed);
+    return consumer->group->joined && consumer->group->membership.confirmed;
 }
 
 bool group_hands_out(const struct leat_consumer *consumer)

@@ -20,7 +20,7 @@ void group_advance(struct leat_consumer *consumer);
 /* Sees to it that group_advance is called when it is time; returns when that is next. */
 leat_ns group_timers(struct leat_consumer *consumer);
 void group_disconnected(struct leat_consumer *consumer);
-/* It has joined, or never will. */
+/* It is a member, and the broker said so on this connection. */
 bool group_is_settled(const struct leat_consumer *consumer);
 /* Records may be handed out: the broker has the member, as far as we can know. */
 bool group_hands_out(const struct leat_consumer *consumer);

@@ -344,6 +344,8 @@ void consumer_advance(struct leat_consumer *consumer)
 
 bool consumer_is_ready(const struct leat_consumer *consumer)
 {
+    if (consumer->over != LEAT_OK)
+        return true;
     for (size_t i = 0; i < consumer->topic_count; i++) {
         if (consumer->topics[i].step != OWNER_READY && consumer->topics[i].step != OWNER_OVER)
             return false;

@@ -71,11 +71,12 @@ enum leat_event_type {
                                       is handed out after. first_offset: what stands committed, where
                                       the other goes on (LEAT_NO_OFFSET: nothing); next_offset: the
                                       position here */
-    LEAT_EVENT_MEMBER_LOST = 14,   /* the member was silent too long, or the broker restarted: all its
-                                      partitions are others'. Told once, without a REVOKED for each;
-                                      the consumer joins again by itself */
-    LEAT_EVENT_MEMBER_FENCED = 15, /* a newer member of the same id took over: the consumer is over,
-                                      and leat_consumer_poll says `error` */
+    LEAT_EVENT_MEMBER_LOST = 14,   /* the member was silent too long (time_ns), or the broker
+                                      restarted: all its partitions are others'. Told once, without a
+                                      REVOKED for each; the consumer joins again by itself */
+    LEAT_EVENT_MEMBER_FENCED = 15, /* a newer member of the same id took over, or the broker does not
+                                      take the member any more (`error`): the consumer is over, and
+                                      leat_consumer_poll says `error` */
     LEAT_EVENT_COMMIT_REFUSED = 16, /* `error` says why; first_offset: what was asked, next_offset:
                                        what stands (LEAT_NO_OFFSET: nothing) */
 };

@@ -35,6 +35,9 @@ refused 2 "--partition" pub t --partition -3
 refused 2 "--partition" pub t --partition many
 refused 2 "--replay-speed" pub t --replay-speed fast
 refused 2 "--from" sub t --from sometime
+refused 2 "--from" sub t --group g --from 7
+refused 2 "--partition" sub t --group g --partition 1
+refused 2 "--member" sub t --member m
 refused 2 "--format" sub t --format xml
 refused 2 "--count" sub t --count -1
 refused 2 "--ring-bytes" topic create t --ring-bytes 12parsecs
@@ -114,6 +117,15 @@ code=0
 timeout 20 "$LEAT" sub closed --from earliest --count 1 >&- 2>"$dir/err" || code=$?
 [ "$code" = 1 ] && grep -q 'stdout.*Bad file descriptor' "$dir/err" || fail "sub >&-: exit $code, $(cat "$dir/err")"
 "$LEAT" topic delete closed >/dev/null
+
+# A group goes on where it committed what it printed.
+"$LEAT" topic create shared --partitions 2 --ring-bytes 1MiB --record-bytes-max 4KiB >/dev/null
+seq 6 | "$LEAT" pub shared >/dev/null
+timeout 20 "$LEAT" sub shared --group team --from earliest --count 4 >"$dir/out" 2>"$dir/err" || fail "sub --group: $(cat "$dir/err")"
+[ "$(grep -c ': assigned: shared partition [01]: goes on at offset 0' "$dir/err")" = 2 ] || fail "sub --group: $(cat "$dir/err")"
+timeout 20 "$LEAT" sub shared --group team --member one --from earliest --count 2 >>"$dir/out" 2>"$dir/err" || fail "sub --group: $(cat "$dir/err")"
+[ "$(sort "$dir/out" | tr '\n' ' ')" = "1 2 3 4 5 6 " ] || fail "sub --group printed $(cat "$dir/out")"
+"$LEAT" topic delete shared >/dev/null
 "$LEAT" topic delete t >/dev/null
 [ "$("$LEAT" topic list --json)" = '[]' ] || "$LEAT" topic list --json | grep -qv '"t"' || fail "the topic is still there"
 

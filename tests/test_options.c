@@ -99,3 +99,35 @@ Test(options, what_is_out_of_range_is_named_with_its_value)
     consumer = (struct leat_consumer_options){ .size = sizeof consumer, .partition_count = 2 };
     cr_expect_eq(options_consumer(&read, &consumer, why, sizeof why), LEAT_ERR_INVALID);
 }
+
+static void refused_group(struct leat_consumer_options options, const char *what)
+{
+    struct leat_consumer_options read;
+    char why[256] = "";
+    options.size = sizeof options;
+    cr_expect_eq(options_consumer(&read, &options, why, sizeof why), LEAT_ERR_INVALID);
+    cr_expect_neq(strstr(why, what), NULL, "no \"%s\" in: %s", what, why);
+}
+
+Test(options, a_group_has_its_own_defaults_and_rules)
+{
+    const uint32_t partition = 1;
+    const struct leat_consumer_options given = { .size = sizeof given, .group = "g" };
+    struct leat_consumer_options out;
+    char why[256];
+    cr_assert_eq(options_consumer(&out, &given, why, sizeof why), LEAT_OK);
+    cr_expect_eq(out.session_timeout_ns, UINT64_C(10000000000));
+    cr_expect_eq(out.commit_interval_ns, UINT64_C(1000000000));
+    cr_expect_eq(out.commit, LEAT_COMMIT_PROCESSED);
+    refused_group((struct leat_consumer_options){ .group = "a b" }, "group \"a b\"");
+    refused_group((struct leat_consumer_options){ .group = "g", .member = "" }, "member \"\"");
+    refused_group((struct leat_consumer_options){ .group = "g",
+                                                  .partitions = &partition,
+                                                  .partition_count = 1 },
+                  "partitions");
+    refused_group((struct leat_consumer_options){ .group = "g", .start_at = LEAT_START_OFFSET },
+                  "start_at 2");
+    refused_group((struct leat_consumer_options){ .group = "g", .commit = 3 }, "commit 3");
+    refused_group((struct leat_consumer_options){ .group = "g", .session_timeout_ns = 1 },
+                  "session_timeout_ns 1");
+}
