@@ -48,7 +48,7 @@ enum leat_error group_make(struct leat_consumer *consumer,
     return LEAT_OK;
 }
 
-void group_free(struct leat_consumer *consumer)
+void group_unmake(struct leat_consumer *consumer)
 {
     struct consumer_group *group = consumer->group;
     group_ask_forget(consumer);

@@ -13,7 +13,7 @@
 /* Makes consumer->group. LEAT_ERR_NO_MEMORY. */
 enum leat_error group_make(struct leat_consumer *consumer,
                            const struct leat_consumer_options *options);
-void group_free(struct leat_consumer *consumer);
+void group_unmake(struct leat_consumer *consumer);
 
 /* Says what is to be said now, opens what came, closes what goes. */
 void group_advance(struct leat_consumer *consumer);

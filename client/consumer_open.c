@@ -386,7 +386,7 @@ void consumer_free(struct leat_consumer *consumer)
     }
     TAILQ_REMOVE(&client->consumers, consumer, link);
     if (consumer->group != NULL)
-        group_free(consumer);
+        group_unmake(consumer);
     free(consumer->partitions);
     free(consumer->topics);
     free(consumer);
