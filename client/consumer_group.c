@@ -15,7 +15,7 @@
 
 /* ---- making */
 
-static void name_member(struct consumer_group *group, const struct leat_client *client,
+static void name_member(struct consumer_group *group, struct leat_client *client,
                         const char *member)
 {
     group->named = member != NULL;
@@ -23,8 +23,9 @@ static void name_member(struct consumer_group *group, const struct leat_client *
         snprintf(group->member_id, sizeof group->member_id, "%s", member);
         return;
     }
-    uint64_t random = client->now;
-    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+    const uint64_t seed = client->options.hooks.seed;
+    uint64_t random = seed ^ client->now ^ ++client->members_named << 48;
+    if (seed == 0 && getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
         random ^= (uint64_t)(uintptr_t)group; /* the broker fences who should have the same */
     snprintf(group->member_id, sizeof group->member_id, "%.200s-%016" PRIx64,
              client->options.client_name, random);
@@ -61,8 +62,7 @@ void group_unmake(struct leat_consumer *consumer)
 int group_topic_known(struct subscribed *topic)
 {
     struct leat_consumer *consumer = topic->consumer;
-    struct membership_topic *known =
-        &consumer->group->membership.topics[topic - consumer->topics];
+    struct membership_topic *known = &consumer->group->membership.topics[topic - consumer->topics];
     if (known->places == NULL)
         known->places = calloc(topic->reader_count, sizeof *known->places);
     if (known->places == NULL)
@@ -212,8 +212,7 @@ static void member_event(struct leat_consumer *consumer, int type, int error, co
     const struct leat_event event = { .type = type,
                                       .error = error,
                                       .partition = -1,
-                                      .time_ns = client->now
-                                                 - consumer->group->membership.answered,
+                                      .time_ns = client->now - consumer->group->membership.answered,
                                       .text = text,
                                       .consumer = consumer };
     client_event(client, &event);
@@ -422,7 +421,8 @@ void group_processed(struct reader *reader)
     if (when == LEAT_COMMIT_PROCESSED) {
         commit_processed(reader);
     } else if (group->commit_at == LEAT_NS_NEVER) {
-        group->commit_at = client_after(consumer->client->now, consumer->options.commit_interval_ns);
+        group->commit_at =
+            client_after(consumer->client->now, consumer->options.commit_interval_ns);
         client_timer_at(consumer->client, group->commit_at);
     }
 }
@@ -448,8 +448,7 @@ void group_leave(struct leat_consumer *consumer)
     struct leat_client *client = consumer->client;
     const leat_ns deadline =
         client_after(client_clock(client), client->options.values.request_timeout_ns);
-    if (consumer->group->named || !is_in(consumer)
-        || group_ask_leave(consumer) != LEAT_OK)
+    if (consumer->group->named || !is_in(consumer) || group_ask_leave(consumer) != LEAT_OK)
         return;
     membership_end(&consumer->group->membership);
     while (!consumer->group->left && client->phase == PHASE_READY) {
