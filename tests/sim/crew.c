@@ -49,11 +49,12 @@ static void assigned(struct crew *crew, struct crew_member *m, const struct leat
     uint64_t newest;
     if (place->held && place->log_epoch == log_epoch)
         broken(crew, "assigned what it has: partition", partition, event->first_offset);
-    *place = (struct crew_place){ true, log_epoch, event->first_offset };
+    *place = (struct crew_place){
+        .held = true, .fresh = true, .log_epoch = log_epoch, .next = event->first_offset
+    };
     crew->handovers++;
     if (log == NULL)
         return;
-    log->owner = m;
     if (event->first_offset < log->committed)
         broken(crew, "an owner begins below what stands committed", event->first_offset,
                log->committed);
@@ -116,14 +117,16 @@ bool crew_event(struct crew *crew, unsigned client, const struct leat_event *eve
 
 /* ---- turns */
 
-/* A member that has had its turns knows when it is out, before the broker says so to others. */
-static void check_owner(struct crew *crew, const struct crew_member *m, const struct crew_log *log,
-                        unsigned partition)
+/* Once another was handed records of a partition, this one must have been assigned it anew: a
+ * member that has had its turns knows when it is out, before the broker says so to others. */
+static void check_owner(struct crew *crew, const struct crew_member *m, unsigned partition,
+                        struct crew_log *log)
 {
     const leat_ns silent = crew->now(crew->user) - m->seen;
-    if (log->owner != m && silent < SESSION_NS / 2)
+    if (log->owner != m && !m->places[partition].fresh && silent < SESSION_NS / 2)
         broken(crew, "handed out to one who is not the owner: partition, was silent for ns",
                partition, silent);
+    log->owner = m;
 }
 
 static void process(struct crew *crew, struct crew_member *m, struct seeded *random)
@@ -143,7 +146,8 @@ static void process(struct crew *crew, struct crew_member *m, struct seeded *ran
         place->next = r->offset + 1;
         if (log == NULL)
             continue;
-        check_owner(crew, m, log, (unsigned)r->partition);
+        check_owner(crew, m, (unsigned)r->partition, log);
+        place->fresh = false;
         crew->processed++;
         crew->again += log->done[r->offset];
         mark(crew, log, r->offset, r->offset + 1);

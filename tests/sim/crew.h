@@ -2,9 +2,10 @@
  *
  * Role: up to two members at each client, that join, leave, stall and die with it. While a member
  * has a partition it is handed offsets one after the other from where the group stood; what stands
- * committed was processed, and never goes back; only the newest owner of a partition is handed
- * anything, unless one was silent; at the end everything in the log was processed, or lies in a
- * gap. Must not know: the wire, what else the clients do. Threads: one. */
+ * committed was processed, and never goes back; once another owner is handed records of a
+ * partition, the former one is not, unless it was silent; at the end everything in the log was
+ * processed, or lies in a gap.
+ * Must not know: the wire, what else the clients do. Threads: one. */
 #ifndef LEAT_TESTS_SIM_CREW_H
 #define LEAT_TESTS_SIM_CREW_H
 
@@ -21,7 +22,7 @@ enum { CREW_CLIENTS = 2, CREW_EACH = 2, CREW_PARTITIONS = 2, CREW_OFFSETS_MAX = 
 struct crew_member;
 struct crew_log {
     uint64_t log_epoch;
-    const struct crew_member *owner; /* the newest */
+    const struct crew_member *owner; /* who was handed the newest records */
     uint64_t committed;              /* at least so much, by what any member was told */
     uint8_t done[CREW_OFFSETS_MAX];  /* processed, or in a gap, or evicted before anybody began */
 };
@@ -31,6 +32,7 @@ struct crew_member {
     leat_ns seen; /* when its client was last given time */
     struct crew_place {
         bool held;
+        bool fresh; /* nothing was handed out since it was assigned */
         uint64_t log_epoch;
         uint64_t next;
     } places[CREW_PARTITIONS];

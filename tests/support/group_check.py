@@ -151,6 +151,10 @@ class Judge:
             return True
         return span.how == "revoked" and not self.disturbed(span.life, span.end - SETTLES, span.end + SETTLES)
 
+    def heard_late(self, span):
+        """It may have read of the assignment long after it was made: its place in the order is unknown."""
+        return self.disturbed(span.life, span.begin - SETTLES, span.begin) or (span.how == "lost" and not span.times)
+
     def handovers(self):
         """Returns how many records were processed twice, and how many spans were looked at."""
         twice = pairs = 0
@@ -158,8 +162,7 @@ class Judge:
             spans.sort(key=lambda span: span.begin)
             floor, from_whom = 0, None
             for span in spans:
-                # It may have heard of the assignment long after it was made: its place in the order is unknown.
-                if self.disturbed(span.life, span.begin - SETTLES, span.begin):
+                if self.heard_late(span):
                     continue
                 if from_whom is not None:
                     pairs += 1
@@ -170,9 +173,8 @@ class Judge:
                 if reached >= floor:
                     floor, from_whom = reached, span
             for former, span in zip(spans, spans[1:]):
-                twice += max(0, former.next - span.first)
-                if self.in_peace(former) and span.begin < former.end and not self.disturbed(
-                        span.life, span.begin - SETTLES, span.begin):
+                twice += max(0, min(former.next, span.next) - span.first)
+                if self.in_peace(former) and span.begin < former.end and not self.heard_late(span):
                     self.wrong.append(f"{span} begins {(former.end - span.begin) / 1e6:.1f} ms before {former}")
         return twice, pairs
 
