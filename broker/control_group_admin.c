@@ -4,19 +4,28 @@
 #include "broker/control_state.h"
 #include "ops/log.h"
 
-static void refuse_unknown(struct control *control, struct peer *p, uint64_t request,
-                           const char *group)
+void control_refuse_group(struct control *control, struct peer *p, uint64_t request,
+                          const char *group)
 {
     peer_refuse(control, p, request, LEAT_ERR_UNKNOWN_GROUP,
-                "there is no group \"%s\": see `leat group list`", group);
+                "group \"%s\": there is none: see `leat group list`", group);
 }
 
 static void refuse_members(struct control *control, struct peer *p, uint64_t request,
                            const struct group *group)
 {
     peer_refuse(control, p, request, LEAT_ERR_GROUP_NOT_EMPTY,
-                "group \"%s\" has %u members: stop them, or wait until they are out", group->name,
+                "group \"%s\" has members (%u): stop them, or wait until they are out", group->name,
                 group->member_count);
+}
+
+static void refuse_dropping(struct control *control, struct peer *p, uint64_t request,
+                            const char *group)
+{
+    peer_refuse_for(control, p, request, LEAT_BUSY, CONTROL_RETRY_MS,
+                    "group \"%s\": what its last member had open is still being closed: ask again "
+                    "a little later",
+                    group);
 }
 
 /* What COMMIT and RESET have in common: the list of what stands where. */
@@ -222,7 +231,7 @@ static struct group_topic *find_to_reset(struct control *control, struct peer *p
     struct group_topic *in;
     const char *why;
     if (group == NULL) {
-        refuse_unknown(control, p, request->id, name);
+        control_refuse_group(control, p, request->id, name);
         return NULL;
     }
     if (group->member_count != 0) {
@@ -230,7 +239,7 @@ static struct group_topic *find_to_reset(struct control *control, struct peer *p
         return NULL;
     }
     if (group->dropping != 0) {
-        peer_refuse_busy(control, p, request->id);
+        refuse_dropping(control, p, request->id, name);
         return NULL;
     }
     const struct group_topic_ref ref = { .name = topic->name,
@@ -279,6 +288,10 @@ void control_reset_group(struct control *control, struct peer *p,
 static void fill_reset(Leat__Control__Committed *out, const struct operation_part *part)
 {
     const struct message *m = &part->message;
+    if (m->type == MESSAGE_REPLY) {
+        out->head_offset = m->subscribe.head_offset;
+        out->next_offset = m->subscribe.next_offset;
+    }
     if (m->status != LEAT_OK)
         return;
     out->offset = m->subscribe.offset;
@@ -310,10 +323,10 @@ void control_delete_group(struct control *control, struct peer *p,
                  log_text("client", p->client_name));
         peer_done(control, p, request->id);
         break;
-    case LEAT_ERR_UNKNOWN_GROUP: refuse_unknown(control, p, request->id, name); break;
+    case LEAT_ERR_UNKNOWN_GROUP: control_refuse_group(control, p, request->id, name); break;
     case LEAT_ERR_GROUP_NOT_EMPTY:
         refuse_members(control, p, request->id, groups_find(&control->groups, name));
         break;
-    default: peer_refuse_busy(control, p, request->id); break;
+    default: refuse_dropping(control, p, request->id, name); break;
     }
 }

@@ -119,8 +119,7 @@ void control_describe_group(struct control *control, struct peer *p,
     const Leat__Control__DescribeGroup *ask = request->describe_group;
     const struct group *group = groups_find(&control->groups, ask->group);
     if (group == NULL) {
-        peer_refuse(control, p, request->id, LEAT_ERR_UNKNOWN_GROUP,
-                    "there is no group \"%s\": see `leat group list`", ask->group);
+        control_refuse_group(control, p, request->id, ask->group);
         return;
     }
     const uint32_t all = set_measures(control, NULL, group, ask->topic, 0);
@@ -168,18 +167,19 @@ static void draw_offset(Leat__Control__GroupPartition *out, const struct group_p
     if (entry == NULL)
         return;
     const uint64_t stands = offsets_committed(entry);
+    const bool here = stands != LEAT_OFFSET_NONE;
     out->lost_records = atomic_load_explicit(&entry->lost, memory_order_relaxed);
     out->metadata = p->metadata != NULL ? p->metadata : out->metadata;
-    if (stands == LEAT_OFFSET_NONE)
+    if (!here && entry->before_log_epoch == 0)
         return;
-    out->committed = stands;
-    out->committed_log_epoch = entry->log_epoch;
+    out->committed = here ? stands : entry->before_offset;
+    out->committed_log_epoch = here ? entry->log_epoch : entry->before_log_epoch;
     out->commit_time_ns = atomic_load_explicit(&entry->commit_ns, memory_order_relaxed);
     /* Commits go on after the measure was taken. */
-    const uint64_t from = stands > m->head_offset ? stands : m->head_offset;
+    const uint64_t from = here && stands > m->head_offset ? stands : m->head_offset;
     out->lag_records = m->next_offset > from ? m->next_offset - from : 0;
-    if (stands < m->head_offset)
-        out->lost_records += m->head_offset - stands;
+    if (out->committed < m->head_offset)
+        out->lost_records += m->head_offset - out->committed;
 }
 
 static void draw_partition(struct control *control, Leat__Control__GroupPartition *out,

@@ -384,6 +384,9 @@ enum leat_error control_group_entry(struct control *control, struct group_partit
                                     const struct partition *log, struct offsets_entry **out);
 /* For the part's message: held until the operation ends. */
 void operation_hold(struct operation_part *part, struct offsets_entry *entry);
+/* There is no such group. */
+void control_refuse_group(struct control *control, struct peer *p, uint64_t request,
+                          const char *group);
 /* Answers for a member that cannot be spoken for. */
 void control_refuse_member(struct control *control, struct peer *p, uint64_t request,
                            enum leat_error error, const char *group, const char *member_id,

@@ -105,10 +105,15 @@ static enum leat_error measure(const struct shard *shard, const struct partition
     struct partition_place place;
     m->head_offset = partition_head_offset(p);
     m->next_offset = partition_next_offset(p);
-    if (m->entry == NULL || offsets_committed(m->entry) == LEAT_OFFSET_NONE)
+    if (m->entry == NULL)
         return LEAT_OK;
+    const uint64_t stands = offsets_committed(m->entry);
+    const bool here = stands != LEAT_OFFSET_NONE;
+    if (!here && m->entry->before_log_epoch == 0)
+        return LEAT_OK;
+    /* All of this life of the log comes after an offset of an earlier one. */
     const enum leat_error error =
-        partition_seek(p, PARTITION_OFFSET, offsets_committed(m->entry), &place);
+        partition_seek(p, here ? PARTITION_OFFSET : PARTITION_EARLIEST, stands, &place);
     if (error != LEAT_OK)
         return error;
     const struct subscription *sub = m->entry->holder;

@@ -205,12 +205,12 @@ struct consumer_group {
     struct membership membership;
     char name[LEAT_NAME_BYTES_MAX + 1];
     char member_id[LEAT_NAME_BYTES_MAX + 1];
-    bool named;          /* it stays a member when it closes */
-    bool joined;         /* was in once */
-    bool left;           /* LeaveGroup was answered */
-    leat_ns commit_at;   /* at LEAT_COMMIT_INTERVAL; NEVER: nothing to commit */
-    leat_ns wake_at;     /* a partition that leaves has waited long enough */
-    int worst;           /* answer of a commit since leat_consumer_commit_wait */
+    bool named;        /* it stays a member when it closes */
+    bool joined;       /* was in once */
+    bool left;         /* LeaveGroup was answered */
+    leat_ns commit_at; /* at LEAT_COMMIT_INTERVAL; NEVER: nothing to commit */
+    leat_ns wake_at;   /* a partition that leaves has waited long enough */
+    int worst;         /* answer of a commit since leat_consumer_commit_wait */
     struct group_request requests[2 * MEMBERSHIP_UNDER_WAY_MAX];
 };
 

@@ -16,8 +16,8 @@ bool commits_next(struct commits *commits, struct leat_frame_commit *frame)
 {
     if (!commits_due(commits))
         return false;
-    *frame = (struct leat_frame_commit){ .offset = commits->offset,
-                                         .log_epoch = commits->log_epoch };
+    *frame =
+        (struct leat_frame_commit){ .offset = commits->offset, .log_epoch = commits->log_epoch };
     commits->sent = commits->offset;
     commits->due = false;
     commits->waiting = true;

@@ -45,7 +45,7 @@ void reader_committed(struct reader *reader, const struct leat_frame_committed *
     if (commits_due(&reader->commits))
         data_link_queue_credit(reader);
     if (!commits_pending(&reader->commits))
-        client->woken = true; /* it may be waited for */
+        client->woken = true;                       /* it may be waited for */
     client->work = client->work || reader->leaving; /* or be the last */
 }
 
@@ -159,8 +159,7 @@ int leat_consumer_lag(leat_consumer *consumer, const char *topic, uint32_t parti
         return LEAT_ERR_INVALID;
     int error = consumer_find(consumer, topic, partition, &reader);
     if (error == LEAT_OK)
-        error =
-            leat_topic_offset(consumer->client, topic, partition, LEAT_START_LATEST, 0, &end);
+        error = leat_topic_offset(consumer->client, topic, partition, LEAT_START_LATEST, 0, &end);
     if (error == LEAT_OK) /* it may be another's by now */
         error = consumer_find(consumer, topic, partition, &reader);
     if (error != LEAT_OK)

@@ -253,7 +253,7 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
     case MEMBERSHIP_LOST:
         lose_all(consumer);
         member_event(consumer, LEAT_EVENT_MEMBER_LOST, LEAT_ERR_UNKNOWN_MEMBER,
-                     "the group does not know this member any more; joining again");
+                     "silent for too long, or the broker restarted; joining again");
         break;
     case MEMBERSHIP_FENCED: over(consumer, LEAT_ERR_FENCED, text); break;
     case MEMBERSHIP_REFUSED:

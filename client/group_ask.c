@@ -9,8 +9,8 @@
 static void answered(struct leat_consumer *consumer, const struct membership_asked *asked,
                      const struct membership_answer *answer, const char *text)
 {
-    const enum membership_news news = membership_answered(&consumer->group->membership, asked,
-                                                          answer, consumer->client->now);
+    const enum membership_news news =
+        membership_answered(&consumer->group->membership, asked, answer, consumer->client->now);
     group_news(consumer, news, answer->error,
                *text != '\0' ? text : leat_error_text(answer->error));
 }
@@ -129,8 +129,8 @@ static enum leat_error ask_heartbeat(struct leat_consumer *consumer,
 
 void group_ask(struct leat_consumer *consumer, const struct membership_asked *asked)
 {
-    const enum leat_error error = asked->what == MEMBERSHIP_JOIN ? ask_join(consumer, asked)
-                                                                 : ask_heartbeat(consumer, asked);
+    const enum leat_error error =
+        asked->what == MEMBERSHIP_JOIN ? ask_join(consumer, asked) : ask_heartbeat(consumer, asked);
     /* It was never said: again a little later. */
     if (error != LEAT_OK)
         answered(consumer, asked, &(struct membership_answer){ .error = LEAT_BUSY }, "");

@@ -74,9 +74,9 @@ enum leat_event_type {
     LEAT_EVENT_MEMBER_LOST = 14,   /* the member was silent too long (time_ns), or the broker
                                       restarted: all its partitions are others'. Told once, without a
                                       REVOKED for each; the consumer joins again by itself */
-    LEAT_EVENT_MEMBER_FENCED = 15, /* a newer member of the same id took over, or the broker does not
-                                      take the member any more (`error`): the consumer is over, and
-                                      leat_consumer_poll says `error` */
+    LEAT_EVENT_MEMBER_FENCED = 15, /* a newer member of the same id took over, or the broker does
+                                      not take the member any more (`error`): the consumer is over,
+                                      and leat_consumer_poll says `error` */
     LEAT_EVENT_COMMIT_REFUSED = 16, /* `error` says why; first_offset: what was asked, next_offset:
                                        what stands (LEAT_NO_OFFSET: nothing) */
 };
@@ -345,8 +345,9 @@ struct leat_consumer_options {
 
 /* Subscribes to every partition (or the listed ones) of `topics`; with a group, to those the group
  * gives this member, from then on: it has joined on return, its events may come before. Waits at
- * most request_timeout_ns. LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_OUT_OF_RANGE
- * (a start offset above the log's end), LEAT_ERR_INVALID, LEAT_ERR_TIMEOUT, LEAT_ERR_NO_MEMORY. */
+ * most request_timeout_ns. LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_UNKNOWN_PARTITION,
+ * LEAT_ERR_OUT_OF_RANGE (a start offset above the log's end), LEAT_ERR_INVALID, LEAT_ERR_TIMEOUT,
+ * LEAT_ERR_NO_MEMORY. */
 LEAT_API int leat_consumer_open(leat_client *client, leat_consumer **consumer,
                                 const char *const *topics, size_t topic_count,
                                 const struct leat_consumer_options *options);
@@ -372,8 +373,8 @@ LEAT_API int leat_consumer_position(leat_consumer *consumer, const char *topic, 
 LEAT_API void leat_consumer_close(leat_consumer *consumer);
 
 /* Hands out nothing more of the partition, and lets the broker send nothing more, until it is
- * resumed; what has arrived is kept. It stays this consumer's. A partition that is revoked, or lost,
- * is not paused any more. LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_NOT_ASSIGNED. */
+ * resumed; what has arrived is kept. It stays this consumer's. A partition that is revoked, or
+ * lost, is not paused any more. LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_NOT_ASSIGNED. */
 LEAT_API int leat_consumer_pause(leat_consumer *consumer, const char *topic, uint32_t partition);
 LEAT_API int leat_consumer_resume(leat_consumer *consumer, const char *topic, uint32_t partition);
 
@@ -395,8 +396,8 @@ LEAT_API int leat_consumer_commit(leat_consumer *consumer, const char *topic, ui
  * was lost first), or LEAT_ERR_TIMEOUT. */
 LEAT_API int leat_consumer_commit_wait(leat_consumer *consumer, uint64_t timeout_ns);
 /* *offset: what stands committed, as far as the broker said; LEAT_NO_OFFSET: nothing. */
-LEAT_API int leat_consumer_committed(leat_consumer *consumer, const char *topic,
-                                     uint32_t partition, uint64_t *offset);
+LEAT_API int leat_consumer_committed(leat_consumer *consumer, const char *topic, uint32_t partition,
+                                     uint64_t *offset);
 /* Calls `visit` once a partition that is this member's now. */
 LEAT_API int leat_consumer_assignment(leat_consumer *consumer,
                                       void (*visit)(void *user, const char *topic,
@@ -453,6 +454,105 @@ LEAT_API int leat_topic_describe(leat_client *client, const char *name,
  * one's, LEAT_START_TIME the first appended at or after `time_ns`. */
 LEAT_API int leat_topic_offset(leat_client *client, const char *name, uint32_t partition,
                                int32_t at, uint64_t time_ns, uint64_t *offset);
+
+/* ------------------------------------------------------------------ groups */
+
+enum leat_group_state {
+    LEAT_GROUP_EMPTY = 0,  /* no members; committed offsets only */
+    LEAT_GROUP_STABLE = 1, /* every member has what it is to have */
+    LEAT_GROUP_MOVING = 2, /* some partition waits for its owner to let go */
+};
+
+struct leat_group_info {
+    const char *name;
+    int32_t state; /* leat_group_state */
+    uint32_t members;
+    uint32_t partitions; /* with a member or a committed offset */
+    uint32_t reserved;
+};
+
+struct leat_group_member {
+    const char *id;
+    const char *client_name;
+    const char *const *topics; /* it named when it joined; none in the answer about a huge group */
+    uint32_t topic_count;
+    uint32_t epoch;
+    uint32_t assigned;  /* partitions */
+    uint32_t leaving;   /* partitions it was asked to let go and has not yet */
+    uint64_t silent_ms; /* since the broker heard of it; at session_timeout_ms it is out */
+    uint64_t session_timeout_ms;
+};
+
+struct leat_group_partition {
+    const char *topic;
+    const char *member;   /* id of its owner; NULL: none */
+    const char *metadata; /* of the newest commit that had some, any bytes but 0; NULL: none */
+    uint32_t partition;
+    int32_t error;    /* leat_error: the numbers below are not known; or 0 */
+    int32_t open;     /* 1: the owner reads it now */
+    int32_t required; /* 1: producers of a topic that blocks wait for this group here */
+    uint64_t log_epoch;
+    uint64_t head_offset;         /* oldest record kept */
+    uint64_t next_offset;         /* the next record's */
+    uint64_t committed;           /* everything below was processed; LEAT_NO_OFFSET: no commit */
+    uint64_t committed_log_epoch; /* the life of the log it belongs to; when that is another than
+                                     log_epoch, the group goes on at head_offset */
+    uint64_t commit_time_ns;
+    uint64_t lag_records; /* kept and not committed */
+    uint64_t lag_bytes;
+    uint64_t lag_ms;        /* age of the first record not committed */
+    uint64_t lost_records;  /* that left the log before the group committed them, ever */
+    uint64_t overrun_bytes; /* to be appended before the log loses the first one not committed */
+    uint64_t overrun_ms;    /* the same in time, at the rate of what the log holds; 0: unknown */
+};
+
+struct leat_group_description {
+    const char *name;
+    int32_t state;  /* leat_group_state */
+    uint32_t epoch; /* of the assignment as a whole */
+    const struct leat_group_member *members;
+    const struct leat_group_partition *partitions;
+    uint32_t member_count;
+    uint32_t partition_count;
+    int32_t cut; /* 1: there is more than fits an answer; ask topic by topic */
+    uint32_t reserved;
+};
+
+struct leat_group_move {
+    const char *topic;
+    uint32_t partition;
+    uint32_t reserved;
+    uint64_t from; /* what stood committed; LEAT_NO_OFFSET: nothing */
+    uint64_t from_log_epoch;
+    uint64_t to;
+    uint64_t log_epoch;
+};
+
+/* Each request waits at most request_timeout_ns; LEAT_ERR_TIMEOUT. What `visit` is given is valid
+ * during the call. LEAT_ERR_UNKNOWN_GROUP: nobody ever joined it or committed for it. A group whose
+ * last member has just left answers LEAT_BUSY to reset and delete for a moment: ask again. */
+
+/* Calls `visit` once a group, in the order of names. */
+LEAT_API int leat_group_list(leat_client *client,
+                             void (*visit)(void *user, const struct leat_group_info *info),
+                             void *user);
+/* Calls `visit` once. topic NULL: partitions of every topic. */
+LEAT_API int leat_group_describe(leat_client *client, const char *group, const char *topic,
+                                 void (*visit)(void *user,
+                                               const struct leat_group_description *description),
+                                 void *user);
+/* Moves the committed offset of one partition, or of all (partition -1), to what `at` (leat_start)
+ * and `value` (its offset or time) stand for now; an offset below the oldest record kept becomes
+ * that record's. dry_run 1: only says what would be. `visit` (may be NULL) is called once a
+ * partition. Every partition is tried first: one that refuses leaves all where they are.
+ * LEAT_ERR_GROUP_NOT_EMPTY (it must have no members), LEAT_ERR_OUT_OF_RANGE (above the log's end),
+ * LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_UNKNOWN_PARTITION. */
+LEAT_API int leat_group_reset(leat_client *client, const char *group, const char *topic,
+                              int32_t partition, int32_t at, uint64_t value, int32_t dry_run,
+                              void (*visit)(void *user, const struct leat_group_move *move),
+                              void *user);
+/* Forgets it with its committed offsets. LEAT_ERR_GROUP_NOT_EMPTY: it must have no members. */
+LEAT_API int leat_group_delete(leat_client *client, const char *group);
 
 #ifdef __cplusplus
 }

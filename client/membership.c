@@ -16,10 +16,9 @@ static struct membership_asked ask(struct membership *m, enum membership_request
     const bool at_once = m->doubtful || !m->confirmed;
     m->under_way++;
     m->changed = m->doubtful = false;
-    return (struct membership_asked){ .what = what,
-                                      .life = m->life,
-                                      .wait_ms = at_once ? 0 : m->heartbeat_ms,
-                                      .sent = now };
+    return (struct membership_asked){
+        .what = what, .life = m->life, .wait_ms = at_once ? 0 : m->heartbeat_ms, .sent = now
+    };
 }
 
 struct membership_asked membership_next(struct membership *m, leat_ns now)

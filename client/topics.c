@@ -3,67 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/bringup.h"
-#include "client/client_core.h"
+#include "client/client_call.h"
 #include "schema/error_text.h"
 
-/* One request that the caller waits for. */
-struct call {
-    struct leat_client *client;
-    bool done;
-    int error;
-    void (*take)(struct call *call, const Leat__Control__Response *response);
-    void *result;
+struct topic_visit {
     void (*visit)(void *user, const struct leat_topic_info *info);
     void *user;
 };
-
-static void on_answer(void *context, int error, const char *text,
-                      const Leat__Control__Response *response)
-{
-    struct call *call = context;
-    call->done = true;
-    call->client->woken = true;
-    call->error = error;
-    if (response != NULL && error == 0 && call->take != NULL)
-        call->take(call, response);
-    else if (error != 0)
-        client_error(call->client, error, "%s", *text != '\0' ? text : leat_error_text(error));
-}
-
-static int wait_for(struct call *call, Leat__Control__Request *request, const char *name)
-{
-    struct leat_client *client = call->client;
-    if (client_refuses(client, name))
-        return LEAT_ERR_INVALID;
-    const leat_ns deadline =
-        client_after(client_clock(client), client->options.values.request_timeout_ns);
-    int error = bringup_wait_ready(client, deadline);
-    if (error != LEAT_OK)
-        return error;
-    while ((error = control_link_ask(&client->control, request, deadline, on_answer, call))
-           == LEAT_BUSY) {
-        if (client_clock(client) >= deadline)
-            return client_error(client, LEAT_ERR_TIMEOUT, "%s: too many requests wait", name);
-        client_run(client, deadline - client->now);
-    }
-    if (error != LEAT_OK)
-        return client_error(client, error, "%s: %s", name, leat_error_text(error));
-    client_timer_at(client, deadline);
-    client->work = true;
-    while (!call->done)
-        client_run(client, LEAT_FOREVER); /* the deadline answers too */
-    return call->error;
-}
-
-static int check_name(struct leat_client *client, const char *name)
-{
-    if (name != NULL && leat_name_valid(name, strnlen(name, LEAT_NAME_BYTES_MAX + 1)))
-        return LEAT_OK;
-    return client_error(client, LEAT_ERR_INVALID,
-                        "topic \"%.80s\": expected 1 to 249 of A-Z a-z 0-9 . _ -, not . or ..",
-                        name != NULL ? name : "(NULL)");
-}
 
 int leat_topic_create(leat_client *client, const char *name,
                       const struct leat_topic_settings *settings)
@@ -72,7 +18,7 @@ int leat_topic_create(leat_client *client, const char *name,
         return LEAT_ERR_INVALID;
     struct leat_topic_settings checked;
     char why[CLIENT_ERROR_BYTES];
-    const int error = check_name(client, name);
+    const int error = client_call_name(client, "topic", name);
     if (error != LEAT_OK)
         return error;
     if (options_topic(&checked, settings, why, sizeof why) != LEAT_OK)
@@ -94,15 +40,15 @@ int leat_topic_create(leat_client *client, const char *name,
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
     request.body_case = LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC;
     request.create_topic = &create;
-    struct call call = { .client = client };
-    return wait_for(&call, &request, "leat_topic_create");
+    struct client_call call = { .client = client };
+    return client_call_wait(&call, &request, "leat_topic_create");
 }
 
 int leat_topic_delete(leat_client *client, const char *name)
 {
     if (client == NULL)
         return LEAT_ERR_INVALID;
-    const int error = check_name(client, name);
+    const int error = client_call_name(client, "topic", name);
     if (error != LEAT_OK)
         return error;
     Leat__Control__DeleteTopic delete = LEAT__CONTROL__DELETE_TOPIC__INIT;
@@ -110,11 +56,11 @@ int leat_topic_delete(leat_client *client, const char *name)
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
     request.body_case = LEAT__CONTROL__REQUEST__BODY_DELETE_TOPIC;
     request.delete_topic = &delete;
-    struct call call = { .client = client };
-    return wait_for(&call, &request, "leat_topic_delete");
+    struct client_call call = { .client = client };
+    return client_call_wait(&call, &request, "leat_topic_delete");
 }
 
-static void visit_topic(struct call *call, const Leat__Control__Topic *topic)
+static void visit_topic(struct client_call *call, const Leat__Control__Topic *topic)
 {
     struct leat_partition_info *partitions = calloc(topic->n_partitions + 1, sizeof *partitions);
     if (partitions == NULL) {
@@ -151,13 +97,14 @@ static void visit_topic(struct call *call, const Leat__Control__Topic *topic)
         info.settings.quota_publish_bytes = s->quota_publish_bytes;
         info.settings.quota_deliver_bytes = s->quota_deliver_bytes;
     }
+    const struct topic_visit *to = call->context;
     call->client->in_callback++;
-    call->visit(call->user, &info);
+    to->visit(to->user, &info);
     call->client->in_callback--;
     free(partitions);
 }
 
-static void take_topics(struct call *call, const Leat__Control__Response *response)
+static void take_topics(struct client_call *call, const Leat__Control__Response *response)
 {
     if (response->body_case == LEAT__CONTROL__RESPONSE__BODY_TOPIC) {
         visit_topic(call, response->topic);
@@ -181,18 +128,19 @@ int leat_topic_describe(leat_client *client, const char *name,
         request.body_case = LEAT__CONTROL__REQUEST__BODY_LIST_TOPICS;
         request.list_topics = &list;
     } else {
-        const int error = check_name(client, name);
+        const int error = client_call_name(client, "topic", name);
         if (error != LEAT_OK)
             return error;
         describe.name = (char *)name;
         request.body_case = LEAT__CONTROL__REQUEST__BODY_DESCRIBE_TOPIC;
         request.describe_topic = &describe;
     }
-    struct call call = { .client = client, .take = take_topics, .visit = visit, .user = user };
-    return wait_for(&call, &request, "leat_topic_describe");
+    struct topic_visit to = { visit, user };
+    struct client_call call = { .client = client, .take = take_topics, .context = &to };
+    return client_call_wait(&call, &request, "leat_topic_describe");
 }
 
-static void take_offset(struct call *call, const Leat__Control__Response *response)
+static void take_offset(struct client_call *call, const Leat__Control__Response *response)
 {
     if (response->body_case != LEAT__CONTROL__RESPONSE__BODY_OFFSETS
         || response->offsets->n_offsets != 1) {
@@ -204,7 +152,7 @@ static void take_offset(struct call *call, const Leat__Control__Response *respon
         call->error = client_error(call->client, told->error, "partition %" PRIu32 ": %s",
                                    told->partition, leat_error_text(told->error));
     else
-        *(uint64_t *)call->result = told->offset;
+        *(uint64_t *)call->context = told->offset;
 }
 
 int leat_topic_offset(leat_client *client, const char *name, uint32_t partition, int32_t at,
@@ -212,7 +160,7 @@ int leat_topic_offset(leat_client *client, const char *name, uint32_t partition,
 {
     if (client == NULL || offset == NULL)
         return LEAT_ERR_INVALID;
-    const int error = check_name(client, name);
+    const int error = client_call_name(client, "topic", name);
     if (error != LEAT_OK)
         return error;
     Leat__Control__PartitionStart start = LEAT__CONTROL__PARTITION_START__INIT;
@@ -239,8 +187,8 @@ int leat_topic_offset(leat_client *client, const char *name, uint32_t partition,
     request.body_case = LEAT__CONTROL__REQUEST__BODY_LIST_OFFSETS;
     request.list_offsets = &list;
     uint64_t found = 0;
-    struct call call = { .client = client, .take = take_offset, .result = &found };
-    const int refused = wait_for(&call, &request, "leat_topic_offset");
+    struct client_call call = { .client = client, .take = take_offset, .context = &found };
+    const int refused = client_call_wait(&call, &request, "leat_topic_offset");
     if (refused == LEAT_OK)
         *offset = found;
     return refused;

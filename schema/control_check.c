@@ -538,13 +538,20 @@ static const char *check_group(const Leat__Control__GroupDescription *group)
     for (size_t i = 0; i < group->n_partitions; i++) {
         const Leat__Control__GroupPartition *partition = group->partitions[i];
         if (!name_ok(partition->topic) || partition->partition >= LEAT_PARTITIONS_MAX
-            || partition->error > 0) {
-            return "group.partitions: a topic, partition at most 4095, error 0 or below";
+            || !optional_name_ok(partition->member_id) || partition->error > 0) {
+            return "group.partitions: a topic, partition at most 4095, a member's id or none, "
+                   "error 0 or below";
         }
     }
     for (size_t i = 0; i < group->n_members; i++) {
-        if (!name_ok(group->members[i]->member_id)) {
-            return "group.members.member_id: " NAME_RULE;
+        const Leat__Control__GroupMember *member = group->members[i];
+        if (!name_ok(member->member_id) || !optional_name_ok(member->client_name)) {
+            return "group.members: member_id " NAME_RULE "; client_name the same or empty";
+        }
+        for (size_t t = 0; t < member->n_topics; t++) {
+            if (!name_ok(member->topics[t])) {
+                return "group.members.topics: each " NAME_RULE;
+            }
         }
     }
     return NULL;

@@ -1,20 +1,30 @@
 /* A port of an application that runs DPDK itself: the driver takes it as it is, sends and receives
- * over it, and leaves it as it was.
+ * over it, and leaves it as it was. And a port of the driver's own beside an application that keeps
+ * EAL's interrupt thread busy.
  *
  * Method: EAL started here, one looped ring port configured and started here, and two lanes over
- * the same queues, which are two hosts: what one sends, the other receives. Threads: one. */
+ * the same queues, which are two hosts: what one sends, the other receives. Then an interrupt
+ * handler that does not come back for a while, and a memif port opened meanwhile.
+ * Threads: this one, and EAL's for the handler. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
+#include <rte_interrupts.h>
 #include <rte_mbuf.h>
 
 #include "transport/link_dpdk.h"
 
-enum { BUFFERS = 2047, ROUNDS = 5000 };
+enum { BUFFERS = 2047, ROUNDS = 5000, BUSY_US = 300000 };
+
+static atomic_int busy; /* 1: the handler has begun; 2: it is about to return */
+static int interrupt;
 
 static void require(bool truth, const char *what)
 {
@@ -88,6 +98,44 @@ static unsigned take(struct link *link, leat_ns now, uint8_t content)
     return total;
 }
 
+static void be_busy(void *unused)
+{
+    eventfd_t value;
+    (void)unused;
+    eventfd_read(interrupt, &value);
+    atomic_store(&busy, 1);
+    usleep(BUSY_US);
+    atomic_store(&busy, 2);
+}
+
+/* A peer may speak before EAL's interrupt thread first hears of the port: no burst runs before that
+ * thread is known to stand still. */
+static void open_beside_a_busy_handler(const struct link_dpdk_driver *driver)
+{
+    char device[64], text[LINK_DPDK_ERROR_TEXT];
+    snprintf(device, sizeof device, "net_memif0,role=server,socket=leat-external-%d", getpid());
+    const struct link_dpdk_options options = { .device = device,
+                                               .ip = 0x0A090003u,
+                                               .prefix_bits = 24,
+                                               .port = 7430,
+                                               .lanes = 1,
+                                               .lane_shift = 32,
+                                               .descriptors = 64,
+                                               .buffers = 511 };
+    struct rte_intr_handle *handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+    interrupt = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    require(handle != NULL && rte_intr_fd_set(handle, interrupt) == 0
+                && rte_intr_type_set(handle, RTE_INTR_HANDLE_EXT) == 0
+                && rte_intr_callback_register(handle, be_busy, NULL) == 0,
+            "an interrupt handler");
+    while (atomic_load(&busy) == 0)
+        usleep(1000);
+    struct link_dpdk_port *port = NULL;
+    require(driver->open(&port, &options, text) == LEAT_OK, text);
+    require(atomic_load(&busy) == 2, "the port was used while EAL's interrupt thread was at large");
+    driver->close(port);
+}
+
 int main(void)
 {
     char text[LINK_DPDK_ERROR_TEXT];
@@ -121,6 +169,7 @@ int main(void)
         rte_pktmbuf_free(rest);
     require(rte_mempool_in_use_count(pool) == 0, "buffers are missing");
     require(rte_eth_dev_stop(port) == 0, "the port is not as it was");
+    open_beside_a_busy_handler(driver);
     puts("link_external: ok");
     return 0;
 }

@@ -30,7 +30,8 @@ refused() {
 
 refused 2 "nonsense" nonsense
 refused 2 "--nonsense" pub t --nonsense
-refused 2 "group" group list
+refused 2 "--to" group reset g --topic t --to sometime
+refused 2 "--topic" group reset g --to latest
 refused 2 "--partition" pub t --partition -3
 refused 2 "--partition" pub t --partition many
 refused 2 "--replay-speed" pub t --replay-speed fast
@@ -45,9 +46,11 @@ refused 2 "--overrun" topic create t --overrun maybe
 refused 2 "--rate" perf latency --rate 0
 refused 2 "" topic create
 refused 2 "" topic frobnicate t
+refused 2 "" group frobnicate g
+refused 2 "" group delete
 refused 2 "" pub
 refused 2 "" sub
-for command in pub sub topic perf; do
+for command in pub sub topic group perf; do
     "$LEAT" $command --help >"$dir/out" 2>"$dir/err" || fail "$command --help: exit $?"
     [ -s "$dir/out" ] && [ ! -s "$dir/err" ] || fail "$command --help: not on stdout"
 done
@@ -70,6 +73,9 @@ refused 1 "leat topic create nothere" pub nothere
 refused 1 "leat topic create nothere" sub nothere
 refused 1 "nothere" topic describe nothere
 refused 1 "nothere" topic delete nothere
+refused 1 'group "nothere": there is none' group describe nothere
+refused 1 'group "nothere": there is none' group delete nothere
+[ "$("$LEAT" group list --json)" = '[]' ] || fail "groups: $("$LEAT" group list --json)"
 refused 1 "a b" topic create "a b"
 refused 1 "ring_bytes" topic create t --ring-bytes 64KiB --record-bytes-max 1MiB
 "$LEAT" topic create t --partitions 3 --ring-bytes 1MiB --record-bytes-max 4KiB --retention-ms 60000 --overrun block >/dev/null
@@ -96,7 +102,7 @@ assert settings["retention_ms"] == 60000 and settings["overrun"] == "block", top
 PY
 
 # What cannot be written is said, by every command that says something; a reader that has seen enough is no failure.
-for command in "topic list" "topic describe t" "topic list --json" "--help" "--version" "pub --help"; do
+for command in "topic list" "topic describe t" "topic list --json" "group list" "--help" "--version" "pub --help"; do
     code=0
     # shellcheck disable=SC2086
     "$LEAT" $command >/dev/full 2>"$dir/err" || code=$?

@@ -22,7 +22,7 @@ struct bus_member {
     leat_client *client;
     leat_consumer *consumer;
     unsigned records;
-    uint64_t lost; /* in GAPs */
+    uint64_t lost;             /* in GAPs */
     uint64_t next[PARTITIONS]; /* the highest offset handed out, + 1 */
     unsigned events[LEAT_EVENT_COMMIT_REFUSED + 1];
     struct leat_event last; /* of a partition that came or went, or of the member */
@@ -95,14 +95,14 @@ static unsigned assigned(const struct bus_member *m)
 }
 
 /* Turns of all `members`, until `done`. */
-#define UNTIL(members, n, done)                                                  \
-    do {                                                                         \
-        const uint64_t until_turns = 20000;                                      \
-        for (uint64_t t = 0; !(done); t++) {                                     \
-            cr_assert_lt(t, until_turns, "it did not come to this: %s", #done);  \
-            for (unsigned m_ = 0; m_ < (n); m_++)                                \
-                turn(&(members)[m_]);                                            \
-        }                                                                        \
+#define UNTIL(members, n, done)                                                 \
+    do {                                                                        \
+        const uint64_t until_turns = 20000;                                     \
+        for (uint64_t t = 0; !(done); t++) {                                    \
+            cr_assert_lt(t, until_turns, "it did not come to this: %s", #done); \
+            for (unsigned m_ = 0; m_ < (n); m_++)                               \
+                turn(&(members)[m_]);                                           \
+        }                                                                       \
     } while (0)
 
 struct bench {

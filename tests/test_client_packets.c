@@ -220,6 +220,31 @@ Test(packets, a_narrow_path_stays_at_what_it_carries, .timeout = 60)
     cr_assert_eq(session->packets->mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
 }
 
+/* The last commit of all arrives and is answered, whichever packets were lost. */
+Test(packets, commits_arrive_over_a_wire_that_loses_much, .timeout = 60)
+{
+    static struct consumer_group group;
+    start("packets", 20, 10, LEAT_PACKET_BYTES_BASE);
+    attach();
+    open_streams();
+    consumer.group = &group;
+    for (uint64_t offset = 1; offset <= 500; offset++) {
+        commits_ask(&reader.commits, offset, 1);
+        data_link_queue_credit(&reader);
+        for (uint32_t wait = seeded_below(&badwire.seed, 30); wait > 0; wait--)
+            step();
+        if (offset % 10 != 0)
+            continue;
+        for (int i = 0; commits_pending(&reader.commits); i++) {
+            cr_assert_lt(i, 200000, "commit %llu is never answered", (unsigned long long)offset);
+            step();
+        }
+        cr_assert_eq(packet_broker_committed(), offset);
+        cr_assert_eq(commits_standing(&reader.commits), offset);
+    }
+    cr_assert_gt(session->packets->flow.counters.packets_lost, 0u);
+}
+
 /* The credit of a reader that goes on reading arrives all the time; the large batch must too. */
 Test(packets, a_path_that_grows_narrow_is_noticed_though_small_packets_arrive, .timeout = 60)
 {

@@ -87,9 +87,17 @@ Test(groups_kept, a_group_goes_on_behind_what_the_restart_lost)
     Leat__Control__Response *r = members_describe(control, "g");
     cr_assert_eq(r->error, 0, "%s", r->error_text);
     cr_assert_str_eq(r->group->partitions[1]->metadata, "end of day");
-    cr_assert_eq(r->group->partitions[1]->committed_log_epoch, 0u, "not of this life of the log");
+    cr_assert_eq(r->group->partitions[1]->committed, 31u);
+    cr_assert_eq(r->group->partitions[1]->committed_log_epoch, log_epoch, "of an earlier life");
+    cr_assert_neq(r->group->partitions[1]->log_epoch, log_epoch);
+    cr_assert_eq(r->group->partitions[1]->lost_records, 19u);
+    cr_assert_eq(r->group->partitions[1]->lag_records, 0u);
     members_done(r);
     members_publish(5); /* before anybody has joined again: it must not be missed */
+    r = members_describe(control, "g");
+    cr_assert_eq(r->group->partitions[1]->lag_records, 5u);
+    cr_assert_gt(r->group->partitions[1]->lag_bytes, 0u);
+    members_done(r);
     member_join(&m, "m-1");
     cr_assert_eq(m.assigned, 0xFu);
     member_open_all(&m);

@@ -103,7 +103,6 @@ Test(options, what_is_out_of_range_is_named_with_its_value)
 static void refused_group(struct leat_consumer_options options, const char *what)
 {
     struct leat_consumer_options read;
-    char why[256] = "";
     options.size = sizeof options;
     cr_expect_eq(options_consumer(&read, &options, why, sizeof why), LEAT_ERR_INVALID);
     cr_expect_neq(strstr(why, what), NULL, "no \"%s\" in: %s", what, why);
@@ -114,7 +113,6 @@ Test(options, a_group_has_its_own_defaults_and_rules)
     const uint32_t partition = 1;
     const struct leat_consumer_options given = { .size = sizeof given, .group = "g" };
     struct leat_consumer_options out;
-    char why[256];
     cr_assert_eq(options_consumer(&out, &given, why, sizeof why), LEAT_OK);
     cr_expect_eq(out.session_timeout_ns, UINT64_C(10000000000));
     cr_expect_eq(out.commit_interval_ns, UINT64_C(1000000000));

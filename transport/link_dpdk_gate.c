@@ -39,7 +39,8 @@ enum {
     IGNORED_MS = 10,
 };
 
-_Atomic bool link_dpdk_shut;
+/* From the start: a peer may have spoken before the handler was ever called. */
+_Atomic bool link_dpdk_shut = true;
 
 static struct {
     pthread_mutex_t mutex; /* of ports */

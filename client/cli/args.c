@@ -6,15 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/cli/cli.h"
 #include "client/cli/parse.h"
+
+enum { ARGS_REFUSAL_BYTES = 1024 };
 
 int args_refuse(const struct args_command *command, const char *format, ...)
 {
+    char text[ARGS_REFUSAL_BYTES];
     va_list list;
-    fprintf(stderr, "leat %s: ", command->name);
     va_start(list, format);
-    vfprintf(stderr, format, list);
+    vsnprintf(text, sizeof(text), format, list);
     va_end(list);
+    fprintf(stderr, "leat %s: ", command->name);
+    cli_print(stderr, text);
     fprintf(stderr, "\nTry: leat %s --help\n", command->name);
     return EXIT_USAGE;
 }

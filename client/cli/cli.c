@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/cli/parse.h"
 #include "ops/json_text.h"
 #include "schema/limits.h"
 
@@ -37,14 +38,25 @@ uint64_t cli_wall_ns(void)
     return clock_ns(CLOCK_REALTIME);
 }
 
-/* What a name or a file brought along does not get at the terminal. */
-static void say_printable(const char *text)
+/* How many bytes at `c` may be shown as they are; 0: the next one may not. Terminals obey UTF-8's
+ * second block of control characters (U+0080 to U+009F) too, and some lone bytes. */
+static size_t printable(const char *c)
 {
-    for (const char *c = text; *c != '\0'; c++) {
-        if (iscntrl((unsigned char)*c))
-            fprintf(stderr, "\\x%02X", (unsigned char)*c);
+    const size_t size = json_text_utf8(c, strnlen(c, 4));
+    const bool second_block =
+        size == 2 && (unsigned char)c[0] == 0xC2 && (unsigned char)c[1] < 0xA0;
+    return second_block || iscntrl((unsigned char)*c) ? 0 : size;
+}
+
+void cli_print(FILE *to, const char *text)
+{
+    while (*text != '\0') {
+        const size_t size = printable(text);
+        if (size == 0)
+            fprintf(to, "\\x%02X", (unsigned char)*text);
         else
-            fputc(*c, stderr);
+            fwrite(text, 1, size, to);
+        text += size + (size == 0);
     }
 }
 
@@ -56,7 +68,7 @@ int cli_fail(const struct cli *cli, const char *format, ...)
     vsnprintf(text, sizeof(text), format, list);
     va_end(list);
     fprintf(stderr, "leat %s: ", cli->command);
-    say_printable(text);
+    cli_print(stderr, text);
     fputc('\n', stderr);
     return EXIT_FAILED;
 }
@@ -70,6 +82,22 @@ int cli_fail_error(const struct cli *cli, const char *what, int error)
     if (strncmp(story, what, strlen(what)) == 0)
         return cli_fail(cli, "%s", story);
     return cli_fail(cli, "%s: %s", what, story);
+}
+
+int cli_refuse(const struct cli *cli, const char *thing, const char *name, int error)
+{
+    char what[300];
+    snprintf(what, sizeof(what), "%s \"%.249s\"", thing, name);
+    return cli_fail_error(cli, what, error);
+}
+
+void cli_said(const struct args_common *common, const char *thing, const char *name,
+              const char *what)
+{
+    if (common->json)
+        printf("{\"%s\":\"%s\",\"%s\":true}\n", thing, name, what);
+    else
+        printf("%s \"%s\" %s\n", thing, name, what);
 }
 
 static const char *event_name(int32_t type)
@@ -282,4 +310,54 @@ void cli_progress_end(struct cli_progress *progress)
 {
     if (progress->shown)
         fputs("\r\033[K", stderr);
+}
+
+/* -------------------------------------------------------------- words */
+
+bool cli_parse_start(const char *text, int32_t *at, uint64_t *value)
+{
+    if (strcmp(text, "earliest") == 0) {
+        *at = LEAT_START_EARLIEST;
+    } else if (strcmp(text, "latest") == 0) {
+        *at = LEAT_START_LATEST;
+    } else if (text[0] == '@') {
+        *at = LEAT_START_TIME;
+        return parse_instant(text + 1, value);
+    } else {
+        *at = LEAT_START_OFFSET;
+        return parse_u64(text, strlen(text), value);
+    }
+    return true;
+}
+
+int cli_begin(struct cli *cli, const struct args_command *command, int argc, char **argv,
+              struct args_list *operands, struct args_common *common)
+{
+    const int code = args_parse(command, argc, argv, common, operands);
+    if (code >= 0)
+        return code;
+    if (cli_open(cli, command->name, common) == 0)
+        return -1;
+    cli_close(cli);
+    return EXIT_FAILED;
+}
+
+int cli_verbs(const char *command, const struct cli_verb *verbs, const char *expected,
+              const char *usage, int argc, char **argv)
+{
+    if (argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    for (const struct cli_verb *verb = verbs; argc > 0 && verb->name != NULL; verb++) {
+        if (strcmp(argv[0], verb->name) == 0)
+            return verb->run(argc - 1, argv + 1);
+    }
+    if (argc > 0) {
+        fprintf(stderr, "leat %s: no command \"", command);
+        cli_print(stderr, argv[0]);
+        fprintf(stderr, "\": expected %s\n", expected);
+    }
+    fputs(usage, stderr);
+    return EXIT_USAGE;
 }

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "client/cli/args.h"
 #include "client/leat.h"
@@ -31,11 +32,41 @@ struct cli {
 int cli_open(struct cli *cli, const char *command, const struct args_common *common);
 void cli_close(struct cli *cli);
 
+/* Parses the command's words and connects. -1: go on, and close. Else the exit code. */
+int cli_begin(struct cli *cli, const struct args_command *command, int argc, char **argv,
+              struct args_list *operands, struct args_common *common);
+
+/* A command's commands: "create" of "topic create". The list ends with a NULL name. */
+struct cli_verb {
+    const char *name;
+    int (*run)(int argc, char **argv);
+};
+/* Runs the one argv[0] names, or shows `usage`; `expected` is the list of them, for people. The
+ * exit code. */
+int cli_verbs(const char *command, const struct cli_verb *verbs, const char *expected,
+              const char *usage, int argc, char **argv);
+
+/* `topic "quotes" created`, or as JSON. */
+void cli_said(const struct args_common *common, const char *thing, const char *name,
+              const char *what);
+
+/* "earliest", "latest", an offset, or "@" and a time, as a leat_start and its value. */
+bool cli_parse_start(const char *text, int32_t *at, uint64_t *value);
+#define CLI_START_RULE                                                            \
+    "expected earliest, latest, an offset, or @TIME (nanoseconds since 1970, or " \
+    "2024-08-08T23:54:15Z)"
+
+/* Text from elsewhere: no control character and no lone byte gets at the terminal, each becomes
+ * \xHH. */
+void cli_print(FILE *to, const char *text);
+
 /* "leat pub: ..." on stderr. Returns EXIT_FAILED. */
 int cli_fail(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same with the reason the client gives for `error`: "leat pub: topic "x": no such topic". */
 int cli_fail_error(const struct cli *cli, const char *what, int error);
+/* The same about the `thing` of this name: `topic "x"`. */
+int cli_refuse(const struct cli *cli, const char *thing, const char *name, int error);
 
 /* Does the client's work, then waits until it has more, one of `others` is ready, a signal came, or
  * timeout_ns passed. `revents` of others are set. 0, or a leat_error no polling recovers from. */

@@ -1,4 +1,4 @@
-/* leat: publish, subscribe, look after topics, measure. */
+/* leat: publish, subscribe, look after topics and groups, measure. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "client/cli/args.h"
+#include "client/cli/cli.h"
 #include "client/cli/commands.h"
 #include "client/leat.h"
 #include "ops/standard_files.h"
@@ -19,11 +20,12 @@ static const struct {
     { "pub", command_pub, "publish lines, a file or a packet capture" },
     { "sub", command_sub, "print records as they come" },
     { "topic", command_topic, "create, list, describe, delete topics" },
+    { "group", command_group, "list, describe, reset, delete consumer groups" },
     { "perf", command_perf, "measure latency and throughput" },
 };
 
 /* Names that are promised, so that nobody takes the refusal for a typing error. */
-static const char *const later[] = { "group", "compare", "doctor", "top", "capture" };
+static const char *const later[] = { "compare", "doctor", "top", "capture" };
 
 static void print_help(FILE *to)
 {
@@ -42,8 +44,9 @@ static int refuse(const char *word)
             return EXIT_USAGE;
         }
     }
-    fprintf(stderr, "leat: no command \"%s\": expected pub, sub, topic or perf\nTry: leat --help\n",
-            word);
+    fprintf(stderr, "leat: no command \"");
+    cli_print(stderr, word);
+    fprintf(stderr, "\": expected pub, sub, topic, group or perf\nTry: leat --help\n");
     return EXIT_USAGE;
 }
 

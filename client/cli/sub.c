@@ -55,33 +55,13 @@ static struct args_command sub_command(const struct args_option *options)
     };
 }
 
-/* "earliest", "latest", an offset, or "@" and a time. */
-static bool parse_from(const char *text, struct leat_consumer_options *options)
-{
-    if (strcmp(text, "earliest") == 0)
-        options->start_at = LEAT_START_EARLIEST;
-    else if (strcmp(text, "latest") == 0)
-        options->start_at = LEAT_START_LATEST;
-    else if (text[0] == '@') {
-        options->start_at = LEAT_START_TIME;
-        return parse_instant(text + 1, &options->start);
-    } else {
-        options->start_at = LEAT_START_OFFSET;
-        return parse_u64(text, strlen(text), &options->start);
-    }
-    return true;
-}
-
 /* -1, or the exit code of a refusal. */
 static int sub_understand(struct sub *sub, const struct sub_options *o,
                           const struct args_common *common, const struct args_command *command)
 {
     struct leat_consumer_options *consumer = &sub->consumer_options;
-    if (!parse_from(o->from, consumer))
-        return args_refuse(command,
-                           "--from \"%s\": expected earliest, latest, an offset, or @TIME "
-                           "(nanoseconds since 1970, or 2024-08-08T23:54:15Z)",
-                           o->from);
+    if (!cli_parse_start(o->from, &consumer->start_at, &consumer->start))
+        return args_refuse(command, "--from \"%s\": " CLI_START_RULE, o->from);
     if (o->group == NULL && o->member != NULL)
         return args_refuse(command, "--member \"%s\" needs --group: whose member it is", o->member);
     if (o->group != NULL && o->partitions.count > 0)
@@ -95,7 +75,8 @@ static int sub_understand(struct sub *sub, const struct sub_options *o,
     if (strcmp(o->format, "value") != 0 && strcmp(o->format, "json") != 0)
         return args_refuse(command, "--format \"%s\": expected value or json", o->format);
     if (o->required && o->name == NULL && o->group == NULL)
-        return args_refuse(command, "--required needs --name or --group: the reader that producers wait for");
+        return args_refuse(
+            command, "--required needs --name or --group: the reader that producers wait for");
     if (!parse_escapes(o->delimiter, sub->delimiter, sizeof(sub->delimiter), &sub->delimiter_size))
         return args_refuse(command,
                            "--delimiter \"%s\": expected up to %d bytes, with \\n \\r \\t \\0 "
@@ -302,8 +283,8 @@ int command_sub(int argc, char **argv)
         { "name", "NAME", "this reader's name, shown to operators", ARGS_TEXT, &o.name, 0, 0 },
         { "required", NULL, "producers of a `block` topic wait for this reader", ARGS_FLAG,
           &o.required, 0, 0 },
-        { "group", "NAME", "share the partitions with the others of this group; commits",
-          ARGS_TEXT, &o.group, 0, 0 },
+        { "group", "NAME", "share the partitions with the others of this group; commits", ARGS_TEXT,
+          &o.group, 0, 0 },
         { "member", "ID", "of the group: keeps its partitions over a restart [random]", ARGS_TEXT,
           &o.member, 0, 0 },
         { .name = NULL },

@@ -8,27 +8,18 @@
 #include <string.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/report.h"
 #include "schema/limits.h"
 
 /* -------------------------------------------------------------- what the broker says */
 
-static json_t *number(uint64_t value)
-{
-    return json_integer((json_int_t)value);
-}
-
-/* Ids and epochs use all 64 bits, which a JSON number does not survive in most readers. */
-static json_t *whole(uint64_t value)
-{
-    return json_sprintf("%" PRIu64, value);
-}
-
 static json_t *partition_json(const struct leat_partition_info *p)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "partition", number(p->index), "shard",
-                     number(p->shard), "log_epoch", whole(p->log_epoch), "head_offset",
-                     number(p->head_offset), "next_offset", number(p->next_offset), "bytes",
-                     number(p->bytes), "hugepages", p->hugepages != 0);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "partition", report_number(p->index),
+                     "shard", report_number(p->shard), "log_epoch", report_whole(p->log_epoch),
+                     "head_offset", report_number(p->head_offset), "next_offset",
+                     report_number(p->next_offset), "bytes", report_number(p->bytes), "hugepages",
+                     p->hugepages != 0);
 }
 
 /* A visitor: appends the topic to the list `user`. */
@@ -45,31 +36,24 @@ static void collect(void *user, const struct leat_topic_info *info)
         json_array_append_new(partitions, partition_json(p));
     }
     json_t *settings = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "partitions", number(s->partitions),
-        "record_bytes_max", number(s->record_bytes_max), "ring_bytes", number(s->ring_bytes),
-        "retention_ms", number(s->retention_ms), "retention_bytes", number(s->retention_bytes),
-        "overrun", s->overrun == LEAT_OVERRUN_BLOCK ? "block" : "evict", "required_timeout_ms",
-        number(s->required_timeout_ms), "quota_publish_bytes", number(s->quota_publish_bytes),
-        "quota_deliver_bytes", number(s->quota_deliver_bytes));
-    json_array_append_new(user,
-                          json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", info->name, "id",
-                                    whole(info->id), "records", number(records), "bytes",
-                                    number(bytes), "settings", settings, "partitions", partitions));
-}
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    return json_string_value(json_object_get(object, name));
-}
-
-static uint64_t number_of(const json_t *object, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, name));
+        "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "partitions", report_number(s->partitions),
+        "record_bytes_max", report_number(s->record_bytes_max), "ring_bytes",
+        report_number(s->ring_bytes), "retention_ms", report_number(s->retention_ms),
+        "retention_bytes", report_number(s->retention_bytes), "overrun",
+        s->overrun == LEAT_OVERRUN_BLOCK ? "block" : "evict", "required_timeout_ms",
+        report_number(s->required_timeout_ms), "quota_publish_bytes",
+        report_number(s->quota_publish_bytes), "quota_deliver_bytes",
+        report_number(s->quota_deliver_bytes));
+    json_array_append_new(user, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", info->name,
+                                          "id", report_whole(info->id), "records",
+                                          report_number(records), "bytes", report_number(bytes),
+                                          "settings", settings, "partitions", partitions));
 }
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(text_of(*(json_t *const *)a, "name"), text_of(*(json_t *const *)b, "name"));
+    return strcmp(report_text_of(*(json_t *const *)a, "name"),
+                  report_text_of(*(json_t *const *)b, "name"));
 }
 
 static json_t *sorted(const json_t *list)
@@ -100,8 +84,9 @@ static void print_list(const json_t *topics)
     {
         const json_t *s = json_object_get(topic, "settings");
         printf("%-32s %10" PRIu64 " %12" PRIu64 " %14" PRIu64 " %14" PRIu64 " %8s\n",
-               text_of(topic, "name"), number_of(s, "partitions"), number_of(topic, "records"),
-               number_of(topic, "bytes"), number_of(s, "ring_bytes"), text_of(s, "overrun"));
+               report_text_of(topic, "name"), report_number_of(s, "partitions"),
+               report_number_of(topic, "records"), report_number_of(topic, "bytes"),
+               report_number_of(s, "ring_bytes"), report_text_of(s, "overrun"));
     }
 }
 
@@ -112,8 +97,8 @@ static void print_topic(const json_t *topic)
     json_t *value;
     size_t i;
     json_t *p;
-    printf("topic                %s\nid                   %s\n", text_of(topic, "name"),
-           text_of(topic, "id"));
+    printf("topic                %s\nid                   %s\n", report_text_of(topic, "name"),
+           report_text_of(topic, "id"));
     void *at = json_object_iter((json_t *)settings);
     for (; at != NULL; at = json_object_iter_next((json_t *)settings, at)) {
         name = json_object_iter_key(at);
@@ -128,47 +113,14 @@ static void print_topic(const json_t *topic)
     json_array_foreach(json_object_get(topic, "partitions"), i, p)
     {
         printf("%9" PRIu64 " %6" PRIu64 " %20s %14" PRIu64 " %14" PRIu64 " %14" PRIu64 " %10s\n",
-               number_of(p, "partition"), number_of(p, "shard"), text_of(p, "log_epoch"),
-               number_of(p, "head_offset"), number_of(p, "next_offset"), number_of(p, "bytes"),
+               report_number_of(p, "partition"), report_number_of(p, "shard"),
+               report_text_of(p, "log_epoch"), report_number_of(p, "head_offset"),
+               report_number_of(p, "next_offset"), report_number_of(p, "bytes"),
                json_is_true(json_object_get(p, "hugepages")) ? "yes" : "no");
     }
 }
 
-static void print_json(const json_t *value)
-{
-    json_dumpf(value, stdout, JSON_COMPACT);
-    putchar('\n');
-}
-
 /* -------------------------------------------------------------- the four commands */
-
-/* Parses and connects. -1: go on; cli_close is due. */
-static int begin(struct cli *cli, const struct args_command *command, int argc, char **argv,
-                 struct args_list *operands, struct args_common *common)
-{
-    const int code = args_parse(command, argc, argv, common, operands);
-    if (code >= 0)
-        return code;
-    if (cli_open(cli, command->name, common) == 0)
-        return -1;
-    cli_close(cli);
-    return EXIT_FAILED;
-}
-
-static void said(const struct args_common *common, const char *name, const char *what)
-{
-    if (common->json)
-        printf("{\"topic\":\"%s\",\"%s\":true}\n", name, what);
-    else
-        printf("topic \"%s\" %s\n", name, what);
-}
-
-static int refuse(const struct cli *cli, const char *name, int error)
-{
-    char what[300];
-    snprintf(what, sizeof(what), "topic \"%.249s\"", name);
-    return cli_fail_error(cli, what, error);
-}
 
 static int topic_create(int argc, char **argv)
 {
@@ -215,9 +167,9 @@ static int topic_create(int argc, char **argv)
     if (code == 0) {
         const int error = leat_topic_create(cli.client, names.items[0], &settings);
         if (error == 0)
-            said(&common, names.items[0], "created");
+            cli_said(&common, "topic", names.items[0], "created");
         else
-            code = refuse(&cli, names.items[0], error);
+            code = cli_refuse(&cli, "topic", names.items[0], error);
     }
     cli_close(&cli);
     return code;
@@ -230,7 +182,7 @@ static int topic_list(int argc, char **argv)
     struct args_common common = { 0 };
     struct args_list names;
     struct cli cli;
-    int code = begin(&cli, &command, argc, argv, &names, &common);
+    int code = cli_begin(&cli, &command, argc, argv, &names, &common);
     if (code >= 0)
         return code;
     json_t *topics = json_array();
@@ -238,7 +190,7 @@ static int topic_list(int argc, char **argv)
     code = error == 0 ? 0 : cli_fail_error(&cli, "topics", error);
     json_t *list = sorted(topics);
     if (error == 0 && common.json)
-        print_json(list);
+        report_print(list);
     else if (error == 0)
         print_list(list);
     json_decref(list);
@@ -256,16 +208,16 @@ static int topic_describe(int argc, char **argv)
     struct args_common common = { 0 };
     struct args_list names;
     struct cli cli;
-    int code = begin(&cli, &command, argc, argv, &names, &common);
+    int code = cli_begin(&cli, &command, argc, argv, &names, &common);
     if (code >= 0)
         return code;
     json_t *topics = json_array();
     int error = leat_topic_describe(cli.client, names.items[0], collect, topics);
     if (error == 0 && json_array_size(topics) == 0)
         error = LEAT_ERR_UNKNOWN_TOPIC;
-    code = error == 0 ? 0 : refuse(&cli, names.items[0], error);
+    code = error == 0 ? 0 : cli_refuse(&cli, "topic", names.items[0], error);
     if (error == 0 && common.json)
-        print_json(json_array_get(topics, 0));
+        report_print(json_array_get(topics, 0));
     else if (error == 0)
         print_topic(json_array_get(topics, 0));
     json_decref(topics);
@@ -282,15 +234,15 @@ static int topic_delete(int argc, char **argv)
     struct args_common common = { 0 };
     struct args_list names;
     struct cli cli;
-    int code = begin(&cli, &command, argc, argv, &names, &common);
+    int code = cli_begin(&cli, &command, argc, argv, &names, &common);
     if (code >= 0)
         return code;
     const int error = leat_topic_delete(cli.client, names.items[0]);
     code = 0;
     if (error == 0)
-        said(&common, names.items[0], "deleted");
+        cli_said(&common, "topic", names.items[0], "deleted");
     else
-        code = refuse(&cli, names.items[0], error);
+        code = cli_refuse(&cli, "topic", names.items[0], error);
     cli_close(&cli);
     return code;
 }
@@ -303,25 +255,10 @@ static const char usage[] = "usage: leat topic create NAME [OPTION]...\n"
 
 int command_topic(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        int (*run)(int argc, char **argv);
-    } commands[] = { { "create", topic_create },
-                     { "list", topic_list },
-                     { "describe", topic_describe },
-                     { "delete", topic_delete } };
-    if (argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    for (size_t i = 0; argc > 0 && i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(argv[0], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    }
-    if (argc > 0)
-        fprintf(stderr,
-                "leat topic: no command \"%s\": expected create, list, describe or delete\n",
-                argv[0]);
-    fputs(usage, stderr);
-    return EXIT_USAGE;
+    static const struct cli_verb verbs[] = { { "create", topic_create },
+                                             { "list", topic_list },
+                                             { "describe", topic_describe },
+                                             { "delete", topic_delete },
+                                             { .name = NULL } };
+    return cli_verbs("topic", verbs, "create, list, describe or delete", usage, argc, argv);
 }

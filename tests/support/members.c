@@ -137,6 +137,15 @@ void member_follow(struct member *m, int partitions)
     }
 }
 
+Leat__Control__Response *member_ask_leave(const struct member *m)
+{
+    Leat__Control__LeaveGroup leaving = LEAT__CONTROL__LEAVE_GROUP__INIT;
+    leaving.group = (char *)"g";
+    leaving.member_id = (char *)m->id;
+    leaving.member_epoch = m->epoch;
+    return members_ask(m->control, LEAT__CONTROL__REQUEST__BODY_LEAVE_GROUP, &leaving);
+}
+
 Leat__Control__Response *member_ask_open(struct member *m, uint32_t partition,
                                          Leat__Control__StartAt at)
 {

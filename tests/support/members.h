@@ -67,6 +67,7 @@ void member_take_assignment(struct member *m, Leat__Control__Response *r);
 void member_say_heartbeat(struct member *m, uint32_t wait_ms);
 /* Heartbeats until it has so many partitions. */
 void member_follow(struct member *m, int partitions);
+Leat__Control__Response *member_ask_leave(const struct member *m);
 Leat__Control__Response *member_ask_open(struct member *m, uint32_t partition,
                                          Leat__Control__StartAt at);
 /* At COMMITTED, else EARLIEST. */
@@ -75,7 +76,7 @@ void member_open_all(struct member *m);
 /* Sends a COMMIT and waits for its answer; log_epoch 0: the stream's. */
 struct leat_frame_committed member_commit(struct member *m, uint32_t partition,
                                           struct leat_frame_commit commit);
-/* On control, with text; `m` NULL: of no member. */
+/* On control, with the text "end of day"; `m` NULL: of no member. */
 Leat__Control__Response *members_commit_on_control(int control, const struct member *m,
                                                    uint32_t partition, uint64_t offset,
                                                    uint64_t log_epoch);

@@ -24,7 +24,8 @@ struct answer {
 static struct broker {
     struct flow flow;
     bool attached, attached_due;
-    bool credit_due, pong_due;
+    bool credit_due, pong_due, committed_due;
+    uint64_t committed;
     uint64_t pong;
     struct stream_map arrived; /* of the publish stream */
     uint64_t taken;            /* of it, appended or answered */
@@ -120,6 +121,12 @@ static void take_frame(const struct leat_frame *frame)
         if (frame->credit.limit > broker.limit)
             broker.limit = frame->credit.limit;
         break;
+    case LEAT_FRAME_COMMIT:
+        cr_assert_eq(frame->stream, (uint32_t)PACKET_BROKER_READ_STREAM);
+        if (frame->commit.offset > broker.committed)
+            broker.committed = frame->commit.offset;
+        broker.committed_due = true;
+        break;
     case LEAT_FRAME_PING:
         broker.pong_due = true;
         broker.pong = frame->ping;
@@ -167,6 +174,8 @@ static void take_lost(struct flow_item *data)
             broker.attached_due = true;
         if (item->kind == LEAT_FRAME_CREDIT)
             broker.credit_due = true;
+        if (item->kind == LEAT_FRAME_COMMITTED)
+            broker.committed_due = true;
         if (item->kind == LEAT_FRAME_PUBLISH_ACK && item->more == 0)
             broker.answers[item->at].due = true;
         if (item->kind == LEAT_FRAME_PUBLISH_ACK && item->more == 0
@@ -227,6 +236,14 @@ static uint32_t fill(uint8_t *at)
         return (uint32_t)leat_frame_write_publish_ack(at, PACKET_BROKER_PUBLISH_STREAM, 1,
                                                       &answer->run, 1);
     }
+    if (broker.committed_due) {
+        const struct leat_frame_committed frame = { .offset = broker.committed,
+                                                    .log_epoch = 1,
+                                                    .asked = broker.committed };
+        broker.committed_due = false;
+        note(LEAT_FRAME_COMMITTED, broker.committed, 0, 0);
+        return (uint32_t)leat_frame_write_committed(at, PACKET_BROKER_READ_STREAM, &frame);
+    }
     if (broker.credit_due) {
         const struct leat_frame_credit credit = { .limit = broker.credit };
         broker.credit_due = false;
@@ -250,6 +267,11 @@ void packet_broker_say_busy(void)
 uint64_t packet_broker_credit(void)
 {
     return broker.credit;
+}
+
+uint64_t packet_broker_committed(void)
+{
+    return broker.committed;
 }
 
 void packet_broker_step(leat_ns now)

@@ -24,6 +24,8 @@ void packet_broker_start(leat_ns now);
 void packet_broker_say_busy(void);
 /* Of the publish stream, as it is now. */
 uint64_t packet_broker_credit(void);
+/* The highest COMMIT that came. */
+uint64_t packet_broker_committed(void);
 /* Takes what has landed, and sends all that may leave. */
 void packet_broker_step(leat_ns now);
 
