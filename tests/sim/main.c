@@ -1,6 +1,7 @@
 /* Goal: whatever the wire does and whoever is stopped or restarted, every acknowledged record is
  * delivered to every subscriber exactly once and in order, or lies in one exact GAP; no credit is
  * overrun, memory is bounded, every buffer comes back, and when the faults end everything goes on.
+ * A group beside them processes all of it, whoever of its members comes, goes or dies.
  * Method: the real broker (control plane and shard) and two real clients in one process, in
  * simulated time, their packets over a fabric that a seed breaks; then the ledger is checked. A
  * failing seed is printed and replays: sim --seed S. */
