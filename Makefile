@@ -2,6 +2,7 @@
 # make test         everything that tests                 make check   format, layers, analysis, sanitizers
 # make fuzz         every decoder; SECONDS=60 T=frame     make bench   ratios to yardsticks, build/bench/results.json
 # make sim          real brokers and clients over wires that a seed breaks; SEEDS=2000 FROM=1
+# make test-groups-chaos   group members that die and hang at random, over TCP and memif; SECONDS=60 each
 # make coverage     lines covered, per folder             make install DESTDIR= PREFIX=/usr/local
 # make deps         installs what is missing (Debian packages)
 #
@@ -84,11 +85,11 @@ EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard client/examples/*.c))
 BINS     := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
 # DPDK knows nothing of ThreadSanitizer, which would take its threads for races.
 LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(if $(filter thread,$(SAN)),,$(BUILD)/lib/libleat-dpdk.so)
-HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c))
+HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c tests/group_*.c))
 EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
 
 .PHONY: all deps demo test check fuzz sim bench coverage install clean run-tests run-demo run-sim fuzzers build-tests \
-        check-format check-layers check-tidy check-clang check-san check-sim check-race check-tsan \
+        run-groups-chaos test-groups-chaos check-format check-layers check-tidy check-clang check-san check-sim check-race check-tsan \
         check-corpus check-links check-readme FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -182,12 +183,16 @@ $(BUILD)/tests/simulation: $(SIM_O) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $(SIM_O) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
 $(BUILD)/bench/dpdk_%: $(BUILD)/bench/dpdk_%.o $(BUILD)/transport/eal.o
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(DPDK_LIBS) -lpthread
+# Of libleat, as applications are.
+$(BUILD)/tests/group_%: $(BUILD)/tests/group_%.o $(BUILD)/lib/libleat.a
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,client) -lpthread -lm
 BENCH_SIM := $(BUILD)/tests/sim/broker.o
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(BENCH_SIM) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(BENCH_SIM) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
 RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LINK_EXTERNAL=$(BUILD)/tests/link_external LINK_KNOCK=$(BUILD)/tests/link_knock \
+          GROUP_MEMBER=$(BUILD)/tests/group_member GROUP_FEED=$(BUILD)/tests/group_feed \
           LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
           EXAMPLES=$(BUILD)/client/examples TALLY=$(BUILD_ROOT)/tally \
           LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0
@@ -196,6 +201,13 @@ run-tests: build-tests
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) build-tests
 	@$(MAKE) --no-print-directory run-tests
+
+# What `make test` does of it for ten seconds. SECONDS is bash's own name, so the scripts have another.
+run-groups-chaos: build-tests
+	@$(RUN_ENV) CHAOS_SECONDS=$(SECONDS) tests/run.sh $(wildcard tests/net_groups*.sh)
+test-groups-chaos: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) build-tests
+	@$(MAKE) --no-print-directory run-groups-chaos
 
 FEED ?=
 # BYPASS=1: through DPDK (memif, a port for each client); UDP=1: in packets over kernel UDP.
@@ -284,7 +296,7 @@ run-races: $(RACES)
 	@$(RUN_ENV) tests/run.sh $(RACES)
 # Criterion cannot start under gcc's TSan: the tests are ordinary, the programs they start are not.
 TSAN_SUITE := $(filter tests/test_faults% tests/test_restart% tests/test_client_live% tests/test_client_trouble% tests/test_control_plane% tests/test_groups%,$(wildcard tests/test_*.c))
-TSAN_NETS := $(filter-out tests/net_link_dpdk% tests/net_memif% tests/net_vhost% tests/net_af_% tests/net_bypass% tests/net_idle%,$(NETS))
+TSAN_NETS := $(filter-out tests/net_link_dpdk% tests/net_memif% tests/net_vhost% tests/net_af_% tests/net_bypass% tests/net_groups_memif% tests/net_idle%,$(NETS))
 check-tsan: $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%)
 	$(MAKE) --no-print-directory -j$(JOBS) SAN=thread all
 	@LEATD=$(BUILD_ROOT)/tsan/bin/leatd LEAT=$(BUILD_ROOT)/tsan/bin/leat LEAT_DEMO=$(BUILD_ROOT)/tsan/bin/leat-demo \

@@ -230,7 +230,18 @@ static double look_up(const struct bare *bare, uint32_t count)
     return (double)(bench_now_ns() - begun) / LOOKUPS;
 }
 
-static void lookups(uint32_t count, const char *size)
+/* What must not depend on the size. */
+struct flat {
+    double least, most;
+};
+
+static void flat_add(struct flat *flat, double value)
+{
+    flat->least = flat->least == 0 || value < flat->least ? value : flat->least;
+    flat->most = value > flat->most ? value : flat->most;
+}
+
+static void lookups(uint32_t count, const char *size, struct flat *probes, struct flat *memory)
 {
     double ours[ROUNDS], ratio[ROUNDS];
     struct bare bare;
@@ -249,25 +260,31 @@ static void lookups(uint32_t count, const char *size)
     bench_emit(name, bench_spread(ratio, ROUNDS).p50, "x", BENCH_AT_MOST, 1.5,
                "to a bare random table of that size");
     snprintf(name, sizeof name, "offsets_probes_%s", size);
-    bench_emit(name, offsets_mean_probes(offsets), "entries", BENCH_AT_MOST, 2,
-               "looked at in a lookup");
+    const double looked_at = offsets_mean_probes(offsets);
+    bench_emit(name, looked_at, "entries", BENCH_AT_MOST, 2, "looked at in a lookup");
+    flat_add(probes, looked_at);
     snprintf(name, sizeof name, "offsets_memory_%s_bytes", size);
-    bench_emit(name,
-               (double)malloc_usable_size(entries[0])
-                   + (double)offsets_table_bytes(offsets) / (double)count,
-               "bytes", BENCH_AT_MOST, 200, "an entry and its share of the table");
+    const double bytes = (double)malloc_usable_size(entries[0])
+                         + (double)offsets_table_bytes(offsets) / (double)count;
+    bench_emit(name, bytes, "bytes", BENCH_AT_MOST, 200, "an entry and its share of the table");
+    flat_add(memory, bytes);
     free(bare.places);
     empty();
 }
 
 int main(void)
 {
+    struct flat probes = { 0 }, memory = { 0 };
     rcu_register_thread();
     commits_beside_scans();
-    lookups(1000, "1e3");
-    lookups(10000, "1e4");
-    lookups(100000, "1e5");
-    lookups(1000000, "1e6");
+    lookups(1000, "1e3", &probes, &memory);
+    lookups(10000, "1e4", &probes, &memory);
+    lookups(100000, "1e5", &probes, &memory);
+    lookups(1000000, "1e6", &probes, &memory);
+    bench_emit("offsets_probes_flat", probes.most / probes.least, "x", BENCH_AT_MOST, 1.25,
+               "the most of these sizes to the least");
+    bench_emit("offsets_memory_flat", memory.most / memory.least, "x", BENCH_AT_MOST, 1.25,
+               "the same of an entry's memory");
     rcu_unregister_thread();
     return 0;
 }

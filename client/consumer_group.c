@@ -15,7 +15,7 @@
 
 /* ---- making */
 
-static void name_member(struct consumer_group *group, const struct leat_client *client,
+static void name_member(struct consumer_group *group, struct leat_client *client,
                         const char *member)
 {
     group->named = member != NULL;
@@ -23,8 +23,9 @@ static void name_member(struct consumer_group *group, const struct leat_client *
         snprintf(group->member_id, sizeof group->member_id, "%s", member);
         return;
     }
-    uint64_t random = client->now;
-    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+    const uint64_t seed = client->options.hooks.seed;
+    uint64_t random = seed ^ client->now ^ ++client->members_named << 48;
+    if (seed == 0 && getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
         random ^= (uint64_t)(uintptr_t)group; /* the broker fences who should have the same */
     snprintf(group->member_id, sizeof group->member_id, "%.200s-%016" PRIx64,
              client->options.client_name, random);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
+#include "broker/control_state.h"
 #include "broker/shard_state.h"
 
 enum { SESSIONS = 32, STEPS_MAX = 64 };
@@ -119,6 +120,7 @@ void sim_broker_close(struct sim_broker *b)
     if (b->owns_link)
         b->link->ops->close(b->link);
     topics_close(b->topics);
+    rcu_barrier(); /* groups' offsets are freed behind a grace period */
     metrics_close(b->metrics);
     catalog_free(&b->catalog);
     config_free(&b->config);
@@ -150,7 +152,8 @@ void sim_broker_iterate(struct sim_broker *b, leat_ns now)
 
 leat_ns sim_broker_deadline(const struct sim_broker *b)
 {
-    return shard_deadline(b->shard);
+    const leat_ns shard = shard_deadline(b->shard), groups = groups_deadline(&b->control->groups);
+    return shard < groups ? shard : groups;
 }
 
 const char *sim_broker_control(const struct sim_broker *b)

@@ -63,6 +63,9 @@ static void on_event(void *user, const struct leat_event *event)
         side_event(&sim->side, c->index, event);
         return;
     }
+    if (event->consumer != NULL && event->consumer != c->consumer
+        && crew_event(&sim->crew, c->index, event))
+        return;
     switch (event->type) {
     case LEAT_EVENT_GAP: {
         struct ledger *ledger = sim_ledger(sim, (unsigned)event->partition, event->log_epoch);
@@ -140,6 +143,7 @@ void sim_client_close(struct sim_client *c)
         side_close(&c->sim->side);
     }
     leat_client_close(c->client);
+    crew_died(&c->sim->crew, c->index);
     c->client = NULL;
     c->producer = NULL;
     c->consumer = NULL;
@@ -268,6 +272,7 @@ void sim_client_step(struct sim_client *c)
     if (c->send_at <= sim->now)
         send_some(c);
     side_step(&sim->side, c->index, &sim->random);
+    crew_step(&sim->crew, c->index, c->client, &sim->random);
     for (int i = 0; i < POLLS_MAX; i++) {
         const int handled = leat_client_poll(c->client, 0);
         if (handled < 0)

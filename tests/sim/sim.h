@@ -13,6 +13,7 @@
 #include "client/leat.h"
 #include "tests/seeded.h"
 #include "tests/sim/broker.h"
+#include "tests/sim/crew.h"
 #include "tests/sim/fabric.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/side.h"
@@ -55,6 +56,7 @@ struct sim {
     struct sim_topic topic;
     struct sim_client clients[CLIENTS];
     struct side side;
+    struct crew crew;
     struct ledger ledgers[LEDGERS_MAX];
     unsigned ledger_partition[LEDGERS_MAX];
     unsigned ledger_count;
@@ -67,6 +69,7 @@ extern struct sim_totals {
     uint64_t runs, records, acked, delivered, lost_in_gaps, gaps, reconnects;
     uint64_t stalls, cuts, client_restarts, broker_restarts;
     uint64_t full, slow, seeks, deletions;
+    uint64_t handovers, processed, again, members_lost;
     struct fabric_counters fabric;
 } sim_total;
 

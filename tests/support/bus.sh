@@ -25,6 +25,7 @@ fail() {
 ending() {
     local code=$? file
     [ $code = 0 ] || [ $code = 77 ] || for file in "$dir"/*.err "$dir"/*.out; do
+        [ -e "$file" ] || continue # an error here would be the last thing that is done
         echo "--- $file" >&2
         tail -n 80 "$file" >&2 # a sanitizer reports at length
     done
