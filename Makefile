@@ -295,7 +295,7 @@ check-race:
 run-races: $(RACES)
 	@$(RUN_ENV) tests/run.sh $(RACES)
 # Criterion cannot start under gcc's TSan: the tests are ordinary, the programs they start are not.
-TSAN_SUITE := $(filter tests/test_faults% tests/test_restart% tests/test_client_live% tests/test_client_trouble% tests/test_control_plane% tests/test_groups%,$(wildcard tests/test_*.c))
+TSAN_SUITE := $(filter tests/test_faults% tests/test_restart% tests/test_client_live% tests/test_client_trouble% tests/test_control_plane% tests/test_groups% tests/test_client_groups%,$(wildcard tests/test_*.c))
 TSAN_NETS := $(filter-out tests/net_link_dpdk% tests/net_memif% tests/net_vhost% tests/net_af_% tests/net_bypass% tests/net_groups_memif% tests/net_idle%,$(NETS))
 check-tsan: $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%)
 	$(MAKE) --no-print-directory -j$(JOBS) SAN=thread all

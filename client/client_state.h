@@ -248,7 +248,7 @@ struct leat_client {
     uint32_t address_now;
     struct backoff backoff;
     uint64_t members_named; /* by it, in groups */
-    bool opening; /* inside leat_client_open: names may be resolved */
+    bool opening;           /* inside leat_client_open: names may be resolved */
     bool announced;
     bool work;     /* bring-up has a step to take */
     bool leftover; /* a consumer left records behind that were ready */
