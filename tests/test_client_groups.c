@@ -2,11 +2,7 @@
  * pauses, names, what an overrun took.
  * Method: members are clients of one process, driven in turn, through the public header alone. */
 #include <criterion/criterion.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

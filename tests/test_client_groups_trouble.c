@@ -13,7 +13,6 @@
 
 #include "tests/support/consumers.h"
 #include "tests/support/members.h"
-#include "tests/support/wire.h"
 
 BUS_TEST(groups, a_broker_that_restarts_keeps_offsets_and_its_members_come_back)
 {
