@@ -353,7 +353,9 @@ bool group_is_settled(const struct leat_consumer *consumer)
 
 bool group_hands_out(const struct leat_consumer *consumer)
 {
-    return consumer->over == LEAT_OK && consumer->group->membership.confirmed;
+    /* By the clock as it is: whoever was stopped may come here before anything else. */
+    return consumer->over == LEAT_OK
+           && membership_is_in(&consumer->group->membership, client_clock(consumer->client));
 }
 
 /* ---- streams */

@@ -16,6 +16,11 @@ static bool may_beat(const struct membership *m)
     return m->under_way == 0 || (m->changed && m->under_way < MEMBERSHIP_UNDER_WAY_MAX);
 }
 
+bool membership_is_in(const struct membership *m, leat_ns now)
+{
+    return m->confirmed && !silent_too_long(m, now);
+}
+
 static struct membership_asked ask(struct membership *m, enum membership_request what, leat_ns now)
 {
     const bool at_once = m->doubtful || !m->confirmed;

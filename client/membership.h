@@ -79,6 +79,9 @@ struct membership {
 
 /* What to ask at `now`; taken as sent. */
 struct membership_asked membership_next(struct membership *m, leat_ns now);
+/* The broker still has the member, as far as can be known at `now`: what arrived may be handed out.
+ */
+bool membership_is_in(const struct membership *m, leat_ns now);
 /* When there will be something to ask, if nothing comes before. */
 leat_ns membership_deadline(const struct membership *m);
 

@@ -237,3 +237,23 @@ Test(groups, a_join_that_is_put_off_says_why, .timeout = 60)
     consumer_leave(&m);
     consumers_tear_down(&b);
 }
+
+/* Its partitions may be others' by now, and it asks for records before it asks how things are. */
+BUS_TEST(groups, who_was_away_for_a_session_is_handed_nothing_it_had)
+{
+    struct consumers_bus b;
+    struct consumer_member m;
+    struct leat_record records[16];
+    consumers_set_up(&b, way);
+    consumer_join(&m, b.url, consumers_in_group(NULL));
+    UNTIL(&m, 1, consumer_assigned(&m) == ALL);
+    consumers_publish(&b, 10);
+    usleep(100000);
+    leat_client_poll(m.client, 0); /* they are here, and some are left after the first ones */
+    cr_assert_eq(leat_consumer_poll(m.consumer, records, 1), 1);
+    usleep(2100000);
+    cr_assert_eq(leat_consumer_poll(m.consumer, records, 16), 0);
+    UNTIL(&m, 1, m.next[0] == 10 && m.next[1] == 10 && m.next[2] == 10 && m.next[3] == 10);
+    consumer_leave(&m);
+    consumers_tear_down(&b);
+}
