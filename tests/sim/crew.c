@@ -55,9 +55,6 @@ static void assigned(struct crew *crew, struct crew_member *m, const struct leat
     crew->handovers++;
     if (log == NULL)
         return;
-    if (event->first_offset < log->committed)
-        broken(crew, "an owner begins below what stands committed", event->first_offset,
-               log->committed);
     /* Before the first commit the group begins at the oldest that is kept. */
     if (event->first_offset <= crew->head(crew->user, partition, &newest))
         mark(crew, log, 0, event->first_offset);
@@ -147,6 +144,9 @@ static void process(struct crew *crew, struct crew_member *m, struct seeded *ran
         if (log == NULL)
             continue;
         check_owner(crew, m, (unsigned)r->partition, log);
+        /* Not when it was assigned: that may be read late, by one who is out again. */
+        if (place->fresh && r->offset < log->committed)
+            broken(crew, "an owner begins below what stands committed", r->offset, log->committed);
         place->fresh = false;
         crew->processed++;
         crew->again += log->done[r->offset];
