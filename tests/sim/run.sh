@@ -19,9 +19,11 @@ done
 [ $failed = 0 ] || exit 1
 # The same sentences from each: their numbers are added up.
 paste -d '\n' "$dir"/*.out | awk '
-    { kind = / runs, /; text[kind] = $0; n = split($0, word, /[^0-9]+/); k = 0
+    { kind = $0; gsub(/[0-9]+/, "#", kind)
+      if (!(kind in text)) { text[kind] = $0; order[++kinds] = kind }
+      n = split($0, word, /[^0-9]+/); k = 0
       for (i = 1; i <= n; i++) if (word[i] != "") sum[kind, ++k] += word[i] }
-    END { for (kind = 1; kind >= 0; kind--) { line = ""; rest = text[kind]; k = 0
+    END { for (at = 1; at <= kinds; at++) { kind = order[at]; line = ""; rest = text[kind]; k = 0
             while (match(rest, /[0-9]+/)) { line = line substr(rest, 1, RSTART - 1) sprintf("%d", sum[kind, ++k])
                 rest = substr(rest, RSTART + RLENGTH) }
             print line rest } }'
