@@ -361,3 +361,22 @@ int cli_verbs(const char *command, const struct cli_verb *verbs, const char *exp
     fputs(usage, stderr);
     return EXIT_USAGE;
 }
+
+int cli_delete(const struct args_command *command, const char *thing,
+               int (*remove)(leat_client *client, const char *name), int argc, char **argv)
+{
+    struct args_common common = { 0 };
+    struct args_list names;
+    struct cli cli;
+    int code = cli_begin(&cli, command, argc, argv, &names, &common);
+    if (code >= 0)
+        return code;
+    const int error = remove(cli.client, names.items[0]);
+    code = 0;
+    if (error == 0)
+        cli_said(&common, thing, names.items[0], "deleted");
+    else
+        code = cli_refuse(&cli, thing, names.items[0], error);
+    cli_close(&cli);
+    return code;
+}

@@ -68,6 +68,10 @@ int cli_fail_error(const struct cli *cli, const char *what, int error);
 /* The same about the `thing` of this name: `topic "x"`. */
 int cli_refuse(const struct cli *cli, const char *thing, const char *name, int error);
 
+/* The whole command that deletes the one `thing` its argument names. Returns the exit code. */
+int cli_delete(const struct args_command *command, const char *thing,
+               int (*remove)(leat_client *client, const char *name), int argc, char **argv);
+
 /* Does the client's work, then waits until it has more, one of `others` is ready, a signal came, or
  * timeout_ns passed. `revents` of others are set. 0, or a leat_error no polling recovers from. */
 int cli_wait(struct cli *cli, struct pollfd *others, nfds_t count, uint64_t timeout_ns);

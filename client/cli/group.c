@@ -403,20 +403,7 @@ static int group_delete(int argc, char **argv)
     const struct args_command command = {
         "group delete", "GROUP", "Forgets a group without members, and its offsets.", options, 1, 1
     };
-    struct args_common common = { 0 };
-    struct args_list names;
-    struct cli cli;
-    int code = cli_begin(&cli, &command, argc, argv, &names, &common);
-    if (code >= 0)
-        return code;
-    const int error = leat_group_delete(cli.client, names.items[0]);
-    code = 0;
-    if (error == 0)
-        cli_said(&common, "group", names.items[0], "deleted");
-    else
-        code = cli_refuse(&cli, "group", names.items[0], error);
-    cli_close(&cli);
-    return code;
+    return cli_delete(&command, "group", leat_group_delete, argc, argv);
 }
 
 static const char usage[] =

@@ -231,20 +231,7 @@ static int topic_delete(int argc, char **argv)
     const struct args_command command = {
         "topic delete", "NAME", "Deletes a topic and everything in it.", options, 1, 1
     };
-    struct args_common common = { 0 };
-    struct args_list names;
-    struct cli cli;
-    int code = cli_begin(&cli, &command, argc, argv, &names, &common);
-    if (code >= 0)
-        return code;
-    const int error = leat_topic_delete(cli.client, names.items[0]);
-    code = 0;
-    if (error == 0)
-        cli_said(&common, "topic", names.items[0], "deleted");
-    else
-        code = cli_refuse(&cli, "topic", names.items[0], error);
-    cli_close(&cli);
-    return code;
+    return cli_delete(&command, "topic", leat_topic_delete, argc, argv);
 }
 
 static const char usage[] = "usage: leat topic create NAME [OPTION]...\n"
