@@ -3,7 +3,6 @@
  *     bypass_client ping   URL CPU COUNT SIZE [PAUSE_US]    one record at a time, and back
  *     bypass_client turns  URL CPU COUNT SIZE               the same for every line it is told
  *     bypass_client flow   URL CPU MS    SIZE [RECORDS_MAX] as many as go; so many a batch at most
- *     bypass_client each   URL CPU MS    SIZE               the same, every record a packet
  *     bypass_client paced  URL CPU MS    SIZE RATE          so many a second, late or not
  *     bypass_client repair URL CPU COUNT SIZE PAUSE_US      pings, those that lost a packet apart
  *     bypass_client stay   URL CPU 0     0                  subscribes, says so, reads on
@@ -206,7 +205,7 @@ static void take(const struct bus *bus, struct counts *c)
         c->received += (uint64_t)n;
 }
 
-static void send_many(const struct bus *bus, struct counts *c, uint32_t size, bool each)
+static void send_many(const struct bus *bus, struct counts *c, uint32_t size)
 {
     const struct leat_record record = new_record(size);
     for (int i = 0; i < 4096 && (c->sent - c->received) * size < AHEAD_BYTES; i++) {
@@ -216,12 +215,10 @@ static void send_many(const struct bus *bus, struct counts *c, uint32_t size, bo
         if (error != 0)
             bench_fail(leat_strerror(error));
         c->sent++;
-        if (each)
-            poll_once(bus);
     }
 }
 
-static int flow(const char *url, long ms, uint32_t size, uint32_t records_max, bool each)
+static int flow(const char *url, long ms, uint32_t size, uint32_t records_max)
 {
     struct bus bus;
     struct counts counts = { 0 }, warm = { 0 };
@@ -233,7 +230,7 @@ static int flow(const char *url, long ms, uint32_t size, uint32_t records_max, b
     /* The first fifth is for warming up. */
     while (now - begin < duration || counts.received < counts.sent) {
         if (now - begin < duration)
-            send_many(&bus, &counts, size, each);
+            send_many(&bus, &counts, size);
         poll_once(&bus);
         take(&bus, &counts);
         now = bench_now_ns();
@@ -305,7 +302,7 @@ int main(int argc, char **argv)
 {
     if (argc < 6)
         bench_fail(
-            "usage: bypass_client ping|turns|flow|each|paced|repair|stay URL CPU COUNT|MS SIZE "
+            "usage: bypass_client ping|turns|flow|paced|repair|stay URL CPU COUNT|MS SIZE "
             "[MORE]");
     const char *mode = argv[1], *url = argv[2];
     const long amount = atol(argv[4]);
@@ -319,9 +316,7 @@ int main(int argc, char **argv)
     if (strcmp(mode, "turns") == 0)
         return ping_turns(url, amount, size);
     if (strcmp(mode, "flow") == 0)
-        return flow(url, amount, size, more, false);
-    if (strcmp(mode, "each") == 0)
-        return flow(url, amount, size, 1, true);
+        return flow(url, amount, size, more);
     if (strcmp(mode, "paced") == 0)
         return paced(url, amount, size, more);
     if (strcmp(mode, "repair") == 0)

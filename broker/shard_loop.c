@@ -8,9 +8,10 @@
 #include "broker/shard_state.h"
 #include "ops/log.h"
 
-enum {
-    POLL_EVERY = 32, /* iterations between asking epoll while what is busy is read directly */
-};
+/* How long epoll is left alone while what is busy is read directly. Where it has only new connections
+ * to tell of, a system call every few microseconds would be the worst that happens to a record. */
+#define LOOK_NS (4 * LEAT_NS_PER_US)
+#define LOOK_SELDOM_NS (200 * LEAT_NS_PER_US)
 #define BALANCED_SPIN_NS (50 * LEAT_NS_PER_US)
 #define NAP_MIN_NS (5 * LEAT_NS_PER_US)
 #define BALANCED_NAP_MAX_NS (100 * LEAT_NS_PER_US)
@@ -178,6 +179,17 @@ static bool any_hot(const struct shard *shard)
     return false;
 }
 
+/* Whether epoll is to be asked beside what is read directly. */
+static bool look_is_due(struct shard *shard)
+{
+    const bool seldom = shard->connected == 0 && shard->polled_links == shard->link_count;
+    const leat_ns pause = seldom ? LOOK_SELDOM_NS : LOOK_NS;
+    if (shard->now - shard->looked < pause)
+        return false;
+    shard->looked = shard->now;
+    return true;
+}
+
 static void pin(const struct shard *shard)
 {
     char name[16];
@@ -204,7 +216,7 @@ void *shard_run(void *arg)
     wallclock_init(&shard->wallclock, start, clock_ns(CLOCK_REALTIME));
     leat_ns last_work = start;
     shard->expire_deadline = start + SHARD_EXPIRE_NS;
-    for (uint64_t turn = 0; !shard->stopping; turn++) {
+    while (!shard->stopping) {
         const enum idle_mode idle = shard->options.idle;
         const bool spins = idle == IDLE_LATENCY
                            || (idle == IDLE_BALANCED && shard->now - last_work < BALANCED_SPIN_NS);
@@ -212,7 +224,7 @@ void *shard_run(void *arg)
         if (!spins && !pending_work(shard) && !arm_links(shard)) {
             sleep_until_event(shard);
             disarm_links(shard);
-        } else if (!hot || turn % POLL_EVERY == 0) {
+        } else if (!hot || look_is_due(shard)) {
             shard_look(shard);
         }
         read_clock(shard);

@@ -5,7 +5,10 @@
 #include "ops/log.h"
 
 enum {
-    BURSTS_MAX = 2, /* of one link in one iteration: an ack block speaks of 64 packets */
+    /* Of one link in one iteration: an ack block speaks of 64 packets. What a bypass port brings is
+     * answered burst by burst, so that both ends work at the same time. */
+    BURSTS_MAX = 2,
+    BYPASS_BURSTS_MAX = 1,
     LINK_COLD_AFTER = 64,
     RESETS_PER_SECOND = 100,
     RESET_PACKET_BYTES = LEAT_PACKET_HEADER_BYTES + LEAT_RESET_BYTES,
@@ -194,8 +197,9 @@ bool shard_receive_link(struct shard *shard, struct shard_link *source)
     struct link *link = source->link;
     struct link_datagram datagrams[LINK_BURST];
     bool any = false;
+    const int most = link->limits.bypass ? BYPASS_BURSTS_MAX : BURSTS_MAX;
     source->ready = false;
-    for (int burst = 0; burst < BURSTS_MAX; burst++) {
+    for (int burst = 0; burst < most; burst++) {
         const unsigned count = link->ops->receive(link, datagrams, LINK_BURST, shard->now);
         for (unsigned i = 0; i < count; i++)
             take_datagram(shard, link, &datagrams[i]);

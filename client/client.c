@@ -23,7 +23,7 @@
 enum {
     READY_MAX = 16, /* descriptors looked at in one turn */
     /* A caller that spins looks at everything only so often; in between the data connections
-     * alone are tried. */
+     * alone are tried. Beside a bypass port a look costs as much as many packets. */
     POLLS_BETWEEN_LOOKS = 64,
     SPUN_LINKS_MAX = 4,
 };
@@ -229,6 +229,12 @@ static unsigned look(struct leat_client *client, leat_ns until)
     return take_events(client, events, count);
 }
 
+static bool look_is_due(struct leat_client *client)
+{
+    const bool often = !packet_port_polled(&client->port) && ++client->polls >= POLLS_BETWEEN_LOOKS;
+    return often || client->now - client->looked >= NS_BETWEEN_LOOKS;
+}
+
 /* Blocks until the link has something, or anything else. Armed, it is asked once more before. */
 static unsigned look_armed(struct leat_client *client, leat_ns until)
 {
@@ -257,7 +263,7 @@ static unsigned look_longer(struct leat_client *client, leat_ns began, leat_ns u
     if (spun && client->port.arms && client->port.link->ops->arm(client->port.link))
         return look_armed(client, until) + receive_packets(client);
     const leat_ns nap = spun ? client->now + NAP_NS : 0;
-    if (nap != 0 || ++client->polls >= POLLS_BETWEEN_LOOKS)
+    if (nap != 0 || look_is_due(client))
         handled = look(client, nap < until ? nap : until);
     else
         client->now = client_clock(client);
@@ -304,9 +310,7 @@ int client_run(struct leat_client *client, uint64_t timeout_ns)
     else
         handled += look(client, 0);
     /* One that waits looks anyway, below; unless there is always something before it gets there. */
-    if ((spins || handled > 0)
-        && (++client->polls >= POLLS_BETWEEN_LOOKS
-            || client->now - client->looked >= NS_BETWEEN_LOOKS))
+    if ((spins || handled > 0) && look_is_due(client))
         handled += look(client, 0);
     settle(client);
     while (handled == 0 && !spins && client->now < end) {

@@ -267,7 +267,8 @@ struct leat_producer_options {
     void *user;
     uint32_t batch_bytes_max;   /* a batch is sent when it is this full, or when the wire is idle
                                    [60 KiB, or one largest record]; at most 1 MiB */
-    uint32_t batch_records_max; /* [65,536, or as many as fit batch_bytes_max] */
+    uint32_t batch_records_max; /* [65,536, or as many as fit batch_bytes_max]; 1: over udp and dpdk
+                                   every record is a packet of its own, too */
     uint32_t in_flight_batches; /* unacked batches per partition [16]; at most 64 */
     uint32_t reserved0;
 };

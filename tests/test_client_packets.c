@@ -109,16 +109,17 @@ static void attach(void)
     cr_assert_eq(session->state, LINK_UP);
 }
 
-static void open_streams(void)
+static void open_streams_of(uint32_t records_max)
 {
     producer = (struct leat_producer){ .client = client, .step = OWNER_READY, .opened = true };
+    producer.options.batch_records_max = records_max;
     producer.options.on_delivery = on_delivery;
     producer.shards.partitions = 1;
     producer.record_bytes_max = 2000;
     producer.publishers = &publisher;
     const struct outbox_pool_options options = { .batches = IN_FLIGHT + 1,
                                                  .batch_bytes = PACKET_BROKER_BATCH,
-                                                 .records_max = 100,
+                                                 .records_max = records_max,
                                                  .largest = PACKET_BROKER_BATCH };
     cr_assert_eq(outbox_pool_reserve(&producer.pool, &options), LEAT_OK);
     publisher.kind = STREAM_PUBLISHER;
@@ -144,6 +145,11 @@ static void open_streams(void)
     reader.link = session;
     cr_assert_eq(data_link_attach(session, PACKET_BROKER_READ_STREAM, &reader), LEAT_OK);
     data_link_queue_credit(&reader);
+}
+
+static void open_streams(void)
+{
+    open_streams_of(100);
 }
 
 static void publish_and_consume(uint64_t records)
@@ -208,6 +214,17 @@ Test(packets, a_good_wire_sends_nothing_twice_and_large_packets, .timeout = 60)
     cr_assert_eq(stats.bytes_resent, 0u);
     cr_assert_gt(badwire.largest, 5000u, "loopback carries more than an Ethernet frame");
     cr_assert_lt(stats.packets_sent, 20000u / 4, "records share packets");
+}
+
+Test(packets, records_that_may_not_share_a_batch_share_no_packet_either, .timeout = 60)
+{
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    attach();
+    open_streams_of(1);
+    publish_and_consume(2000);
+    const struct leat_client_stats stats = stats_now();
+    cr_assert_eq(stats.batches_sent, 2000u);
+    cr_assert_geq(stats.packets_sent, 2000u);
 }
 
 Test(packets, a_narrow_path_stays_at_what_it_carries, .timeout = 60)

@@ -183,6 +183,43 @@ static bool attach(struct link_dpdk_lane *lane, struct rte_mbuf *head,
     return true;
 }
 
+/* ---- to the wire */
+
+/* How many of the staged were taken. */
+static uint32_t transmit(struct link_dpdk_lane *lane)
+{
+    struct link_dpdk_port *port = lane->port;
+    struct rte_mbuf **from = lane->staged + lane->staged_head;
+    uint32_t taken = 0;
+    if (!lane->polls && port->to_wire != NULL) {
+        taken = rte_ring_sp_enqueue_burst(port->to_wire[lane->index], (void **)from,
+                                          lane->staged_count, NULL);
+        link_dpdk_nudge(port, 1);
+        return taken;
+    }
+    if (!atomic_load_explicit(&port->running, memory_order_relaxed) || !link_dpdk_enter(port))
+        return 0;
+    while (taken < lane->staged_count) {
+        const uint32_t left = lane->staged_count - taken;
+        const uint16_t now = rte_eth_tx_burst(port->id, lane->tx_queue, from + taken,
+                                              (uint16_t)(left < UINT16_MAX ? left : UINT16_MAX));
+        taken += now;
+        if (now == 0)
+            break;
+    }
+    link_dpdk_leave(port);
+    return taken;
+}
+
+/* Offers the staged to the wire; what it does not take stays first in line. */
+static void put_on_wire(struct link_dpdk_lane *lane)
+{
+    const uint32_t taken = transmit(lane);
+    lane->moved |= taken != 0;
+    lane->staged_count -= taken;
+    lane->staged_head = lane->staged_count == 0 ? 0 : lane->staged_head + taken;
+}
+
 /* ---- the link's operations */
 
 bool link_dpdk_reserve(struct link *link, struct link_outgoing *out)
@@ -235,6 +272,9 @@ void link_dpdk_send(struct link *link, struct link_outgoing *out, uint32_t size,
     m->pkt_len = total + headers->size;
     if (likely(hold == NULL)) {
         push(lane, m);
+        /* A full burst leaves at once: the other end works on it while the next is being made. */
+        if (lane->staged_count % LINK_BURST == 0)
+            put_on_wire(lane);
     } else if (!neighbour_hold(&lane->neighbours, hold, m)) {
         lose(lane, m);
         return;
@@ -244,32 +284,6 @@ void link_dpdk_send(struct link *link, struct link_outgoing *out, uint32_t size,
 }
 
 /* ---- flushing */
-
-/* How many of the staged were taken. */
-static uint32_t transmit(struct link_dpdk_lane *lane)
-{
-    struct link_dpdk_port *port = lane->port;
-    struct rte_mbuf **from = lane->staged + lane->staged_head;
-    uint32_t taken = 0;
-    if (!lane->polls && port->to_wire != NULL) {
-        taken = rte_ring_sp_enqueue_burst(port->to_wire[lane->index], (void **)from,
-                                          lane->staged_count, NULL);
-        link_dpdk_nudge(port, 1);
-        return taken;
-    }
-    if (!atomic_load_explicit(&port->running, memory_order_relaxed) || !link_dpdk_enter(port))
-        return 0;
-    while (taken < lane->staged_count) {
-        const uint32_t left = lane->staged_count - taken;
-        const uint16_t now = rte_eth_tx_burst(port->id, lane->tx_queue, from + taken,
-                                              (uint16_t)(left < UINT16_MAX ? left : UINT16_MAX));
-        taken += now;
-        if (now == 0)
-            break;
-    }
-    link_dpdk_leave(port);
-    return taken;
-}
 
 /* What lanes without a queue want sent. */
 static void collect(struct link_dpdk_lane *lane)
@@ -375,10 +389,7 @@ unsigned link_dpdk_flush(struct link *link, leat_ns now)
         collect(lane);
     if (lane->staged_count == 0)
         return 0;
-    const uint32_t taken = transmit(lane);
-    lane->moved |= taken != 0;
-    lane->staged_count -= taken;
-    lane->staged_head = lane->staged_count == 0 ? 0 : lane->staged_head + taken;
+    put_on_wire(lane);
     if (lane->staged_count != 0)
         link_count(&link->counters.tx_kept, 1);
     /* What waits for somebody to come is in no hurry. */
