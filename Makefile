@@ -33,7 +33,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
 CSTD := -std=c17 -D_GNU_SOURCE -I. -I$(GEN)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
-OPT  ?= -O2 -g $(if $(SAN),-fno-omit-frame-pointer)
+OPT  ?= $(if $(SAN),-O2 -g -fno-omit-frame-pointer,-O3 -g)
 HARD := -fPIC -fvisibility=hidden -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 LINK := -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,--as-needed
 ifneq ($(SAN),)

@@ -2,8 +2,8 @@
  * consumes on one core, the shard on the other, both spinning, beside a bare echo's packets of that
  * size. Method: the echo has a window of WINDOW packets, both ways through the same kind of port,
  * every turn a new client; medians of neighbouring turns' ratios, and quartiles. The client sends
- * with batch_records_max = 1, which is one record to a PUBLISH packet, and has as many of them under
- * way as the echo; what the broker delivers shares packets as it falls. */
+ * with batch_records_max = 1, which is one record to a PUBLISH packet, and has as many of them
+ * under way as the echo; what the broker delivers shares packets as it falls. */
 #include <stdio.h>
 
 #include "bench/common/bench.h"

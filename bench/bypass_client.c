@@ -301,9 +301,8 @@ static _Noreturn void stay(const char *url)
 int main(int argc, char **argv)
 {
     if (argc < 6)
-        bench_fail(
-            "usage: bypass_client ping|turns|flow|paced|repair|stay URL CPU COUNT|MS SIZE "
-            "[MORE]");
+        bench_fail("usage: bypass_client ping|turns|flow|paced|repair|stay URL CPU COUNT|MS SIZE "
+                   "[MORE]");
     const char *mode = argv[1], *url = argv[2];
     const long amount = atol(argv[4]);
     const uint32_t size = (uint32_t)atoi(argv[5]);

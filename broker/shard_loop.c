@@ -8,8 +8,9 @@
 #include "broker/shard_state.h"
 #include "ops/log.h"
 
-/* How long epoll is left alone while what is busy is read directly. Where it has only new connections
- * to tell of, a system call every few microseconds would be the worst that happens to a record. */
+/* How long epoll is left alone while what is busy is read directly. Where it has only new
+ * connections to tell of, a system call every few microseconds would be the worst that happens to a
+ * record. */
 #define LOOK_NS (4 * LEAT_NS_PER_US)
 #define LOOK_SELDOM_NS (200 * LEAT_NS_PER_US)
 #define BALANCED_SPIN_NS (50 * LEAT_NS_PER_US)

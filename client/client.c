@@ -122,7 +122,7 @@ bool client_refuses(struct leat_client *client, const char *call)
 
 /* ---- the loop */
 
-void client_flush(struct leat_client *client)
+void client_flush_links(struct leat_client *client)
 {
     /* A link that waits for room is told by epoll, so each is tried once. */
     for (uint64_t dirty = client->links_dirty; dirty != 0 && client->failure == 0;
@@ -270,8 +270,17 @@ static unsigned look_longer(struct leat_client *client, leat_ns began, leat_ns u
     return handled + receive_packets(client);
 }
 
+/* What settle would see to; most often nothing is. */
+static inline bool is_settled(const struct leat_client *client)
+{
+    return client->next_deadline > client->now && client->links_dirty == 0 && !client->work
+           && !client->port.staged && client->failure == 0;
+}
+
 static void settle(struct leat_client *client)
 {
+    if (is_settled(client))
+        return;
     if (client->failure == 0 && client->next_deadline <= client->now)
         run_timers(client);
     while (client->work && client->failure == 0)
@@ -294,6 +303,14 @@ unsigned client_step(struct leat_client *client, leat_ns now)
     return handled;
 }
 
+/* At most SPUN_LINKS_MAX of them. */
+static bool are_few(uint64_t links)
+{
+    for (int i = 0; i < SPUN_LINKS_MAX; i++)
+        links &= links - 1;
+    return links == 0;
+}
+
 int client_run(struct leat_client *client, uint64_t timeout_ns)
 {
     client->now = client_clock(client);
@@ -305,7 +322,7 @@ int client_run(struct leat_client *client, uint64_t timeout_ns)
     if (client->port.link != NULL)
         loopgap_tick(&client->port.gap, client->now);
     settle(client);
-    if (__builtin_popcountll(client->links_up) <= SPUN_LINKS_MAX)
+    if (are_few(client->links_up))
         handled += receive_links(client);
     else
         handled += look(client, 0);
@@ -340,10 +357,8 @@ static bool due_now(const struct leat_client *client)
            || client->port.more;
 }
 
-void client_arm(struct leat_client *client)
+void client_set_timer(struct leat_client *client)
 {
-    if (client->timer < 0)
-        return;
     const leat_ns when = due_now(client) ? 1 : client->next_deadline; /* 1: long ago */
     if (when == client->armed)
         return;

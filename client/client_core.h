@@ -32,8 +32,13 @@ void client_dirty(struct leat_client *client, const struct data_link *link);
 /* True inside a callback, where waiting is refused; notes the error. */
 bool client_refuses(struct leat_client *client, const char *call);
 
+void client_flush_links(struct leat_client *client);
 /* Sends what is staged on links that are dirty. */
-void client_flush(struct leat_client *client);
+static inline void client_flush(struct leat_client *client)
+{
+    if (client->links_dirty != 0 || client->port.staged)
+        client_flush_links(client);
+}
 
 /* leat_client_open; `hooks` NULL: the system's own. */
 int client_open(struct leat_client **client, const char *url,
@@ -47,8 +52,13 @@ unsigned client_step(struct leat_client *client, leat_ns now);
  * and replies were handled. */
 int client_run(struct leat_client *client, uint64_t timeout_ns);
 
+void client_set_timer(struct leat_client *client);
 /* The timer descriptor follows what is due, when someone waits on it. */
-void client_arm(struct leat_client *client);
+static inline void client_arm(struct leat_client *client)
+{
+    if (client->timer >= 0)
+        client_set_timer(client);
+}
 
 leat_ns client_clock(const struct leat_client *client);
 leat_ns client_after(leat_ns now, uint64_t timeout_ns); /* now + timeout_ns, or never */

@@ -188,6 +188,9 @@ int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, siz
         return LEAT_ERR_INVALID;
     if (n > INT32_MAX)
         n = INT32_MAX;
+    if (consumer->group == NULL && TAILQ_EMPTY(&consumer->ready)
+        && TAILQ_EMPTY(&consumer->borrowed))
+        return 0; /* who spins asks often */
     release_all(consumer);
     if (consumer->group != NULL && !group_hands_out(consumer))
         return consumer->over; /* nothing is ours, as far as we know */

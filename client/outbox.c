@@ -18,9 +18,12 @@ static uint32_t records_that_fit(uint32_t room, uint32_t records_max)
     return fit < records_max ? fit : records_max;
 }
 
+/* An odd number of lines: with an even one the beginnings of all batches, which small ones do not
+ * go far beyond, would share a few sets of the cache. */
 static size_t batch_footprint(uint32_t room, uint32_t records)
 {
-    return (room + (size_t)records * COOKIE_BYTES + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+    const size_t bytes = room + (size_t)records * COOKIE_BYTES;
+    return ((bytes + LINE_BYTES - 1) / LINE_BYTES | 1) * LINE_BYTES;
 }
 
 static uint8_t *batch_place(struct outbox_batch *batch, uint8_t *at, uint32_t room,
@@ -98,18 +101,28 @@ static void pool_give(struct outbox_pool *pool, struct outbox_batch *batch)
     *list = batch;
 }
 
+uint32_t outbox_ring_entries(uint32_t in_flight_max)
+{
+    uint32_t entries = 1;
+    while (entries < in_flight_max)
+        entries *= 2;
+    return entries;
+}
+
 void outbox_init(struct outbox *outbox, struct outbox_pool *pool, struct outbox_batch **ring,
                  uint32_t in_flight_max)
 {
     assert(in_flight_max >= 1 && in_flight_max <= LEAT_IN_FLIGHT_BATCHES_MAX);
-    *outbox = (struct outbox){
-        .pool = pool, .ring = ring, .rewind = OUTBOX_NO_BATCH, .in_flight_max = in_flight_max
-    };
+    *outbox = (struct outbox){ .pool = pool,
+                               .ring = ring,
+                               .rewind = OUTBOX_NO_BATCH,
+                               .in_flight_max = in_flight_max,
+                               .ring_mask = outbox_ring_entries(in_flight_max) - 1 };
 }
 
 static struct outbox_batch **slot(const struct outbox *outbox, uint64_t ordinal)
 {
-    return &outbox->ring[ordinal % outbox->in_flight_max];
+    return &outbox->ring[ordinal & outbox->ring_mask];
 }
 
 static void seal(const struct outbox *outbox, struct outbox_batch *batch)

@@ -68,7 +68,7 @@ void outbox_pool_release(struct outbox_pool *pool);
 
 struct outbox {
     struct outbox_pool *pool;
-    struct outbox_batch **ring; /* of in_flight_max; ordinal % in_flight_max */
+    struct outbox_batch **ring; /* by ordinal & ring_mask */
     struct outbox_batch *open;  /* NULL: none */
     uint64_t first;
     uint64_t send;
@@ -81,9 +81,14 @@ struct outbox {
     uint64_t pending;       /* records not yet answered */
     uint32_t piece_at;      /* how much of batch `send` was sent */
     uint32_t in_flight_max;
+    uint32_t ring_mask;
 };
 
-/* `ring` has in_flight_max entries and stays the caller's. */
+/* Entries of a ring for so many batches, 1 .. LEAT_IN_FLIGHT_BATCHES_MAX: a power of two, so that
+ * none of the many looks into it divides. */
+uint32_t outbox_ring_entries(uint32_t in_flight_max);
+
+/* `ring` has outbox_ring_entries(in_flight_max) entries and stays the caller's. */
 void outbox_init(struct outbox *outbox, struct outbox_pool *pool, struct outbox_batch **ring,
                  uint32_t in_flight_max);
 

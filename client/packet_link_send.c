@@ -190,7 +190,8 @@ static bool add_publisher(struct data_link *link, struct packet *p, struct publi
         outbox_commit(outbox, &cursor);
         link->client->stats.batches_sent += piece.ends;
         if (piece.ends && publisher->producer->options.batch_records_max == 1)
-            return true; /* single records travel alone: none waits for another, or is lost with it */
+            return true; /* single records travel alone: none waits for another, or is lost with it
+                          */
     }
     data_link_unqueue_publisher(publisher);
     return false;

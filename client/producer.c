@@ -266,7 +266,8 @@ static enum leat_error reserve(struct leat_producer *producer,
     producer->record_bytes_max = grant->record_bytes_max;
     producer->sticky = partitions - 1; /* the first batch without a key goes to partition 0 */
     producer->publishers = calloc(partitions, sizeof *producer->publishers);
-    producer->rings = calloc((size_t)partitions * in_flight, sizeof(struct outbox_batch *));
+    const uint32_t entries = outbox_ring_entries(in_flight);
+    producer->rings = calloc((size_t)partitions * entries, sizeof(struct outbox_batch *));
     producer->headers = malloc(LEAT_HEADERS_BYTES_MAX);
     if (producer->publishers == NULL || producer->rings == NULL || producer->headers == NULL)
         return LEAT_ERR_NO_MEMORY;
@@ -275,7 +276,7 @@ static enum leat_error reserve(struct leat_producer *producer,
         publisher->kind = STREAM_PUBLISHER;
         publisher->partition = i;
         publisher->producer = producer;
-        outbox_init(&publisher->outbox, &producer->pool, producer->rings + (size_t)i * in_flight,
+        outbox_init(&publisher->outbox, &producer->pool, producer->rings + (size_t)i * entries,
                     in_flight);
     }
     return outbox_pool_reserve(&producer->pool, &options);

@@ -31,32 +31,34 @@ enum leat_error leat_batch_parse(struct leat_batch *out, const uint8_t *bytes, s
         || (wire->attributes & LEAT_BATCH_CODEC_MASK) != 0) {
         return LEAT_ERR_UNSUPPORTED;
     }
-    const struct leat_batch batch = {
-        .base_offset = leat_load64(wire->base_offset),
-        .append_time_ns = leat_load64(wire->append_time_ns),
-        .producer_id = leat_load64(wire->producer_id),
-        .base_sequence = leat_load64(wire->base_sequence),
-        .base_timestamp_ns = (int64_t)leat_load64(wire->base_timestamp_ns),
-        .leader_epoch = leat_load32(wire->leader_epoch),
-        .crc32c = leat_load32(wire->crc32c),
-        .size = leat_load32(wire->size),
-        .record_count = leat_load32(wire->record_count),
-        .producer_epoch = leat_load32(wire->producer_epoch),
-        .attributes = wire->attributes,
-    };
-    if (leat_load16(wire->reserved) != 0 || batch.size <= LEAT_BATCH_HEADER_BYTES
-        || batch.size > LEAT_BATCH_BYTES_LIMIT || batch.size % LEAT_ALIGN != 0) {
+    /* Checked before `out` is written, once and field by field: a copy of what was just stored
+     * would wait for the stores. */
+    const uint32_t batch_size = leat_load32(wire->size);
+    const uint32_t record_count = leat_load32(wire->record_count);
+    const uint64_t base_offset = leat_load64(wire->base_offset);
+    const uint64_t base_sequence = leat_load64(wire->base_sequence);
+    if (leat_load16(wire->reserved) != 0 || batch_size <= LEAT_BATCH_HEADER_BYTES
+        || batch_size > LEAT_BATCH_BYTES_LIMIT || batch_size % LEAT_ALIGN != 0) {
         return LEAT_ERR_MALFORMED;
     }
-    if (batch.record_count == 0 || batch.record_count > LEAT_BATCH_RECORDS_MAX
-        || batch.record_count > (batch.size - LEAT_BATCH_HEADER_BYTES) / LEAT_RECORD_HEADER_BYTES) {
+    if (record_count == 0 || record_count > LEAT_BATCH_RECORDS_MAX
+        || record_count > (batch_size - LEAT_BATCH_HEADER_BYTES) / LEAT_RECORD_HEADER_BYTES) {
         return LEAT_ERR_MALFORMED;
     }
-    if (batch.base_sequence > UINT64_MAX - batch.record_count
-        || batch.base_offset > UINT64_MAX - batch.record_count) {
+    if (base_sequence > UINT64_MAX - record_count || base_offset > UINT64_MAX - record_count) {
         return LEAT_ERR_MALFORMED;
     }
-    *out = batch;
+    out->base_offset = base_offset;
+    out->append_time_ns = leat_load64(wire->append_time_ns);
+    out->producer_id = leat_load64(wire->producer_id);
+    out->base_sequence = base_sequence;
+    out->base_timestamp_ns = (int64_t)leat_load64(wire->base_timestamp_ns);
+    out->leader_epoch = leat_load32(wire->leader_epoch);
+    out->crc32c = leat_load32(wire->crc32c);
+    out->size = batch_size;
+    out->record_count = record_count;
+    out->producer_epoch = leat_load32(wire->producer_epoch);
+    out->attributes = wire->attributes;
     return LEAT_OK;
 }
 

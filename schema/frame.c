@@ -362,17 +362,11 @@ static enum leat_error decode(struct leat_frame *out, const uint8_t *bytes, size
     if (size < (head ? LEAT_DATA_HEADER_BYTES : length)) {
         return LEAT_AGAIN;
     }
-    struct leat_frame frame = {
-        .type = wire->type,
-        .flags = wire->flags,
-        .length = length,
-        .stream = leat_load32(wire->stream),
-    };
-    if (layout->decode != NULL && !layout->decode(&frame, bytes)) {
-        return LEAT_ERR_MALFORMED;
-    }
-    *out = frame;
-    return LEAT_OK;
+    out->type = wire->type;
+    out->flags = wire->flags;
+    out->length = length;
+    out->stream = leat_load32(wire->stream);
+    return layout->decode == NULL || layout->decode(out, bytes) ? LEAT_OK : LEAT_ERR_MALFORMED;
 }
 
 enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, size_t size)

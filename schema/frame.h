@@ -201,8 +201,8 @@ struct leat_frame {
  *                    type without the high bit is LEAT_OK too: skip out->length bytes
  * LEAT_AGAIN         more bytes are needed (out untouched)
  * LEAT_ERR_MALFORMED a length, count, status, level, reason, flag or reserved byte is wrong, or an
- *                    unknown type must be understood: the stream cannot go on (out untouched). It
- *                    is said as soon as the first 8 bytes show it.
+ *                    unknown type must be understood: the stream cannot go on (what out holds means
+ *                    nothing). It is said as soon as the first 8 bytes show it.
  * Whatever decodes as a known type is the very bytes its writer would write; only the body of a PAD
  * is anybody's. */
 enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, size_t size);

@@ -11,7 +11,7 @@
 
 enum { IN_FLIGHT = 5, POOL = 8, BATCH = 1024, LARGEST = 4096 };
 
-static struct outbox_batch *ring[IN_FLIGHT];
+static struct outbox_batch *ring[8]; /* outbox_ring_entries(IN_FLIGHT) */
 
 static void make(struct outbox_pool *pool, struct outbox *outbox)
 {

@@ -1,6 +1,7 @@
 #include "transport/loopgap.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <string.h>
 
 enum {
@@ -61,7 +62,8 @@ leat_ns loopgap_tick(struct loopgap *gap, leat_ns now)
     }
     gap->counts[bucket_of(now - last)]++;
     gap->total++;
-    if ((gap->total & (gap->total - 1)) == 0 || gap->total % FRESHEN_EVERY == 0) {
+    const bool doubled = gap->total < FRESHEN_EVERY && (gap->total & (gap->total - 1)) == 0;
+    if (gap->total % FRESHEN_EVERY == 0 || doubled) {
         freshen(gap);
     }
     return now - last;

@@ -33,10 +33,13 @@ void recvmap_add(struct recvmap *map, uint64_t number, bool eliciting, bool ack_
                  leat_ns delay_ns, leat_ns now)
 {
     const bool in_order = number == map->largest + 1;
-    if (recvmap_is_too_old(map, number)) {
+    if (!in_order && recvmap_is_too_old(map, number)) {
         return;
     }
-    if (number > map->largest) {
+    if (in_order) {
+        map->largest = number;
+        map->largest_at = now;
+    } else if (number > map->largest) {
         const uint64_t apart = number - map->largest;
         const uint64_t from = apart < RECVMAP_BITS ? map->largest + 1 : number - RECVMAP_BITS + 1;
         ringbits_clear_range(map->bits, from, number);

@@ -146,6 +146,11 @@ static void age_threshold(struct sentmap *map, uint32_t acked)
 /* Everything below `oldest` is decided, and its items' places are free. */
 static void advance(struct sentmap *map)
 {
+    if (map->outstanding == 0) { /* as after most packets of a session that is not in a hurry */
+        map->oldest = map->next;
+        map->items_from = map->items_to - map->noted;
+        return;
+    }
     map->oldest = ringbits_first(map->outstanding_bits, map->oldest, map->next);
     map->items_from = map->oldest < map->next ? packet_of(map, map->oldest)->item_first
                                               : map->items_to - map->noted;
@@ -184,7 +189,7 @@ static void find_lost(struct sentmap *map, struct sentmap_news *news, leat_ns no
 {
     const uint64_t end = map->largest_acked;
     map->loss_at = LEAT_NS_NEVER;
-    if (map->oldest >= end) {
+    if (map->oldest >= end || map->outstanding == 0) {
         return;
     }
     const leat_ns delay = loss_delay(map);
