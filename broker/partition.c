@@ -175,6 +175,7 @@ static void drop_oldest(struct partition *p)
     ringlog_release(&p->log, p->log.head + leat_batch_size_at(wire));
     set(&p->head_position, p->log.head);
     add(&p->head_offset, leat_batch_count_at(wire));
+    __builtin_prefetch(ringlog_at(&p->log, p->log.head)); /* the next one to go */
 }
 
 /* Bytes that may not be dropped start here: what required readers have not consumed. */

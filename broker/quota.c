@@ -25,18 +25,14 @@ void quota_init(struct quota *q, uint64_t bytes_per_second, leat_ns now)
     q->left = burst(q);
 }
 
-void quota_take(struct quota *q, uint64_t bytes, leat_ns now)
+void quota_take_limited(struct quota *q, uint64_t bytes, leat_ns now)
 {
-    if (q->rate == 0)
-        return;
     refill(q, now);
     q->left -= (int64_t)bytes;
 }
 
-bool quota_ready(struct quota *q, leat_ns now)
+bool quota_ready_limited(struct quota *q, leat_ns now)
 {
-    if (q->rate == 0)
-        return true;
     refill(q, now);
     return q->left > 0;
 }

@@ -19,11 +19,21 @@ struct quota {
 /* Starts with a tenth of a second's worth, which is also the most it saves up. */
 void quota_init(struct quota *q, uint64_t bytes_per_second, leat_ns now);
 
+void quota_take_limited(struct quota *q, uint64_t bytes, leat_ns now);
+bool quota_ready_limited(struct quota *q, leat_ns now);
+
 /* Takes `bytes`, also when there are fewer. */
-void quota_take(struct quota *q, uint64_t bytes, leat_ns now);
+static inline void quota_take(struct quota *q, uint64_t bytes, leat_ns now)
+{
+    if (q->rate != 0)
+        quota_take_limited(q, bytes, now);
+}
 
 /* Whether anything may be taken now. */
-bool quota_ready(struct quota *q, leat_ns now);
+static inline bool quota_ready(struct quota *q, leat_ns now)
+{
+    return q->rate == 0 || quota_ready_limited(q, now);
+}
 
 /* When it will be ready, if nothing is taken: `now` or later. */
 leat_ns quota_ready_at(const struct quota *q, leat_ns now);

@@ -124,12 +124,15 @@ bool client_refuses(struct leat_client *client, const char *call)
 
 void client_flush_links(struct leat_client *client)
 {
+    const uint64_t flushed = client->links_dirty;
     /* A link that waits for room is told by epoll, so each is tried once. */
-    for (uint64_t dirty = client->links_dirty; dirty != 0 && client->failure == 0;
-         dirty &= dirty - 1)
+    for (uint64_t dirty = flushed; dirty != 0 && client->failure == 0; dirty &= dirty - 1)
         data_link_flush(client->links[__builtin_ctzll(dirty)]);
     if (client->port.staged)
         packet_port_flush(client);
+    /* Worked out while the packets are on their way. */
+    for (uint64_t dirty = flushed; dirty != 0 && client->failure == 0; dirty &= dirty - 1)
+        client_timer_at(client, data_link_deadline(client->links[__builtin_ctzll(dirty)]));
 }
 
 static unsigned receive_packets(struct leat_client *client)

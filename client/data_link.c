@@ -90,6 +90,12 @@ void data_link_flush(struct data_link *link)
         packet_link_flush(link);
 }
 
+leat_ns data_link_deadline(const struct data_link *link)
+{
+    const bool in_packets = link->state >= LINK_ATTACHING && link->packets != NULL;
+    return in_packets ? packet_link_deadline(link) : LEAT_NS_NEVER;
+}
+
 /* ---- streams */
 
 enum leat_error data_link_attach(struct data_link *link, uint32_t number, void *stream)

@@ -18,6 +18,8 @@ struct data_link *data_link_want(struct leat_client *client, uint32_t shard);
 
 /* Sends all that streams have and the wire takes. */
 void data_link_flush(struct data_link *link);
+/* When it has something to do even if nothing comes, as it is after a flush. */
+leat_ns data_link_deadline(const struct data_link *link);
 
 /* A stream was opened on it. LEAT_ERR_NO_MEMORY. `stream` is a publisher or a reader. */
 enum leat_error data_link_attach(struct data_link *link, uint32_t number, void *stream);

@@ -345,5 +345,4 @@ void packet_link_flush(struct data_link *link)
     }
     if (flow_ack_due(flow, client->now))
         send_ack(link);
-    client_timer_at(client, packet_link_deadline(link));
 }

@@ -3,7 +3,11 @@
 #include <assert.h>
 #include <string.h>
 
-enum { CREDIT_SHARE = 4 }; /* renewed when this part of the window was released */
+enum {
+    CREDIT_SHARE = 4, /* renewed when this part of the window was released */
+    LINE_BYTES = 64,
+    AHEAD_BYTES = 4 * LINE_BYTES, /* more is seen by the processor itself */
+};
 
 void partition_stream_init(struct partition_stream *stream, uint8_t *bytes, uint64_t mask,
                            uint64_t window)
@@ -154,6 +158,15 @@ static bool is_deleted(const struct partition_stream *stream)
            && stream->gaps[stream->gap_count - 1].gap.reason == LEAT_GAP_TOPIC_DELETED;
 }
 
+/* The window goes round: what lies ahead was last touched long ago. Fetched now, it is here when
+ * the next slice comes, and its records need not wait for memory. */
+static void fetch_ahead(const struct partition_stream *stream)
+{
+    const uint8_t *next = at(stream, stream->tail);
+    for (int ahead = 0; ahead < AHEAD_BYTES; ahead += LINE_BYTES)
+        __builtin_prefetch(next + ahead, 1);
+}
+
 bool partition_stream_take(struct partition_stream *stream, uint64_t position, const uint8_t *bytes,
                            uint32_t size)
 {
@@ -169,6 +182,7 @@ bool partition_stream_take(struct partition_stream *stream, uint64_t position, c
     const uint32_t old = position < stream->tail ? (uint32_t)(stream->tail - position) : 0;
     memcpy(stream->bytes + ((position + old) & stream->mask), bytes + old, size - old);
     stream->tail = stream->arrived.next;
+    fetch_ahead(stream);
     return true;
 }
 

@@ -29,6 +29,7 @@
 enum {
     SAID_BYTES = 256,
     FREE_PORTS_FROM = 49152, /* the dynamic ones */
+    PREFETCH_BYTES = 512,    /* beyond that the processor sees where it goes */
     MTU_DEFAULT = 1500,
 };
 
@@ -354,6 +355,8 @@ static struct link_dpdk_lane *make_lane(struct link_dpdk_port *port, uint32_t in
     lane->rx_queue = options->external ? options->external_rx_queue : (uint16_t)index;
     lane->tx_queue = options->external ? options->external_tx_queue : (uint16_t)index;
     lane->self = port->self;
+    lane->prefetch_bytes =
+        port->device.kind.copies && !port->device.memif_zero_copy ? 0 : PREFETCH_BYTES;
     lane->sleeper = lane->nudged = -1;
     lane->staged_max = port->descriptors;
     lane->staged =

@@ -55,6 +55,7 @@ struct link_dpdk_kind {
     bool dma;               /* reads memory that must be mapped for it */
     bool interface;         /* has a kernel interface, which knows the MTU */
     bool interrupts;        /* may be able to say that something came */
+    bool copies;            /* by the thread that receives: what came is in its cache */
 };
 
 struct link_dpdk_device {
@@ -84,6 +85,7 @@ struct link_dpdk_lane {
     uint16_t udp_port;
     bool polls; /* has a queue pair of its own */
     uint16_t rx_queue, tx_queue;
+    uint32_t prefetch_bytes; /* of each packet that came */
     struct ether_self self;
     leat_ns now; /* of the last receive or flush */
     leat_ns chores_at, cleanup_at;

@@ -12,7 +12,6 @@ enum {
     SESSION_AT = 4, /* of a packet: the id, see schema/packet.h */
     SESSION_END = 8,
     PREFETCH_AHEAD = 4,
-    PREFETCH_BYTES = 512, /* beyond that the processor sees where it goes */
 };
 
 static struct link_dpdk_lane *of(struct link *link)
@@ -159,9 +158,9 @@ static inline bool take(struct link_dpdk_lane *lane, struct tally *tally, struct
 
 /* Where the driver did not copy, the sender's core still has every line of the packet. One after
  * the other, as parsing comes to them, each would cost a trip there; now they come together. */
-static inline void prefetch(const struct rte_mbuf *m)
+static inline void prefetch(const struct link_dpdk_lane *lane, const struct rte_mbuf *m)
 {
-    const uint32_t size = m->data_len < PREFETCH_BYTES ? m->data_len : PREFETCH_BYTES;
+    const uint32_t size = m->data_len < lane->prefetch_bytes ? m->data_len : lane->prefetch_bytes;
     for (uint32_t at = 0; at < size; at += RTE_CACHE_LINE_SIZE)
         rte_prefetch0(rte_pktmbuf_mtod_offset(m, const void *, at));
 }
@@ -172,10 +171,10 @@ static unsigned take_burst(struct link_dpdk_lane *lane, struct tally *tally,
 {
     unsigned got = 0;
     for (unsigned i = 0; i < count && i < PREFETCH_AHEAD; i++)
-        prefetch(packets[i]);
+        prefetch(lane, packets[i]);
     for (unsigned i = 0; i < count; i++) {
         if (i + PREFETCH_AHEAD < count)
-            prefetch(packets[i + PREFETCH_AHEAD]);
+            prefetch(lane, packets[i + PREFETCH_AHEAD]);
         if (take(lane, tally, packets[i], &out[got], shared))
             got++;
     }

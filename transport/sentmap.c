@@ -36,6 +36,12 @@ void sentmap_abandon(struct sentmap *map)
     map->noted = 0;
 }
 
+static void unmark_lost(struct sentmap *map, uint64_t number)
+{
+    map->lost_marks -= ringbits_test(map->lost_bits, number) ? 1 : 0;
+    ringbits_clear(map->lost_bits, number);
+}
+
 uint64_t sentmap_sent(struct sentmap *map, uint32_t bytes, bool awaited, leat_ns now)
 {
     assert(!sentmap_is_full(map) && (awaited || map->noted == 0));
@@ -47,7 +53,9 @@ uint64_t sentmap_sent(struct sentmap *map, uint32_t bytes, bool awaited, leat_ns
     packet->item_count = (uint16_t)map->noted;
     packet->given = false;
     packet->state = awaited ? SENT_OUTSTANDING : SENT_QUIET;
-    ringbits_clear(map->lost_bits, number); /* of the one before it in this place */
+    if (map->lost_marks != 0) { /* of the one before it in this place */
+        unmark_lost(map, number);
+    }
     if (awaited) {
         ringbits_set(map->outstanding_bits, number);
         map->outstanding++;
@@ -106,6 +114,7 @@ static void settle_lost(struct sentmap *map, uint64_t number, struct sentmap_new
     struct sent_packet *packet = packet_of(map, number);
     decide(map, number, packet, SENT_LOST);
     ringbits_set(map->lost_bits, number);
+    map->lost_marks++;
     give(map, packet);
     news->lost++;
     news->lost_bytes += packet->bytes;
@@ -124,7 +133,7 @@ static void settle_spurious(struct sentmap *map, uint64_t number, struct sentmap
 {
     struct sent_packet *packet = packet_of(map, number);
     packet->state = SENT_ACKED;
-    ringbits_clear(map->lost_bits, number);
+    unmark_lost(map, number);
     news->spurious++;
     news->large_arrived |= is_large(packet);
     const uint64_t late = map->largest_acked - number + 1;
@@ -210,6 +219,19 @@ static uint64_t told(const struct sentmap *map, uint64_t largest, uint64_t bits)
     return left < LEAT_PACKET_MAP_BITS ? bits & ~(UINT64_MAX << left) : bits;
 }
 
+/* The ack is for the one packet that is outstanding, and none is marked lost: what is left of all
+ * the below in a session that says one thing at a time. */
+static void settle_only(struct sentmap *map, leat_ns delay, leat_ns now, struct sentmap_news *news)
+{
+    const uint64_t number = map->oldest;
+    map->largest_acked = number;
+    sample_rtt(map, packet_of(map, number)->sent_at, delay, now);
+    settle_acked(map, number, news);
+    age_threshold(map, news->acked);
+    map->loss_at = LEAT_NS_NEVER;
+    advance(map);
+}
+
 void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_packet_ack *ack,
                    leat_ns now, struct sentmap_news *news)
 {
@@ -221,9 +243,14 @@ void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_pack
     if (map->next - largest > SENTMAP_PACKETS) {
         return; /* about packets forgotten long since */
     }
+    if (map->outstanding == 1 && map->oldest == largest && largest > map->largest_acked
+        && map->lost_marks == 0) {
+        settle_only(map, ack->delay_ns, now, news);
+        return;
+    }
     const uint64_t before = told(map, largest, ack->map);
     uint64_t acked = before & ringbits_before(map->outstanding_bits, largest);
-    uint64_t late = before & ringbits_before(map->lost_bits, largest);
+    uint64_t late = map->lost_marks != 0 ? before & ringbits_before(map->lost_bits, largest) : 0;
     const uint64_t acked_until = map->largest_acked;
     const bool front = ringbits_test(map->outstanding_bits, largest);
     const uint64_t newest =

@@ -68,6 +68,7 @@ struct sentmap {
     /* The states that are searched for. */
     uint64_t outstanding_bits[RINGBITS_WORDS];
     uint64_t lost_bits[RINGBITS_WORDS];
+    uint32_t lost_marks; /* bits set in it */
     struct sent_packet packets[SENTMAP_PACKETS];
     struct flow_item items[SENTMAP_ITEMS];
     struct flow_item lost[SENTMAP_ITEMS];
