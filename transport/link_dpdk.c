@@ -69,7 +69,10 @@ static void driver_leave(void)
 
 static uint32_t driver_buffers_in_use(const struct link_dpdk_port *port)
 {
-    return rte_mempool_in_use_count(port->pool)
+    uint32_t spare = 0;
+    for (uint32_t i = 0; i < port->lane_count; i++)
+        spare += port->lanes[i]->spare_count;
+    return rte_mempool_in_use_count(port->pool) - spare
            + (port->reference_pool != NULL ? rte_mempool_in_use_count(port->reference_pool) : 0);
 }
 

@@ -284,7 +284,7 @@ static uint32_t buffer_count(const struct link_dpdk_options *options,
     const uint32_t queues = device->kind.queues ? options->lanes : 1;
     const uint32_t descriptors = link_dpdk_descriptors(options);
     const uint32_t lane =
-        LINK_DPDK_CACHE * 3 / 2 + 2 * LINK_BURST + descriptors + NEIGHBOUR_WAITING_MAX;
+        LINK_DPDK_CACHE * 3 / 2 + 3 * LINK_BURST + descriptors + NEIGHBOUR_WAITING_MAX;
     const uint32_t rings = (options->lanes - 1) * 2 * LINK_DPDK_HANDOVER;
     const uint32_t needed = 2 * descriptors * queues + lane * options->lanes + rings;
     uint32_t count = BUFFERS_MIN;

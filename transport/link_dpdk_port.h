@@ -98,6 +98,9 @@ struct link_dpdk_lane {
     uint32_t staged_head, staged_count, staged_max;
     uint32_t reserved;
     bool moved; /* some left since the last chores */
+    /* Taken from the pool a burst at a time: one by one costs a look for the thread's cache each. */
+    struct rte_mbuf *spares[LINK_BURST];
+    uint32_t spare_count;
 
     struct link_dpdk_route routes[LINK_DPDK_PEERS];
     struct neighbours neighbours;

@@ -222,10 +222,21 @@ static void put_on_wire(struct link_dpdk_lane *lane)
 
 /* ---- the link's operations */
 
+static struct rte_mbuf *take_spare(struct link_dpdk_lane *lane)
+{
+    if (unlikely(lane->spare_count == 0)) {
+        /* The last few of a pool are given out one by one. */
+        if (rte_pktmbuf_alloc_bulk(lane->port->pool, lane->spares, LINK_BURST) != 0)
+            return rte_pktmbuf_alloc(lane->port->pool);
+        lane->spare_count = LINK_BURST;
+    }
+    return lane->spares[--lane->spare_count];
+}
+
 bool link_dpdk_reserve(struct link *link, struct link_outgoing *out)
 {
     struct link_dpdk_lane *lane = of(link);
-    struct rte_mbuf *m = has_room(lane) ? rte_pktmbuf_alloc(lane->port->pool) : NULL;
+    struct rte_mbuf *m = has_room(lane) ? take_spare(lane) : NULL;
     if (unlikely(m == NULL)) {
         link_count(&link->counters.tx_no_buffer, 1);
         return false;
@@ -417,6 +428,8 @@ void link_dpdk_discard(struct link_dpdk_lane *lane)
     struct neighbour_waited w;
     rte_pktmbuf_free_bulk(lane->staged + lane->staged_head, lane->staged_count);
     lane->staged_count = 0;
+    rte_pktmbuf_free_bulk(lane->spares, lane->spare_count);
+    lane->spare_count = 0;
     while (neighbour_drain(&lane->neighbours, &w))
         rte_pktmbuf_free_bulk((struct rte_mbuf **)w.packets, w.count);
 }
