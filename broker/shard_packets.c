@@ -201,12 +201,14 @@ bool shard_receive_link(struct shard *shard, struct shard_link *source)
     source->ready = false;
     for (int burst = 0; burst < most; burst++) {
         const unsigned count = link->ops->receive(link, datagrams, LINK_BURST, shard->now);
+        /* It may hold more that it has already from the kernel: nothing would wake us for it. */
+        source->ready = count == LINK_BURST;
+        if (count == 0)
+            break;
+        any = true;
         for (unsigned i = 0; i < count; i++)
             take_datagram(shard, link, &datagrams[i]);
         link->ops->release(link, datagrams, count);
-        any |= count != 0;
-        /* It may hold more that it has already from the kernel: nothing would wake us for it. */
-        source->ready = count == LINK_BURST;
         if (!source->ready)
             break;
     }

@@ -350,7 +350,7 @@ static void ping(struct leat_client *client)
 static leat_ns check_links(struct leat_client *client)
 {
     leat_ns next = LEAT_NS_NEVER;
-    for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++) {
+    for (uint32_t i = 0; i < client->links_end; i++) {
         const struct data_link *link = client->links[i];
         if (link == NULL || link->state == LINK_NONE || link->state == LINK_UP)
             continue;
@@ -429,7 +429,7 @@ void bringup_down(struct leat_client *client)
     struct leat_consumer *consumer;
     TAILQ_FOREACH(consumer, &client->consumers, link)
     consumer_disconnected(consumer);
-    for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++) {
+    for (uint32_t i = 0; i < client->links_end; i++) {
         if (client->links[i] != NULL)
             data_link_end(client->links[i]);
     }

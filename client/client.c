@@ -23,11 +23,13 @@
 enum {
     READY_MAX = 16, /* descriptors looked at in one turn */
     /* A caller that spins looks at everything only so often; in between the data connections
-     * alone are tried. Beside a bypass port a look costs as much as many packets. */
+     * alone are tried. Beside a bypass port a look costs as much as many packets, and what it is for
+     * (control's answers) is in less of a hurry than they are. */
     POLLS_BETWEEN_LOOKS = 64,
     SPUN_LINKS_MAX = 4,
 };
 #define NS_BETWEEN_LOOKS (100 * LEAT_NS_PER_US)
+#define NS_BETWEEN_SPUN_LOOKS LEAT_NS_PER_MS
 /* On a polled link a caller that waits spins for so long, which is what a round trip on it takes
  * many times over, and then waits for the link's interrupt; where it has none, it naps: idle, it
  * costs some per cent of a core. */
@@ -232,10 +234,12 @@ static unsigned look(struct leat_client *client, leat_ns until)
     return take_events(client, events, count);
 }
 
-static bool look_is_due(struct leat_client *client)
+static bool look_is_due(struct leat_client *client, bool spins)
 {
-    const bool often = !packet_port_polled(&client->port) && ++client->polls >= POLLS_BETWEEN_LOOKS;
-    return often || client->now - client->looked >= NS_BETWEEN_LOOKS;
+    const bool polled = packet_port_polled(&client->port);
+    const leat_ns most = polled && spins ? NS_BETWEEN_SPUN_LOOKS : NS_BETWEEN_LOOKS;
+    return (!polled && ++client->polls >= POLLS_BETWEEN_LOOKS)
+           || client->now - client->looked >= most;
 }
 
 /* Blocks until the link has something, or anything else. Armed, it is asked once more before. */
@@ -266,7 +270,7 @@ static unsigned look_longer(struct leat_client *client, leat_ns began, leat_ns u
     if (spun && client->port.arms && client->port.link->ops->arm(client->port.link))
         return look_armed(client, until) + receive_packets(client);
     const leat_ns nap = spun ? client->now + NAP_NS : 0;
-    if (nap != 0 || look_is_due(client))
+    if (nap != 0 || look_is_due(client, false))
         handled = look(client, nap < until ? nap : until);
     else
         client->now = client_clock(client);
@@ -330,7 +334,7 @@ int client_run(struct leat_client *client, uint64_t timeout_ns)
     else
         handled += look(client, 0);
     /* One that waits looks anyway, below; unless there is always something before it gets there. */
-    if ((spins || handled > 0) && look_is_due(client))
+    if ((spins || handled > 0) && look_is_due(client, spins))
         handled += look(client, 0);
     settle(client);
     while (handled == 0 && !spins && client->now < end) {
@@ -421,7 +425,7 @@ int leat_client_stats(const leat_client *client, struct leat_client_stats *stats
     const size_t size = stats->size < sizeof *stats ? stats->size : sizeof *stats;
     const size_t given = stats->size;
     struct leat_client_stats now = client->stats;
-    for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++) {
+    for (uint32_t i = 0; i < client->links_end; i++) {
         if (client->links[i] != NULL && client->links[i]->packets != NULL)
             packet_link_count(client->links[i], &now);
     }
@@ -432,7 +436,7 @@ int leat_client_stats(const leat_client *client, struct leat_client_stats *stats
 
 static void free_client(struct leat_client *client)
 {
-    for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++)
+    for (uint32_t i = 0; i < client->links_end; i++)
         data_link_free(client->links[i]);
     packet_port_close(client);
     control_link_end(&client->control, LEAT_ERR_CLOSED, "the client was closed");

@@ -136,7 +136,9 @@ static enum leat_error reserve_window(struct reader *reader, uint32_t batch_byte
         window = batch_bytes_max;
     if (reader->window.bytes != NULL)
         return window <= reader->window.size ? LEAT_OK : LEAT_ERR_TOO_LARGE;
-    const enum leat_error error = mirror_reserve(&reader->window, window);
+    /* Who chose a bypass port counts microseconds, of which a page costs several. */
+    const bool at_once = reader->topic->consumer->client->transport == URL_DPDK;
+    const enum leat_error error = mirror_reserve(&reader->window, window, at_once);
     if (error != LEAT_OK)
         return error;
     partition_stream_init(&reader->stream, reader->window.bytes, reader->window.size - 1, window);

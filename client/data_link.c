@@ -54,6 +54,8 @@ struct data_link *data_link_want(struct leat_client *client, uint32_t shard)
     struct data_link *link = client->links[shard];
     if (link == NULL) {
         link = client->links[shard] = make(client, shard);
+        if (shard >= client->links_end)
+            client->links_end = shard + 1;
         if (link == NULL) {
             client_fail(client, LEAT_ERR_NO_MEMORY, "connection to shard %u: no memory", shard);
             return NULL;

@@ -5,7 +5,7 @@
 
 enum { PAGE_BYTES_MIN = 1 << 16 }; /* at least the largest page size in use */
 
-enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size)
+enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size, bool at_once)
 {
     uint64_t bytes = PAGE_BYTES_MIN;
     while (bytes < size)
@@ -28,6 +28,8 @@ enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size)
         return LEAT_ERR_NO_MEMORY;
     }
     close(fd);
+    if (at_once) /* kernels before 5.14 do not know it: then it is as without */
+        madvise(at, 2 * bytes, MADV_POPULATE_WRITE);
     mirror->bytes = at;
     mirror->size = bytes;
     return LEAT_OK;

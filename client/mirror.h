@@ -1,12 +1,13 @@
 /* Memory mapped twice in a row: byte i of a ring is also byte i + size, so that no run of the ring
  * ever wraps and a batch can be read in place wherever it begins.
  *
- * Role: making and giving back such memory. Pages are taken from the system when first touched.
+ * Role: making and giving back such memory.
  * Must not know: what is kept in it.
  * Threads: any. */
 #ifndef LEAT_CLIENT_MIRROR_H
 #define LEAT_CLIENT_MIRROR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "schema/error.h"
@@ -16,8 +17,9 @@ struct mirror {
     uint64_t size;  /* a power of two, at least a page */
 };
 
-/* At least `size` bytes. LEAT_ERR_NO_MEMORY. */
-enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size);
+/* At least `size` bytes. Pages are taken from the system when first touched, or with `at_once` here,
+ * so that no record has to wait for one. LEAT_ERR_NO_MEMORY. */
+enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size, bool at_once);
 void mirror_release(struct mirror *mirror);
 
 #endif

@@ -136,7 +136,7 @@ leat_ns packet_port_timers(struct leat_client *client)
     if (port->link == NULL)
         return LEAT_NS_NEVER;
     leat_ns next = LEAT_NS_NEVER;
-    for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++) {
+    for (uint32_t i = 0; i < client->links_end; i++) {
         struct data_link *link = client->links[i];
         const leat_ns due =
             link != NULL && link->packets != NULL ? packet_link_timers(link) : LEAT_NS_NEVER;

@@ -87,6 +87,7 @@ static void start(const char *seed, uint32_t loss, uint32_t trouble, uint32_t pa
     cr_assert_eq(link_tcp_address("127.0.0.1", 7430, &endpoint->address), LEAT_OK);
     cr_assert(link_udp_peer(&endpoint->address, &badwire.broker));
     session = client->links[0] = calloc(1, sizeof *session);
+    client->links_end = 1;
     session->client = client;
     session->session = PACKET_BROKER_SESSION;
     session->fd = -1;
@@ -138,7 +139,7 @@ static void open_streams_of(uint32_t records_max)
     reader = (struct reader){ .kind = STREAM_READER,
                               .topic = &topic,
                               .number = PACKET_BROKER_READ_STREAM };
-    cr_assert_eq(mirror_reserve(&reader.window, 65536), LEAT_OK);
+    cr_assert_eq(mirror_reserve(&reader.window, 65536, false), LEAT_OK);
     partition_stream_init(&reader.stream, reader.window.bytes, reader.window.size - 1, 32768);
     const struct partition_stream_start first = { 0, 0, 1, false };
     partition_stream_start(&reader.stream, &first);

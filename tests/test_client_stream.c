@@ -49,7 +49,7 @@ static void start(struct partition_stream *stream, uint64_t position, uint64_t o
 {
     *stream = (struct partition_stream){ 0 };
     if (window.bytes == NULL)
-        cr_assert_eq(mirror_reserve(&window, 4096), LEAT_OK);
+        cr_assert_eq(mirror_reserve(&window, 4096, false), LEAT_OK);
     partition_stream_init(stream, window.bytes, window.size - 1, 8192);
     const struct partition_stream_start first = { position, offset, 1, false };
     partition_stream_start(stream, &first);
@@ -73,7 +73,7 @@ static uint64_t value_of(const struct leat_record_view *view)
 Test(mirror, what_is_written_behind_the_end_is_at_the_beginning)
 {
     struct mirror mirror;
-    cr_assert_eq(mirror_reserve(&mirror, 100000), LEAT_OK);
+    cr_assert_eq(mirror_reserve(&mirror, 100000, false), LEAT_OK);
     cr_assert_geq(mirror.size, 100000u);
     mirror.bytes[mirror.size + 5] = 77;
     cr_assert_eq(mirror.bytes[5], 77);
