@@ -23,8 +23,8 @@
 enum {
     READY_MAX = 16, /* descriptors looked at in one turn */
     /* A caller that spins looks at everything only so often; in between the data connections
-     * alone are tried. Beside a bypass port a look costs as much as many packets, and what it is for
-     * (control's answers) is in less of a hurry than they are. */
+     * alone are tried. Beside a bypass port a look costs as much as many packets, and what it is
+     * for (control's answers) is in less of a hurry than they are. */
     POLLS_BETWEEN_LOOKS = 64,
     SPUN_LINKS_MAX = 4,
 };

@@ -274,7 +274,7 @@ struct leat_client {
         packet_endpoints[LEAT_SHARDS_MAX]; /* where they take packets of our transport */
     struct packet_port port;
     struct data_link *links[LEAT_SHARDS_MAX];
-    uint32_t links_end; /* all from here on are NULL */
+    uint32_t links_end;   /* all from here on are NULL */
     uint64_t links_up;    /* over TCP; a bit a shard */
     uint64_t links_dirty; /* have something to send */
     struct publisher_list held;

@@ -17,8 +17,8 @@ struct mirror {
     uint64_t size;  /* a power of two, at least a page */
 };
 
-/* At least `size` bytes. Pages are taken from the system when first touched, or with `at_once` here,
- * so that no record has to wait for one. LEAT_ERR_NO_MEMORY. */
+/* At least `size` bytes. Pages are taken from the system when first touched, or with `at_once`
+ * here, so that no record has to wait for one. LEAT_ERR_NO_MEMORY. */
 enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size, bool at_once);
 void mirror_release(struct mirror *mirror);
 

@@ -29,6 +29,7 @@
 enum {
     SAID_BYTES = 256,
     FREE_PORTS_FROM = 49152, /* the dynamic ones */
+    TAKE_BACK_BYTES = 320,   /* what one small record takes */
     PREFETCH_BYTES = 512,    /* beyond that the processor sees where it goes */
     MTU_DEFAULT = 1500,
 };
@@ -355,8 +356,9 @@ static struct link_dpdk_lane *make_lane(struct link_dpdk_port *port, uint32_t in
     lane->rx_queue = options->external ? options->external_rx_queue : (uint16_t)index;
     lane->tx_queue = options->external ? options->external_tx_queue : (uint16_t)index;
     lane->self = port->self;
-    lane->prefetch_bytes =
-        port->device.kind.copies && !port->device.memif_zero_copy ? 0 : PREFETCH_BYTES;
+    const bool in_place = !port->device.kind.copies || port->device.memif_zero_copy;
+    lane->prefetch_bytes = in_place ? PREFETCH_BYTES : 0;
+    lane->take_back_bytes = in_place ? TAKE_BACK_BYTES : 0;
     lane->sleeper = lane->nudged = -1;
     lane->staged_max = port->descriptors;
     lane->staged =

@@ -85,7 +85,8 @@ struct link_dpdk_lane {
     uint16_t udp_port;
     bool polls; /* has a queue pair of its own */
     uint16_t rx_queue, tx_queue;
-    uint32_t prefetch_bytes; /* of each packet that came */
+    uint32_t prefetch_bytes;  /* of each packet that came */
+    uint32_t take_back_bytes; /* of each buffer that is to be written */
     struct ether_self self;
     leat_ns now; /* of the last receive or flush */
     leat_ns chores_at, cleanup_at;
@@ -98,7 +99,8 @@ struct link_dpdk_lane {
     uint32_t staged_head, staged_count, staged_max;
     uint32_t reserved;
     bool moved; /* some left since the last chores */
-    /* Taken from the pool a burst at a time: one by one costs a look for the thread's cache each. */
+    /* Taken from the pool a burst at a time: one by one costs a look for the thread's cache each.
+     */
     struct rte_mbuf *spares[LINK_BURST];
     uint32_t spare_count;
 
