@@ -1,13 +1,15 @@
 /* The floor under a bypass port: what DPDK alone needs from one process to another and back.
  *
  *      dpdk_echo server DEVICE
- *      dpdk_echo client DEVICE PAYLOAD COUNT WINDOW      {"p50_ns":...,"per_second":...}
+ *      dpdk_echo client DEVICE PAYLOAD COUNT WINDOW [full]   {"p50_ns":...,"per_second":...}
  *
  * Role: the yardstick beside which the driver and Leat are measured: frames of the size that a
  * datagram of PAYLOAD bytes has, sent back as they came in the buffers they came in; no headers are
- * looked at, nothing is counted, nothing waits. The client spins; one round trip at a time with a
- * WINDOW of 1, for five seconds at most. It prints one JSON line; a server ends with SIGTERM.
- * Must not know: Leat, but for how EAL is started. Threads: one. */
+ * looked at, nothing is counted, nothing waits. The client writes a stamp and leaves the rest of
+ * the payload as it is, in whose cache it may be; with "full" it writes and reads all of it, as
+ * whoever has something to say does. It spins; one round trip at a time with a WINDOW of 1, for
+ * five seconds at most. It prints one JSON line; a server ends with SIGTERM. Must not know: Leat,
+ * but for how EAL is started. Threads: one. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,8 +137,32 @@ static void print_result(uint32_t *samples, uint32_t count, uint32_t payload, ui
 #undef AT
 }
 
+static volatile uint64_t all_read; /* so that it is read */
+
+static uint64_t sum_of(const struct rte_mbuf *m)
+{
+    const uint8_t *bytes = rte_pktmbuf_mtod(m, const uint8_t *);
+    uint64_t sum = 0, word;
+    for (uint32_t at = 0; at + sizeof word <= m->data_len; at += (uint32_t)sizeof word) {
+        memcpy(&word, bytes + at, sizeof word);
+        sum += word;
+    }
+    return sum;
+}
+
+static void write_frame(uint8_t *frame, uint32_t payload, bool full, uint64_t stamp)
+{
+    if (full)
+        memset(frame + HEADERS, (int)stamp, payload);
+    memset(frame, 0xFF, 12);
+    frame[6] = 2; /* from a single station, to all */
+    frame[12] = TYPE >> 8;
+    frame[13] = TYPE & 0xFF;
+    memcpy(frame + STAMP_AT, &stamp, sizeof stamp);
+}
+
 static void run_client(uint16_t port, struct rte_mempool *pool, uint32_t payload, uint64_t total,
-                       uint32_t window)
+                       uint32_t window, bool full)
 {
     uint32_t *samples = malloc(SAMPLES_MAX * sizeof samples[0]);
     uint32_t sample_count = 0, open = 0;
@@ -154,6 +180,8 @@ static void run_client(uint16_t port, struct rte_mempool *pool, uint32_t payload
             memcpy(&stamp, rte_pktmbuf_mtod(frames[i], uint8_t *) + STAMP_AT, sizeof stamp);
             if (!is_ours(frames[i]))
                 continue;
+            if (full)
+                all_read = sum_of(frames[i]);
             if (++received == WARM_UP)
                 began = now;
             open--;
@@ -166,11 +194,7 @@ static void run_client(uint16_t port, struct rte_mempool *pool, uint32_t payload
             if (m == NULL)
                 break;
             uint8_t *frame = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)(HEADERS + payload));
-            memset(frame, 0xFF, 12);
-            frame[6] = 2; /* from a single station, to all */
-            frame[12] = TYPE >> 8;
-            frame[13] = TYPE & 0xFF;
-            memcpy(frame + STAMP_AT, &now, sizeof now);
+            write_frame(frame, payload, full, now);
             frames[count] = m;
             sent++;
             open++;
@@ -188,8 +212,9 @@ int main(int argc, char **argv)
 {
     struct rte_mempool *pool;
     const bool server = argc == 3 && strcmp(argv[1], "server") == 0;
-    if (!server && (argc != 6 || strcmp(argv[1], "client") != 0))
-        die("usage", "dpdk_echo server DEVICE | client DEVICE PAYLOAD COUNT WINDOW");
+    const bool full = argc == 7 && strcmp(argv[6], "full") == 0;
+    if (!server && ((argc != 6 && !full) || strcmp(argv[1], "client") != 0))
+        die("usage", "dpdk_echo server DEVICE | client DEVICE PAYLOAD COUNT WINDOW [full]");
     signal(SIGTERM, on_signal);
     const uint16_t port = open_port(argv[2], &pool);
     if (server) {
@@ -200,7 +225,7 @@ int main(int argc, char **argv)
         while (!is_up(port) && !ending)
             rte_delay_us_sleep(1000);
         run_client(port, pool, (uint32_t)strtoul(argv[3], NULL, 0),
-                   strtoull(argv[4], NULL, 0) + WARM_UP, (uint32_t)strtoul(argv[5], NULL, 0));
+                   strtoull(argv[4], NULL, 0) + WARM_UP, (uint32_t)strtoul(argv[5], NULL, 0), full);
     }
     rte_eth_dev_stop(port);
     rte_eth_dev_close(port);

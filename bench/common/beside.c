@@ -1,11 +1,12 @@
 #include "bench/common/beside.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "bench/common/bench.h"
 
 enum { RECORD_BYTES = 64, ROUNDS = 5 };
-enum side_index { ECHO, LEAT, SIDES };
+enum side_index { ECHO, FULL_ECHO, LEAT, SIDES };
 
 struct side {
     double p50[ROUNDS], p99[ROUNDS], p999[ROUNDS], max;
@@ -26,6 +27,21 @@ static void ratios(double out[ROUNDS], const double *leat, const double *echo)
         out[i] = leat[i] / echo[i];
 }
 
+/* Beside an echo that moves as much as Leat does. */
+static void report_full(const struct bypass *b, const struct side sides[SIDES])
+{
+    double p50[ROUNDS], full[ROUNDS];
+    char name[96], note[192];
+    ratios(p50, sides[LEAT].p50, sides[FULL_ECHO].p50);
+    memcpy(full, sides[FULL_ECHO].p50, sizeof full);
+    const struct bench_spread r = bench_spread(p50, ROUNDS);
+    snprintf(name, sizeof name, "bypass_latency_p50_ratio_%s_full", bypass_wire_name(b->wire));
+    snprintf(note, sizeof note,
+             "to %.2f us of an echo whose client writes and reads its payload; rounds %.2f..%.2f",
+             bench_spread(full, ROUNDS).p50 / 1e3, r.p25, r.p75);
+    bench_emit(name, r.p50, "ratio", BENCH_NO_GOAL, 0, note);
+}
+
 static void report(const struct bypass *b, struct side sides[SIDES], uint32_t payload,
                    double p50_goal)
 {
@@ -44,6 +60,7 @@ static void report(const struct bypass *b, struct side sides[SIDES], uint32_t pa
     snprintf(note, sizeof note, "%.2f us to %.2f us; rounds %.2f..%.2f; frames of %u + 42 bytes",
              leat_p50 / 1e3, echo_p50 / 1e3, r50.p25, r50.p75, payload);
     bench_emit(name, r50.p50, "ratio", BENCH_AT_MOST, p50_goal, note);
+    report_full(b, sides);
     snprintf(name, sizeof name, "bypass_latency_p99_ratio_%s", bypass_wire_name(b->wire));
     snprintf(note, sizeof note,
              "%.2f us to %.2f us; rounds %.2f..%.2f; p99.9 %.1f to %.1f, max %.0f to %.0f; "
@@ -65,7 +82,8 @@ void beside_latency(enum bypass_wire wire, uint64_t pings, double p50_goal)
     const char *first = bypass_leat(&b, "ping", "", pings / 4, RECORD_BYTES, 0);
     const uint32_t payload = bypass_mean_payload(first);
     for (int i = 0; i < ROUNDS; i++) {
-        take(&sides[ECHO], i, bypass_echo(&b, payload, pings, 1));
+        take(&sides[ECHO], i, bypass_echo(&b, payload, pings, 1, false));
+        take(&sides[FULL_ECHO], i, bypass_echo(&b, payload, pings, 1, true));
         take(&sides[LEAT], i, bypass_leat(&b, "ping", "", pings, RECORD_BYTES, 0));
     }
     bypass_pause(&b); /* nobody spins beside the noise */

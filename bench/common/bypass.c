@@ -511,7 +511,8 @@ void bypass_stay(struct bypass *b, struct bypass_process *stayer)
 }
 
 /* A server of its own, too: a bare one does not outlive its client everywhere. */
-const char *bypass_echo(struct bypass *b, uint32_t payload, uint64_t count, uint32_t window)
+const char *bypass_echo(struct bypass *b, uint32_t payload, uint64_t count, uint32_t window,
+                        bool full)
 {
     char path[PATH_BYTES], ends[2][256], text[3][24], line[BYPASS_LINE_MAX];
     bypass_pause(b);
@@ -529,7 +530,8 @@ const char *bypass_echo(struct bypass *b, uint32_t payload, uint64_t count, uint
         show_log(serve.log);
         bench_fail("the bare echo does not start");
     }
-    const struct spawn s = { .argv = { path, "client", ends[1], text[0], text[1], text[2] },
+    const struct spawn s = { .argv = { path, "client", ends[1], text[0], text[1], text[2],
+                                       full ? "full" : NULL },
                              .space = b->spaces[1],
                              .cpu = BYPASS_CLIENT_CPU,
                              .log = "dpdk_echo_client" };

@@ -63,7 +63,9 @@ void bypass_resume(struct bypass *b);
  * bypass_client MODE on `url` with `more` behind it ("&inject=..."); `extra` 0: left out. */
 const char *bypass_leat(struct bypass *b, const char *mode, const char *more, uint64_t amount,
                         uint32_t size, uint32_t extra);
-const char *bypass_echo(struct bypass *b, uint32_t payload, uint64_t count, uint32_t window);
+/* `full`: its client writes and reads all that it carries, not a stamp alone. */
+const char *bypass_echo(struct bypass *b, uint32_t payload, uint64_t count, uint32_t window,
+                        bool full);
 /* A number of such a line; it must be there. */
 double bypass_number(const char *line, const char *field);
 
