@@ -151,6 +151,12 @@ enum leat_error mailbox_send(struct mailbox *box, const struct message *message)
 
 /* Receiver. False when empty. */
 bool mailbox_receive(struct mailbox *box, struct message *out);
+/* Receiver. What mailbox_receive would find, for a loop that asks all the time. */
+static inline bool mailbox_is_empty(const struct mailbox *box)
+{
+    return atomic_load_explicit(&box->tail, memory_order_relaxed)
+           == atomic_load_explicit(&box->head, memory_order_relaxed);
+}
 
 /* Receiver, before it blocks: true = nothing is waiting, the flag is set, block; false = do not. */
 bool mailbox_prepare_sleep(struct mailbox *box);

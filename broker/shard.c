@@ -306,8 +306,9 @@ bool shard_iterate(struct shard *shard, bool read_hot)
         handle_event(shard, &shard->events[i]);
     shard->event_count = 0;
     /* Before packets: a grant is here before the first packet of its session. */
-    worked |= shard_read_mail(shard);
-    for (int i = 0; read_hot && i < SHARD_HOT_MAX; i++) {
+    if (shard->holds || !mailbox_is_empty(shard->options.inbox))
+        worked |= shard_read_mail(shard);
+    for (int i = 0; read_hot && shard->connected != 0 && i < SHARD_HOT_MAX; i++) {
         if (shard->hot[i] != NULL)
             worked |= shard_receive(shard, shard->hot[i]);
     }
@@ -323,7 +324,8 @@ bool shard_iterate(struct shard *shard, bool read_hot)
         shard_give_back(shard);
     if (shard->notices)
         shard_send_notices(shard);
-    shard_bury(shard);
+    if (!TAILQ_EMPTY(&shard->untold) || !TAILQ_EMPTY(&shard->connections.dead))
+        shard_bury(shard);
     metric_add(&shard->counters.iterations, 1);
     if (!worked)
         metric_add(&shard->counters.iterations_idle, 1);

@@ -424,7 +424,9 @@ void shard_serve_packets(struct shard *shard, struct session *s)
         shard_want_output(shard, s);
     const leat_ns deadline = flow_deadline(&path->flow);
     /* A probe of the path waits for its turn without a timer of its own. */
-    const leat_ns probe_at = flow_may_try(&path->flow) ? path->mtu.due_at : LEAT_NS_NEVER;
+    const leat_ns due_at = path->mtu.due_at;
+    const leat_ns probe_at =
+        due_at != LEAT_NS_NEVER && flow_may_try(&path->flow) ? due_at : LEAT_NS_NEVER;
     timers_set(&shard->timers, &path->timer, deadline < probe_at ? deadline : probe_at);
 }
 

@@ -92,8 +92,8 @@ leat_ns packet_link_deadline(const struct data_link *link)
 {
     const struct packet_link *packets = link->packets;
     leat_ns next = flow_deadline(&packets->flow);
-    if (link->state == LINK_UP && flow_may_try(&packets->flow))
-        next = sooner(next, packets->mtu.due_at);
+    if (packets->mtu.due_at < next && link->state == LINK_UP && flow_may_try(&packets->flow))
+        next = packets->mtu.due_at;
     return sooner(next, keepalive_at(link));
 }
 
