@@ -162,11 +162,15 @@ void sim_client_open(struct sim_client *c)
     const struct leat_client_options options = {
         .size = sizeof options, .on_event = on_event, .user = c, .circuit_failures = 1000
     };
-    const struct leat_producer_options producing = { .size = sizeof producing,
-                                                     .on_delivery = on_delivery,
-                                                     .user = c,
-                                                     .batch_bytes_max = 8192,
-                                                     .in_flight_batches = 16 };
+    const bool alone = (sim->seed + c->index) % 4 == 3; /* a record a packet */
+    const struct leat_producer_options producing = {
+        .size = sizeof producing,
+        .on_delivery = on_delivery,
+        .user = c,
+        .batch_bytes_max = 8192,
+        .batch_records_max = alone ? 1 : 0,
+        .in_flight_batches = sim->seed % 3 == 0 ? 5 : 16,
+    };
     const struct leat_consumer_options consuming = { .size = sizeof consuming,
                                                      .start_at = LEAT_START_EARLIEST,
                                                      .window_bytes = sim->window_bytes,
