@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdalign.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +125,56 @@ void bench_noise(struct bench_samples *out, uint64_t window_ns, uint64_t duratio
             longest = 0;
         }
     }
+}
+
+enum { LINE_RUNS = 9, LINE_TURNS = 20000 };
+
+static struct {
+    alignas(64) _Atomic uint32_t ball; /* odd: the other's turn; LINE_OVER: no more */
+    int other;
+} line;
+
+#define LINE_OVER UINT32_MAX
+
+static void *throw_back(void *unused)
+{
+    (void)unused;
+    bench_pin(line.other);
+    for (;;) {
+        const uint32_t ball = atomic_load_explicit(&line.ball, memory_order_acquire);
+        if (ball == LINE_OVER)
+            return NULL;
+        if (ball % 2 == 1)
+            atomic_store_explicit(&line.ball, ball + 1, memory_order_release);
+    }
+}
+
+static double throw_many(void)
+{
+    const uint64_t start = bench_now_ns();
+    for (uint32_t turn = 0; turn < LINE_TURNS; turn++) {
+        const uint32_t ball = atomic_load_explicit(&line.ball, memory_order_relaxed);
+        atomic_store_explicit(&line.ball, ball + 1, memory_order_release);
+        while (atomic_load_explicit(&line.ball, memory_order_acquire) != ball + 2)
+            ;
+    }
+    return (double)(bench_now_ns() - start) / LINE_TURNS;
+}
+
+double bench_line_ns(int cpu, int other)
+{
+    double runs[LINE_RUNS];
+    pthread_t thread;
+    bench_pin(cpu);
+    line.other = other;
+    atomic_store(&line.ball, 0);
+    if (pthread_create(&thread, NULL, throw_back, NULL) != 0)
+        bench_fail("a thread");
+    for (int i = 0; i < LINE_RUNS; i++)
+        runs[i] = throw_many();
+    atomic_store(&line.ball, LINE_OVER);
+    pthread_join(thread, NULL);
+    return bench_spread(runs, LINE_RUNS).p50;
 }
 
 static void set_options(int fd, const char *congestion, uint32_t buffer)

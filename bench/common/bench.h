@@ -2,7 +2,7 @@
  * one's own.
  *
  * Role: the same way of measuring and telling in all of them. Any failure ends the bench with the
- * reason. Must not know: what is measured. Threads: one. */
+ * reason. Must not know: what is measured. Threads: one, and a second within bench_line_ns. */
 #ifndef LEAT_BENCH_COMMON_BENCH_H
 #define LEAT_BENCH_COMMON_BENCH_H
 
@@ -46,6 +46,10 @@ void bench_left_out(const char *name, const char *why);
 /* The noise of this machine: for `duration_ns` a loop that only reads the clock; each sample is the
  * longest pause within a window of `window_ns`. */
 void bench_noise(struct bench_samples *out, uint64_t window_ns, uint64_t duration_ns);
+
+/* How far apart two processors are: nanoseconds for one cache line to the other's core and back,
+ * median of several runs. On a virtual machine that may change within minutes. */
+double bench_line_ns(int cpu, int other);
 
 /* A bare TCP server in a process of its own, on `cpu`, with this congestion control and
  * TCP_NODELAY. `serve` gets each accepted connection and returns when it closed. Returns the pid;

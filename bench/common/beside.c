@@ -28,22 +28,23 @@ static void ratios(double out[ROUNDS], const double *leat, const double *echo)
 }
 
 /* Beside an echo that moves as much as Leat does. */
-static void report_full(const struct bypass *b, const struct side sides[SIDES])
+static void report_full(const struct bypass *b, const struct side sides[SIDES], double line_ns)
 {
     double p50[ROUNDS], full[ROUNDS];
-    char name[96], note[192];
+    char name[96], note[256];
     ratios(p50, sides[LEAT].p50, sides[FULL_ECHO].p50);
     memcpy(full, sides[FULL_ECHO].p50, sizeof full);
     const struct bench_spread r = bench_spread(p50, ROUNDS);
     snprintf(name, sizeof name, "bypass_latency_p50_ratio_%s_full", bypass_wire_name(b->wire));
     snprintf(note, sizeof note,
-             "to %.2f us of an echo whose client writes and reads its payload; rounds %.2f..%.2f",
-             bench_spread(full, ROUNDS).p50 / 1e3, r.p25, r.p75);
+             "to %.2f us of an echo whose client writes and reads its payload; rounds %.2f..%.2f; "
+             "a cache line between the two cores and back %.0f ns",
+             bench_spread(full, ROUNDS).p50 / 1e3, r.p25, r.p75, line_ns);
     bench_emit(name, r.p50, "ratio", BENCH_NO_GOAL, 0, note);
 }
 
 static void report(const struct bypass *b, struct side sides[SIDES], uint32_t payload,
-                   double p50_goal)
+                   double p50_goal, double line_ns)
 {
     const bool shared = b->wire == BYPASS_MEMIF_ZERO || b->wire == BYPASS_MEMIF_COPY;
     struct side *leat = &sides[LEAT], *echo = &sides[ECHO];
@@ -60,7 +61,7 @@ static void report(const struct bypass *b, struct side sides[SIDES], uint32_t pa
     snprintf(note, sizeof note, "%.2f us to %.2f us; rounds %.2f..%.2f; frames of %u + 42 bytes",
              leat_p50 / 1e3, echo_p50 / 1e3, r50.p25, r50.p75, payload);
     bench_emit(name, r50.p50, "ratio", BENCH_AT_MOST, p50_goal, note);
-    report_full(b, sides);
+    report_full(b, sides, line_ns);
     snprintf(name, sizeof name, "bypass_latency_p99_ratio_%s", bypass_wire_name(b->wire));
     snprintf(note, sizeof note,
              "%.2f us to %.2f us; rounds %.2f..%.2f; p99.9 %.1f to %.1f, max %.0f to %.0f; "
@@ -87,6 +88,6 @@ void beside_latency(enum bypass_wire wire, uint64_t pings, double p50_goal)
         take(&sides[LEAT], i, bypass_leat(&b, "ping", "", pings, RECORD_BYTES, 0));
     }
     bypass_pause(&b); /* nobody spins beside the noise */
-    report(&b, sides, payload, p50_goal);
+    report(&b, sides, payload, p50_goal, bench_line_ns(BYPASS_CLIENT_CPU, BYPASS_SERVER_CPU));
     bypass_close(&b);
 }
