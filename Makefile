@@ -69,7 +69,9 @@ DPDK_LIBS    = $(shell pkg-config --libs libdpdk)
 sources = $(filter-out %_main.c %/main.c $(DPDK_C),$(wildcard $1/*.c))
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$1))
 archive = $(BUILD)/room-$(subst /,-,$1).a
-ROOMS    := schema transport ops client client/cli broker bench/common bench/demo
+BROKER   := broker $(addprefix broker/,log shared group shard state config control)
+HOUSE    := schema transport ops client client/cli $(BROKER)
+ROOMS    := $(HOUSE) bench/common bench/demo
 SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c) tests/sim/fabric.c)
 ARCHIVES := $(foreach r,$(ROOMS),$(if $(wildcard $r/*.c),$(call archive,$r)))
 ALL_ARCHIVES = -Wl,--start-group $(ARCHIVES) -Wl,--end-group
@@ -122,9 +124,9 @@ $(foreach r,$(ROOMS),$(eval $(call room_rule,$r)))
 
 # ---- programs and the library
 
-$(BUILD)/bin/leatd: $(BUILD)/broker/main.o $(foreach r,broker transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
+$(BUILD)/bin/leatd: $(BUILD)/broker/main.o $(foreach r,$(BROKER) transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,broker schema) -lpthread
+	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< -Wl,--start-group $(wordlist 2,99,$^) -Wl,--end-group -o $@ $(call libs,broker schema) -lpthread
 $(BUILD)/bin/leat: $(BUILD)/client/cli/main.o $(foreach r,client/cli client transport ops schema,$(filter $(call archive,$r),$(ARCHIVES)))
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,client/cli client schema) -lm
@@ -250,9 +252,17 @@ ALLOW_transport  := schema transport
 ALLOW_ops        := schema ops
 ALLOW_client     := schema transport client
 ALLOW_client/cli := schema client ops
-ALLOW_broker     := schema transport ops broker
+ALLOW_broker     := schema transport ops $(BROKER)
+# The broker's rooms, from the cellar up: a log knows nothing but formats; shards know no control plane.
+ALLOW_broker/log     := schema ops broker/log
+ALLOW_broker/shared  := schema ops broker/log broker/shared
+ALLOW_broker/group   := schema transport ops broker/group
+ALLOW_broker/shard   := schema transport ops broker/log broker/shared broker/shard
+ALLOW_broker/state   := schema ops broker/shared broker/state
+ALLOW_broker/config  := schema transport ops broker/log broker/shared broker/shard broker/config
+ALLOW_broker/control := schema transport ops $(filter-out broker,$(BROKER))
 check-layers:
-	@$(foreach d,schema transport ops client client/cli broker,! grep -snE '^ *# *include "' $d/*.[ch] /dev/null \
+	@$(foreach d,$(HOUSE),! grep -snE '^ *# *include "' $d/*.[ch] /dev/null \
 	  | grep -vE '"($(subst $() ,|,$(strip $(ALLOW_$d))))/' || { echo '$d: forbidden include'; exit 1; };)
 	@! grep -lE '^ *# *include <rte_' $(filter-out transport/link_dpdk% transport/eal% transport/inject% ops/capture% bench/dpdk_% tests/link_external%,$(EVERY_C)) \
 	  || { echo 'DPDK leaks out of its link'; exit 1; }
@@ -327,7 +337,7 @@ check-corpus:
 coverage: deps
 	$(MAKE) --no-print-directory VARIANT=coverage OPT="-O0 -g --coverage" LDFLAGS=--coverage run-tests
 	@lcov --quiet --capture --directory $(BUILD_ROOT)/coverage --no-external --base-directory . --output-file $(BUILD_ROOT)/coverage/all.info 2>/dev/null
-	@for d in schema transport ops client client/cli broker; do \
+	@for d in $(HOUSE); do \
 	  lcov --quiet --extract $(BUILD_ROOT)/coverage/all.info "$(CURDIR)/$$d/*.c" --output-file $(BUILD_ROOT)/coverage/one.info 2>/dev/null; \
 	  printf '%-12s %s\n' "$$d" "$$(lcov --summary $(BUILD_ROOT)/coverage/one.info 2>&1 | sed -n 's/.*lines\.*: //p')"; done
 

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "bench/common/bench.h"
-#include "broker/partition.h"
-#include "broker/ringlog.h"
+#include "broker/log/partition.h"
+#include "broker/log/ringlog.h"
 #include "schema/batch.h"
 #include "schema/crc32c.h"
 

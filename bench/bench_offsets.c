@@ -12,7 +12,7 @@
 #include <urcu-qsbr.h>
 
 #include "bench/common/bench.h"
-#include "broker/offsets.h"
+#include "broker/shared/offsets.h"
 #include "tests/seeded.h"
 
 enum {

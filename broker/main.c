@@ -13,8 +13,8 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
-#include "broker/config.h"
-#include "broker/control.h"
+#include "broker/config/config.h"
+#include "broker/control/control.h"
 #include "broker/ports.h"
 #include "ops/log.h"
 #include "ops/metrics.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "broker/session.h"
+#include "broker/shard/session.h"
 #include "ops/log.h"
 
 enum { LANE_SHIFT = SESSION_SLOT_BITS + SESSION_GENERATION_BITS, HUGEPAGE_BYTES = 2 << 20 };

@@ -10,9 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "broker/config.h"
-#include "broker/control.h"
-#include "broker/logmem.h"
+#include "broker/config/config.h"
+#include "broker/control/control.h"
+#include "broker/log/logmem.h"
 #include "transport/link_dpdk.h"
 #include "transport/link_tcp.h"
 

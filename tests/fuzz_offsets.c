@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/offsets_file.h"
+#include "broker/state/offsets_file.h"
 #include "schema/units.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -9,7 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "broker/mailbox.h"
+#include "broker/shared/mailbox.h"
 
 enum { MESSAGES = 200000 };
 

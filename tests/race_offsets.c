@@ -10,7 +10,7 @@
 #include <string.h>
 #include <urcu-qsbr.h>
 
-#include "broker/offsets.h"
+#include "broker/shared/offsets.h"
 #include "tests/seeded.h"
 
 enum {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/partition.h"
+#include "broker/log/partition.h"
 #include "schema/batch.h"
 
 enum { BATCHES = 30000, READERS = 3 };

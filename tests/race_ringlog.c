@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/ringlog.h"
+#include "broker/log/ringlog.h"
 #include "tests/seeded.h"
 
 enum { RING = 1 << 17, SENDERS = 2, APPENDS = 40000, APPEND_MAX = 1024 };

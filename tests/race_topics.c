@@ -10,7 +10,7 @@
 #include <string.h>
 #include <urcu-qsbr.h>
 
-#include "broker/topics.h"
+#include "broker/shared/topics.h"
 #include "tests/seeded.h"
 
 enum { SLOTS = 64, CHANGES = 20000, READERS = 2 };

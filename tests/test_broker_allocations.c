@@ -25,8 +25,8 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
-#include "broker/control.h"
-#include "broker/shard.h"
+#include "broker/control/control.h"
+#include "broker/shard/shard.h"
 #include "client/leat.h"
 #include "tests/support/bus.h"
 

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/catalog.h"
-#include "broker/partition.h"
-#include "broker/settings.h"
+#include "broker/state/catalog.h"
+#include "broker/log/partition.h"
+#include "broker/shared/settings.h"
 #include "tests/seeded.h"
 
 static void fill(struct catalog *c, struct seeded *random, unsigned topics)

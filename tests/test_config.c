@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/config.h"
-#include "broker/config_value.h"
-#include "broker/partition.h"
+#include "broker/config/config.h"
+#include "broker/config/config_value.h"
+#include "broker/log/partition.h"
 
 static struct config_errors errors;
 

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "broker/config.h"
+#include "broker/config/config.h"
 
 static struct config_errors errors;
 

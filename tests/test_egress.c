@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "broker/egress.h"
+#include "broker/shard/egress.h"
 #include "tests/seeded.h"
 
 enum { LOG_BYTES = 1 << 20 };

@@ -1,13 +1,13 @@
 /* Goal: each promise of the coordinator by itself: even and sticky assignment, hand-over only after
  * the owner let go, the shard dropped or a session passed, epochs that fence, bounded tables.
- * Method: requests in virtual time, one thing at a time; broker/group.h says what must come of
- * them. What happens when everything happens at once is test_group_model.c's. */
+ * Method: requests in virtual time, one thing at a time; broker/group/group.h says what must come
+ * of them. What happens when everything happens at once is test_group_model.c's. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/group.h"
+#include "broker/group/group.h"
 
 enum { SESSION_MS = 900 };
 #define MS LEAT_NS_PER_MS

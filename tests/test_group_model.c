@@ -7,7 +7,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "broker/group.h"
+#include "broker/group/group.h"
 #include "tests/group_events.h"
 #include "tests/group_moves.h"
 #include "tests/seeded.h"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "broker/offsets_file.h"
-#include "broker/statefile.h"
+#include "broker/state/offsets_file.h"
+#include "broker/state/statefile.h"
 #include "tests/support/members.h"
 
 static char folder[64], json[512];

@@ -2,7 +2,7 @@
  * size, and never one below the head. Method: against a plain list, random steps, printed seed. */
 #include <criterion/criterion.h>
 
-#include "broker/index.h"
+#include "broker/log/index.h"
 #include "tests/seeded.h"
 
 enum { NOTES = 3000 };

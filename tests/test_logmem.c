@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "broker/logmem.h"
+#include "broker/log/logmem.h"
 #include "schema/units.h"
 
 Test(logmem, what_wraps_is_contiguous)

@@ -6,7 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "broker/mailbox.h"
+#include "broker/shared/mailbox.h"
 
 static struct mailbox *new_box(void)
 {

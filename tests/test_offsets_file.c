@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "broker/offsets_file.h"
+#include "broker/state/offsets_file.h"
 #include "tests/seeded.h"
 
 enum { ROUNDS = 300, GROUPS = 6, TOPICS = 4, PARTITIONS = 6, DAMAGES = 200 };

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/partition.h"
+#include "broker/log/partition.h"
 #include "schema/batch.h"
 #include "schema/crc32c.h"
 #include "tests/seeded.h"

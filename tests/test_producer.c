@@ -3,7 +3,7 @@
  * everything. */
 #include <criterion/criterion.h>
 
-#include "broker/producer.h"
+#include "broker/log/producer.h"
 #include "tests/seeded.h"
 
 static struct producer_table *new_table(uint32_t capacity)

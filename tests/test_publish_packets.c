@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/holding.h"
-#include "broker/publish_stream.h"
+#include "broker/shard/holding.h"
+#include "broker/shard/publish_stream.h"
 #include "schema/batch.h"
 #include "schema/crc32c.h"
 #include "tests/seeded.h"

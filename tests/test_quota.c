@@ -3,7 +3,7 @@
  * definition. */
 #include <criterion/criterion.h>
 
-#include "broker/quota.h"
+#include "broker/shared/quota.h"
 #include "tests/seeded.h"
 
 Test(quota, zero_is_no_limit)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/ringlog.h"
+#include "broker/log/ringlog.h"
 #include "tests/seeded.h"
 
 enum { RING = 1 << 17 };

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "broker/session.h"
+#include "broker/shard/session.h"
 #include "tests/seeded.h"
 
 static struct session *new_session(void)

@@ -11,8 +11,8 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
-#include "broker/partition.h"
-#include "broker/shard.h"
+#include "broker/log/partition.h"
+#include "broker/shard/shard.h"
 #include "schema/batch.h"
 #include "tests/support/wire.h"
 

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "broker/shard.h"
+#include "broker/shard/shard.h"
 
 enum { PATIENCE_S = 20, TURNS = 200 };
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/shard.h"
-#include "broker/shard_state.h"
+#include "broker/shard/shard.h"
+#include "broker/shard/shard_state.h"
 #include "schema/bytes.h"
 #include "schema/packet.h"
 #include "tests/support/shard_peer.h"

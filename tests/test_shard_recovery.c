@@ -5,10 +5,10 @@
  * peer made of a flow. */
 #include <criterion/criterion.h>
 
-#include "broker/egress.h"
-#include "broker/partition.h"
-#include "broker/shard.h"
-#include "broker/shard_state.h"
+#include "broker/shard/egress.h"
+#include "broker/log/partition.h"
+#include "broker/shard/shard.h"
+#include "broker/shard/shard_state.h"
 #include "tests/support/shard_peer.h"
 #include "transport/flow.h"
 

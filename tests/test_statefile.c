@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "broker/statefile.h"
+#include "broker/state/statefile.h"
 #include "schema/bytes.h"
 #include "schema/crc32c.h"
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <urcu-qsbr.h>
 
-#include "broker/topics.h"
+#include "broker/shared/topics.h"
 #include "tests/seeded.h"
 
 enum { TOPICS = 1000, ROUNDS = 20000 };

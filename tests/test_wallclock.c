@@ -2,7 +2,7 @@
  * jumped. Method: simulated clocks. */
 #include <criterion/criterion.h>
 
-#include "broker/wallclock.h"
+#include "broker/shard/wallclock.h"
 
 #define MS(n) ((n)*LEAT_NS_PER_MS)
 

@@ -7,8 +7,8 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
-#include "broker/control_state.h"
-#include "broker/shard_state.h"
+#include "broker/control/control_state.h"
+#include "broker/shard/shard_state.h"
 
 enum { SESSIONS = 32, STEPS_MAX = 64 };
 

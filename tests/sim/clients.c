@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/partition.h"
+#include "broker/log/partition.h"
 #include "client/client_core.h"
 #include "tests/sim/sim.h"
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
-#include "broker/partition.h"
+#include "broker/log/partition.h"
 #include "client/client_core.h"
 #include "ops/log.h"
 #include "schema/packet.h"

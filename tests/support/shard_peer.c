@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <urcu-qsbr.h>
 
-#include "broker/partition.h"
+#include "broker/log/partition.h"
 #include "ops/metrics.h"
 #include "schema/batch.h"
 #include "schema/packet.h"

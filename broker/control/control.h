@@ -1,0 +1,83 @@
+/* Control: the one thread that owns everything that is not per record: the catalog, sessions' birth
+ * and death, who may open what, and the conversations on the control port.
+ *
+ * Role: requests in, messages to shards, answers out. It never waits for a shard.
+ * Must not know: frames, sockets' options, how a partition keeps its data.
+ *
+ * Threads: everything here is the control thread, registered with RCU (QSBR) and online, except
+ * where it blocks. Its parts:
+ *      control.c             open, close, the loop
+ *      control_peer.c        buffers, framing, keepalive
+ *      control_requests.c    hello, ping, and who handles what
+ *      control_mail.c        to and from shards; operations that wait for their answers
+ *      control_topics.c      create, delete, list, describe
+ *      control_registry.c    topics' birth and death: catalog, memory, shards; reserved offsets
+ *      control_sessions.c    grants and ends
+ *      control_streams.c     subscriptions, closing streams, offsets
+ *      control_groups.c      members of consumer groups: join, heartbeat, leave
+ *      control_group_admin.c commits on control, resets, deletion
+ *      control_group_look.c  lists and descriptions of groups
+ *      control_offsets.c     where groups stand, over a restart
+ *      control_producers.c   opening producers
+ *      control_names.c       named producers */
+#ifndef LEAT_BROKER_CONTROL_H
+#define LEAT_BROKER_CONTROL_H
+
+#include "broker/state/catalog.h"
+#include "broker/config/config.h"
+#include "broker/log/logmem.h"
+#include "broker/log/logmem.h"
+#include "broker/shared/mailbox.h"
+#include "broker/shared/reset_token.h"
+#include "broker/state/statefile.h"
+#include "broker/shared/topics.h"
+#include "ops/metrics.h"
+#include "schema/error.h"
+
+struct control;
+
+enum { CONTROL_ERROR_TEXT = 1536 };
+
+/* Borrowed until control_close. */
+struct control_shard_link {
+    struct mailbox *inbox;  /* to the shard */
+    struct mailbox *outbox; /* from it; wakes `control_options.wake` */
+    const char *tcp_address;
+    const char *udp_address;     /* NULL: none */
+    char *const *port_addresses; /* one a bypass port */
+    uint32_t port_count;
+};
+
+struct control_options {
+    const struct config *config;
+    struct topics *topics;
+    struct catalog *catalog;                 /* its incarnation is that of this run */
+    const struct statefile *state;           /* NULL: nothing is kept */
+    const struct control_shard_link *shards; /* config->shards of them; their threads run */
+    int wake;                                /* eventfd */
+    struct metrics *metrics;
+    void (*memory_opened)(
+        const struct logmem *mem); /* log memory: see broker/log/logmem.h; or NULL */
+    void (*memory_closing)(const struct logmem *mem);
+    uint8_t reset_secret[RESET_SECRET_BYTES]; /* the shards' */
+};
+
+/* On an error *out is set too when there was memory (else NULL): control_close is owed.
+ * Opens the topics of the catalog and those that the configuration declares, hands them to the
+ * shards, and listens. SIGTERM and SIGINT must be blocked in every thread. */
+enum leat_error control_open(struct control **out, const struct control_options *options,
+                             char error_text[CONTROL_ERROR_TEXT]);
+/* "host:port" bound. */
+const char *control_address(const struct control *control);
+/* Serves until SIGTERM or SIGINT, then tells the shards to stop and returns once each has been
+ * told. */
+void control_run(struct control *control);
+/* One iteration at `now` (monotonic), without waiting; true when there was anything to do. What
+ * control_run loops over; simulations call it themselves. */
+bool control_step(struct control *control, leat_ns now);
+/* Tells the shards to stop; what control_run does at its end. */
+void control_stop_shards(struct control *control);
+/* The shards' threads have ended: stores exact offsets, closes everything that is control's. */
+void control_close(struct control *control);
+
+#endif

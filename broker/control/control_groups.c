@@ -1,0 +1,404 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/control/control_state.h"
+#include "ops/log.h"
+
+enum {
+    JOINS_PER_SECOND = 500, /* of one connection */
+    JOINS_RETRY_MS = 100,
+    FULL_RETRY_MS = 1000, /* somebody has to leave first */
+};
+
+/* ---- what the coordinator says */
+
+static const char *const OUT[] = {
+    [GROUP_OUT_LEFT] = "group.member_left",
+    [GROUP_OUT_SILENT] = "group.member_silent",
+    [GROUP_OUT_FENCED] = "group.member_fenced",
+};
+
+/* Its waiting request is refused, if it has one. */
+static void member_out(void *user, struct group_member *member, enum group_out why)
+{
+    struct control *control = user;
+    const bool fenced = why == GROUP_OUT_FENCED;
+    metric_add(&control->counters.group_silent, why == GROUP_OUT_SILENT);
+    metric_add(&control->counters.group_fenced, fenced);
+    log_line(why == GROUP_OUT_LEFT ? LOG_INFO : LOG_WARN, OUT[why],
+             log_text("group", member->group->name), log_text("member", member->id),
+             log_text("client", member->client), log_u64("epoch", member->epoch),
+             log_u64("partitions", member->assigned + member->leaving),
+             log_u64("session_timeout_ms", member->session_ms));
+    if (!member->waiting)
+        return;
+    LIST_REMOVE(member, waiter_link);
+    control_refuse_member(control, member->waiter, member->request,
+                          fenced ? LEAT_ERR_FENCED : LEAT_ERR_UNKNOWN_MEMBER, member->group->name,
+                          member->id, member->epoch);
+}
+
+static void forget(void *user, struct group_partition *partition)
+{
+    const struct control *control = user;
+    offsets_remove(control->offsets, partition->offsets);
+    free(partition->metadata);
+    partition->offsets = NULL;
+    partition->metadata = NULL;
+}
+
+enum leat_error control_groups_open(struct control *control)
+{
+    const struct groups_hooks hooks = { .user = control, .out = member_out, .forget = forget };
+    enum leat_error error = offsets_open(&control->offsets);
+    if (error != LEAT_OK)
+        return error;
+    error = groups_open(&control->groups, &hooks);
+    control->groups_opened = error == LEAT_OK;
+    return error;
+}
+
+void control_groups_close(struct control *control)
+{
+    if (control->groups_opened)
+        groups_close(&control->groups);
+    if (control->offsets != NULL)
+        offsets_close(control->offsets);
+}
+
+void control_refuse_member(struct control *control, struct peer *p, uint64_t request,
+                           enum leat_error error, const char *group, const char *member_id,
+                           uint32_t epoch)
+{
+    if (error == LEAT_ERR_FENCED)
+        peer_refuse(control, p, request, error,
+                    "member \"%s\" of group \"%s\" with epoch %u: another has joined with that id "
+                    "since; give each process an id of its own",
+                    member_id, group, epoch);
+    else
+        peer_refuse(control, p, request, error,
+                    "group \"%s\" has no member \"%s\" (any more): it was silent too long, has "
+                    "left, or the broker has started anew; join again",
+                    group, member_id);
+}
+
+/* ---- answers */
+
+struct picture {
+    Leat__Control__TopicPartitions topics[LEAT_GROUP_TOPICS_MAX];
+    Leat__Control__TopicPartitions *list[LEAT_GROUP_TOPICS_MAX];
+    size_t count;
+    uint32_t *numbers;
+};
+
+/* What the member may work on. */
+static bool draw(struct picture *picture, const struct group_member *member)
+{
+    uint32_t used = 0;
+    picture->count = 0;
+    picture->numbers = calloc(member->assigned + 1, sizeof *picture->numbers);
+    if (picture->numbers == NULL)
+        return false;
+    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
+        const struct group_topic *topic = member->group->topics[t];
+        const uint32_t from = used;
+        for (uint32_t i = 0; topic != NULL && i < topic->count; i++) {
+            const struct group_partition *p = &topic->partitions[i];
+            if (p->state == GROUP_OWNED && p->owner == member)
+                picture->numbers[used++] = i;
+        }
+        if (used == from)
+            continue;
+        Leat__Control__TopicPartitions *out = &picture->topics[picture->count];
+        leat__control__topic_partitions__init(out);
+        out->topic = (char *)topic->name;
+        out->topic_id = topic->id;
+        out->partitions = picture->numbers + from;
+        out->n_partitions = used - from;
+        picture->list[picture->count++] = out;
+    }
+    return true;
+}
+
+static void answer(struct control *control, struct group_member *member)
+{
+    struct picture picture;
+    LIST_REMOVE(member, waiter_link);
+    if (!draw(&picture, member)) {
+        peer_refuse_busy(control, member->waiter, member->request);
+        return;
+    }
+    Leat__Control__GroupAssignment assignment = LEAT__CONTROL__GROUP_ASSIGNMENT__INIT;
+    assignment.member_id = member->id;
+    assignment.member_epoch = member->epoch;
+    assignment.session_timeout_ms = member->session_ms;
+    assignment.heartbeat_ms = group_heartbeat_ms(member);
+    assignment.assigned = picture.list;
+    assignment.n_assigned = picture.count;
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.id = member->request;
+    response.body_case = LEAT__CONTROL__RESPONSE__BODY_ASSIGNMENT;
+    response.assignment = &assignment;
+    peer_answer(control, member->waiter, &response);
+    free(picture.numbers);
+}
+
+/* The request it waits with is answered as things are, to make place for a newer one. */
+static void answer_waiting(struct control *control, struct group_member *member)
+{
+    if (!member->waiting)
+        return;
+    answer(control, member);
+    group_forget_waiter(&control->groups, member);
+}
+
+static void wait_for(struct control *control, struct peer *p, struct group_member *member)
+{
+    if (p->dead) /* an answer before this one found it so */
+        group_forget_waiter(&control->groups, member);
+    else
+        LIST_INSERT_HEAD(&p->waiters, member, waiter_link);
+}
+
+void control_group_forget_peer(struct control *control, struct peer *p)
+{
+    struct group_member *member;
+    while ((member = LIST_FIRST(&p->waiters)) != NULL) {
+        LIST_REMOVE(member, waiter_link);
+        group_forget_waiter(&control->groups, member);
+    }
+}
+
+/* ---- requests */
+
+/* False: refused. */
+static bool find_topics(struct control *control, struct peer *p, uint64_t request,
+                        const Leat__Control__JoinGroup *join, struct group_topic_ref *topics)
+{
+    for (size_t i = 0; i < join->n_topics; i++) {
+        const struct topic *topic = topics_find_name(control->options.topics, join->topics[i]);
+        if (topic == NULL) {
+            peer_refuse_topic(control, p, request, join->topics[i]);
+            return false;
+        }
+        topics[i] = (struct group_topic_ref){ .name = topic->name,
+                                              .id = topic->id,
+                                              .partitions = topic->settings.partitions };
+    }
+    return true;
+}
+
+static bool may_join(struct control *control, struct peer *p, uint64_t request)
+{
+    if (p->joins.rate == 0)
+        quota_init(&p->joins, JOINS_PER_SECOND, control->now);
+    if (quota_ready(&p->joins, control->now)) {
+        quota_take(&p->joins, 1, control->now);
+        return true;
+    }
+    peer_refuse_for(control, p, request, LEAT_ERR_THROTTLED, JOINS_RETRY_MS,
+                    "more than %d joins a second on one connection: join again a little later, "
+                    "and keep a member joined with heartbeats",
+                    JOINS_PER_SECOND);
+    return false;
+}
+
+static void join_group(struct control *control, struct peer *p,
+                       const Leat__Control__Request *request)
+{
+    const Leat__Control__JoinGroup *ask = request->join_group;
+    struct group_topic_ref topics[LEAT_GROUP_TOPICS_MAX];
+    struct group_member *member;
+    const char *why;
+    if (!find_topics(control, p, request->id, ask, topics))
+        return;
+    const struct group_join join = {
+        .group = ask->group,
+        .member_id = ask->member_id,
+        .client = p->client_name,
+        .topics = topics,
+        .topic_count = (uint32_t)ask->n_topics,
+        .session_ms =
+            ask->session_timeout_ms != 0 ? ask->session_timeout_ms : LEAT_GROUP_SESSION_MS_DEFAULT,
+        .names_key = (uint32_t)control->options.catalog->incarnation,
+        .waiter = p,
+        .request = request->id,
+    };
+    const enum leat_error error = groups_join(&control->groups, &join, control->now, &member, &why);
+    if (error != LEAT_OK) {
+        metric_add(&control->counters.group_joins_refused, 1);
+        peer_refuse_for(control, p, request->id, error, FULL_RETRY_MS, "group \"%s\": %s",
+                        ask->group, why);
+        return;
+    }
+    wait_for(control, p, member);
+    metric_add(&control->counters.group_joins, 1);
+    log_line(LOG_INFO, "group.member_joined", log_text("group", ask->group),
+             log_text("member", member->id), log_text("client", member->client),
+             log_u64("epoch", member->epoch), log_u64("members", member->group->member_count));
+}
+
+void control_join_group(struct control *control, struct peer *p,
+                        const Leat__Control__Request *request)
+{
+    if (may_join(control, p, request->id))
+        join_group(control, p, request);
+    else
+        metric_add(&control->counters.group_joins_refused, 1);
+}
+
+void control_group_heartbeat(struct control *control, struct peer *p,
+                             const Leat__Control__Request *request)
+{
+    const Leat__Control__GroupHeartbeat *ask = request->group_heartbeat;
+    struct group_owned owned[LEAT_GROUP_TOPICS_MAX];
+    struct group_member *member;
+    for (size_t i = 0; i < ask->n_owned; i++)
+        owned[i] = (struct group_owned){ .topic = ask->owned[i]->topic,
+                                         .topic_id = ask->owned[i]->topic_id,
+                                         .partitions = ask->owned[i]->partitions,
+                                         .count = ask->owned[i]->n_partitions };
+    const struct group_heartbeat beat = { .group = ask->group,
+                                          .member_id = ask->member_id,
+                                          .epoch = ask->member_epoch,
+                                          .wait_ms = ask->wait_ms,
+                                          .owned = owned,
+                                          .owned_count = ask->n_owned,
+                                          .waiter = p,
+                                          .request = request->id };
+    enum leat_error error =
+        groups_speaks(&control->groups, ask->group, ask->member_id, ask->member_epoch, &member);
+    if (error == LEAT_OK) {
+        answer_waiting(control, member);
+        error = groups_heartbeat(&control->groups, &beat, control->now, &member);
+    }
+    if (error != LEAT_OK)
+        control_refuse_member(control, p, request->id, error, ask->group, ask->member_id,
+                              ask->member_epoch);
+    else
+        wait_for(control, p, member);
+}
+
+void control_leave_group(struct control *control, struct peer *p,
+                         const Leat__Control__Request *request)
+{
+    const Leat__Control__LeaveGroup *leave = request->leave_group;
+    const enum leat_error error =
+        groups_leave(&control->groups, leave->group, leave->member_id, leave->member_epoch);
+    if (error == LEAT_OK)
+        peer_done(control, p, request->id);
+    else
+        control_refuse_member(control, p, request->id, error, leave->group, leave->member_id,
+                              leave->member_epoch);
+}
+
+/* ---- what follows */
+
+static void drop(struct control *control, struct operation *op, struct group_partition *partition)
+{
+    struct group_topic *in = partition->topic;
+    const uint32_t index = (uint32_t)(partition - in->partitions);
+    const struct topic *topic = topics_find(control->options.topics, in->id);
+    struct message *m = &op->parts[0].message;
+    strcpy(op->group, in->group->name);
+    strcpy(op->topic, in->name);
+    op->topic_id = in->id;
+    m->type = MESSAGE_REVOKE;
+    m->topic_id = in->id;
+    m->partition_index = index;
+    m->partition = topic->partitions[index].partition;
+    m->commit.entry = partition->offsets;
+    op->parts[0].shard = topic->partitions[index].shard;
+    operation_hold(&op->parts[0], partition->offsets);
+    metric_add(&control->counters.group_moves, 1);
+    operation_send(control, op);
+}
+
+void control_dropped(struct control *control, struct operation *op)
+{
+    const struct group *group = groups_find(&control->groups, op->group);
+    const struct group_topic *topic = group != NULL ? group_find_topic(group, op->topic) : NULL;
+    const struct message *m = &op->parts[0].message;
+    /* A topic that was deleted meanwhile took it along. */
+    if (topic != NULL && topic->id == op->topic_id) {
+        log_line(LOG_DEBUG, "group.partition_dropped", log_text("group", op->group),
+                 log_text("topic", op->topic), log_u64("partition", m->partition_index),
+                 log_u64("committed", m->value));
+        groups_dropped(&control->groups, &topic->partitions[m->partition_index]);
+    }
+    operation_free(control, op);
+}
+
+void control_groups_step(struct control *control)
+{
+    struct groups *g = &control->groups;
+    struct group_member *member;
+    groups_step(g, control->now);
+    while ((member = groups_next_answer(g)) != NULL)
+        answer(control, member);
+    while (!TAILQ_EMPTY(&g->drops)) {
+        struct operation *op = operation_begin_own(control, OPERATION_DROP, 1);
+        if (op == NULL)
+            break; /* some end soon, and then there is another step */
+        drop(control, op, groups_next_drop(g));
+    }
+    metric_set(&control->counters.groups, g->count);
+    metric_set(&control->counters.group_members, g->members);
+    metric_set(&control->counters.group_offsets, offsets_count(control->offsets));
+}
+
+void control_group_topic_created(struct control *control, const struct topic *topic)
+{
+    const struct group_topic_ref ref = { .name = topic->name,
+                                         .id = topic->id,
+                                         .partitions = topic->settings.partitions };
+    groups_topic_added(&control->groups, &ref);
+}
+
+enum leat_error control_group_entry(struct control *control, struct group_partition *partition,
+                                    const struct partition *log, struct offsets_entry **out)
+{
+    const struct group_topic *topic = partition->topic;
+    const struct offsets_key key = { .group_id = topic->group->id,
+                                     .topic_id = topic->id,
+                                     .partition = (uint32_t)(partition - topic->partitions) };
+    *out = partition->offsets;
+    if (*out != NULL)
+        return LEAT_OK;
+    const enum leat_error error =
+        offsets_create(control->offsets, &key, partition_log_epoch(log), out);
+    if (error == LEAT_OK)
+        partition->offsets = *out;
+    return error;
+}
+
+/* The group of this hash that stands in the partition; NULL: it is a reader of no group. */
+static const struct group_partition *find_holder(const struct control *control,
+                                                 const struct topic *topic, const struct message *m)
+{
+    for (uint32_t i = 0; topic != NULL && i < control->groups.count; i++) {
+        const struct group *group = control->groups.all[i];
+        const struct group_partition *p = control_group_partition(group, topic, m->partition_index);
+        if (p != NULL && p->offsets != NULL && control_hash_group(group->name) == m->value)
+            return p;
+    }
+    return NULL;
+}
+
+void control_held_back(struct control *control, const struct message *m)
+{
+    const struct topic *topic = topics_find(control->options.topics, m->topic_id);
+    const struct group_partition *p = find_holder(control, topic, m);
+    const char *name = topic != NULL ? topic->name : "(deleted)";
+    metric_add(&control->counters.held_back, 1);
+    if (p == NULL)
+        log_line(LOG_WARN, "topic.held_back", log_text("topic", name),
+                 log_u64("partition", m->partition_index),
+                 log_text("by", "a required reader that is of no group"));
+    else
+        log_line(LOG_WARN, "topic.held_back", log_text("topic", name),
+                 log_u64("partition", m->partition_index), log_text("group", p->topic->group->name),
+                 log_text("member", p->owner != NULL ? p->owner->id : ""),
+                 log_u64("committed", offsets_committed(p->offsets)),
+                 log_text("do", "make the group read faster, or give the topic a larger ring"));
+}

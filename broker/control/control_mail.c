@@ -1,0 +1,242 @@
+#include <assert.h>
+#include <stdlib.h>
+
+#include "broker/control/control_state.h"
+#include "ops/log.h"
+
+enum {
+    MAIL_PER_SHARD = 1024, /* read in one iteration */
+    PART_BITS = 16,
+    SLOT_BITS = 16,
+};
+static_assert(LEAT_PARTITIONS_MAX <= 1 << PART_BITS, "a part's number fits");
+static_assert(CONTROL_OPERATIONS_MAX <= 1 << SLOT_BITS, "a slot's number fits");
+
+/* A request number in a message: generation (never 0) | slot | part. A CLOSE_SESSION carries none:
+ * its reply is known by its session. */
+static uint64_t request_number(const struct control *control, const struct operation *op,
+                               uint32_t part)
+{
+    return (uint64_t)control->operations[op->slot].generation << (PART_BITS + SLOT_BITS)
+           | (uint64_t)op->slot << PART_BITS | part;
+}
+
+/* ---- to shards */
+
+static bool queue_empty(const struct control_shard *shard)
+{
+    return shard->queue_head == shard->queue_tail;
+}
+
+void control_post(struct control *control, uint32_t index, const struct message *message)
+{
+    struct control_shard *shard = &control->shards[index];
+    if (queue_empty(shard) && mailbox_send(shard->link.inbox, message) == LEAT_OK)
+        return;
+    /* Closing sessions, and answers to what shards asked, are bounded by their tables; all else is
+     * refused above CONTROL_QUEUE_BUSY. */
+    assert(shard->queue_tail - shard->queue_head < CONTROL_QUEUE_SLOTS);
+    shard->queue[shard->queue_tail++ % CONTROL_QUEUE_SLOTS] = *message;
+}
+
+bool control_flush_mail(struct control *control)
+{
+    bool left = false;
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        struct control_shard *shard = &control->shards[i];
+        while (!queue_empty(shard)
+               && mailbox_send(shard->link.inbox,
+                               &shard->queue[shard->queue_head % CONTROL_QUEUE_SLOTS])
+                      == LEAT_OK)
+            shard->queue_head++;
+        left |= !queue_empty(shard);
+    }
+    return left;
+}
+
+bool control_congested(const struct control *control)
+{
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        if (control->shards[i].queue_tail - control->shards[i].queue_head > CONTROL_QUEUE_BUSY)
+            return true;
+    }
+    return false;
+}
+
+/* ---- operations */
+
+static struct operation *place_operation(struct control *control, uint32_t parts)
+{
+    if (control->operation_count >= CONTROL_OPERATIONS_MAX || control_congested(control))
+        return NULL;
+    struct operation *op = calloc(1, sizeof *op + parts * sizeof op->parts[0]);
+    if (op == NULL)
+        return NULL;
+    while (control->operations[control->operation_next].operation != NULL)
+        control->operation_next = (control->operation_next + 1) % CONTROL_OPERATIONS_MAX;
+    struct operation_slot *slot = &control->operations[control->operation_next];
+    slot->operation = op;
+    slot->generation = slot->generation == UINT32_MAX ? 1 : slot->generation + 1;
+    op->slot = control->operation_next;
+    op->room = parts;
+    op->count = parts;
+    control->operation_count++;
+    return op;
+}
+
+struct operation *operation_begin(struct control *control, struct peer *p, uint64_t request,
+                                  enum operation_kind kind, uint32_t parts)
+{
+    struct operation *op = place_operation(control, parts);
+    if (op == NULL) {
+        peer_refuse_busy(control, p, request);
+        return NULL;
+    }
+    op->kind = kind;
+    op->owner = p;
+    op->request = request;
+    p->operations++;
+    LIST_INSERT_HEAD(&p->operation_list, op, owner_link);
+    return op;
+}
+
+struct operation *operation_begin_own(struct control *control, enum operation_kind kind,
+                                      uint32_t parts)
+{
+    struct operation *op = place_operation(control, parts);
+    if (op != NULL)
+        op->kind = kind;
+    return op;
+}
+
+void operation_hold(struct operation_part *part, struct offsets_entry *entry)
+{
+    offsets_hold(entry);
+    part->entry = entry;
+}
+
+void operation_disown(struct operation *op)
+{
+    op->owner->operations--;
+    op->owner = NULL;
+    LIST_REMOVE(op, owner_link);
+}
+
+void operation_free(struct control *control, struct operation *op)
+{
+    if (op->owner != NULL) {
+        /* It may have been left unread because of this one. */
+        peer_want_work(control, op->owner);
+        operation_disown(op);
+    }
+    control->operations[op->slot].operation = NULL;
+    control->operation_count--;
+    for (uint32_t i = 0; i < op->room; i++) {
+        if (op->parts[i].entry != NULL)
+            offsets_release(op->parts[i].entry);
+        free(op->parts[i].metadata);
+    }
+    free(op->producer.forgotten);
+    free(op);
+}
+
+static void complete(struct control *control, struct operation *op)
+{
+    switch (op->kind) {
+    case OPERATION_FENCE: control_fenced(control, op); break;
+    case OPERATION_PRODUCER: control_producer_opened(control, op); break;
+    case OPERATION_SUBSCRIPTION: control_subscribed(control, op); break;
+    case OPERATION_CLOSE_STREAMS: control_streams_closed(control, op); break;
+    case OPERATION_OFFSETS: control_offsets_found(control, op); break;
+    case OPERATION_DELETE_TOPIC: control_topic_deleted(control, op); break;
+    case OPERATION_DROP: control_dropped(control, op); break;
+    case OPERATION_COMMIT: control_committed(control, op); break;
+    case OPERATION_RESET: control_reset(control, op); break;
+    case OPERATION_DESCRIBE_GROUP: control_described(control, op); break;
+    }
+}
+
+void operation_send(struct control *control, struct operation *op)
+{
+    op->awaited = 0;
+    for (uint32_t i = 0; i < op->count; i++) {
+        struct operation_part *part = &op->parts[i];
+        part->sent = part->message.status == LEAT_OK;
+        if (!part->sent)
+            continue;
+        part->message.request = request_number(control, op, i);
+        op->awaited++;
+        control_post(control, part->shard, &part->message);
+    }
+    if (op->awaited == 0)
+        complete(control, op);
+}
+
+/* ---- from shards */
+
+static void take_reply(struct control *control, const struct message *m)
+{
+    if (m->request == 0) {
+        if (m->session != 0 && m->stream == 0)
+            control_session_closed(control, m->session);
+        return; /* else the end of a stream that nobody waits for */
+    }
+    const uint32_t part = (uint32_t)(m->request & ((1u << PART_BITS) - 1));
+    const uint32_t slot = (uint32_t)(m->request >> PART_BITS & ((1u << SLOT_BITS) - 1));
+    const uint64_t generation = m->request >> (PART_BITS + SLOT_BITS);
+    assert(slot < CONTROL_OPERATIONS_MAX);
+    struct operation *op = control->operations[slot].operation;
+    assert(op != NULL && control->operations[slot].generation == generation && part < op->count);
+    (void)generation;
+    op->parts[part].message = *m;
+    if (--op->awaited == 0)
+        complete(control, op);
+}
+
+static void take(struct control *control, const struct message *m)
+{
+    switch ((enum message_type)m->type) {
+    case MESSAGE_REPLY: take_reply(control, m); break;
+    case MESSAGE_SESSION_CLOSED: control_session_ended(control, m->session); break;
+    case MESSAGE_RESERVE_OFFSETS: registry_want_offsets(control, m); break;
+    case MESSAGE_HELD_BACK: control_held_back(control, m); break;
+    case MESSAGE_REQUIRED_LOST: {
+        const struct topic *topic = topics_find(control->options.topics, m->topic_id);
+        metric_add(&control->counters.required_lost, m->value);
+        log_line(LOG_WARN, "topic.required_reader_lost",
+                 log_text("topic", topic != NULL ? topic->name : "(deleted)"),
+                 log_u64("partition", m->partition_index), log_u64("readers", m->value));
+        break;
+    }
+    case MESSAGE_ADD_PARTITION:
+    case MESSAGE_REMOVE_PARTITION:
+    case MESSAGE_GRANT_SESSION:
+    case MESSAGE_CLOSE_SESSION:
+    case MESSAGE_OPEN_PUBLISH:
+    case MESSAGE_OPEN_SUBSCRIPTION:
+    case MESSAGE_CLOSE_STREAM:
+    case MESSAGE_FENCE:
+    case MESSAGE_SEEK:
+    case MESSAGE_OFFSETS_RESERVED:
+    case MESSAGE_REVOKE:
+    case MESSAGE_COMMIT:
+    case MESSAGE_RESET:
+    case MESSAGE_MEASURE:
+    case MESSAGE_STOP: break; /* said by control only */
+    }
+}
+
+bool control_read_mail(struct control *control)
+{
+    bool any = false;
+    struct message message;
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        for (int n = 0; n < MAIL_PER_SHARD; n++) {
+            if (!mailbox_receive(control->shards[i].link.outbox, &message))
+                break;
+            take(control, &message);
+            any = true;
+        }
+    }
+    return any;
+}

@@ -1,0 +1,293 @@
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/control/control_state.h"
+#include "broker/state/offsets_file.h"
+#include "ops/log.h"
+#include "schema/crc32c.h"
+
+enum {
+    LINES_MAX = 100,    /* of dropped offsets; then only their number */
+    RUN_ENTRIES = 1000, /* between two quiescent states */
+};
+
+/* ---- writing: a thread of its own for each, because the disk may take its time */
+
+struct offsets_save {
+    pthread_t thread;
+    const struct statefile *state;
+    int wake;
+    uint8_t *bytes;
+    size_t size;
+    enum leat_error error;
+    char error_text[STATEFILE_ERROR_TEXT];
+    _Atomic bool ended;
+};
+
+static void write_all(struct offsets_save *save)
+{
+    save->error =
+        statefile_write(save->state, &STATEFILE_OFFSETS, save->bytes, save->size, save->error_text);
+}
+
+static void *write_aside(void *arg)
+{
+    struct offsets_save *save = arg;
+    const uint64_t one = 1;
+    const int wake = save->wake;
+    write_all(save);
+    /* Release: pairs with the acquire in control_offsets_step; `save` is control's again. */
+    atomic_store_explicit(&save->ended, true, memory_order_release);
+    const ssize_t wrote = write(wake, &one, sizeof one);
+    (void)wrote; /* a full eventfd wakes too */
+    return NULL;
+}
+
+static void add_row(struct offsets_writer *w, const struct group_partition *p, uint32_t index)
+{
+    const struct offsets_entry *entry = p->offsets;
+    const uint64_t stands = offsets_committed(entry);
+    struct offsets_row row = {
+        .partition = index,
+        .log_epoch = entry->log_epoch,
+        .offset = stands,
+        .commit_ns = atomic_load_explicit(&entry->commit_ns, memory_order_relaxed),
+        .lost = atomic_load_explicit(&entry->lost, memory_order_relaxed),
+        .metadata_size = p->metadata != NULL ? (uint16_t)strlen(p->metadata) : 0,
+        .metadata = p->metadata,
+    };
+    if (stands == LEAT_OFFSET_NONE) {
+        row.log_epoch = entry->before_log_epoch;
+        row.offset = entry->before_offset;
+    }
+    offsets_file_partition(w, &row);
+}
+
+static bool stands_somewhere(const struct group_partition *p)
+{
+    const struct offsets_entry *entry = p->offsets;
+    return entry != NULL
+           && (offsets_committed(entry) != LEAT_OFFSET_NONE || entry->before_log_epoch != 0);
+}
+
+static void add_group(struct offsets_writer *w, const struct group *group, unsigned *run)
+{
+    bool any = false;
+    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
+        const struct group_topic *topic = group->topics[t];
+        bool first = true;
+        for (uint32_t i = 0; topic != NULL && i < topic->count; i++) {
+            if (!stands_somewhere(&topic->partitions[i]))
+                continue;
+            if (!any)
+                offsets_file_group(w, group->name);
+            if (first)
+                offsets_file_topic(w, topic->id);
+            any = true;
+            first = false;
+            add_row(w, &topic->partitions[i], i);
+            if (++*run % RUN_ENTRIES == 0)
+                rcu_quiescent_state(); /* control's own tables need no protection from control */
+        }
+    }
+}
+
+/* NULL: nothing has changed since the last, or no memory. */
+static struct offsets_save *take_picture(struct control *control)
+{
+    struct offsets_writer w = { .bytes = NULL };
+    unsigned run = 0;
+    for (uint32_t i = 0; i < control->groups.count; i++)
+        add_group(&w, control->groups.all[i], &run);
+    struct offsets_save *save = calloc(1, sizeof *save);
+    const uint32_t crc = leat_crc32c(w.bytes, w.size);
+    const bool same = crc == control->offsets_crc && w.size == control->offsets_size;
+    if (same || w.failed || save == NULL) {
+        free(w.bytes);
+        free(save);
+        return NULL;
+    }
+    control->offsets_crc = crc;
+    control->offsets_size = w.size;
+    save->state = control->options.state;
+    save->wake = control->options.wake;
+    save->bytes = w.bytes;
+    save->size = w.size;
+    return save;
+}
+
+static void end_save(struct control *control, struct offsets_save *save)
+{
+    metric_add(&control->counters.offsets_writes, 1);
+    if (save->error != LEAT_OK) {
+        metric_add(&control->counters.offsets_failures, 1);
+        control->offsets_size = SIZE_MAX; /* the next one is written whatever it says */
+        log_line(LOG_ERROR, "group.offsets_not_stored", log_text("error", save->error_text),
+                 log_text("then", "the older ones stand; it is tried again"));
+    }
+    free(save->bytes);
+    free(save);
+}
+
+static void begin_save(struct control *control)
+{
+    struct offsets_save *save = take_picture(control);
+    if (save == NULL)
+        return;
+    control_lend_descriptors(control);
+    if (pthread_create(&save->thread, NULL, write_aside, save) != 0) {
+        write_all(save);
+        control_take_descriptors(control);
+        end_save(control, save);
+        return;
+    }
+    control->offsets_save = save;
+}
+
+static void finish_save(struct control *control)
+{
+    pthread_join(control->offsets_save->thread, NULL);
+    control_take_descriptors(control);
+    end_save(control, control->offsets_save);
+    control->offsets_save = NULL;
+}
+
+void control_offsets_step(struct control *control)
+{
+    /* Acquire: pairs with the release in write_aside. */
+    if (control->offsets_save != NULL
+        && atomic_load_explicit(&control->offsets_save->ended, memory_order_acquire))
+        finish_save(control);
+    if (control->now < control->offsets_due || control->offsets_save != NULL)
+        return;
+    control->offsets_due = control->now + control->config->offsets_snapshot_ms * LEAT_NS_PER_MS;
+    begin_save(control);
+}
+
+void control_offsets_stop(struct control *control)
+{
+    if (control->offsets_save != NULL)
+        finish_save(control);
+    if (!control->offsets_loaded)
+        return;
+    struct offsets_save *save = take_picture(control);
+    if (save == NULL)
+        return;
+    control_lend_descriptors(control);
+    write_all(save);
+    end_save(control, save);
+}
+
+/* ---- reading */
+
+struct loading {
+    struct control *control;
+    uint64_t taken, moved, dropped;
+};
+
+static void say_dropped(struct loading *l, const struct offsets_reader *r, const char *topic,
+                        const char *why)
+{
+    if (l->moved + l->dropped > LINES_MAX)
+        return;
+    log_line(LOG_WARN, "group.offset_dropped", log_text("group", r->group),
+             log_text("topic", topic), log_u64("topic_id", r->topic_id),
+             log_u64("partition", r->row.partition), log_u64("offset", r->row.offset),
+             log_u64("log_epoch", r->row.log_epoch), log_text("why", why));
+}
+
+static char *copy_text(const struct offsets_row *row)
+{
+    return row->metadata_size != 0 ? strndup(row->metadata, row->metadata_size) : NULL;
+}
+
+static void take_row(struct loading *l, const struct offsets_reader *r, const struct topic *topic,
+                     struct group_partition *p)
+{
+    const struct partition *log = topic->partitions[r->row.partition].partition;
+    struct partition_stats stats;
+    struct offsets_entry *entry;
+    if (control_group_entry(l->control, p, log, &entry) != LEAT_OK) {
+        l->dropped++;
+        say_dropped(l, r, topic->name, "there is no room for it");
+        return;
+    }
+    partition_stats(log, &stats);
+    p->metadata = copy_text(&r->row);
+    atomic_store_explicit(&entry->lost, r->row.lost, memory_order_relaxed);
+    if (r->row.log_epoch == partition_log_epoch(log) && r->row.offset <= stats.next_offset) {
+        offsets_commit(entry, r->row.offset, r->row.commit_ns);
+        l->taken++;
+        return;
+    }
+    entry->before_log_epoch = r->row.log_epoch;
+    entry->before_offset = r->row.offset;
+    l->moved++;
+    say_dropped(l, r, topic->name,
+                r->row.log_epoch != partition_log_epoch(log)
+                    ? "the log began anew: the group goes on with its first record"
+                    : "it is beyond the log's end: the group goes on with its first record");
+}
+
+static void take_next(struct loading *l, const struct offsets_reader *r)
+{
+    const struct topic *topic = topics_find(l->control->options.topics, r->topic_id);
+    struct group_topic *in;
+    const char *why = "there is no such topic any more";
+    if (topic != NULL && r->row.partition < topic->settings.partitions) {
+        const struct group_topic_ref ref = { .name = topic->name,
+                                             .id = topic->id,
+                                             .partitions = topic->settings.partitions };
+        if (groups_restore(&l->control->groups, r->group, &ref, &in, &why) == LEAT_OK) {
+            take_row(l, r, topic, &in->partitions[r->row.partition]);
+            return;
+        }
+    }
+    l->dropped++;
+    say_dropped(l, r, topic != NULL ? topic->name : "(deleted)", why);
+}
+
+enum leat_error control_offsets_load(struct control *control, char error_text[CONTROL_ERROR_TEXT])
+{
+    struct loading loading = { .control = control };
+    const struct statefile *state = control->options.state;
+    struct offsets_reader r;
+    uint8_t *bytes;
+    size_t size;
+    const char *why;
+    control->offsets_due = LEAT_NS_NEVER;
+    if (state == NULL)
+        return LEAT_OK;
+    enum leat_error error = statefile_read(state, &STATEFILE_OFFSETS, &bytes, &size, error_text);
+    if (error != LEAT_OK)
+        return error;
+    error = offsets_file_check(bytes, size, &why);
+    if (error != LEAT_OK) {
+        snprintf(
+            error_text, CONTROL_ERROR_TEXT,
+            "%s/%s: %s. It was left as it is: restore it from a copy, or move it away to start "
+            "without %s",
+            state->path, STATEFILE_OFFSETS.name, why, STATEFILE_OFFSETS.what);
+        free(bytes);
+        return error;
+    }
+    offsets_file_begin(&r, bytes, size);
+    while (offsets_file_next(&r))
+        take_next(&loading, &r);
+    control->offsets_crc = leat_crc32c(bytes, size);
+    control->offsets_size = size;
+    free(bytes);
+    control->offsets_loaded = true;
+    if (control->config->offsets_snapshot_ms != 0)
+        control->offsets_due = control->now + control->config->offsets_snapshot_ms * LEAT_NS_PER_MS;
+    if (size != 0)
+        log_line(LOG_INFO, "group.offsets_loaded", log_u64("groups", control->groups.count),
+                 log_u64("taken", loading.taken), log_u64("of_an_earlier_log", loading.moved),
+                 log_u64("dropped", loading.dropped));
+    return LEAT_OK;
+}

@@ -1,0 +1,529 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/control/control_state.h"
+#include "ops/log.h"
+
+enum {
+    ACCEPTS_PER_ITERATION = 64,
+    REQUESTS_PER_TURN = 32,
+    IN_BYTES_MIN = 4096,
+    OUT_BYTES_MIN = 4096,
+    DROP_BYTES = 16384,
+};
+#define HELLO_NS (10 * LEAT_NS_PER_S)
+#define CLOSING_NS LEAT_NS_PER_S
+#define ACCEPT_PAUSE_NS (100 * LEAT_NS_PER_MS)
+
+/* ---- birth */
+
+static bool watch(const struct control *control, int fd, void *what, int operation, uint32_t events)
+{
+    struct epoll_event event = { .events = events, .data = { .ptr = what } };
+    return epoll_ctl(control->epoll, operation, fd, &event) == 0;
+}
+
+static struct peers *list_of(struct control *control, const struct peer *p)
+{
+    switch (p->state) {
+    case PEER_GREETING: return &control->greeting;
+    case PEER_OPEN: return &control->open;
+    case PEER_CLOSING: return &control->closing;
+    }
+    return NULL;
+}
+
+/* It enters `state`, or was heard in it. */
+static void move(struct control *control, struct peer *p, enum peer_state state)
+{
+    TAILQ_REMOVE(list_of(control, p), p, link);
+    p->state = state;
+    p->since = control->now;
+    TAILQ_INSERT_TAIL(list_of(control, p), p, link);
+}
+
+bool peer_end_oldest(struct control *control)
+{
+    struct peer *p = TAILQ_FIRST(&control->greeting);
+    if (p == NULL)
+        p = TAILQ_FIRST(&control->closing);
+    if (p == NULL)
+        return false;
+    peer_end(control, p);
+    return true;
+}
+
+/* No descriptor is left: those who never said Hello give way; if there is none, wait a little. */
+static void make_way(struct control *control)
+{
+    metric_add(&control->counters.connections_refused, 1);
+    if (peer_end_oldest(control))
+        return;
+    log_line(LOG_WARN, "control.no_descriptors",
+             log_text("do", "raise the limit of open files (ulimit -n, LimitNOFILE)"));
+    watch(control, control->listener.fd, &control->listener, EPOLL_CTL_MOD, 0);
+    control->accept_again = control->now + ACCEPT_PAUSE_NS;
+}
+
+static void add(struct control *control, int fd)
+{
+    struct peer *p = calloc(1, sizeof *p);
+    if (p == NULL || !watch(control, fd, p, EPOLL_CTL_ADD, EPOLLIN)) {
+        free(p);
+        close(fd);
+        return;
+    }
+    p->source = CONTROL_PEER;
+    p->fd = fd;
+    p->interest = EPOLLIN;
+    p->state = PEER_GREETING;
+    p->since = control->now;
+    LIST_INIT(&p->sessions);
+    LIST_INIT(&p->operation_list);
+    TAILQ_INSERT_TAIL(&control->greeting, p, link);
+    control->connection_count++;
+    metric_add(&control->counters.connections_accepted, 1);
+    metric_set(&control->counters.connections, control->connection_count);
+}
+
+void peer_accept(struct control *control)
+{
+    for (int i = 0; i < ACCEPTS_PER_ITERATION; i++) {
+        int fd;
+        const enum leat_error error = link_tcp_accept(control->listener.fd, &fd);
+        if (error == LEAT_ERR_LIMIT)
+            make_way(control);
+        if (error != LEAT_OK)
+            return;
+        if (control->connection_count >= control->config->connections_max
+            && !peer_end_oldest(control)) {
+            metric_add(&control->counters.connections_refused, 1);
+            log_line(LOG_WARN, "control.connections_max",
+                     log_u64("connections", control->connection_count));
+            close(fd);
+            continue;
+        }
+        add(control, fd);
+    }
+}
+
+/* ---- death */
+
+void peer_end(struct control *control, struct peer *p)
+{
+    if (p->dead)
+        return;
+    p->dead = true;
+    control_session_close_all(control, p);
+    while (!LIST_EMPTY(&p->operation_list))
+        operation_disown(LIST_FIRST(&p->operation_list));
+    control_group_forget_peer(control, p);
+    TAILQ_REMOVE(list_of(control, p), p, link);
+    TAILQ_INSERT_TAIL(&control->dead, p, link);
+    if (p->working) {
+        TAILQ_REMOVE(&control->work, p, work_link);
+        control->work_count--;
+    }
+    close(p->fd);
+    control->connection_count--;
+    metric_set(&control->counters.connections, control->connection_count);
+    if (control->accept_again != LEAT_NS_NEVER)
+        control->accept_again = control->now; /* a descriptor is free */
+}
+
+void peer_open(struct control *control, struct peer *p, const char *client_name)
+{
+    strcpy(p->client_name, client_name);
+    move(control, p, PEER_OPEN);
+}
+
+void peer_end_soon(struct control *control, struct peer *p)
+{
+    if (p->state != PEER_CLOSING)
+        move(control, p, PEER_CLOSING);
+    p->in_used = 0;
+    peer_want_work(control, p);
+}
+
+void peer_bury(struct control *control)
+{
+    struct peer *p;
+    while ((p = TAILQ_FIRST(&control->dead)) != NULL) {
+        TAILQ_REMOVE(&control->dead, p, link);
+        free(p->in);
+        free(p->out);
+        free(p);
+    }
+}
+
+static leat_ns patience(const struct control *control, const struct peer *p)
+{
+    switch (p->state) {
+    case PEER_GREETING: return HELLO_NS;
+    case PEER_OPEN: return (leat_ns)control->config->keepalive_ms * LEAT_NS_PER_MS;
+    case PEER_CLOSING: return CLOSING_NS;
+    }
+    return 0;
+}
+
+void peer_expire(struct control *control)
+{
+    struct peers *lists[] = { &control->greeting, &control->open, &control->closing };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        struct peer *p;
+        while ((p = TAILQ_FIRST(lists[i])) != NULL
+               && control->now - p->since >= patience(control, p)) {
+            if (p->state == PEER_OPEN) {
+                metric_add(&control->counters.connections_expired, 1);
+                log_line(LOG_INFO, "control.keepalive_expired", log_text("client", p->client_name));
+            }
+            peer_end(control, p);
+        }
+    }
+    if (control->accept_again <= control->now) {
+        control->accept_again = LEAT_NS_NEVER;
+        watch(control, control->listener.fd, &control->listener, EPOLL_CTL_MOD, EPOLLIN);
+    }
+}
+
+leat_ns peer_deadline(const struct control *control)
+{
+    const struct peer *const firsts[] = { TAILQ_FIRST(&control->greeting),
+                                          TAILQ_FIRST(&control->open),
+                                          TAILQ_FIRST(&control->closing) };
+    leat_ns deadline = control->accept_again;
+    for (size_t i = 0; i < sizeof firsts / sizeof firsts[0]; i++) {
+        if (firsts[i] != NULL && firsts[i]->since + patience(control, firsts[i]) < deadline)
+            deadline = firsts[i]->since + patience(control, firsts[i]);
+    }
+    return deadline;
+}
+
+/* ---- in */
+
+static size_t owed(const struct peer *p)
+{
+    return p->out_to - p->out_from;
+}
+
+/* Whether it may be read and served: what it asks costs memory until it reads the answers. */
+static bool welcome(const struct peer *p)
+{
+    return owed(p) <= CONTROL_OUTPUT_PAUSE_BYTES
+           && p->operations < CONTROL_OPERATIONS_PER_CONNECTION;
+}
+
+static bool make_input_room(struct peer *p)
+{
+    uint32_t total = 0;
+    size_t wanted = IN_BYTES_MIN;
+    if (leat_control_length(p->in, p->in_used, &total) == LEAT_OK && total > wanted)
+        wanted = total;
+    if (p->in_room >= wanted)
+        return true;
+    uint8_t *bytes = realloc(p->in, wanted);
+    if (bytes == NULL)
+        return false;
+    p->in = bytes;
+    p->in_room = wanted;
+    return true;
+}
+
+/* An idle connection holds no buffers. */
+static void shrink(struct peer *p)
+{
+    if (p->in_used == 0 && p->in != NULL) {
+        free(p->in);
+        p->in = NULL;
+        p->in_room = 0;
+    }
+    if (p->out_from == p->out_to && p->out != NULL) {
+        free(p->out);
+        p->out = NULL;
+        p->out_room = p->out_from = p->out_to = 0;
+    }
+}
+
+/* False: it ended. */
+static bool receive(struct control *control, struct peer *p)
+{
+    size_t got;
+    if (!make_input_room(p)) {
+        peer_end(control, p);
+        return false;
+    }
+    if (p->in_used == p->in_room)
+        return true; /* whole messages wait there */
+    const enum leat_error error =
+        link_tcp_receive(p->fd, p->in + p->in_used, p->in_room - p->in_used, &got);
+    if (error == LEAT_ERR_CLOSED) {
+        peer_end(control, p);
+        return false;
+    }
+    p->input_ready = error == LEAT_OK;
+    if (error == LEAT_OK) {
+        p->in_used += got;
+        if (p->state == PEER_OPEN)
+            move(control, p, PEER_OPEN);
+    }
+    return true;
+}
+
+/* One message at `bytes`. */
+static void handle(struct control *control, struct peer *p, const uint8_t *bytes, size_t size)
+{
+    Leat__Control__Request *request;
+    if (leat_control_unpack_request(&request, bytes, size) != LEAT_OK) {
+        peer_end(control, p);
+        return;
+    }
+    metric_add(&control->counters.requests, 1);
+    control_handle_request(control, p, request);
+    leat_control_free_request(request);
+    if (!p->dead && p->state == PEER_GREETING)
+        peer_end_soon(control, p); /* no Hello came, or none that was good */
+}
+
+/* Handles whole messages. True when more may wait. */
+static bool handle_input(struct control *control, struct peer *p)
+{
+    size_t at = 0;
+    bool more = false;
+    if (p->in_used == 0)
+        return false;
+    for (int n = 0; !p->dead && p->state != PEER_CLOSING; n++) {
+        uint32_t total;
+        const enum leat_error error = leat_control_length(p->in + at, p->in_used - at, &total);
+        if (error == LEAT_ERR_MALFORMED) {
+            peer_end(control, p);
+            return false;
+        }
+        if (error != LEAT_OK || total > p->in_used - at)
+            break;
+        if (n == REQUESTS_PER_TURN || !welcome(p)) {
+            more = true;
+            break;
+        }
+        handle(control, p, p->in + at + LEAT_CONTROL_PREFIX_BYTES,
+               total - LEAT_CONTROL_PREFIX_BYTES);
+        at += total;
+    }
+    if (p->dead || p->state == PEER_CLOSING)
+        return false;
+    memmove(p->in, p->in + at, p->in_used - at);
+    p->in_used -= at;
+    return more;
+}
+
+/* It is closing: what still comes is dropped, so that the kernel does not answer unread bytes with
+ * a reset that overtakes the last answer. */
+static void drop_input(struct control *control, struct peer *p)
+{
+    uint8_t bytes[DROP_BYTES];
+    size_t got;
+    if (link_tcp_receive(p->fd, bytes, sizeof bytes, &got) == LEAT_ERR_CLOSED)
+        peer_end(control, p);
+}
+
+/* ---- out */
+
+static bool make_output_room(struct peer *p, size_t size)
+{
+    if (p->out_room - p->out_to >= size)
+        return true;
+    if (p->out_from > 0) {
+        memmove(p->out, p->out + p->out_from, owed(p));
+        p->out_to -= p->out_from;
+        p->out_from = 0;
+    }
+    size_t room = p->out_room < OUT_BYTES_MIN ? OUT_BYTES_MIN : p->out_room;
+    while (room - p->out_to < size)
+        room *= 2;
+    if (room == p->out_room)
+        return true;
+    uint8_t *bytes = realloc(p->out, room);
+    if (bytes == NULL)
+        return false;
+    p->out = bytes;
+    p->out_room = room;
+    return true;
+}
+
+void peer_answer(struct control *control, struct peer *p, Leat__Control__Response *response)
+{
+    size_t wrote;
+    if (p == NULL || p->dead)
+        return;
+    const size_t size = leat_control_response_bytes(response);
+    if (size - LEAT_CONTROL_PREFIX_BYTES > LEAT_CONTROL_BYTES_MAX) {
+        peer_refuse(control, p, response->id, LEAT_ERR_TOO_LARGE,
+                    "the answer would take %zu bytes, more than one message holds (%d): ask for "
+                    "less at a time",
+                    size, LEAT_CONTROL_BYTES_MAX);
+        return;
+    }
+    if (!make_output_room(p, size)
+        || leat_control_pack_response(p->out + p->out_to, p->out_room - p->out_to, &wrote, response)
+               != LEAT_OK) {
+        peer_end(control, p);
+        return;
+    }
+    p->out_to += wrote;
+    peer_want_work(control, p);
+}
+
+void peer_done(struct control *control, struct peer *p, uint64_t request)
+{
+    Leat__Control__Done done = LEAT__CONTROL__DONE__INIT;
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.id = request;
+    response.body_case = LEAT__CONTROL__RESPONSE__BODY_DONE;
+    response.done = &done;
+    peer_answer(control, p, &response);
+}
+
+static void refuse(struct control *control, struct peer *p, Leat__Control__Response *response,
+                   const char *text)
+{
+    metric_add(&control->counters.requests_refused, 1);
+    response->error_text = (char *)text;
+    peer_answer(control, p, response);
+}
+
+void peer_refuse(struct control *control, struct peer *p, uint64_t request, enum leat_error error,
+                 const char *format, ...)
+{
+    char text[CONTROL_TEXT_BYTES];
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    response.id = request;
+    response.error = error;
+    refuse(control, p, &response, text);
+}
+
+void peer_refuse_for(struct control *control, struct peer *p, uint64_t request,
+                     enum leat_error error, uint32_t retry_after_ms, const char *format, ...)
+{
+    char text[CONTROL_TEXT_BYTES];
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    response.id = request;
+    response.error = error;
+    response.retry_after_ms = retry_after_ms;
+    refuse(control, p, &response, text);
+}
+
+void peer_refuse_busy(struct control *control, struct peer *p, uint64_t request)
+{
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.id = request;
+    response.error = LEAT_BUSY;
+    response.retry_after_ms = CONTROL_RETRY_MS;
+    refuse(control, p, &response,
+           "the broker has too many requests under way: ask again a little "
+           "later");
+}
+
+void peer_refuse_topic(struct control *control, struct peer *p, uint64_t request, const char *name)
+{
+    peer_refuse(control, p, request, LEAT_ERR_UNKNOWN_TOPIC,
+                "there is no topic \"%s\": create it with `leat topic create %s`", name, name);
+}
+
+/* False: it ended. */
+static bool flush(struct control *control, struct peer *p)
+{
+    while (owed(p) > 0) {
+        const struct iovec piece = { .iov_base = p->out + p->out_from, .iov_len = owed(p) };
+        size_t sent;
+        const enum leat_error error = link_tcp_send(p->fd, &piece, 1, &sent);
+        if (error == LEAT_AGAIN)
+            return true;
+        if (error != LEAT_OK) {
+            peer_end(control, p);
+            return false;
+        }
+        p->out_from += sent;
+    }
+    if (p->state == PEER_CLOSING && link_tcp_end_output(p->fd) != LEAT_OK) {
+        peer_end(control, p);
+        return false;
+    }
+    return true;
+}
+
+/* ---- turns */
+
+void peer_want_work(struct control *control, struct peer *p)
+{
+    if (p->working || p->dead)
+        return;
+    p->working = true;
+    TAILQ_INSERT_TAIL(&control->work, p, work_link);
+    control->work_count++;
+}
+
+void peer_event(struct control *control, struct peer *p, uint32_t events)
+{
+    if (p->dead)
+        return;
+    if ((events & EPOLLIN) != 0)
+        p->input_ready = true;
+    else if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+        peer_end(control, p);
+        return;
+    }
+    peer_want_work(control, p);
+}
+
+static void set_interest(struct control *control, struct peer *p)
+{
+    const bool reads = p->state == PEER_CLOSING || welcome(p);
+    const uint32_t interest = (reads ? EPOLLIN : 0) | (owed(p) > 0 ? EPOLLOUT : 0);
+    if (interest != p->interest && watch(control, p->fd, p, EPOLL_CTL_MOD, interest))
+        p->interest = interest;
+}
+
+static void turn(struct control *control, struct peer *p)
+{
+    bool more = false;
+    if (p->state == PEER_CLOSING) {
+        if (p->input_ready)
+            drop_input(control, p);
+        p->input_ready = false;
+    } else {
+        if (welcome(p) && p->input_ready && !receive(control, p))
+            return;
+        p->input_ready = false; /* epoll says it again */
+        more = handle_input(control, p);
+    }
+    if (p->dead || !flush(control, p))
+        return;
+    shrink(p);
+    set_interest(control, p);
+    if (more && welcome(p))
+        peer_want_work(control, p);
+}
+
+void peer_work(struct control *control)
+{
+    /* Who wants another turn comes behind the others, in the next iteration. */
+    for (uint32_t turns = control->work_count; turns > 0; turns--) {
+        struct peer *p = TAILQ_FIRST(&control->work);
+        if (p == NULL)
+            return;
+        TAILQ_REMOVE(&control->work, p, work_link);
+        control->work_count--;
+        p->working = false;
+        turn(control, p);
+    }
+}

@@ -1,0 +1,384 @@
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/control/control_state.h"
+
+/* Opening a producer:
+ *
+ *   OpenProducer --(named, known)--> FENCE every shard --+
+ *        |                                               v
+ *        +-----------------------------------> OPEN_PUBLISH each partition --> grant
+ *                                                 |  ^
+ *               resumed, and some have forgotten  |  |  under the next epoch, all of them new
+ *                                                 +--+
+ *
+ * Between the steps topics and sessions may go: each step looks them up again. */
+
+/* ---- one publish stream a partition */
+
+static void open_streams(struct control *control, struct operation *op)
+{
+    const struct topic *topic = topics_find(control->options.topics, op->topic_id);
+    const struct control_name *name =
+        op->producer.named ? names_find(&control->names, op->producer.name) : NULL;
+    if (topic == NULL) {
+        peer_refuse_topic(control, op->owner, op->request, op->topic);
+        operation_free(control, op);
+        return;
+    }
+    if (name != NULL && (name->id != op->producer.id || name->epoch != op->producer.epoch)) {
+        peer_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
+                    "producer \"%s\" was opened again by someone else meanwhile", name->name);
+        operation_free(control, op);
+        return;
+    }
+    op->kind = OPERATION_PRODUCER;
+    op->count = topic->settings.partitions;
+    for (uint32_t i = 0; i < op->count; i++) {
+        struct operation_part *part = &op->parts[i];
+        part->shard = topic->partitions[i].shard;
+        part->message = (struct message){
+            .type = MESSAGE_OPEN_PUBLISH,
+            .session = op->producer.sessions[part->shard],
+            .partition_index = i,
+            .topic_id = topic->id,
+            .partition = topic->partitions[i].partition,
+            .publish = { .producer_id = op->producer.id,
+                         .producer_epoch = op->producer.epoch,
+                         .resume = op->producer.resume },
+        };
+    }
+    operation_send(control, op);
+}
+
+/* Nobody will use those that were opened. */
+static void close_streams(struct control *control, const struct operation *op)
+{
+    for (uint32_t i = 0; i < op->count; i++) {
+        const struct operation_part *part = &op->parts[i];
+        const struct message m = { .type = MESSAGE_CLOSE_STREAM,
+                                   .session = part->message.session,
+                                   .stream = part->message.stream };
+        if (part->message.status == LEAT_OK)
+            control_post(control, part->shard, &m);
+    }
+}
+
+/* Some partition has forgotten it: all go on under the next epoch. */
+static void open_expired(struct control *control, struct operation *op)
+{
+    op->producer.forgotten = calloc(op->count, 1);
+    close_streams(control, op);
+    if (op->producer.forgotten == NULL) {
+        peer_refuse_busy(control, op->owner, op->request);
+        operation_free(control, op);
+        return;
+    }
+    for (uint32_t i = 0; i < op->count; i++)
+        op->producer.forgotten[i] = op->parts[i].message.status == LEAT_ERR_PRODUCER_EXPIRED;
+    struct control_name *name =
+        op->producer.named ? names_find(&control->names, op->producer.name) : NULL;
+    if (name != NULL && name->id == op->producer.id && name->epoch == op->producer.epoch)
+        name->epoch++;
+    op->producer.epoch++;
+    op->producer.resume = false;
+    open_streams(control, op);
+}
+
+static void answer_grant(struct control *control, struct operation *op)
+{
+    assert(op->count != 0); /* a topic has a partition at least */
+    Leat__Control__PublishStream *streams = calloc(op->count, sizeof *streams);
+    Leat__Control__PublishStream **list = calloc(op->count, sizeof(Leat__Control__PublishStream *));
+    if (streams == NULL || list == NULL) {
+        close_streams(control, op);
+        peer_refuse_busy(control, op->owner, op->request);
+        free(streams);
+        free(list);
+        return;
+    }
+    for (uint32_t i = 0; i < op->count; i++) {
+        const struct message *m = &op->parts[i].message;
+        leat__control__publish_stream__init(&streams[i]);
+        streams[i].partition = i;
+        streams[i].session = m->session;
+        streams[i].stream = m->stream;
+        streams[i].log_epoch = partition_log_epoch(m->partition);
+        streams[i].next_sequence = m->publish.next_sequence;
+        streams[i].credit = m->publish.credit;
+        streams[i].expired = op->producer.expired
+                             || (op->producer.forgotten != NULL && op->producer.forgotten[i] != 0);
+        list[i] = &streams[i];
+    }
+    const struct topic *topic = topics_find(control->options.topics, op->topic_id);
+    Leat__Control__ProducerGrant grant = LEAT__CONTROL__PRODUCER_GRANT__INIT;
+    grant.producer_id = op->producer.id;
+    grant.producer_epoch = op->producer.epoch;
+    grant.topic_id = op->topic_id;
+    grant.batch_bytes_max = partition_batch_bytes_max(op->parts[0].message.partition);
+    grant.record_bytes_max = topic->settings.record_bytes_max;
+    grant.streams = list;
+    grant.n_streams = op->count;
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.id = op->request;
+    response.body_case = LEAT__CONTROL__RESPONSE__BODY_PRODUCER;
+    response.producer = &grant;
+    peer_answer(control, op->owner, &response);
+    free(streams);
+    free(list);
+}
+
+static void refuse_failed(struct control *control, struct operation *op, const struct message *m)
+{
+    close_streams(control, op);
+    switch ((enum leat_error)m->status) {
+    case LEAT_ERR_FENCED:
+        peer_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
+                    "producer %016llx of \"%s\" was opened again under a newer epoch than %u",
+                    (unsigned long long)op->producer.id, op->topic, op->producer.epoch);
+        break;
+    case LEAT_ERR_UNKNOWN_SESSION:
+        peer_refuse(control, op->owner, op->request, LEAT_ERR_UNKNOWN_SESSION,
+                    "session %u for partition %u of \"%s\" has ended: open a new one", m->session,
+                    m->partition_index, op->topic);
+        break;
+    case LEAT_ERR_LIMIT:
+        peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
+                    "partition %u of \"%s\": its %u producers, or the session's streams, are all "
+                    "in use: close some, or raise producers_max",
+                    m->partition_index, op->topic, control->config->producers_max);
+        break;
+    default:
+        peer_refuse(control, op->owner, op->request, (enum leat_error)m->status,
+                    "partition %u of \"%s\" could not be opened for publishing", m->partition_index,
+                    op->topic);
+        break;
+    }
+}
+
+void control_producer_opened(struct control *control, struct operation *op)
+{
+    const struct message *wrong = NULL;
+    bool forgotten = false;
+    if (op->owner == NULL) { /* its streams end with its sessions */
+        operation_free(control, op);
+        return;
+    }
+    for (uint32_t i = 0; i < op->count; i++) {
+        const struct message *m = &op->parts[i].message;
+        if (m->status == LEAT_ERR_PRODUCER_EXPIRED && op->producer.resume)
+            forgotten = true;
+        else if (m->status != LEAT_OK && wrong == NULL)
+            wrong = m;
+    }
+    if (topics_find(control->options.topics, op->topic_id) == NULL) {
+        peer_refuse_topic(control, op->owner, op->request, op->topic);
+    } else if (wrong != NULL) {
+        refuse_failed(control, op, wrong);
+    } else if (forgotten) {
+        open_expired(control, op);
+        return;
+    } else {
+        answer_grant(control, op);
+    }
+    operation_free(control, op);
+}
+
+/* ---- fencing */
+
+void control_fenced(struct control *control, struct operation *op)
+{
+    if (op->owner == NULL)
+        operation_free(control, op);
+    else
+        open_streams(control, op);
+}
+
+static void fence(struct control *control, struct operation *op)
+{
+    op->kind = OPERATION_FENCE;
+    op->count = control->shard_count;
+    for (uint32_t i = 0; i < op->count; i++) {
+        op->parts[i].shard = i;
+        op->parts[i].message =
+            (struct message){ .type = MESSAGE_FENCE,
+                              .topic_id = op->topic_id,
+                              .publish = { .producer_id = op->producer.id,
+                                           .producer_epoch = op->producer.epoch } };
+    }
+    operation_send(control, op);
+}
+
+/* ---- who it is */
+
+enum step { STEP_REFUSED, STEP_OPEN, STEP_FENCE };
+
+static enum step refuse_epochs(struct control *control, const struct operation *op)
+{
+    peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
+                "the producer has used all its epochs: open a new one");
+    return STEP_REFUSED;
+}
+
+static enum step new_producer(struct control *control, struct operation *op)
+{
+    if (catalog_new_id(control->options.catalog, &op->producer.id) != LEAT_OK) {
+        peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
+                    "this broker has given out all its producer ids: restart it");
+        return STEP_REFUSED;
+    }
+    op->producer.epoch = 1;
+    return STEP_OPEN;
+}
+
+static bool of_this_run(const struct control *control, uint64_t id)
+{
+    return id >> 32 == control->options.catalog->incarnation;
+}
+
+static enum step anonymous(struct control *control, struct operation *op,
+                           const Leat__Control__OpenProducer *open)
+{
+    if (open->producer_id == 0)
+        return new_producer(control, op);
+    if (!of_this_run(control, open->producer_id)) {
+        /* Every log is younger than it. It gets an id of this run, to be known by from now on. */
+        op->producer.expired = true;
+        return new_producer(control, op);
+    }
+    if (open->producer_epoch >= UINT32_MAX - 1)
+        return refuse_epochs(control, op);
+    if ((uint32_t)open->producer_id > control->options.catalog->counter) {
+        peer_refuse(control, op->owner, op->request, LEAT_ERR_INVALID,
+                    "open_producer.producer_id: %016llx was never given out",
+                    (unsigned long long)open->producer_id);
+        return STEP_REFUSED;
+    }
+    op->producer.id = open->producer_id;
+    op->producer.epoch = open->producer_epoch;
+    op->producer.resume = true;
+    return STEP_OPEN;
+}
+
+/* A name that nobody has opened in this run of the broker. */
+static enum step new_name(struct control *control, struct operation *op,
+                          const Leat__Control__OpenProducer *open)
+{
+    struct control_name *name;
+    const enum leat_error error = names_add(&control->names, open->name, &name);
+    if (error != LEAT_OK) {
+        peer_refuse(control, op->owner, op->request, error,
+                    "producer \"%s\": the broker remembers at most %d names of producers, until it "
+                    "is restarted: use fewer, or producers without a name",
+                    open->name, CONTROL_NAMES_MAX);
+        return STEP_REFUSED;
+    }
+    const enum step step = new_producer(control, op);
+    name->id = op->producer.id;
+    name->epoch = op->producer.epoch;
+    name->claimed_id = open->producer_id;
+    name->claimed_epoch = open->producer_epoch;
+    op->producer.expired = open->producer_id != 0;
+    return step;
+}
+
+static enum step bump(struct control *control, struct operation *op, struct control_name *name)
+{
+    if (name->epoch >= UINT32_MAX - 1)
+        return refuse_epochs(control, op);
+    op->producer.id = name->id;
+    op->producer.epoch = ++name->epoch;
+    return STEP_FENCE;
+}
+
+static enum step named(struct control *control, struct operation *op,
+                       const Leat__Control__OpenProducer *open)
+{
+    struct control_name *name = names_find(&control->names, open->name);
+    strcpy(op->producer.name, open->name);
+    op->producer.named = true;
+    if (name == NULL)
+        return new_name(control, op, open);
+    if (open->producer_id == 0)
+        return bump(control, op, name);
+    if (open->producer_id == name->id && open->producer_epoch == name->epoch) {
+        op->producer.id = name->id;
+        op->producer.epoch = name->epoch;
+        op->producer.resume = true;
+        return name->epoch >= UINT32_MAX - 1 ? refuse_epochs(control, op) : STEP_OPEN;
+    }
+    /* From an earlier run: the newest of those who had the name then has it now. */
+    if (!of_this_run(control, open->producer_id) && open->producer_id == name->claimed_id
+        && open->producer_epoch >= name->claimed_epoch) {
+        name->claimed_epoch = open->producer_epoch;
+        op->producer.expired = true;
+        return bump(control, op, name);
+    }
+    peer_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
+                "producer \"%s\" was opened again: epoch %u is over, %u is in force", open->name,
+                open->producer_epoch, name->epoch);
+    return STEP_REFUSED;
+}
+
+/* ---- the request */
+
+static bool take_sessions(struct control *control, struct peer *p, uint64_t request,
+                          const struct topic *topic, const Leat__Control__OpenProducer *open,
+                          uint32_t sessions[LEAT_SHARDS_MAX])
+{
+    for (size_t i = 0; i < open->n_sessions; i++) {
+        const uint32_t id = open->sessions[i];
+        if (control_session_of(control, p, id) == NULL) {
+            peer_refuse(control, p, request, LEAT_ERR_UNKNOWN_SESSION,
+                        "session %u is not open on this control connection", id);
+            return false;
+        }
+        sessions[session_shard(id)] = id;
+    }
+    for (uint32_t i = 0; i < topic->settings.partitions; i++) {
+        const uint32_t shard = topic->partitions[i].shard;
+        if (sessions[shard] == 0) {
+            peer_refuse(
+                control, p, request, LEAT_ERR_INVALID,
+                "open_producer.sessions: partition %u of \"%s\" is on shard %u, and none of "
+                "the %zu sessions is: open one there",
+                i, topic->name, shard, open->n_sessions);
+            return false;
+        }
+    }
+    return true;
+}
+
+void control_open_producer(struct control *control, struct peer *p,
+                           const Leat__Control__Request *request)
+{
+    const Leat__Control__OpenProducer *open = request->open_producer;
+    uint32_t sessions[LEAT_SHARDS_MAX] = { 0 };
+    const struct topic *topic = topics_find_name(control->options.topics, open->topic);
+    if (topic == NULL) {
+        peer_refuse_topic(control, p, request->id, open->topic);
+        return;
+    }
+    if ((open->producer_id == 0) != (open->producer_epoch == 0)) {
+        peer_refuse(control, p, request->id, LEAT_ERR_INVALID,
+                    "open_producer: producer_id and producer_epoch come together (to resume) or "
+                    "not at all");
+        return;
+    }
+    if (!take_sessions(control, p, request->id, topic, open, sessions))
+        return;
+    const uint32_t partitions = topic->settings.partitions;
+    const uint32_t parts = partitions > control->shard_count ? partitions : control->shard_count;
+    struct operation *op = operation_begin(control, p, request->id, OPERATION_PRODUCER, parts);
+    if (op == NULL)
+        return;
+    op->topic_id = topic->id;
+    strcpy(op->topic, topic->name);
+    memcpy(op->producer.sessions, sessions, sizeof sessions);
+    switch (open->name[0] == '\0' ? anonymous(control, op, open) : named(control, op, open)) {
+    case STEP_REFUSED: operation_free(control, op); break;
+    case STEP_OPEN: open_streams(control, op); break;
+    case STEP_FENCE: fence(control, op); break;
+    }
+}

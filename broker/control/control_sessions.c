@@ -1,0 +1,198 @@
+#include <string.h>
+#include <sys/random.h>
+
+#include "broker/control/control_state.h"
+#include "broker/shared/reset_token.h"
+
+enum { GENERATIONS = 1 << SESSION_GENERATION_BITS };
+
+/* Random bytes of the kernel. It has always enough once the machine has started. */
+static bool random_bytes(void *bytes, size_t size)
+{
+    return getrandom(bytes, size, 0) == (ssize_t)size;
+}
+
+/* ---- slots */
+
+/* The one that has been free longest, so that an old id stays unknown for long; NULL: none. */
+static struct control_session *take_slot(struct control *control, uint32_t index)
+{
+    struct control_shard *shard = &control->shards[index];
+    struct control_session *s;
+    uint32_t slot, generation;
+    if (shard->slots_used < control->config->sessions_max) {
+        if (!random_bytes(&generation, sizeof generation))
+            return NULL;
+        slot = shard->slots_used++;
+        s = &shard->sessions[slot];
+    } else if (shard->free_first != 0) {
+        slot = shard->free_first - 1;
+        s = &shard->sessions[slot];
+        shard->free_first = s->next_free;
+        if (shard->free_first == 0)
+            shard->free_last = 0;
+        generation = s->id + 1;
+    } else {
+        return NULL;
+    }
+    generation %= GENERATIONS;
+    if (generation == 0)
+        generation = 1; /* an id is never 0 */
+    s->id = index << (SESSION_SLOT_BITS + SESSION_GENERATION_BITS) | slot << SESSION_GENERATION_BITS
+            | generation;
+    s->next_free = 0;
+    return s;
+}
+
+static void free_slot(struct control *control, struct control_session *s)
+{
+    struct control_shard *shard = &control->shards[session_shard(s->id)];
+    const uint32_t place = session_slot(s->id) + 1;
+    s->state = SESSION_FREE;
+    s->owner = NULL;
+    s->next_free = 0;
+    if (shard->free_last != 0)
+        shard->sessions[shard->free_last - 1].next_free = place;
+    else
+        shard->free_first = place;
+    shard->free_last = place;
+    metric_set(&control->counters.sessions, metric_get(&control->counters.sessions) - 1);
+}
+
+/* NULL when the slot holds another one by now. */
+static struct control_session *find(struct control *control, uint32_t id)
+{
+    const uint32_t shard = session_shard(id), slot = session_slot(id);
+    if (shard >= control->shard_count || slot >= control->shards[shard].slots_used)
+        return NULL;
+    struct control_session *s = &control->shards[shard].sessions[slot];
+    return s->id == id && s->state != SESSION_FREE ? s : NULL;
+}
+
+struct control_session *control_session_of(struct control *control, const struct peer *p,
+                                           uint32_t id)
+{
+    struct control_session *s = find(control, id);
+    return s != NULL && s->state == SESSION_LIVE && s->owner == p ? s : NULL;
+}
+
+/* ---- opening */
+
+/* A client's rate is shared out to the shards, so that the whole broker never gives it more. */
+static uint64_t share(const struct control *control, uint64_t rate)
+{
+    const uint64_t part = rate / control->shard_count;
+    return rate != 0 && part == 0 ? 1 : part;
+}
+
+static void set_quota(const struct control *control, const struct peer *p,
+                      struct message_grant *grant)
+{
+    const struct config_quota *quota = config_quota_of(control->config, p->client_name);
+    if (quota == NULL)
+        return;
+    grant->quota_publish_bytes = share(control, quota->publish_bytes);
+    grant->quota_deliver_bytes = share(control, quota->deliver_bytes);
+}
+
+static void answer_grant(struct control *control, struct peer *p, uint64_t request,
+                         struct message *m)
+{
+    Leat__Control__SessionGrant grant = LEAT__CONTROL__SESSION_GRANT__INIT;
+    grant.session = m->session;
+    grant.shard = session_shard(m->session);
+    grant.token = (ProtobufCBinaryData){ .len = LEAT_TOKEN_BYTES, .data = m->grant.token };
+    grant.reset_token =
+        (ProtobufCBinaryData){ .len = LEAT_TOKEN_BYTES, .data = m->grant.reset_token };
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.id = request;
+    response.body_case = LEAT__CONTROL__RESPONSE__BODY_SESSION;
+    response.session = &grant;
+    peer_answer(control, p, &response);
+}
+
+void control_open_session(struct control *control, struct peer *p,
+                          const Leat__Control__Request *request)
+{
+    const uint32_t shard = request->open_session->shard;
+    struct message m = { .type = MESSAGE_GRANT_SESSION };
+    if (shard >= control->shard_count) {
+        peer_refuse(control, p, request->id, LEAT_ERR_INVALID,
+                    "there is no shard %u: this broker has shards 0 to %u", shard,
+                    control->shard_count - 1);
+        return;
+    }
+    if (control_congested(control)) {
+        peer_refuse_busy(control, p, request->id);
+        return;
+    }
+    if (!random_bytes(m.grant.token, LEAT_TOKEN_BYTES)) {
+        peer_refuse(control, p, request->id, LEAT_ERR_IO, "the kernel gave no random bytes");
+        return;
+    }
+    struct control_session *s = take_slot(control, shard);
+    if (s == NULL) {
+        peer_refuse(control, p, request->id, LEAT_ERR_LIMIT,
+                    "shard %u has its %u sessions: close some, or raise sessions_max", shard,
+                    control->config->sessions_max);
+        return;
+    }
+    s->state = SESSION_LIVE;
+    s->owner = p;
+    LIST_INSERT_HEAD(&p->sessions, s, link);
+    metric_add(&control->counters.sessions, 1);
+    m.session = s->id;
+    reset_token_make(control->options.reset_secret, s->id, m.grant.reset_token);
+    m.grant.expires_ns = control->now + LEAT_TOKEN_LIFE_NS;
+    set_quota(control, p, &m.grant);
+    control_post(control, shard, &m);
+    answer_grant(control, p, request->id, &m);
+}
+
+/* ---- closing */
+
+static void close_session(struct control *control, struct control_session *s)
+{
+    const struct message m = { .type = MESSAGE_CLOSE_SESSION, .session = s->id };
+    LIST_REMOVE(s, link);
+    s->owner = NULL;
+    s->state = SESSION_CLOSING; /* the slot is free when the shard has answered */
+    control_post(control, session_shard(s->id), &m);
+}
+
+void control_close_session(struct control *control, struct peer *p,
+                           const Leat__Control__Request *request)
+{
+    const uint32_t id = request->close_session->session;
+    struct control_session *s = control_session_of(control, p, id);
+    if (s == NULL) {
+        peer_refuse(control, p, request->id, LEAT_ERR_UNKNOWN_SESSION,
+                    "session %u is not open on this control connection", id);
+        return;
+    }
+    /* Whatever is asked of the shard from now on comes behind the closing. */
+    close_session(control, s);
+    peer_done(control, p, request->id);
+}
+
+void control_session_close_all(struct control *control, struct peer *p)
+{
+    while (!LIST_EMPTY(&p->sessions))
+        close_session(control, LIST_FIRST(&p->sessions));
+}
+
+void control_session_ended(struct control *control, uint32_t id)
+{
+    struct control_session *s = find(control, id);
+    if (s == NULL || s->state != SESSION_LIVE)
+        return; /* its closing is on the way, and is answered too */
+    LIST_REMOVE(s, link);
+    free_slot(control, s);
+}
+
+void control_session_closed(struct control *control, uint32_t id)
+{
+    struct control_session *s = find(control, id);
+    if (s != NULL && s->state == SESSION_CLOSING)
+        free_slot(control, s);
+}

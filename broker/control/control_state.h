@@ -1,0 +1,449 @@
+/* Control state: what the files control*.c share, and nobody else sees.
+ *
+ * Threads: control's. */
+#ifndef LEAT_BROKER_CONTROL_STATE_H
+#define LEAT_BROKER_CONTROL_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+#include <urcu-qsbr.h>
+
+#include "broker/control/control.h"
+#include "broker/group/group.h"
+#include "broker/shared/offsets.h"
+#include "broker/log/partition.h"
+#include "broker/shared/quota.h"
+#include "broker/shard/session.h"
+#include "schema/control.h"
+#include "transport/link_tcp.h"
+
+enum {
+    CONTROL_EVENTS_MAX = 256,
+    CONTROL_OUTPUT_PAUSE_BYTES = 1 << 20, /* above this a connection is not read */
+    CONTROL_SOCKET_BYTES = 1 << 18,       /* what the kernel keeps for one that does not read */
+    CONTROL_OPERATIONS_PER_CONNECTION = 8,
+    CONTROL_OPERATIONS_MAX = 4096,
+    CONTROL_QUEUE_SLOTS = 1 << 16, /* messages a full mailbox left with us, a shard */
+    CONTROL_QUEUE_BUSY = 4096,     /* above this requests are answered BUSY */
+    CONTROL_NAMES_MAX = 65536,
+    CONTROL_TEXT_BYTES = 1024,
+    CONTROL_SPARE_DESCRIPTORS = 2,
+    CONTROL_RETRY_MS = 20,
+};
+
+/* What an epoll event points at: every such struct begins with one of these. */
+enum control_source { CONTROL_LISTENER, CONTROL_WAKE, CONTROL_SIGNAL, CONTROL_PEER };
+
+struct control_watched {
+    enum control_source source;
+    int fd;
+};
+
+/* ---- connections */
+
+enum peer_state {
+    PEER_GREETING, /* has not said Hello */
+    PEER_OPEN,
+    PEER_CLOSING, /* its last answer is leaving; what still comes is dropped */
+};
+
+struct peer {
+    enum control_source source;
+    int fd;
+    enum peer_state state;
+    bool dead;        /* closed in this iteration; freed at its end */
+    bool working;     /* in control->work */
+    bool input_ready; /* the kernel may have more */
+    uint32_t interest;
+    uint32_t operations; /* that wait for shards */
+    leat_ns since;       /* heard last; or entered its state */
+    uint8_t *in;
+    size_t in_used, in_room;
+    uint8_t *out;
+    size_t out_from, out_to, out_room;
+    LIST_HEAD(, control_session) sessions;
+    LIST_HEAD(, operation) operation_list;
+    LIST_HEAD(, group_member) waiters; /* members whose heartbeats it waits for */
+    struct quota joins;
+    TAILQ_ENTRY(peer) link; /* of its state's list, oldest first */
+    TAILQ_ENTRY(peer) work_link;
+    char client_name[LEAT_CLIENT_NAME_BYTES_MAX + 1];
+};
+
+TAILQ_HEAD(peers, peer);
+
+/* ---- sessions */
+
+enum control_session_state { SESSION_FREE, SESSION_LIVE, SESSION_CLOSING };
+
+struct control_session {
+    uint32_t id; /* 0: never used */
+    enum control_session_state state;
+    uint32_t next_free; /* slot + 1 */
+    struct peer *owner;
+    LIST_ENTRY(control_session) link;
+};
+
+/* ---- shards */
+
+struct control_shard {
+    struct control_shard_link link;
+    struct control_session *sessions; /* by slot */
+    uint32_t slots_used;              /* slots above were never used */
+    uint32_t free_first, free_last;   /* slot + 1; oldest first */
+    struct message *queue;            /* a ring of CONTROL_QUEUE_SLOTS */
+    uint64_t queue_head, queue_tail;
+};
+
+/* ---- operations: requests that wait for shards */
+
+enum operation_kind {
+    OPERATION_FENCE, /* of a named producer, then it becomes OPERATION_PRODUCER */
+    OPERATION_PRODUCER,
+    OPERATION_SUBSCRIPTION,
+    OPERATION_CLOSE_STREAMS,
+    OPERATION_OFFSETS,
+    OPERATION_DELETE_TOPIC,
+    OPERATION_DROP, /* a partition that goes from one member of a group to another */
+    OPERATION_COMMIT,
+    OPERATION_RESET,
+    OPERATION_DESCRIBE_GROUP,
+};
+
+struct operation_part {
+    struct message message; /* what was sent, then the reply to it; status: what came of it */
+    uint32_t shard;
+    bool sent;
+    struct offsets_entry *entry; /* held while the shard may look at it; or NULL */
+    char *metadata;              /* of a commit; owned; or NULL */
+};
+
+struct operation {
+    enum operation_kind kind;
+    uint32_t slot;
+    struct peer *owner; /* NULL: it has gone, nobody is to be answered */
+    LIST_ENTRY(operation) owner_link;
+    uint64_t request; /* the client's */
+    uint64_t topic_id;
+    uint32_t awaited; /* replies to come */
+    uint32_t count;   /* parts in use */
+    struct {
+        uint64_t id;
+        uint32_t epoch;
+        bool resume;
+        bool named;
+        bool expired;                       /* everything is new to the broker */
+        uint8_t *forgotten;                 /* by partition, when a resume failed; owned */
+        uint32_t sessions[LEAT_SHARDS_MAX]; /* by shard; 0: none */
+        char name[LEAT_NAME_BYTES_MAX + 1];
+    } producer;
+    char topic[LEAT_NAME_BYTES_MAX + 1];
+    char group[LEAT_NAME_BYTES_MAX + 1];
+    bool dry_run; /* of a reset */
+    bool cut;     /* of a description: there is more than fits */
+    struct {      /* of a topic's deletion, when the shards have let go: waits for a grace period */
+        struct rcu_head rcu;
+        struct control *control;
+        struct operation *next;
+    } buried;
+    uint32_t room; /* parts there is memory for */
+    struct operation_part parts[];
+};
+
+struct operation_slot {
+    struct operation *operation;
+    uint32_t generation;
+};
+
+/* ---- named producers */
+
+struct control_name {
+    char name[LEAT_NAME_BYTES_MAX + 1];
+    uint64_t id;
+    uint32_t epoch;
+    /* Made again from what a client of an earlier run of the broker presented. */
+    uint64_t claimed_id;
+    uint32_t claimed_epoch;
+};
+
+struct control_names {
+    struct control_name **places; /* open addressing */
+    uint32_t place_count;         /* a power of two */
+    uint32_t count;
+};
+
+struct control_counters {
+    metric connections_accepted, connections_refused, connections_expired;
+    metric requests, requests_refused;
+    metric connections, sessions, topics, log_bytes, log_normal_bytes;
+    metric catalog_writes, catalog_failures, required_lost;
+    metric groups, group_members, group_offsets;
+    metric group_joins, group_joins_refused, group_silent, group_fenced, group_moves;
+    metric held_back;
+    metric offsets_writes, offsets_failures;
+};
+
+struct control {
+    struct control_options options;
+    const struct config *config;
+    struct control_watched listener, wake, signals;
+    int epoll;
+    int spare[CONTROL_SPARE_DESCRIPTORS];
+    bool stopping;
+    bool renewed; /* every log of the catalog has its first offset of this run */
+    char address[LINK_TCP_ADDRESS_TEXT];
+    leat_ns now;
+    leat_ns accept_again; /* LEAT_NS_NEVER: the listener is on */
+    leat_ns save_again;   /* reservations that could not be stored; LEAT_NS_NEVER */
+    bool reserving;       /* some partition waits for MESSAGE_OFFSETS_RESERVED */
+
+    struct peers greeting, open, closing, dead, work;
+    uint32_t connection_count, work_count;
+
+    struct control_shard shards[LEAT_SHARDS_MAX];
+    uint32_t shard_count;
+    char endpoints[LEAT_SHARDS_MAX][LEAT_CONTROL_ADDRESS_BYTES_MAX + 1];
+    char udp_endpoints[LEAT_SHARDS_MAX][LEAT_CONTROL_ADDRESS_BYTES_MAX + 1];
+    uint32_t next_shard; /* of the next partition */
+    struct logmem_budget budget;
+    struct operation_slot operations[CONTROL_OPERATIONS_MAX];
+    uint32_t operation_count, operation_next;
+    struct control_names names;
+    struct offsets *offsets;
+    struct groups groups;
+    bool groups_opened;
+    struct offsets_save *offsets_save; /* under way; NULL: none */
+    leat_ns offsets_due;               /* the next */
+    bool offsets_loaded;               /* they may be written */
+    uint32_t offsets_crc;              /* of the last that was written */
+    size_t offsets_size;
+    struct operation *_Atomic buried; /* a grace period has passed; any thread pushes */
+
+    struct control_counters counters;
+};
+
+/* ---- control.c */
+
+/* Gives up the spare descriptors, for as long as something short needs some. */
+void control_lend_descriptors(struct control *control);
+void control_take_descriptors(struct control *control);
+
+/* ---- control_peer.c */
+
+void peer_accept(struct control *control);
+/* Ends the one that has waited longest to say Hello. */
+bool peer_end_oldest(struct control *control);
+void peer_event(struct control *control, struct peer *p, uint32_t events);
+/* To be looked at in this iteration: handle what it said, send what it is owed. */
+void peer_want_work(struct control *control, struct peer *p);
+void peer_work(struct control *control);
+/* Closes it, and with it everything it opened. */
+void peer_end(struct control *control, struct peer *p);
+/* It has said Hello. */
+void peer_open(struct control *control, struct peer *p, const char *client_name);
+/* After the answers at hand have left. */
+void peer_end_soon(struct control *control, struct peer *p);
+void peer_bury(struct control *control);
+void peer_expire(struct control *control);
+leat_ns peer_deadline(const struct control *control);
+
+/* Packs an answer. NULL `p`: nobody is there any more. */
+void peer_answer(struct control *control, struct peer *p, Leat__Control__Response *response);
+void peer_done(struct control *control, struct peer *p, uint64_t request);
+void peer_refuse(struct control *control, struct peer *p, uint64_t request, enum leat_error error,
+                 const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* The same, and when to ask again. */
+void peer_refuse_for(struct control *control, struct peer *p, uint64_t request,
+                     enum leat_error error, uint32_t retry_after_ms, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+void peer_refuse_busy(struct control *control, struct peer *p, uint64_t request);
+void peer_refuse_topic(struct control *control, struct peer *p, uint64_t request, const char *name);
+
+/* ---- control_requests.c */
+
+void control_handle_request(struct control *control, struct peer *p,
+                            const Leat__Control__Request *request);
+
+/* ---- control_mail.c */
+
+/* Sends now or queues. There is always a place: see CONTROL_QUEUE_SLOTS. */
+void control_post(struct control *control, uint32_t shard, const struct message *message);
+/* Hands over what was queued. True when something is left. */
+bool control_flush_mail(struct control *control);
+/* True when a shard has so much to do that requests should wait. */
+bool control_congested(const struct control *control);
+/* True when there was any. */
+bool control_read_mail(struct control *control);
+
+/* With zeroed parts; NULL: no memory or too many, answered BUSY. */
+struct operation *operation_begin(struct control *control, struct peer *p, uint64_t request,
+                                  enum operation_kind kind, uint32_t parts);
+/* One of control's own, with zeroed parts; NULL: no memory or too many. */
+struct operation *operation_begin_own(struct control *control, enum operation_kind kind,
+                                      uint32_t parts);
+/* Sends every part whose status is LEAT_OK; operation_complete is called when all is answered, at
+ * once when nothing was sent. */
+void operation_send(struct control *control, struct operation *op);
+void operation_free(struct control *control, struct operation *op);
+/* Its connection goes. */
+void operation_disown(struct operation *op);
+
+/* ---- control_topics.c */
+
+void control_create_topic(struct control *control, struct peer *p,
+                          const Leat__Control__Request *request);
+void control_delete_topic(struct control *control, struct peer *p,
+                          const Leat__Control__Request *request);
+void control_list_topics(struct control *control, struct peer *p,
+                         const Leat__Control__Request *request);
+void control_describe_topic(struct control *control, struct peer *p,
+                            const Leat__Control__Request *request);
+void control_topic_deleted(struct control *control, struct operation *op);
+
+/* ---- control_registry.c */
+
+/* Everything of the catalog and the configuration. */
+enum leat_error registry_start(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
+enum leat_error registry_create(struct control *control, const char *name,
+                                const struct topic_settings *settings, const struct topic **out,
+                                char error_text[CONTROL_ERROR_TEXT]);
+/* Forgets it durably. Its partitions are then in `partitions`; the shards still have them. */
+enum leat_error registry_delete(struct control *control, const struct topic *topic,
+                                struct operation *op, char error_text[CONTROL_ERROR_TEXT]);
+/* No shard has its partitions: closes them after a grace period, then answers. */
+void registry_bury(struct control *control, struct operation *op);
+/* Closes what is ready to be, answers and frees the operations. */
+void registry_close_buried(struct control *control);
+void registry_want_offsets(struct control *control, const struct message *message);
+/* Stores the new limits and tells the shards. */
+void registry_reserve(struct control *control);
+/* Shards have ended: exact offsets are stored, all partitions closed. */
+void registry_stop(struct control *control);
+
+/* ---- control_sessions.c */
+
+void control_open_session(struct control *control, struct peer *p,
+                          const Leat__Control__Request *request);
+void control_close_session(struct control *control, struct peer *p,
+                           const Leat__Control__Request *request);
+/* Its connection goes. */
+void control_session_close_all(struct control *control, struct peer *p);
+/* The shard says that it ended by itself. */
+void control_session_ended(struct control *control, uint32_t id);
+/* The shard has closed it, as it was told. */
+void control_session_closed(struct control *control, uint32_t id);
+/* The session, when it is live and of this connection. */
+struct control_session *control_session_of(struct control *control, const struct peer *p,
+                                           uint32_t id);
+static inline uint32_t session_shard(uint32_t id)
+{
+    return id >> (SESSION_SLOT_BITS + SESSION_GENERATION_BITS);
+}
+
+/* ---- control_streams.c */
+
+/* Where a reader begins, in a message that asks for it. */
+/* By which a required group is known to the shards: its mark is no reader's of the same name. */
+uint64_t control_hash_group(const char *name);
+void control_set_start(struct message *m, const Leat__Control__PartitionStart *start);
+
+void control_open_subscription(struct control *control, struct peer *p,
+                               const Leat__Control__Request *request);
+void control_close_streams(struct control *control, struct peer *p,
+                           const Leat__Control__Request *request);
+void control_list_offsets(struct control *control, struct peer *p,
+                          const Leat__Control__Request *request);
+void control_subscribed(struct control *control, struct operation *op);
+void control_streams_closed(struct control *control, struct operation *op);
+void control_offsets_found(struct control *control, struct operation *op);
+
+/* ---- control_groups.c */
+
+enum leat_error control_groups_open(struct control *control);
+void control_groups_close(struct control *control);
+void control_join_group(struct control *control, struct peer *p,
+                        const Leat__Control__Request *request);
+void control_group_heartbeat(struct control *control, struct peer *p,
+                             const Leat__Control__Request *request);
+void control_leave_group(struct control *control, struct peer *p,
+                         const Leat__Control__Request *request);
+/* Timeouts, assignment, what follows from them. */
+void control_groups_step(struct control *control);
+/* Its connection goes: nobody waits there any more. */
+void control_group_forget_peer(struct control *control, struct peer *p);
+/* A shard has let go of a partition's stream. */
+void control_dropped(struct control *control, struct operation *op);
+/* Producers wait for a required reader: says which. */
+void control_held_back(struct control *control, const struct message *message);
+void control_group_topic_created(struct control *control, const struct topic *topic);
+/* The entry of the partition of its topic, made where there is none. LEAT_ERR_LIMIT,
+ * LEAT_ERR_NO_MEMORY. */
+enum leat_error control_group_entry(struct control *control, struct group_partition *partition,
+                                    const struct partition *log, struct offsets_entry **out);
+/* For the part's message: held until the operation ends. */
+void operation_hold(struct operation_part *part, struct offsets_entry *entry);
+/* There is no such group. */
+void control_refuse_group(struct control *control, struct peer *p, uint64_t request,
+                          const char *group);
+/* Answers for a member that cannot be spoken for. */
+void control_refuse_member(struct control *control, struct peer *p, uint64_t request,
+                           enum leat_error error, const char *group, const char *member_id,
+                           uint32_t epoch);
+static inline struct group_partition *control_group_partition(const struct group *group,
+                                                              const struct topic *topic,
+                                                              uint32_t index)
+{
+    const struct group_topic *found = group_find_topic(group, topic->name);
+    return found != NULL && found->id == topic->id && index < found->count
+               ? &found->partitions[index]
+               : NULL;
+}
+
+/* ---- control_offsets.c */
+
+struct offsets_save;
+
+/* What an earlier run stored. LEAT_ERR_STATE, LEAT_ERR_IO, LEAT_ERR_NO_MEMORY. */
+enum leat_error control_offsets_load(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
+/* Stores them when it is time and something has changed. */
+void control_offsets_step(struct control *control);
+/* The shards have ended: stores what stands at last. */
+void control_offsets_stop(struct control *control);
+
+/* ---- control_group_admin.c */
+
+void control_commit_offsets(struct control *control, struct peer *p,
+                            const Leat__Control__Request *request);
+void control_committed(struct control *control, struct operation *op);
+void control_reset_group(struct control *control, struct peer *p,
+                         const Leat__Control__Request *request);
+void control_reset(struct control *control, struct operation *op);
+void control_delete_group(struct control *control, struct peer *p,
+                          const Leat__Control__Request *request);
+
+/* ---- control_group_look.c */
+
+void control_list_groups(struct control *control, struct peer *p,
+                         const Leat__Control__Request *request);
+void control_describe_group(struct control *control, struct peer *p,
+                            const Leat__Control__Request *request);
+void control_described(struct control *control, struct operation *op);
+
+/* ---- control_producers.c */
+
+void control_open_producer(struct control *control, struct peer *p,
+                           const Leat__Control__Request *request);
+void control_fenced(struct control *control, struct operation *op);
+void control_producer_opened(struct control *control, struct operation *op);
+
+/* ---- control_names.c */
+
+/* NULL: nobody has opened it. Valid until the next names_add. */
+struct control_name *names_find(const struct control_names *names, const char *name);
+/* The name is new. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
+enum leat_error names_add(struct control_names *names, const char *name, struct control_name **out);
+void names_free(struct control_names *names);
+
+#endif

@@ -1,0 +1,271 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/control/control_state.h"
+#include "broker/shared/settings.h"
+
+/* ---- settings, both ways */
+
+static void settings_from(struct topic_settings *out, const Leat__Control__TopicSettings *in)
+{
+    *out = (struct topic_settings){ .partitions = 0 };
+    if (in == NULL)
+        return;
+    out->partitions = in->partitions;
+    out->ring_bytes = in->ring_bytes;
+    out->retention_ms = in->retention_ms;
+    out->retention_bytes = in->retention_bytes;
+    out->record_bytes_max = in->record_bytes_max;
+    out->overrun = in->overrun == LEAT__CONTROL__OVERRUN__EVICT   ? PARTITION_EVICT
+                   : in->overrun == LEAT__CONTROL__OVERRUN__BLOCK ? PARTITION_BLOCK
+                                                                  : UINT8_MAX;
+    out->required_timeout_ms = in->required_timeout_ms;
+    out->quota_publish_bytes = in->quota_publish_bytes;
+    out->quota_deliver_bytes = in->quota_deliver_bytes;
+}
+
+static void settings_to(Leat__Control__TopicSettings *out, const struct topic_settings *in)
+{
+    leat__control__topic_settings__init(out);
+    out->partitions = in->partitions;
+    out->ring_bytes = in->ring_bytes;
+    out->retention_ms = in->retention_ms;
+    out->retention_bytes = in->retention_bytes;
+    out->record_bytes_max = in->record_bytes_max;
+    out->overrun = in->overrun == PARTITION_BLOCK ? LEAT__CONTROL__OVERRUN__BLOCK
+                                                  : LEAT__CONTROL__OVERRUN__EVICT;
+    out->required_timeout_ms = in->required_timeout_ms;
+    out->quota_publish_bytes = in->quota_publish_bytes;
+    out->quota_deliver_bytes = in->quota_deliver_bytes;
+}
+
+/* ---- a topic as a message */
+
+struct picture {
+    Leat__Control__Topic topic;
+    Leat__Control__TopicSettings settings;
+    Leat__Control__Partition *partitions;
+    Leat__Control__Partition **list;
+};
+
+static void picture_free(struct picture *picture)
+{
+    free(picture->partitions);
+    free(picture->list);
+}
+
+static void draw_partition(Leat__Control__Partition *out, const struct topic *topic, uint32_t index)
+{
+    const struct topic_partition *at = &topic->partitions[index];
+    struct partition_stats stats;
+    partition_stats(at->partition, &stats);
+    leat__control__partition__init(out);
+    out->index = index;
+    out->shard = at->shard;
+    out->log_epoch = partition_log_epoch(at->partition);
+    out->next_offset = stats.next_offset;
+    out->tail_position = stats.tail_position;
+    /* Read one by one while the shard goes on: a head seen late is never shown above the tail. */
+    out->head_offset =
+        stats.head_offset < stats.next_offset ? stats.head_offset : stats.next_offset;
+    out->head_position =
+        stats.head_position < stats.tail_position ? stats.head_position : stats.tail_position;
+    out->hugepages = partition_hugepages(at->partition);
+}
+
+/* False: no memory. */
+static bool draw(struct picture *picture, const struct topic *topic, bool with_partitions)
+{
+    *picture = (struct picture){ .partitions = NULL };
+    leat__control__topic__init(&picture->topic);
+    settings_to(&picture->settings, &topic->settings);
+    picture->topic.name = (char *)topic->name;
+    picture->topic.id = topic->id;
+    picture->topic.settings = &picture->settings;
+    if (!with_partitions)
+        return true;
+    const uint32_t count = topic->settings.partitions;
+    picture->partitions = calloc(count, sizeof *picture->partitions);
+    picture->list = calloc(count, sizeof(Leat__Control__Partition *));
+    if (picture->partitions == NULL || picture->list == NULL) {
+        picture_free(picture);
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        draw_partition(&picture->partitions[i], topic, i);
+        picture->list[i] = &picture->partitions[i];
+    }
+    picture->topic.partitions = picture->list;
+    picture->topic.n_partitions = count;
+    return true;
+}
+
+static void answer_topic(struct control *control, struct peer *p, uint64_t request,
+                         const struct topic *topic)
+{
+    struct picture picture;
+    if (!draw(&picture, topic, true)) {
+        peer_refuse_busy(control, p, request);
+        return;
+    }
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.id = request;
+    response.body_case = LEAT__CONTROL__RESPONSE__BODY_TOPIC;
+    response.topic = &picture.topic;
+    peer_answer(control, p, &response);
+    picture_free(&picture);
+}
+
+/* ---- create, describe, delete */
+
+void control_create_topic(struct control *control, struct peer *p,
+                          const Leat__Control__Request *request)
+{
+    const Leat__Control__CreateTopic *create = request->create_topic;
+    char error_text[CONTROL_ERROR_TEXT];
+    struct topic_settings settings;
+    struct settings_error wrong;
+    settings_from(&settings, create->settings);
+    if (settings_resolve(&settings, &wrong) != LEAT_OK) {
+        peer_refuse(control, p, request->id, LEAT_ERR_INVALID,
+                    "topic \"%s\": %s is %s, expected %s", create->name, wrong.name, wrong.got,
+                    wrong.expected);
+        return;
+    }
+    const struct topic *topic = topics_find_name(control->options.topics, create->name);
+    if (topic != NULL) {
+        peer_refuse(control, p, request->id, LEAT_ERR_TOPIC_EXISTS,
+                    "there is a topic \"%s\" already: use it, give another name, or delete it with "
+                    "`leat topic delete %s`",
+                    create->name, create->name);
+        return;
+    }
+    if (control_congested(control)) {
+        peer_refuse_busy(control, p, request->id);
+        return;
+    }
+    const enum leat_error error =
+        registry_create(control, create->name, &settings, &topic, error_text);
+    if (error != LEAT_OK)
+        peer_refuse(control, p, request->id, error, "%s", error_text);
+    else
+        answer_topic(control, p, request->id, topic);
+    if (error == LEAT_OK)
+        control_group_topic_created(control, topic);
+}
+
+void control_describe_topic(struct control *control, struct peer *p,
+                            const Leat__Control__Request *request)
+{
+    const char *name = request->describe_topic->name;
+    const struct topic *topic = topics_find_name(control->options.topics, name);
+    if (topic == NULL)
+        peer_refuse_topic(control, p, request->id, name);
+    else
+        answer_topic(control, p, request->id, topic);
+}
+
+void control_delete_topic(struct control *control, struct peer *p,
+                          const Leat__Control__Request *request)
+{
+    const char *name = request->delete_topic->name;
+    char error_text[CONTROL_ERROR_TEXT];
+    const struct topic *topic = topics_find_name(control->options.topics, name);
+    if (topic == NULL) {
+        peer_refuse(control, p, request->id, LEAT_ERR_UNKNOWN_TOPIC,
+                    "there is no topic \"%s\": see `leat topic list`", name);
+        return;
+    }
+    struct operation *op = operation_begin(control, p, request->id, OPERATION_DELETE_TOPIC,
+                                           topic->settings.partitions);
+    if (op == NULL)
+        return;
+    op->topic_id = topic->id;
+    const enum leat_error error = registry_delete(control, topic, op, error_text);
+    if (error != LEAT_OK) {
+        peer_refuse(control, p, request->id, error, "%s", error_text);
+        operation_free(control, op);
+        return;
+    }
+    groups_topic_removed(&control->groups, op->topic_id);
+    operation_send(control, op);
+}
+
+void control_topic_deleted(struct control *control, struct operation *op)
+{
+    /* Answered when its memory is free, so that the next topic can have it. */
+    registry_bury(control, op);
+}
+
+/* ---- list */
+
+struct listing {
+    struct picture *pictures;
+    Leat__Control__Topic **list;
+    size_t count, room;
+    bool with_partitions;
+    bool failed;
+};
+
+static bool add_to_listing(void *user, const struct topic *topic)
+{
+    struct listing *listing = user;
+    if (listing->count == listing->room
+        || !draw(&listing->pictures[listing->count], topic, listing->with_partitions)) {
+        listing->failed = true;
+        return false;
+    }
+    listing->list[listing->count] = &listing->pictures[listing->count].topic;
+    listing->count++;
+    return true;
+}
+
+static void listing_free(struct listing *listing)
+{
+    for (size_t i = 0; i < listing->count; i++)
+        picture_free(&listing->pictures[i]);
+    free(listing->pictures);
+    free(listing->list);
+}
+
+/* False: it does not fit into one message. */
+static bool answer_list(struct control *control, struct peer *p, uint64_t request,
+                        bool with_partitions)
+{
+    const size_t room = topics_count(control->options.topics);
+    struct listing listing = { .room = room, .with_partitions = with_partitions };
+    listing.pictures = calloc(room + 1, sizeof *listing.pictures);
+    listing.list = calloc(room + 1, sizeof(Leat__Control__Topic *));
+    if (listing.pictures == NULL || listing.list == NULL)
+        listing.failed = true;
+    else
+        topics_visit(control->options.topics, add_to_listing, &listing);
+    Leat__Control__TopicList topics = LEAT__CONTROL__TOPIC_LIST__INIT;
+    topics.topics = listing.list;
+    topics.n_topics = listing.count;
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.id = request;
+    response.body_case = LEAT__CONTROL__RESPONSE__BODY_TOPICS;
+    response.topics = &topics;
+    bool fits = true;
+    if (listing.failed)
+        peer_refuse_busy(control, p, request);
+    else if (with_partitions
+             && leat_control_response_bytes(&response)
+                    > LEAT_CONTROL_BYTES_MAX + LEAT_CONTROL_PREFIX_BYTES)
+        fits = false;
+    else
+        peer_answer(control, p, &response);
+    listing_free(&listing);
+    return fits;
+}
+
+void control_list_topics(struct control *control, struct peer *p,
+                         const Leat__Control__Request *request)
+{
+    /* Too much for one message: the topics without their partitions' places, which describe_topic
+     * tells. */
+    if (!answer_list(control, p, request->id, true))
+        answer_list(control, p, request->id, false);
+}

@@ -1,0 +1,317 @@
+#include "broker/group/group_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_ROOM = 16 };
+
+/* ---- finding */
+
+/* The place of the first whose name is not below `name`. */
+static uint32_t place_of_group(const struct groups *g, const char *name)
+{
+    uint32_t from = 0, to = g->count;
+    while (from < to) {
+        const uint32_t middle = from + (to - from) / 2;
+        if (strcmp(g->all[middle]->name, name) < 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+struct group *groups_find(const struct groups *g, const char *name)
+{
+    const uint32_t at = place_of_group(g, name);
+    return at < g->count && strcmp(g->all[at]->name, name) == 0 ? g->all[at] : NULL;
+}
+
+uint32_t groups_above(const struct groups *g, const char *name)
+{
+    const uint32_t at = place_of_group(g, name);
+    return at + (at < g->count && strcmp(g->all[at]->name, name) == 0);
+}
+
+uint32_t group_place_of_member(const struct group *group, const char *id)
+{
+    uint32_t from = 0, to = group->member_count;
+    while (from < to) {
+        const uint32_t middle = from + (to - from) / 2;
+        if (strcmp(group->members[middle]->id, id) < 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+struct group_member *group_find_member(const struct group *group, const char *id)
+{
+    const uint32_t at = group_place_of_member(group, id);
+    return at < group->member_count && strcmp(group->members[at]->id, id) == 0 ? group->members[at]
+                                                                               : NULL;
+}
+
+struct group_topic *group_find_topic(const struct group *group, const char *name)
+{
+    for (uint32_t i = 0; i < LEAT_GROUP_TOPICS_MAX; i++) {
+        if (group->topics[i] != NULL && strcmp(group->topics[i]->name, name) == 0)
+            return group->topics[i];
+    }
+    return NULL;
+}
+
+/* ---- open and close */
+
+enum leat_error groups_open(struct groups *g, const struct groups_hooks *hooks)
+{
+    *g = (struct groups){ .hooks = *hooks };
+    TAILQ_INIT(&g->unsettled);
+    TAILQ_INIT(&g->answers);
+    TAILQ_INIT(&g->drops);
+    return timers_open(&g->timers, GROUPS_MEMBERS_MAX);
+}
+
+/* Its partitions have no owners, or those are forgotten with them. */
+static void free_partitions(struct groups *g, struct group_topic *topic)
+{
+    for (uint32_t i = 0; i < topic->count; i++) {
+        struct group_partition *p = &topic->partitions[i];
+        if (p->state == GROUP_DROPPING)
+            topic->group->dropping--;
+        if (p->state == GROUP_DROPPING && !p->told)
+            TAILQ_REMOVE(&g->drops, p, drop_link);
+        if (p->offsets != NULL)
+            g->hooks.forget(g->hooks.user, p);
+    }
+    topic->group->partition_count -= topic->count;
+    g->partitions -= topic->count;
+    free(topic->partitions);
+    topic->partitions = NULL;
+    topic->count = 0;
+    topic->id = 0;
+}
+
+void group_free_topic(struct groups *g, struct group_topic *topic)
+{
+    free_partitions(g, topic);
+    topic->group->topics[topic->place] = NULL;
+    topic->group->topic_count--;
+    free(topic);
+}
+
+void group_free_member(struct groups *g, struct group_member *member)
+{
+    timers_remove(&g->timers, &member->timer);
+    if (member->answering)
+        TAILQ_REMOVE(&g->answers, member, answer_link);
+    g->members--;
+    free(member);
+}
+
+void group_free(struct groups *g, struct group *group)
+{
+    const uint32_t at = place_of_group(g, group->name);
+    for (uint32_t i = 0; i < LEAT_GROUP_TOPICS_MAX; i++) {
+        if (group->topics[i] != NULL)
+            group_free_topic(g, group->topics[i]);
+    }
+    for (uint32_t i = 0; i < group->member_count; i++)
+        group_free_member(g, group->members[i]);
+    if (group->unsettled)
+        TAILQ_REMOVE(&g->unsettled, group, unsettled_link);
+    memmove(&g->all[at], &g->all[at + 1], (g->count - at - 1) * sizeof(struct group *));
+    g->count--;
+    free(group->members);
+    free(group);
+}
+
+void groups_close(struct groups *g)
+{
+    while (g->count != 0)
+        group_free(g, g->all[g->count - 1]);
+    free(g->all);
+    timers_close(&g->timers);
+}
+
+/* Makes room for one more pointer. */
+bool group_make_room(void *array, uint32_t count, uint32_t *room)
+{
+    void **pointers = *(void ***)array;
+    if (count < *room)
+        return true;
+    const uint32_t more = *room == 0 ? FIRST_ROOM : 2 * *room;
+    pointers = realloc(pointers, more * sizeof *pointers);
+    if (pointers == NULL)
+        return false;
+    *(void ***)array = pointers;
+    *room = more;
+    return true;
+}
+
+static enum leat_error make_group(struct groups *g, const char *name, struct group **out,
+                                  const char **why)
+{
+    if (g->count >= GROUPS_MAX) {
+        *why = "the broker has as many groups as it can have: delete some";
+        return LEAT_ERR_LIMIT;
+    }
+    struct group *group = calloc(1, sizeof *group);
+    if (group == NULL || !group_make_room(&g->all, g->count, &g->room)) {
+        free(group);
+        return LEAT_ERR_NO_MEMORY;
+    }
+    const uint32_t at = place_of_group(g, name);
+    memmove(&g->all[at + 1], &g->all[at], (g->count - at) * sizeof(struct group *));
+    g->all[at] = group;
+    g->count++;
+    group->id = ++g->last_id;
+    strcpy(group->name, name);
+    group_unsettle(g, group);
+    *out = group;
+    return LEAT_OK;
+}
+
+enum leat_error group_have(struct groups *g, const char *name, struct group **out, const char **why)
+{
+    *out = groups_find(g, name);
+    return *out != NULL ? LEAT_OK : make_group(g, name, out, why);
+}
+
+/* ---- topics of a group */
+
+static enum leat_error set_partitions(struct groups *g, struct group_topic *topic,
+                                      const struct group_topic_ref *ref, const char **why)
+{
+    if (topic->group->partition_count + ref->partitions > GROUP_PARTITIONS_MAX) {
+        *why = "the group would have more than 16384 partitions: name fewer topics";
+        return LEAT_ERR_LIMIT;
+    }
+    if (g->partitions + ref->partitions > GROUPS_PARTITIONS_MAX) {
+        *why =
+            "the partitions of all groups are as many as the broker can have: delete some groups";
+        return LEAT_ERR_LIMIT;
+    }
+    topic->partitions = calloc(ref->partitions, sizeof *topic->partitions);
+    if (topic->partitions == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    for (uint32_t i = 0; i < ref->partitions; i++)
+        topic->partitions[i].topic = topic;
+    topic->id = ref->id;
+    topic->count = ref->partitions;
+    topic->group->partition_count += ref->partitions;
+    g->partitions += ref->partitions;
+    return LEAT_OK;
+}
+
+static enum leat_error make_topic(struct groups *g, struct group *group,
+                                  const struct group_topic_ref *ref, struct group_topic **out,
+                                  const char **why)
+{
+    uint32_t place = 0;
+    while (place < LEAT_GROUP_TOPICS_MAX && group->topics[place] != NULL)
+        place++;
+    if (place == LEAT_GROUP_TOPICS_MAX) {
+        *why = "the group has its 64 topics: use another group, or delete one that is empty";
+        return LEAT_ERR_LIMIT;
+    }
+    struct group_topic *topic = calloc(1, sizeof *topic);
+    if (topic == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    topic->group = group;
+    topic->place = place;
+    strcpy(topic->name, ref->name);
+    const enum leat_error error = set_partitions(g, topic, ref, why);
+    if (error != LEAT_OK) {
+        free(topic);
+        return error;
+    }
+    group->topics[place] = topic;
+    group->topic_count++;
+    *out = topic;
+    return LEAT_OK;
+}
+
+enum leat_error group_have_topic(struct groups *g, struct group *group,
+                                 const struct group_topic_ref *ref, struct group_topic **out,
+                                 const char **why)
+{
+    *out = group_find_topic(group, ref->name);
+    if (*out == NULL)
+        return make_topic(g, group, ref, out, why);
+    if ((*out)->id != 0)
+        return LEAT_OK;
+    /* It came back when the group had no room for it. */
+    const enum leat_error error = set_partitions(g, *out, ref, why);
+    group->unassigned |= error == LEAT_OK;
+    return error;
+}
+
+enum leat_error groups_restore(struct groups *g, const char *name,
+                               const struct group_topic_ref *topic, struct group_topic **out,
+                               const char **why)
+{
+    struct group *group;
+    *why = "no memory left";
+    const enum leat_error error = group_have(g, name, &group, why);
+    if (error != LEAT_OK)
+        return error;
+    group_unsettle(g, group); /* what was made for nothing is freed there */
+    return group_have_topic(g, group, topic, out, why);
+}
+
+/* ---- topics come and go */
+
+static void remove_topic(struct groups *g, struct group_topic *topic)
+{
+    for (uint32_t i = 0; i < topic->count; i++) {
+        struct group_partition *p = &topic->partitions[i];
+        if (p->owner == NULL)
+            continue;
+        if (p->state == GROUP_OWNED)
+            p->owner->assigned--;
+        else
+            p->owner->leaving--;
+        p->owner->changed = true; /* until the group is settled */
+    }
+    free_partitions(g, topic);
+    topic->group->unassigned = true;
+    group_unsettle(g, topic->group);
+}
+
+void groups_topic_removed(struct groups *g, uint64_t topic_id)
+{
+    for (uint32_t i = 0; i < g->count; i++) {
+        for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
+            struct group_topic *topic = g->all[i]->topics[t];
+            if (topic != NULL && topic->id == topic_id)
+                remove_topic(g, topic);
+        }
+    }
+}
+
+void groups_topic_added(struct groups *g, const struct group_topic_ref *ref)
+{
+    const char *why;
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct group_topic *topic = group_find_topic(g->all[i], ref->name);
+        if (topic == NULL || topic->id != 0 || set_partitions(g, topic, ref, &why) != LEAT_OK)
+            continue;
+        g->all[i]->unassigned = true;
+        group_unsettle(g, g->all[i]);
+    }
+}
+
+enum leat_error groups_delete(struct groups *g, const char *name)
+{
+    struct group *group = groups_find(g, name);
+    if (group == NULL)
+        return LEAT_ERR_UNKNOWN_GROUP;
+    if (group->member_count != 0)
+        return LEAT_ERR_GROUP_NOT_EMPTY;
+    if (group->dropping != 0)
+        return LEAT_BUSY;
+    group_free(g, group);
+    return LEAT_OK;
+}

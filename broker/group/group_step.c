@@ -1,0 +1,234 @@
+#include "broker/group/group_state.h"
+
+#include <assert.h>
+
+#include "broker/group/assignor.h"
+
+void group_unsettle(struct groups *g, struct group *group)
+{
+    if (!group->unsettled)
+        TAILQ_INSERT_TAIL(&g->unsettled, group, unsettled_link);
+    group->unsettled = true;
+}
+
+/* ---- partitions change hands */
+
+void group_start_drop(struct groups *g, struct group_partition *p)
+{
+    struct group *group = p->topic->group;
+    if (p->state == GROUP_OWNED)
+        p->owner->assigned--;
+    else
+        p->owner->leaving--;
+    p->owner = NULL;
+    p->state = GROUP_FREE;
+    group_unsettle(g, group);
+    if (p->offsets == NULL)
+        return; /* no shard has ever heard of it */
+    p->state = GROUP_DROPPING;
+    p->told = false;
+    group->dropping++;
+    TAILQ_INSERT_TAIL(&g->drops, p, drop_link);
+}
+
+/* Every partition that `member` has. */
+void group_drop_all(struct groups *g, struct group_member *member)
+{
+    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
+        struct group_topic *topic = member->group->topics[t];
+        for (uint32_t i = 0; topic != NULL && i < topic->count; i++) {
+            if (topic->partitions[i].owner == member)
+                group_start_drop(g, &topic->partitions[i]);
+        }
+    }
+    member->leave_by = LEAT_NS_NEVER;
+}
+
+struct group_partition *groups_next_drop(struct groups *g)
+{
+    struct group_partition *p = TAILQ_FIRST(&g->drops);
+    if (p == NULL)
+        return NULL;
+    TAILQ_REMOVE(&g->drops, p, drop_link);
+    p->told = true;
+    return p;
+}
+
+void groups_dropped(struct groups *g, struct group_partition *p)
+{
+    assert(p->state == GROUP_DROPPING && p->told);
+    p->topic->group->dropping--;
+    p->state = GROUP_FREE;
+    group_unsettle(g, p->topic->group);
+}
+
+/* ---- answers and timeouts */
+
+void group_set_timer(struct groups *g, struct group_member *member)
+{
+    leat_ns at = member->heard + member->session_ms * LEAT_NS_PER_MS;
+    if (member->waiting && member->answer_by < at)
+        at = member->answer_by;
+    if (member->leave_by < at)
+        at = member->leave_by;
+    timers_set(&g->timers, &member->timer, at);
+}
+
+void group_want_answer(struct groups *g, struct group_member *member)
+{
+    if (!member->waiting || member->answering)
+        return;
+    member->answering = true;
+    TAILQ_INSERT_TAIL(&g->answers, member, answer_link);
+}
+
+struct group_member *groups_next_answer(struct groups *g)
+{
+    struct group_member *member = TAILQ_FIRST(&g->answers);
+    if (member == NULL)
+        return NULL;
+    TAILQ_REMOVE(&g->answers, member, answer_link);
+    member->waiting = member->answering = false;
+    return member;
+}
+
+/* ---- a step */
+
+/* It had a whole session to let go. */
+static void force_out(struct groups *g, struct group_member *member, leat_ns now)
+{
+    leat_ns next = LEAT_NS_NEVER;
+    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
+        struct group_topic *topic = member->group->topics[t];
+        for (uint32_t i = 0; topic != NULL && i < topic->count; i++) {
+            struct group_partition *p = &topic->partitions[i];
+            if (p->owner != member || p->state != GROUP_LEAVING)
+                continue;
+            if (p->leave_by <= now)
+                group_start_drop(g, p);
+            else if (p->leave_by < next)
+                next = p->leave_by;
+        }
+    }
+    member->leave_by = next;
+}
+
+/* Who is owed an answer has nothing to say before it comes: that it is silent so long means that
+ * the broker was stopped. */
+static void forgive(struct group_member *member, leat_ns now)
+{
+    if (member->waiting && member->answer_by <= now
+        && now - member->heard >= member->session_ms * LEAT_NS_PER_MS)
+        member->heard = now;
+}
+
+static void run_timers(struct groups *g, leat_ns now)
+{
+    struct timer *timer;
+    while ((timer = timers_due(&g->timers, now)) != NULL) {
+        struct group_member *member =
+            (void *)((char *)timer - offsetof(struct group_member, timer));
+        forgive(member, now);
+        if (now - member->heard >= member->session_ms * LEAT_NS_PER_MS) {
+            group_remove_member(g, member, GROUP_OUT_SILENT);
+            continue;
+        }
+        if (member->leave_by <= now)
+            force_out(g, member, now);
+        if (member->waiting && member->answer_by <= now) {
+            group_want_answer(g, member);
+            member->answer_by = LEAT_NS_NEVER;
+        }
+        group_set_timer(g, member);
+    }
+}
+
+/* Takes the partition one step on. `epoch`: of the assignment in the making. */
+static void settle_partition(struct group_partition *p, uint32_t epoch, leat_ns now)
+{
+    struct group_member *owner = p->owner;
+    switch ((enum group_partition_state)p->state) {
+    case GROUP_FREE:
+        if (p->target == NULL)
+            return;
+        owner = p->owner = p->target;
+        p->state = GROUP_OWNED;
+        owner->assigned++;
+        break;
+    case GROUP_OWNED:
+        if (p->target == owner)
+            return;
+        p->state = GROUP_LEAVING;
+        p->leave_by = now + owner->session_ms * LEAT_NS_PER_MS;
+        owner->assigned--;
+        owner->leaving++;
+        if (p->leave_by < owner->leave_by)
+            owner->leave_by = p->leave_by;
+        break;
+    case GROUP_LEAVING:
+        if (p->target != owner)
+            return;
+        p->state = GROUP_OWNED;
+        owner->assigned++;
+        owner->leaving--;
+        break;
+    case GROUP_DROPPING: return;
+    }
+    p->epoch = epoch;
+    owner->changed = true;
+}
+
+static bool is_used(const struct group_topic *topic)
+{
+    for (uint32_t i = 0; i < topic->count; i++) {
+        const struct group_partition *p = &topic->partitions[i];
+        if (p->offsets != NULL || p->state != GROUP_FREE)
+            return true;
+    }
+    return topic->subscribers != 0;
+}
+
+static void settle(struct groups *g, struct group *group, leat_ns now)
+{
+    bool any = false;
+    group->unsettled = false;
+    TAILQ_REMOVE(&g->unsettled, group, unsettled_link);
+    if (group->unassigned)
+        assignor_run(group);
+    group->unassigned = false;
+    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
+        struct group_topic *topic = group->topics[t];
+        if (topic == NULL)
+            continue;
+        for (uint32_t i = 0; i < topic->count; i++)
+            settle_partition(&topic->partitions[i], group->epoch + 1, now);
+        if (!is_used(topic))
+            group_free_topic(g, topic);
+    }
+    for (uint32_t i = 0; i < group->member_count; i++) {
+        struct group_member *member = group->members[i];
+        if (member->changed) {
+            member->epoch = group->epoch + 1;
+            any = true;
+            group_want_answer(g, member);
+        }
+        member->changed = false;
+        group_set_timer(g, member);
+    }
+    group->epoch += any;
+    if (group->member_count == 0 && group->topic_count == 0)
+        group_free(g, group);
+}
+
+void groups_step(struct groups *g, leat_ns now)
+{
+    struct group *group;
+    run_timers(g, now);
+    while ((group = TAILQ_FIRST(&g->unsettled)) != NULL)
+        settle(g, group, now);
+}
+
+leat_ns groups_deadline(const struct groups *g)
+{
+    return TAILQ_EMPTY(&g->unsettled) && TAILQ_EMPTY(&g->answers) ? timers_next(&g->timers) : 0;
+}

@@ -1,0 +1,142 @@
+#include "broker/log/logmem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "schema/units.h"
+
+#define HUGEPAGE_BYTES (UINT64_C(2) * LEAT_MIB)
+
+#ifdef LEAT_TSAN
+
+/* The second half is ordinary memory; logmem_write keeps the two alike. */
+static bool map_ring(struct logmem *out, bool huge)
+{
+    if (huge)
+        return false;
+    out->base = calloc(2, out->size);
+    return out->base != NULL;
+}
+
+static void unmap_ring(struct logmem *mem)
+{
+    free(mem->base);
+}
+
+void logmem_write(const struct logmem *mem, uint64_t at, const void *bytes, uint64_t length)
+{
+    assert(at < mem->size && length <= mem->size);
+    for (uint64_t i = 0; i < length; i++) {
+        const uint64_t place = (at + i) % mem->size;
+        mem->base[place] = mem->base[place + mem->size] = ((const uint8_t *)bytes)[i];
+    }
+}
+
+#else
+
+/* Both halves over one file, at an address that suits its pages. */
+static bool map_twice(struct logmem *out, int fd, uint64_t page)
+{
+    const uint64_t room = 2 * out->size + page;
+    uint8_t *const reserved =
+        mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (reserved == MAP_FAILED)
+        return false;
+    uint8_t *const base = reserved + (page - (uintptr_t)reserved % page) % page;
+    uint8_t *const end = base + 2 * out->size;
+    if (base != reserved)
+        munmap(reserved, (size_t)(base - reserved));
+    if (end != reserved + room)
+        munmap(end, (size_t)(reserved + room - end));
+    for (int half = 0; half < 2; half++) {
+        uint8_t *const at = base + (uint64_t)half * out->size;
+        if (mmap(at, out->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0)
+            == MAP_FAILED) {
+            munmap(base, 2 * out->size);
+            return false;
+        }
+    }
+    /* The pages are there already; this fills the page tables, so that no append faults. A kernel
+     * that does not know it (before 5.14) faults once a page. */
+    madvise(base, 2 * out->size, MADV_POPULATE_WRITE);
+    out->base = base;
+    return true;
+}
+
+/* Every page now, so that no later write can fail. A signal undoes what was begun. */
+static bool take_pages(int fd, uint64_t size)
+{
+    int result;
+    do
+        result = fallocate(fd, 0, 0, (off_t)size);
+    while (result != 0 && errno == EINTR);
+    return result == 0;
+}
+
+static bool map_ring(struct logmem *out, bool huge)
+{
+    const unsigned flags = MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0u);
+    const uint64_t page = huge ? HUGEPAGE_BYTES : (uint64_t)sysconf(_SC_PAGESIZE);
+    const int fd = memfd_create("leat-log", flags);
+    if (fd < 0)
+        return false;
+    const bool mapped = ftruncate(fd, (off_t)out->size) == 0 && take_pages(fd, out->size)
+                        && map_twice(out, fd, page);
+    close(fd);
+    return mapped;
+}
+
+static void unmap_ring(struct logmem *mem)
+{
+    munmap(mem->base, 2 * mem->size);
+}
+
+void logmem_write(const struct logmem *mem, uint64_t at, const void *bytes, uint64_t length)
+{
+    assert(at < mem->size && length <= mem->size);
+    memcpy(mem->base + at, bytes, length);
+}
+
+#endif
+
+enum leat_error logmem_open(struct logmem *out, uint64_t size, struct logmem_budget *budget,
+                            uint64_t *missing_bytes)
+{
+    assert(size != 0 && (size & (size - 1)) == 0);
+    const uint64_t left = budget->limit_bytes - budget->used_bytes;
+    if (size > left) {
+        *missing_bytes = size - left;
+        return LEAT_ERR_NO_MEMORY;
+    }
+    *missing_bytes = 0;
+    struct logmem mem = { .size = size };
+    const bool try_huge = budget->pages != LOGMEM_NORMAL && size >= HUGEPAGE_BYTES;
+    mem.hugepages = try_huge && map_ring(&mem, true);
+    const bool may_fall_back = budget->pages != LOGMEM_HUGE || !try_huge;
+    if (!mem.hugepages && (!may_fall_back || !map_ring(&mem, false)))
+        return LEAT_ERR_NO_MEMORY;
+    budget->used_bytes += size;
+    budget->normal_bytes += mem.hugepages ? 0 : size;
+    *out = mem;
+    if (budget->opened != NULL)
+        budget->opened(out);
+    return LEAT_OK;
+}
+
+void logmem_close(struct logmem *mem, struct logmem_budget *budget)
+{
+    if (mem->base == NULL)
+        return;
+    if (budget->closing != NULL)
+        budget->closing(mem);
+    unmap_ring(mem);
+    budget->used_bytes -= mem->size;
+    budget->normal_bytes -= mem->hugepages ? 0 : mem->size;
+    mem->base = NULL;
+}

@@ -1,0 +1,531 @@
+#include "broker/log/partition.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "broker/log/index.h"
+#include "broker/log/ringlog.h"
+#include "schema/frame.h"
+
+/* One writer, many readers: plain moves, never torn. */
+typedef _Atomic uint64_t counter;
+
+static inline uint64_t get(const counter *c)
+{
+    return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+static inline void set(counter *c, uint64_t value)
+{
+    atomic_store_explicit(c, value, memory_order_relaxed);
+}
+
+static inline void add(counter *c, uint64_t n)
+{
+    set(c, get(c) + n);
+}
+
+enum {
+    BUSY_FULL_US = 1000,   /* until a required reader may have moved on */
+    BUSY_OFFSETS_US = 500, /* a state file is being written */
+    BUSY_PINNED_US = 50,
+    RETAIN_BATCHES_MAX = 4096, /* dropped in one call */
+};
+
+struct partition {
+    bool pinned; /* an append found the place still being sent from */
+    bool held;   /* an append found that required readers hold the place */
+    /* What an append touches, together. */
+    struct ringlog log;
+    struct index index;
+    counter head_position, tail_position; /* copies of log.head and log.tail, for others */
+    counter head_offset, next_offset;
+    counter batches_in;
+    uint64_t last_append_ns;
+    uint64_t offset_limit;
+    uint64_t wants_below;      /* offsets left under this: ask for more */
+    uint64_t keep_bytes;       /* retention_bytes, or the whole ring */
+    uint64_t overran_position; /* everything below was overwritten, not retired */
+    uint32_t batch_bytes_max;
+    uint32_t record_bytes_max;
+    uint32_t leader_epoch;
+    bool asked; /* for offsets, and not given yet */
+    uint8_t overrun;
+
+    counter duplicates, refused, busy, required_lost;
+    struct required required;
+    struct producer_table *producers;
+    struct logmem_budget *budget;
+    struct partition_options options;
+};
+
+/* ---- open, close, getters */
+
+static uint32_t align_up(uint32_t size)
+{
+    return (size + LEAT_ALIGN - 1) / LEAT_ALIGN * LEAT_ALIGN;
+}
+
+uint32_t partition_largest_batch(uint64_t ring_bytes, uint32_t record_bytes_max)
+{
+    const uint32_t one_record = align_up(record_bytes_max + LEAT_BATCH_OVERHEAD_MAX);
+    const uint64_t quarter = ring_bytes / 4;
+    const uint32_t frame = LEAT_PUBLISH_PIECE_BYTES_MAX;
+    const uint32_t many = quarter < frame ? (uint32_t)quarter : frame;
+    return one_record > many ? one_record : many;
+}
+
+static bool options_are_right(const struct partition_options *o)
+{
+    return (o->ring_bytes & (o->ring_bytes - 1)) == 0 && o->ring_bytes >= LEAT_RING_BYTES_MIN
+           && o->ring_bytes <= LEAT_RING_BYTES_LIMIT && o->record_bytes_max != 0
+           && o->record_bytes_max <= LEAT_RECORD_BYTES_LIMIT && o->leader_epoch >= 1
+           && partition_largest_batch(o->ring_bytes, o->record_bytes_max) <= o->ring_bytes / 4
+           && o->first_offset <= o->offset_limit;
+}
+
+enum leat_error partition_open(struct partition **out, const struct partition_options *options,
+                               struct logmem_budget *budget, uint64_t *missing_bytes)
+{
+    *missing_bytes = 0;
+    if (!options_are_right(options))
+        return LEAT_ERR_INVALID;
+    struct partition *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    const uint32_t producers =
+        options->producers_max != 0 ? options->producers_max : PARTITION_PRODUCERS_DEFAULT;
+    enum leat_error error = index_open(&p->index, options->ring_bytes);
+    if (error == LEAT_OK)
+        error = producer_table_open(&p->producers, producers);
+    if (error == LEAT_OK)
+        error = ringlog_open(&p->log, options->ring_bytes, budget, missing_bytes);
+    p->budget = budget;
+    if (error != LEAT_OK) {
+        partition_close(p);
+        return error;
+    }
+    const uint64_t keep = options->retention_bytes;
+    p->options = *options;
+    p->keep_bytes = keep != 0 && keep < options->ring_bytes ? keep : options->ring_bytes;
+    p->record_bytes_max = options->record_bytes_max;
+    p->batch_bytes_max = partition_largest_batch(options->ring_bytes, options->record_bytes_max);
+    p->leader_epoch = options->leader_epoch;
+    p->overrun = options->overrun;
+    set(&p->head_offset, options->first_offset);
+    set(&p->next_offset, options->first_offset);
+    partition_offset_limit(p, options->offset_limit);
+    *out = p;
+    return LEAT_OK;
+}
+
+void partition_close(struct partition *p)
+{
+    if (p == NULL)
+        return;
+    ringlog_close(&p->log, p->budget);
+    producer_table_close(p->producers);
+    index_close(&p->index);
+    free(p);
+}
+
+uint64_t partition_topic_id(const struct partition *p)
+{
+    return p->options.topic_id;
+}
+
+uint32_t partition_index(const struct partition *p)
+{
+    return p->options.index;
+}
+
+uint64_t partition_log_epoch(const struct partition *p)
+{
+    return p->options.log_epoch;
+}
+
+uint32_t partition_batch_bytes_max(const struct partition *p)
+{
+    return p->batch_bytes_max;
+}
+
+bool partition_hugepages(const struct partition *p)
+{
+    return p->log.mem.hugepages;
+}
+
+/* ---- forgetting */
+
+static struct leat_batch batch_at(const struct partition *p, uint64_t position)
+{
+    struct leat_batch batch;
+    const enum leat_error error =
+        leat_batch_parse(&batch, ringlog_at(&p->log, position), LEAT_BATCH_HEADER_BYTES);
+    /* It was checked when it came in. */
+    assert(error == LEAT_OK);
+    (void)error;
+    return batch;
+}
+
+/* Drops the oldest batch. */
+static void drop_oldest(struct partition *p)
+{
+    const uint8_t *wire = ringlog_at(&p->log, p->log.head);
+    ringlog_release(&p->log, p->log.head + leat_batch_size_at(wire));
+    set(&p->head_position, p->log.head);
+    add(&p->head_offset, leat_batch_count_at(wire));
+    __builtin_prefetch(ringlog_at(&p->log, p->log.head)); /* the next one to go */
+}
+
+/* Bytes that may not be dropped start here: what required readers have not consumed. */
+static uint64_t protected_from(const struct partition *p)
+{
+    return p->overrun == PARTITION_BLOCK ? required_lowest(&p->required) : UINT64_MAX;
+}
+
+/* The batch at `position` may be dropped: it is wholly below `held`. A mark may stand within a
+ * batch, for readers are sent slices cut anywhere. */
+static bool droppable(const struct partition *p, uint64_t position, uint64_t held)
+{
+    return held == UINT64_MAX
+           || position + leat_batch_size_at(ringlog_at(&p->log, position)) <= held;
+}
+
+/* A log that ends at `end` fits the ring after dropping nothing that is held. */
+static bool fits(const struct partition *p, uint64_t end, uint64_t held)
+{
+    if (held == UINT64_MAX)
+        return true;
+    for (uint64_t at = p->log.head; end - at > p->log.mem.size;
+         at += leat_batch_size_at(ringlog_at(&p->log, at))) {
+        if (!droppable(p, at, held))
+            return false;
+    }
+    return true;
+}
+
+/* Makes room for `size` bytes within the ring and the retention. False: required readers hold it,
+ * and nothing was dropped. */
+static bool make_room(struct partition *p, uint64_t size)
+{
+    const uint64_t held = protected_from(p);
+    const uint64_t end = p->log.tail + size;
+    if (!fits(p, end, held))
+        return false;
+    while (end - p->log.head > p->log.mem.size) {
+        drop_oldest(p);
+        p->overran_position = p->log.head;
+    }
+    while (end - p->log.head > p->keep_bytes && p->log.head != p->log.tail
+           && droppable(p, p->log.head, held))
+        drop_oldest(p);
+    return true;
+}
+
+unsigned partition_retain(struct partition *p, leat_ns now, uint64_t wall_ns)
+{
+    if (p->options.retention_ns != 0) {
+        const uint64_t held = protected_from(p);
+        for (int i = 0; i < RETAIN_BATCHES_MAX && p->log.head != p->log.tail; i++) {
+            const struct leat_batch oldest = batch_at(p, p->log.head);
+            if (!droppable(p, p->log.head, held) || wall_ns < oldest.append_time_ns
+                || wall_ns - oldest.append_time_ns < p->options.retention_ns)
+                break;
+            drop_oldest(p);
+        }
+    }
+    const unsigned lost = required_expire(&p->required, now, p->options.required_timeout_ns);
+    add(&p->required_lost, lost);
+    return lost;
+}
+
+/* ---- in */
+
+static void busy(struct partition *p, struct publish_result *result, uint32_t retry_after_us)
+{
+    add(&p->busy, 1);
+    result->status = LEAT_BUSY;
+    result->retry_after_us = retry_after_us;
+}
+
+/* Refused for good: the sequence is consumed. */
+static void refuse(struct partition *p, struct producer *producer, struct publish_result *result,
+                   enum leat_error status)
+{
+    add(&p->refused, 1);
+    result->status = status;
+    producer_record(producer, result->first_sequence, result->count, status, LEAT_OFFSET_NONE);
+}
+
+/* False: the producer's memory answers it. `result` is empty yet. */
+static bool is_new(struct partition *p, const struct producer *producer,
+                   const struct leat_batch *batch, struct publish_result *result)
+{
+    result->first_sequence = batch->base_sequence;
+    result->count = batch->record_count;
+    if (batch->producer_id != producer_id(producer)) {
+        result->status = LEAT_ERR_FENCED;
+        return false;
+    }
+    const struct producer_verdict verdict =
+        producer_check(producer, batch->producer_epoch, batch->base_sequence, batch->record_count);
+    result->status = verdict.status;
+    result->base_offset = verdict.base_offset;
+    if (verdict.status == LEAT_OK && !verdict.answered)
+        return true;
+    if (verdict.answered || verdict.status == LEAT_ERR_DUPLICATE)
+        add(&p->duplicates, 1);
+    return false;
+}
+
+static void append(struct partition *p, const uint8_t *bytes, const struct leat_batch *batch,
+                   uint64_t wall_ns, uint64_t base_offset)
+{
+    const uint64_t position = p->log.tail;
+    const uint64_t time = wall_ns > p->last_append_ns ? wall_ns : p->last_append_ns;
+    p->last_append_ns = time;
+    index_note(&p->index, position, base_offset, time);
+    /* One copy, then the stamp over it: for a small batch a second copy would cost more. */
+    ringlog_append(&p->log, bytes, batch->size);
+    leat_batch_stamp(ringlog_at(&p->log, position), base_offset, time, p->leader_epoch);
+    logmem_written(&p->log.mem, position & p->log.mask, LEAT_BATCH_STAMP_BYTES);
+    set(&p->next_offset, base_offset + batch->record_count);
+    set(&p->tail_position, p->log.tail);
+    add(&p->batches_in, 1);
+}
+
+void partition_publish(struct partition *p, struct producer *producer, const uint8_t *bytes,
+                       size_t size, leat_ns now, uint64_t wall_ns, struct publish_result *result)
+{
+    (void)now;
+    struct leat_batch batch;
+    *result = (struct publish_result){ .base_offset = LEAT_OFFSET_NONE };
+    result->status = leat_batch_parse(&batch, bytes, size);
+    if (result->status == LEAT_AGAIN || (result->status == LEAT_OK && batch.size != size))
+        result->status = LEAT_ERR_MALFORMED;
+    if (result->status != LEAT_OK || !is_new(p, producer, &batch, result))
+        return;
+    if (batch.size > p->batch_bytes_max) {
+        refuse(p, producer, result, LEAT_ERR_TOO_LARGE);
+        return;
+    }
+    const uint64_t base_offset = get(&p->next_offset);
+    if (batch.record_count > p->offset_limit - base_offset) {
+        busy(p, result, BUSY_OFFSETS_US);
+        return;
+    }
+    const enum leat_error error = leat_batch_check(&batch, bytes, p->record_bytes_max);
+    if (error != LEAT_OK) {
+        refuse(p, producer, result, error);
+        return;
+    }
+    if (ringlog_pinned(&p->log, batch.size)) {
+        p->pinned = true;
+        busy(p, result, BUSY_PINNED_US);
+        return;
+    }
+    if (!make_room(p, batch.size)) {
+        p->held = true;
+        busy(p, result, BUSY_FULL_US);
+        return;
+    }
+    append(p, bytes, &batch, wall_ns, base_offset);
+    result->base_offset = base_offset;
+    producer_record(producer, batch.base_sequence, batch.record_count, LEAT_OK, base_offset);
+}
+
+void partition_refuse(struct partition *p, struct producer *producer,
+                      const uint8_t header[LEAT_BATCH_HEADER_BYTES], enum leat_error status,
+                      struct publish_result *result)
+{
+    struct leat_batch batch;
+    *result = (struct publish_result){ .base_offset = LEAT_OFFSET_NONE };
+    result->status = leat_batch_parse(&batch, header, LEAT_BATCH_HEADER_BYTES);
+    if (result->status == LEAT_OK && is_new(p, producer, &batch, result))
+        refuse(p, producer, result, status);
+}
+
+void partition_offset_limit(struct partition *p, uint64_t limit)
+{
+    p->offset_limit = limit;
+    p->asked = limit == LEAT_OFFSET_NONE;
+    const uint64_t next = get(&p->next_offset);
+    p->wants_below = limit > next ? (limit - next) / 2 : 0;
+}
+
+bool partition_wants_offsets(struct partition *p)
+{
+    if (p->asked || p->offset_limit - get(&p->next_offset) > p->wants_below)
+        return false;
+    p->asked = true;
+    return true;
+}
+
+/* ---- out */
+
+uint64_t partition_head(const struct partition *p)
+{
+    return p->log.head;
+}
+
+uint64_t partition_head_offset(const struct partition *p)
+{
+    return get(&p->head_offset);
+}
+
+uint64_t partition_visible(const struct partition *p)
+{
+    return p->log.tail;
+}
+
+uint64_t partition_next_offset(const struct partition *p)
+{
+    return get(&p->next_offset);
+}
+
+const uint8_t *partition_slice(const struct partition *p, uint64_t position, uint64_t max,
+                               uint64_t *size)
+{
+    assert(position >= p->log.head && position < p->log.tail);
+    const uint64_t left = p->log.tail - position;
+    *size = left < max ? left : max;
+    return ringlog_at(&p->log, position);
+}
+
+bool partition_pin(struct partition *p, uint64_t position, uint32_t size, uint32_t *chunk)
+{
+    const bool in_one = position / LEAT_CHUNK_BYTES == (position + size - 1) / LEAT_CHUNK_BYTES;
+    if (!in_one || p->log.tail - position > p->log.mem.size / 2)
+        return false;
+    *chunk = ringlog_pin(&p->log, position, size);
+    return true;
+}
+
+void partition_unpin(struct partition *p, uint32_t chunk)
+{
+    ringlog_unpin(&p->log, chunk);
+}
+
+bool partition_is_pinned(const struct partition *p)
+{
+    return ringlog_any_pinned(&p->log);
+}
+
+bool partition_take_pinned(struct partition *p)
+{
+    const bool pinned = p->pinned;
+    p->pinned = false;
+    return pinned;
+}
+
+uint64_t partition_room_above(const struct partition *p, uint64_t position)
+{
+    const uint64_t after = p->log.tail - position;
+    return position < p->log.head || after > p->keep_bytes ? 0 : p->keep_bytes - after;
+}
+
+uint64_t partition_append_time(const struct partition *p, uint64_t position)
+{
+    return batch_at(p, position).append_time_ns;
+}
+
+bool partition_overran(const struct partition *p, uint64_t position)
+{
+    return position < p->overran_position;
+}
+
+/* From a batch boundary on: the first batch for which `at` and `value` are reached. */
+static struct partition_place walk(const struct partition *p, const struct index_entry *from,
+                                   enum partition_seek_at at, uint64_t value)
+{
+    struct partition_place place = { .position = p->log.head, .offset = get(&p->head_offset) };
+    if (from != NULL)
+        place = (struct partition_place){ .position = from->position, .offset = from->offset };
+    while (place.position != p->log.tail) {
+        const struct leat_batch batch = batch_at(p, place.position);
+        if (at == PARTITION_TIME && batch.append_time_ns >= value)
+            break;
+        if (at == PARTITION_OFFSET && value - place.offset < batch.record_count) {
+            place.offset = value;
+            break;
+        }
+        place.position += batch.size;
+        place.offset += batch.record_count;
+    }
+    return place;
+}
+
+enum leat_error partition_seek(const struct partition *p, enum partition_seek_at at, uint64_t value,
+                               struct partition_place *out)
+{
+    switch (at) {
+    case PARTITION_EARLIEST:
+        *out = (struct partition_place){ p->log.head, get(&p->head_offset) };
+        return LEAT_OK;
+    case PARTITION_LATEST:
+        *out = (struct partition_place){ p->log.tail, get(&p->next_offset) };
+        return LEAT_OK;
+    case PARTITION_OFFSET:
+        if (value > get(&p->next_offset))
+            return LEAT_ERR_OUT_OF_RANGE;
+        if (value < get(&p->head_offset))
+            value = get(&p->head_offset);
+        *out = walk(p, index_by_offset(&p->index, p->log.head, value), at, value);
+        return LEAT_OK;
+    case PARTITION_TIME:
+        *out = walk(p, index_by_time(&p->index, p->log.head, value), at, value);
+        return LEAT_OK;
+    }
+    return LEAT_ERR_INVALID;
+}
+
+/* ---- readers, producers, seeing */
+
+bool partition_take_held(struct partition *p, uint64_t *name_hash)
+{
+    const bool held = p->held && p->required.count != 0;
+    p->held = false;
+    if (held)
+        *name_hash = required_lowest_name(&p->required);
+    return held;
+}
+
+int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position)
+{
+    return required_attach(&p->required, name_hash, position);
+}
+
+void partition_required_advance(struct partition *p, int slot, uint64_t position)
+{
+    required_advance(&p->required, slot, position);
+}
+
+void partition_required_detach(struct partition *p, int slot, leat_ns now)
+{
+    required_detach(&p->required, slot, now);
+}
+
+struct producer_table *partition_producers(struct partition *p)
+{
+    return p->producers;
+}
+
+void partition_stats(const struct partition *p, struct partition_stats *out)
+{
+    *out = (struct partition_stats){
+        .head_position = get(&p->head_position),
+        .tail_position = get(&p->tail_position),
+        .head_offset = get(&p->head_offset),
+        .next_offset = get(&p->next_offset),
+        .batches_in = get(&p->batches_in),
+        .duplicates = get(&p->duplicates),
+        .refused = get(&p->refused),
+        .busy = get(&p->busy),
+        .required_lost = get(&p->required_lost),
+    };
+    /* Dense offsets and positions from 0 say these already. */
+    out->records_in = out->next_offset - p->options.first_offset;
+    out->evicted_records = out->head_offset - p->options.first_offset;
+    out->bytes_in = out->tail_position;
+}

@@ -1,0 +1,72 @@
+/* Holding: a partition on the shard that owns it: who publishes to it, who reads it, what it owes
+ * control.
+ *
+ * Role: the shard's table of its partitions.
+ * Must not know: frames, sockets, how a partition keeps its data.
+ *
+ * Threads: the owning shard. Allocates only when a partition is added. */
+#ifndef LEAT_BROKER_HOLDING_H
+#define LEAT_BROKER_HOLDING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "broker/shared/mailbox.h"
+#include "broker/log/partition.h"
+#include "broker/shared/quota.h"
+#include "schema/error.h"
+
+struct publish_stream;
+struct subscription;
+
+/* What all partitions of one topic on this shard share. */
+struct topic_share {
+    uint64_t topic_id;
+    uint32_t holdings;
+    struct quota publish_quota;
+    uint64_t quota_deliver_bytes;
+};
+
+struct holding {
+    struct partition *partition;
+    struct topic_share *share;
+    uint64_t topic_id;
+    uint32_t index;
+    uint32_t batch_bytes_max;
+    bool fresh;           /* appended to in this iteration; its waiting readers are to be woken */
+    bool reserve_pending; /* control must hear MESSAGE_RESERVE_OFFSETS */
+    bool ticks;           /* something in it ends with time: retention by age, required readers */
+    uint64_t held_by;     /* the required reader that producers wait for: control must hear; or 0 */
+    leat_ns held_said;    /* when it did last */
+    unsigned required_lost; /* readers whose loss of the mark control must hear of */
+    TAILQ_HEAD(waiting_list, subscription) waiting; /* caught up: woken by the next append */
+    TAILQ_HEAD(reader_list, subscription) readers;  /* every one */
+    TAILQ_HEAD(publisher_list, publish_stream) publishers;
+    TAILQ_ENTRY(holding) fresh_link;
+    struct message removal; /* control wants it back; answered when no link sends from it */
+    TAILQ_ENTRY(holding) leaving_link;
+    TAILQ_ENTRY(holding) link;
+};
+
+TAILQ_HEAD(holding_list, holding);
+
+struct holdings {
+    struct holding_list all;
+    struct holding **places; /* by partition, open addressing */
+    uint32_t place_count;    /* a power of two, at least twice `count` */
+    uint32_t count;
+};
+
+void holdings_init(struct holdings *h);
+/* What is left in it is freed; the partitions are control's. */
+void holdings_free(struct holdings *h);
+
+/* LEAT_ERR_NO_MEMORY. The share is new (holdings == 1) or that of a sibling. */
+enum leat_error holdings_add(struct holdings *h, struct partition *partition, struct holding **out);
+/* Nothing publishes to it or reads it any more. Frees it. */
+void holdings_remove(struct holdings *h, struct holding *holding);
+/* NULL when this shard does not have it. */
+struct holding *holdings_find(const struct holdings *h, const struct partition *partition);
+
+#endif

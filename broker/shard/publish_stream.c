@@ -1,0 +1,315 @@
+#include "broker/shard/publish_stream.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    WINDOW_BATCHES = 4,
+    WINDOW_BYTES_MIN = 4 << 20,
+    PACKET_WINDOW_BATCHES = 2,
+    PACKET_WINDOW_BYTES_MIN = 1 << 20,
+};
+
+/* A quota may be overdrawn by what was promised: promise one batch when there is one. */
+static uint32_t window_bytes(const struct session *session, const struct holding *holding)
+{
+    const bool packets = session_is_packets(session);
+    if (holding->share->publish_quota.rate != 0 || session->publish_quota.rate != 0)
+        return holding->batch_bytes_max;
+    const uint64_t batches =
+        (uint64_t)holding->batch_bytes_max * (packets ? PACKET_WINDOW_BATCHES : WINDOW_BATCHES);
+    const uint64_t least = packets ? PACKET_WINDOW_BYTES_MIN : WINDOW_BYTES_MIN;
+    return (uint32_t)(batches > least ? batches : least);
+}
+
+enum leat_error publish_stream_open(struct publish_stream **out, struct session *session,
+                                    struct holding *holding, struct producer *producer,
+                                    const struct message_publish *opening)
+{
+    struct publish_stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    stream->window_bytes = window_bytes(session, holding);
+    stream->by_position = session_is_packets(session);
+    /* Any batch may come in pieces, also one that would fit a frame. Resident only once one does.
+     */
+    stream->partial =
+        malloc(stream->by_position ? 2 * (size_t)stream->window_bytes : holding->batch_bytes_max);
+    if (stream->partial == NULL) {
+        free(stream);
+        return LEAT_ERR_NO_MEMORY;
+    }
+    stream->session = session;
+    stream->holding = holding;
+    stream->producer = producer;
+    stream->producer_id = opening->producer_id;
+    stream->producer_epoch = opening->producer_epoch;
+    stream->credit = stream->window_bytes;
+    stream_map_init(&stream->joined, 0);
+    TAILQ_INSERT_TAIL(&holding->publishers, stream, holding_link);
+    *out = stream;
+    return LEAT_OK;
+}
+
+void publish_stream_end(struct publish_stream *stream, enum leat_error status, leat_ns now)
+{
+    if (stream->producer != NULL)
+        producer_unbind(stream->producer, now);
+    stream->producer = NULL;
+    stream->ended_status = (int16_t)status;
+}
+
+void publish_stream_close(struct publish_stream *stream, leat_ns now)
+{
+    publish_stream_end(stream, LEAT_OK, now);
+    TAILQ_REMOVE(&stream->holding->publishers, stream, holding_link);
+    free(stream->partial);
+    free(stream);
+}
+
+static enum publish_outcome broken(struct leat_ack_run *run, enum leat_error status)
+{
+    *run = (struct leat_ack_run){ .status = (int16_t)status };
+    return PUBLISH_BROKEN;
+}
+
+static enum publish_outcome answer(struct leat_ack_run *run, const struct publish_result *result)
+{
+    /* A header that cannot be read has no sequence to answer. */
+    if (result->count == 0)
+        return broken(run, result->status);
+    const bool has_level = result->status == LEAT_OK || result->status == LEAT_ERR_DUPLICATE;
+    *run = (struct leat_ack_run){
+        .first_sequence = result->first_sequence,
+        .base_offset = result->base_offset,
+        .count = result->count,
+        .retry_after_us = result->retry_after_us,
+        .status = (int16_t)result->status,
+        .level = has_level ? LEAT_ACK_IN_RING : 0,
+    };
+    return PUBLISH_ANSWER;
+}
+
+/* Answers for a stream whose producer went elsewhere: nothing may be appended. */
+static enum publish_outcome refuse_ended(const struct publish_stream *stream, const uint8_t *bytes,
+                                         uint32_t size, struct leat_ack_run *run)
+{
+    struct leat_batch batch;
+    if (stream->ended_status == LEAT_OK)
+        return PUBLISH_NOTHING;
+    const enum leat_error error = leat_batch_parse(&batch, bytes, size);
+    if (error != LEAT_OK)
+        return broken(run, LEAT_ERR_MALFORMED);
+    const struct publish_result result = { .status = (enum leat_error)stream->ended_status,
+                                           .first_sequence = batch.base_sequence,
+                                           .count = batch.record_count,
+                                           .base_offset = LEAT_OFFSET_NONE };
+    return answer(run, &result);
+}
+
+static void count_received(struct publish_stream *stream, uint32_t size, leat_ns now)
+{
+    stream->received_bytes += size;
+    quota_take(&stream->holding->share->publish_quota, size, now);
+    quota_take(&stream->session->publish_quota, size, now);
+}
+
+static enum publish_outcome take_whole(struct publish_stream *stream, const uint8_t *bytes,
+                                       uint32_t size, const struct publish_result *refused,
+                                       leat_ns now, uint64_t wall_ns, struct leat_ack_run *run)
+{
+    count_received(stream, size, now);
+    /* Only a batch that is refused for its size may go beyond. */
+    if (stream->credit < stream->received_bytes)
+        stream->credit = stream->received_bytes;
+    if (stream->producer == NULL)
+        return refuse_ended(stream, bytes, size, run);
+    if (refused != NULL)
+        return answer(run, refused);
+    struct publish_result result;
+    partition_publish(stream->holding->partition, stream->producer, bytes, size, now, wall_ns,
+                      &result);
+    return answer(run, &result);
+}
+
+/* The first piece of a batch that comes in several. */
+static bool begin_partial(struct publish_stream *stream, const struct leat_frame_publish *publish)
+{
+    if (publish->piece_at != 0 || publish->size < LEAT_BATCH_HEADER_BYTES)
+        return false;
+    stream->partial_size = publish->batch_size;
+    stream->partial_have = 0;
+    stream->partial_refused = publish->batch_size > stream->holding->batch_bytes_max;
+    return true;
+}
+
+enum publish_outcome publish_stream_take(struct publish_stream *stream,
+                                         const struct leat_frame_publish *publish, leat_ns now,
+                                         uint64_t wall_ns, struct leat_ack_run *run)
+{
+    if (publish->piece_at == 0 && publish->batch_size > stream->credit - stream->received_bytes
+        && publish->batch_size <= stream->holding->batch_bytes_max)
+        return broken(run, LEAT_ERR_PROTOCOL);
+    if (stream->partial_size == 0 && publish->piece_at == 0 && publish->size == publish->batch_size)
+        return take_whole(stream, publish->bytes, publish->size, NULL, now, wall_ns, run);
+
+    if (stream->partial_size == 0 && !begin_partial(stream, publish))
+        return broken(run, LEAT_ERR_MALFORMED);
+    if (publish->piece_at != stream->partial_have || publish->batch_size != stream->partial_size)
+        return broken(run, LEAT_ERR_MALFORMED);
+    if (!stream->partial_refused)
+        memcpy(stream->partial + stream->partial_have, publish->bytes, publish->size);
+    else if (publish->piece_at == 0)
+        memcpy(stream->partial_header, publish->bytes, LEAT_BATCH_HEADER_BYTES);
+    stream->partial_have += publish->size;
+    if (stream->partial_have != stream->partial_size)
+        return PUBLISH_NOTHING;
+
+    const uint32_t size = stream->partial_size;
+    stream->partial_size = 0;
+    if (!stream->partial_refused)
+        return take_whole(stream, stream->partial, size, NULL, now, wall_ns, run);
+    struct publish_result refused;
+    if (stream->producer != NULL)
+        partition_refuse(stream->holding->partition, stream->producer, stream->partial_header,
+                         LEAT_ERR_TOO_LARGE, &refused);
+    return take_whole(stream, stream->partial_header, size, &refused, now, wall_ns, run);
+}
+
+/* ---- in packets */
+
+/* Whether the batch was dealt with for good, or has to come again. */
+static bool is_settled(int16_t status)
+{
+    return status != LEAT_BUSY && status != LEAT_ERR_THROTTLED && status != LEAT_ERR_OUT_OF_ORDER;
+}
+
+/* The whole batch at received_bytes. */
+static enum publish_outcome take_next(struct publish_stream *stream, const uint8_t *bytes,
+                                      uint32_t size, leat_ns now, uint64_t wall_ns,
+                                      struct leat_ack_run *run)
+{
+    enum publish_outcome outcome;
+    if (stream->producer == NULL) {
+        outcome = refuse_ended(stream, bytes, size, run);
+    } else {
+        struct publish_result result;
+        partition_publish(stream->holding->partition, stream->producer, bytes, size, now, wall_ns,
+                          &result);
+        outcome = answer(run, &result);
+    }
+    stream->busy = outcome == PUBLISH_ANSWER && !is_settled(run->status);
+    if (outcome != PUBLISH_BROKEN && !stream->busy)
+        count_received(stream, size, now);
+    return outcome;
+}
+
+/* The window's bytes from received_bytes on. */
+static uint8_t *window_at(const struct publish_stream *stream, uint64_t position)
+{
+    return stream->partial + (position - stream->partial_from);
+}
+
+/* The window has room for two, so it moves at most once for each window of bytes. */
+static void move_window(struct publish_stream *stream, uint64_t end)
+{
+    if (end - stream->partial_from <= 2 * (uint64_t)stream->window_bytes)
+        return;
+    uint64_t last = stream->joined.next;
+    if (stream->joined.count != 0)
+        last = stream->joined.ranges[stream->joined.count - 1].to;
+    if (last > stream->received_bytes)
+        memmove(stream->partial, window_at(stream, stream->received_bytes),
+                last - stream->received_bytes);
+    stream->partial_from = stream->received_bytes;
+}
+
+enum publish_outcome publish_stream_more(struct publish_stream *stream, leat_ns now,
+                                         uint64_t wall_ns, struct leat_ack_run *run)
+{
+    for (;;) {
+        const uint64_t have = stream->joined.next - stream->received_bytes;
+        const uint8_t *bytes = window_at(stream, stream->received_bytes);
+        struct leat_batch batch;
+        if (stream->busy || have < LEAT_BATCH_HEADER_BYTES)
+            return PUBLISH_NOTHING;
+        const enum leat_error error = leat_batch_parse(&batch, bytes, have);
+        if (error != LEAT_OK && error != LEAT_AGAIN)
+            return broken(run, error);
+        if (batch.size > stream->holding->batch_bytes_max)
+            return broken(run, LEAT_ERR_TOO_LARGE);
+        if (error == LEAT_AGAIN || batch.size > have)
+            return PUBLISH_NOTHING;
+        const enum publish_outcome outcome =
+            take_next(stream, bytes, batch.size, now, wall_ns, run);
+        if (outcome != PUBLISH_NOTHING)
+            return outcome;
+    }
+}
+
+enum publish_outcome publish_stream_take_at(struct publish_stream *stream,
+                                            const struct leat_frame_data *piece, leat_ns now,
+                                            uint64_t wall_ns, struct leat_ack_run *run)
+{
+    const uint64_t at = piece->position, end = piece->position + piece->size;
+    const bool idle = stream->joined.next == stream->received_bytes && stream->joined.count == 0;
+    struct leat_batch batch;
+    if (end > stream->credit || !stream->by_position)
+        return broken(run, LEAT_ERR_PROTOCOL);
+    if (end <= stream->received_bytes)
+        return PUBLISH_NOTHING;
+    if (at <= stream->received_bytes)
+        stream->busy = false; /* sent again: try again */
+    /* One whole batch where one is awaited, as nearly all are: taken from where it is. */
+    if (idle && at == stream->received_bytes
+        && leat_batch_parse(&batch, piece->bytes, piece->size) == LEAT_OK
+        && batch.size == piece->size && batch.size <= stream->holding->batch_bytes_max) {
+        const enum publish_outcome outcome =
+            take_next(stream, piece->bytes, piece->size, now, wall_ns, run);
+        stream_map_skip(&stream->joined, stream->received_bytes);
+        stream->busy = false; /* it was not kept */
+        return outcome;
+    }
+    if (idle)
+        stream->partial_from = stream->received_bytes;
+    const uint32_t skip = at < stream->received_bytes ? (uint32_t)(stream->received_bytes - at) : 0;
+    move_window(stream, end);
+    if (stream_map_add(&stream->joined, at + skip, piece->size - skip) == STREAM_FULL)
+        return PUBLISH_FULL;
+    memcpy(window_at(stream, at + skip), piece->bytes + skip, piece->size - skip);
+    return publish_stream_more(stream, now, wall_ns, run);
+}
+
+bool publish_stream_answer_again(const struct publish_stream *stream, uint64_t *from, uint64_t to,
+                                 struct leat_ack_run *run)
+{
+    struct producer_verdict verdict;
+    uint32_t count;
+    if (*from >= to)
+        return false;
+    if (stream->producer == NULL) {
+        /* What was answered is forgotten; what counts is that the producer is over. */
+        const uint64_t left = to - *from;
+        *run = (struct leat_ack_run){ .first_sequence = *from,
+                                      .base_offset = LEAT_OFFSET_NONE,
+                                      .count = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX,
+                                      .status = stream->ended_status };
+        *from = to;
+        return stream->ended_status != LEAT_OK;
+    }
+    if (!producer_recall(stream->producer, *from, &count, &verdict)) {
+        /* Too long ago to remember one by one. */
+        const uint64_t next = producer_next_sequence(stream->producer);
+        const uint64_t end = to < next ? to : next;
+        if (end <= *from)
+            return false;
+        count = end - *from < UINT32_MAX ? (uint32_t)(end - *from) : UINT32_MAX;
+    }
+    const struct publish_result result = { .status = verdict.status,
+                                           .first_sequence = *from,
+                                           .count = count,
+                                           .base_offset = verdict.base_offset };
+    *from += count;
+    return answer(run, &result) == PUBLISH_ANSWER;
+}

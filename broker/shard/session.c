@@ -1,0 +1,141 @@
+#include "broker/shard/session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {
+    MEMORY_BYTES = SESSION_RECEIVE_BYTES + EGRESS_BYTES,
+    PACKETS_MEMORY_BYTES = sizeof(struct session_path) + EGRESS_BYTES,
+    FIRST_STREAMS = 8,
+    STREAM_INDEX_BITS = 15,
+};
+static_assert(SESSION_STREAMS_MAX == 1 << STREAM_INDEX_BITS, "index and generation share a u32");
+
+enum leat_error session_grant(struct session **out, uint32_t id, const struct message_grant *grant,
+                              leat_ns now)
+{
+    struct session *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    s->source = SOURCE_SESSION;
+    s->id = id;
+    s->fd = -1;
+    memcpy(s->token, grant->token, sizeof s->token);
+    memcpy(s->reset_token, grant->reset_token, sizeof s->reset_token);
+    s->expires_ns = grant->expires_ns;
+    quota_init(&s->publish_quota, grant->quota_publish_bytes, now);
+    quota_init(&s->deliver_quota, grant->quota_deliver_bytes, now);
+    TAILQ_INIT(&s->ready);
+    *out = s;
+    return LEAT_OK;
+}
+
+/* Mapped, not allocated: an attached client that says little costs the pages it used. */
+static uint8_t *map(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory != MAP_FAILED ? memory : NULL;
+}
+
+enum leat_error session_attach(struct session *s, int fd)
+{
+    s->memory = map(MEMORY_BYTES);
+    if (s->memory == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    egress_init(&s->out, s->memory + SESSION_RECEIVE_BYTES);
+    s->fd = fd;
+    return LEAT_OK;
+}
+
+enum leat_error session_attach_packets(struct session *s, struct link *link,
+                                       const struct link_peer *peer,
+                                       const struct flow_options *options, uint32_t wanted_bytes,
+                                       leat_ns now)
+{
+    struct flow_options fitted = *options;
+    s->memory = map(PACKETS_MEMORY_BYTES);
+    if (s->memory == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    s->path = (struct session_path *)s->memory;
+    s->path->session = s;
+    s->path->link = link;
+    s->path->peer = *peer;
+    mtu_init(&s->path->mtu, wanted_bytes, now);
+    fitted.payload_max = s->path->mtu.bytes;
+    flow_init(&s->path->flow, &fitted, now);
+    egress_init(&s->out, s->memory + sizeof *s->path);
+    egress_in_packets(&s->out, flow_frames_max(&s->path->flow));
+    return LEAT_OK;
+}
+
+void session_free(struct session *s)
+{
+    if (s->memory != NULL)
+        munmap(s->memory, s->path != NULL ? PACKETS_MEMORY_BYTES : MEMORY_BYTES);
+    free(s->streams);
+    free(s);
+}
+
+bool session_token_is(const uint8_t expected[LEAT_TOKEN_BYTES],
+                      const uint8_t given[LEAT_TOKEN_BYTES])
+{
+    uint8_t difference = 0;
+    for (int i = 0; i < LEAT_TOKEN_BYTES; i++)
+        difference |= expected[i] ^ given[i];
+    return difference == 0;
+}
+
+static bool is_free(const struct stream *stream)
+{
+    return stream->publish == NULL && stream->subscription == NULL;
+}
+
+static uint32_t number_of(uint32_t index, uint16_t generation)
+{
+    return (uint32_t)generation << STREAM_INDEX_BITS | index;
+}
+
+enum leat_error session_stream_new(struct session *s, struct stream **out, uint32_t *number)
+{
+    uint32_t index = s->stream_hint;
+    while (index < s->stream_count && !is_free(&s->streams[index]))
+        index++;
+    if (index == s->stream_count) {
+        if (s->stream_count == SESSION_STREAMS_MAX)
+            return LEAT_ERR_LIMIT;
+        const uint32_t count = s->stream_count == 0 ? FIRST_STREAMS : 2 * s->stream_count;
+        struct stream *more = realloc(s->streams, count * sizeof *more);
+        if (more == NULL)
+            return LEAT_ERR_NO_MEMORY;
+        for (uint32_t i = s->stream_count; i < count; i++)
+            more[i] = (struct stream){ .generation = 1 };
+        s->streams = more;
+        s->stream_count = count;
+    }
+    s->stream_hint = index;
+    *out = &s->streams[index];
+    *number = number_of(index, (*out)->generation);
+    return LEAT_OK;
+}
+
+struct stream *session_stream(const struct session *s, uint32_t number)
+{
+    const uint32_t index = number & (SESSION_STREAMS_MAX - 1);
+    if (index >= s->stream_count)
+        return NULL;
+    struct stream *stream = &s->streams[index];
+    return number_of(index, stream->generation) == number && !is_free(stream) ? stream : NULL;
+}
+
+void session_stream_free(struct session *s, uint32_t number)
+{
+    struct stream *stream = session_stream(s, number);
+    assert(stream != NULL);
+    const uint32_t index = number & (SESSION_STREAMS_MAX - 1);
+    const uint16_t next = (uint16_t)(stream->generation + 1);
+    *stream = (struct stream){ .generation = next == 0 ? 1 : next };
+    if (index < s->stream_hint)
+        s->stream_hint = index;
+}

@@ -1,0 +1,136 @@
+/* Session: one client's relation with one shard: its token, its connection or its path of packets,
+ * its streams, its buffers.
+ *
+ *      GRANTED --ATTACH--> ATTACHED --peer gone, protocol error, closed--> ended
+ *         \--------------- not within 10 s ------------------------------/
+ *
+ * Role: hold these together; find a stream by its number.
+ * Must not know: what frames lead to, topics, event loops.
+ *
+ * Threads: the owning shard. Allocates when it is granted, attached, and when a stream opens. */
+#ifndef LEAT_BROKER_SESSION_H
+#define LEAT_BROKER_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "broker/shard/egress.h"
+#include "broker/shared/mailbox.h"
+#include "broker/shared/quota.h"
+#include "schema/error.h"
+#include "schema/limits.h"
+#include "schema/units.h"
+#include "transport/flow.h"
+#include "transport/link.h"
+#include "transport/mtu.h"
+#include "transport/timers.h"
+
+enum {
+    SESSION_SHARD_BITS = 6,
+    SESSION_SLOT_BITS = 14,
+    SESSION_GENERATION_BITS = 12,
+    SESSION_SLOTS_MAX = 1 << SESSION_SLOT_BITS,
+    SESSION_RECEIVE_BYTES = 1 << 18,
+    SESSION_STREAMS_MAX = 1 << 15,
+};
+static_assert(SESSION_RECEIVE_BYTES >= 2 * LEAT_FRAME_BYTES_MAX, "a cut frame and a whole one");
+
+static inline uint32_t session_slot(uint32_t id)
+{
+    return id >> SESSION_GENERATION_BITS & (SESSION_SLOTS_MAX - 1);
+}
+
+/* What an epoll event points at: every such struct begins with one of these. */
+enum source { SOURCE_LISTENER, SOURCE_INBOX, SOURCE_LINK, SOURCE_CONNECTION, SOURCE_SESSION };
+
+struct publish_stream;
+struct subscription;
+
+/* One place of the stream table. */
+struct stream {
+    struct publish_stream *publish; /* one of the two, or both NULL: free */
+    struct subscription *subscription;
+    uint16_t generation; /* of the stream number */
+};
+
+/* How a session's packets go: where to, over which link, and what became of them. */
+struct session_path {
+    struct session *session;
+    struct link *link;
+    struct link_peer peer; /* bound when it attached: others are not heard */
+    struct timer timer;    /* of the flow */
+    struct mtu mtu;
+    struct flow_counters counted; /* of them the shard's counters know */
+    struct flow flow;
+};
+
+struct session {
+    enum source source;
+    uint32_t id;
+    int fd;                    /* of its connection; -1: none */
+    struct session_path *path; /* of its packets; NULL: none. Neither: granted, not attached */
+    uint8_t token[LEAT_TOKEN_BYTES];
+    uint8_t reset_token[LEAT_TOKEN_BYTES];
+    leat_ns expires_ns; /* of the grant */
+
+    uint8_t *memory; /* receive buffer, then egress; NULL before it is attached */
+    uint32_t receive_from, receive_to;
+    bool unread; /* whole frames may be waiting in the receive buffer, or whole batches in the
+                    windows of streams in packets: answers had no room */
+    struct egress out;
+
+    struct stream *streams;
+    uint32_t stream_count; /* places allocated */
+    uint32_t stream_hint;  /* where to look for a free one */
+
+    struct quota publish_quota;
+    struct quota deliver_quota;
+
+    TAILQ_HEAD(ready_list, subscription) ready; /* have something to send, in turn */
+    TAILQ_ENTRY(session) output_link;           /* in the shard's list of sessions to serve */
+    TAILQ_ENTRY(session) lifetime_link;         /* granted: by expiry; attached: all of them */
+    TAILQ_ENTRY(session) ending_link;
+    bool in_output;
+    bool ending;
+    bool say_closed;       /* control must hear MESSAGE_SESSION_CLOSED when it ends */
+    int16_t ending_status; /* leat_error; what a RESET says */
+    uint32_t interest;     /* EPOLLIN, EPOLLOUT as registered */
+    uint32_t empty_reads;  /* in a row */
+};
+
+/* LEAT_ERR_NO_MEMORY. */
+enum leat_error session_grant(struct session **out, uint32_t id, const struct message_grant *grant,
+                              leat_ns now);
+/* Its client has come, on `fd` (kept). LEAT_ERR_NO_MEMORY. */
+enum leat_error session_attach(struct session *s, int fd);
+/* The same, by a packet from `peer` over `link` (kept); packets of up to `wanted_bytes` are tried.
+ * options->payload_max is set here. LEAT_ERR_NO_MEMORY. */
+enum leat_error session_attach_packets(struct session *s, struct link *link,
+                                       const struct link_peer *peer,
+                                       const struct flow_options *options, uint32_t wanted_bytes,
+                                       leat_ns now);
+static inline bool session_is_packets(const struct session *s)
+{
+    return s->path != NULL;
+}
+static inline bool session_is_attached(const struct session *s)
+{
+    return s->fd >= 0 || s->path != NULL;
+}
+/* Frees it. Its streams are closed already; its descriptor is the caller's. */
+void session_free(struct session *s);
+
+/* True when the token is the one granted. Takes the same time for every wrong one. */
+bool session_token_is(const uint8_t expected[LEAT_TOKEN_BYTES],
+                      const uint8_t given[LEAT_TOKEN_BYTES]);
+
+/* A free place: *number is the stream's name on the wire, never 0. LEAT_ERR_LIMIT,
+ * LEAT_ERR_NO_MEMORY. The place stays valid until the next session_stream_new. */
+enum leat_error session_stream_new(struct session *s, struct stream **out, uint32_t *number);
+/* The stream of this number, or NULL. */
+struct stream *session_stream(const struct session *s, uint32_t number);
+/* Frees its place; the number will not name anything again soon. */
+void session_stream_free(struct session *s, uint32_t number);
+
+#endif

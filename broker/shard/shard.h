@@ -1,0 +1,73 @@
+/* Shard: one thread that owns a set of partitions and all I/O for them, run to completion.
+ *
+ * Role: composition of the data path: receive -> frames -> append -> serve subscriptions ->
+ * transmit -> timers -> mailbox -> quiescent state -> idle. Everything staged in an iteration
+ * leaves in it. Must not know: topics' administration, the control protocol, state files, byte
+ * layouts.
+ *
+ * Threads: shard_open, shard_close and the getters before and after the thread runs; shard_run is
+ * the thread; counters are read by anyone. */
+#ifndef LEAT_BROKER_SHARD_H
+#define LEAT_BROKER_SHARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/shared/mailbox.h"
+#include "broker/shared/topics.h"
+#include "broker/shared/reset_token.h"
+#include "ops/metrics.h"
+#include "schema/error.h"
+#include "schema/units.h"
+#include "transport/link.h"
+
+struct shard;
+
+enum { SHARD_LINKS_MAX = 17 }; /* the UDP socket, and bypass ports */
+
+enum idle_mode {
+    IDLE_LATENCY,  /* spin */
+    IDLE_BALANCED, /* spin for a short while after the last work, then block */
+    IDLE_LAPTOP,   /* block at once */
+};
+
+struct shard_options {
+    uint32_t index;
+    int cpu; /* pin to this processor; -1: do not */
+    enum idle_mode idle;
+    const char *listen_host;      /* numeric address */
+    uint16_t listen_port;         /* 0: any free one */
+    uint32_t sessions_max;        /* attached and granted; at most 16,384 */
+    uint32_t connections_max;     /* accepted, attached or not */
+    uint32_t socket_buffer_bytes; /* 0: the kernel's own */
+    const char *tcp_congestion;   /* NULL: the kernel's own */
+    bool udp;                     /* take packets over UDP, on the same port number if it is free */
+    struct link *const *links;  /* more ways in for packets; the caller's, closed after the shard */
+    uint32_t link_count;        /* at most SHARD_LINKS_MAX - 1 */
+    void (*thread_enter)(void); /* called by the thread before and after; NULL: nothing to do */
+    void (*thread_leave)(void);
+    uint8_t reset_secret[RESET_SECRET_BYTES];
+    leat_ns producer_idle_ns;    /* unbound producers are forgotten after this */
+    const struct topics *topics; /* read under QSBR */
+    struct mailbox *inbox;       /* from control; its eventfd is shard_wake_fd() */
+    struct mailbox *outbox;      /* to control */
+    struct metrics *metrics;     /* the shard registers its counters here */
+};
+
+/* Binds and listens. `inbox->eventfd` must be an eventfd the shard may read. On failure *error_text
+ * (256 bytes) names the address and what to do.
+ * LEAT_ERR_IO, LEAT_ERR_NO_MEMORY. */
+enum leat_error shard_open(struct shard **out, const struct shard_options *options,
+                           char error_text[256]);
+/* "host:port" bound. Valid until close. */
+const char *shard_tcp_address(const struct shard *shard);
+/* The same over UDP; NULL: none. */
+const char *shard_udp_address(const struct shard *shard);
+/* The thread: returns after MESSAGE_STOP. Registers with RCU itself. `arg` is the shard. */
+void *shard_run(void *arg);
+/* One iteration at `now` (monotonic) and `wall_ns`, without waiting; true when it did any work. The
+ * caller is RCU-registered. What shard_run loops over; simulations call it themselves. */
+bool shard_step(struct shard *shard, leat_ns now, uint64_t wall_ns);
+void shard_close(struct shard *shard);
+
+#endif

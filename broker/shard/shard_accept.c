@@ -1,0 +1,243 @@
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/shard/shard_state.h"
+#include "ops/log.h"
+
+enum {
+    ACCEPTS_PER_ITERATION = 64,
+};
+#define ACCEPT_PAUSE_NS (100 * LEAT_NS_PER_MS)
+
+static bool watch(struct shard *shard, int fd, void *what, int operation, uint32_t events)
+{
+    struct epoll_event event = { .events = events, .data = { .ptr = what } };
+    return epoll_ctl(shard->epoll, operation, fd, &event) == 0;
+}
+
+/* No descriptor is left: those who never attached give way; if there is none, wait a little. */
+static void make_way(struct shard *shard)
+{
+    metric_add(&shard->counters.connections_refused, 1);
+    if (connections_end_oldest(&shard->connections))
+        return;
+    log_line(LOG_WARN, "shard.no_descriptors", log_u64("shard", shard->options.index),
+             log_text("do", "raise the limit of open files (ulimit -n, LimitNOFILE)"));
+    watch(shard, shard->listener.fd, &shard->listener, EPOLL_CTL_MOD, 0);
+    shard->listener_paused = true;
+    shard->resume_accept_deadline = shard->now + ACCEPT_PAUSE_NS;
+}
+
+void shard_resume_accept(struct shard *shard)
+{
+    shard->listener_paused = false;
+    shard->resume_accept_deadline = LEAT_NS_NEVER;
+    watch(shard, shard->listener.fd, &shard->listener, EPOLL_CTL_MOD, EPOLLIN);
+}
+
+void shard_accept(struct shard *shard)
+{
+    for (int i = 0; i < ACCEPTS_PER_ITERATION; i++) {
+        int fd;
+        const enum leat_error error = link_tcp_accept(shard->listener.fd, &fd);
+        if (error == LEAT_ERR_LIMIT)
+            make_way(shard);
+        if (error != LEAT_OK)
+            return;
+        if (shard->connections.count >= shard->options.connections_max)
+            connections_end_oldest(&shard->connections);
+        struct connection *connection = connections_add(&shard->connections, fd, false, shard->now);
+        if (connection == NULL) {
+            close(fd);
+            return;
+        }
+        metric_add(&shard->counters.connections_accepted, 1);
+        if (!watch(shard, fd, connection, EPOLL_CTL_ADD, EPOLLIN))
+            connections_end(&shard->connections, connection);
+    }
+}
+
+struct session *shard_session(const struct shard *shard, uint32_t id)
+{
+    const uint32_t slot = session_slot(id);
+    if (slot >= shard->options.sessions_max)
+        return NULL;
+    struct session *s = shard->sessions[slot];
+    return s != NULL && s->id == id ? s : NULL;
+}
+
+static enum leat_error attach(struct shard *shard, struct connection *connection,
+                              const struct leat_frame_attach *wanted)
+{
+    if (wanted->version != LEAT_PROTOCOL_VERSION)
+        return LEAT_ERR_VERSION;
+    struct session *s = shard_session(shard, wanted->session);
+    if (s == NULL || session_is_attached(s) || s->expires_ns <= shard->now
+        || !session_token_is(s->token, wanted->token))
+        return LEAT_ERR_UNKNOWN_SESSION;
+    const int fd = connection->fd;
+    const enum leat_error error = session_attach(s, fd);
+    if (error != LEAT_OK)
+        return error;
+    TAILQ_REMOVE(&shard->granted, s, lifetime_link);
+    TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_link);
+    connection->fd = -1; /* the session's now */
+    shard->connected++;
+    connections_end(&shard->connections, connection);
+    s->interest = EPOLLIN;
+    if (!watch(shard, fd, s, EPOLL_CTL_MOD, EPOLLIN)) {
+        shard_end_session(shard, s, LEAT_ERR_IO);
+        return LEAT_OK;
+    }
+    const struct leat_frame_attached said = { .session = s->id, .status = LEAT_OK };
+    egress_attached(&s->out, &said);
+    metric_add(&shard->counters.sessions_opened, 1);
+    shard_want_output(shard, s);
+    return LEAT_OK;
+}
+
+/* Sends the last bytes of a connection as far as they go, and leaves it to linger. */
+static void say_goodbye(struct shard *shard, int fd, const uint8_t *bytes, size_t size)
+{
+    const struct iovec piece = { .iov_base = (void *)bytes, .iov_len = size };
+    size_t sent;
+    struct connection *lingering = NULL;
+    if (link_tcp_send(fd, &piece, 1, &sent) == LEAT_OK && link_tcp_end_output(fd) == LEAT_OK)
+        lingering = connections_add(&shard->connections, fd, true, shard->now);
+    if (lingering == NULL)
+        close(fd);
+    else if (!watch(shard, fd, lingering, EPOLL_CTL_MOD, EPOLLIN))
+        connections_end(&shard->connections, lingering);
+}
+
+static void refuse(struct shard *shard, struct connection *connection, uint32_t session,
+                   enum leat_error status)
+{
+    uint8_t bytes[LEAT_ATTACHED_BYTES];
+    const struct leat_frame_attached said = { .session = session, .status = (int16_t)status };
+    const size_t size = leat_frame_write_attached(bytes, &said);
+    const int fd = connection->fd;
+    metric_add(&shard->counters.attach_refused, 1);
+    connection->fd = -1;
+    connections_end(&shard->connections, connection);
+    say_goodbye(shard, fd, bytes, size);
+}
+
+void shard_connection_ready(struct shard *shard, struct connection *connection)
+{
+    struct leat_frame_attach wanted;
+    if (connection->dead)
+        return;
+    switch (connection_read(connection, &wanted)) {
+    case CONNECTION_NOTHING: break;
+    case CONNECTION_ENDS: connections_end(&shard->connections, connection); break;
+    case CONNECTION_ATTACHES: {
+        const enum leat_error error = attach(shard, connection, &wanted);
+        if (error != LEAT_OK)
+            refuse(shard, connection, wanted.session, error);
+        break;
+    }
+    }
+}
+
+static void close_streams(struct shard *shard, struct session *s)
+{
+    for (uint32_t i = 0; i < s->stream_count; i++) {
+        struct stream *stream = &s->streams[i];
+        if (stream->publish != NULL) {
+            if (stream->publish->throttled)
+                TAILQ_REMOVE(&shard->throttled_publishers, stream->publish, throttled_link);
+            publish_stream_close(stream->publish, shard->now);
+        }
+        if (stream->subscription != NULL) {
+            shard_unlist(shard, stream->subscription);
+            subscription_close(stream->subscription, shard->now);
+        }
+        stream->publish = NULL;
+        stream->subscription = NULL;
+    }
+}
+
+/* What was staged for it, then why it ends. */
+static void reset(struct shard *shard, struct session *s, enum leat_error status)
+{
+    uint8_t bytes[LEAT_RESET_BYTES];
+    struct leat_frame_reset said = { .status = (int16_t)status };
+    memcpy(said.token, s->reset_token, sizeof said.token);
+    const size_t size = leat_frame_write_reset(bytes, &said);
+    int taken;
+    uint64_t sent;
+    shard->batch.data_count = 0;
+    const enum leat_error error =
+        s->out.blocked ? LEAT_AGAIN : egress_flush(&s->out, &shard->batch, s->fd, &taken, &sent);
+    /* It may stand only between frames: not behind a cut one. */
+    if (error == LEAT_OK && !egress_pending(&s->out))
+        say_goodbye(shard, s->fd, bytes, size);
+    else
+        close(s->fd);
+}
+
+void shard_end_session(struct shard *shard, struct session *s, enum leat_error status)
+{
+    if (s->ending)
+        return;
+    s->ending = true;
+    close_streams(shard, s);
+    if (s->in_output)
+        TAILQ_REMOVE(&shard->output, s, output_link);
+    s->in_output = false;
+    TAILQ_REMOVE(session_is_attached(s) ? &shard->attached : &shard->granted, s, lifetime_link);
+    for (int i = 0; i < SHARD_HOT_MAX; i++) {
+        if (shard->hot[i] == s)
+            shard->hot[i] = NULL;
+    }
+    if (s->fd >= 0)
+        shard->connected--;
+    if (session_is_packets(s)) {
+        timers_remove(&shard->timers, &s->path->timer);
+        shard_count_flow(shard, s->path);
+        if (status != LEAT_OK)
+            shard_reset_packets(shard, s, status);
+    } else if (s->fd >= 0 && status != LEAT_OK) {
+        reset(shard, s, status);
+    } else if (s->fd >= 0) {
+        close(s->fd);
+    }
+    if (session_is_attached(s))
+        metric_add(&shard->counters.sessions_ended, 1);
+    shard->sessions[session_slot(s->id)] = NULL;
+    TAILQ_INSERT_TAIL(&shard->untold, s, lifetime_link);
+}
+
+void shard_expire_grants(struct shard *shard)
+{
+    struct session *s;
+    while ((s = TAILQ_FIRST(&shard->granted)) != NULL && s->expires_ns <= shard->now)
+        shard_end_session(shard, s, LEAT_ERR_TIMEOUT);
+}
+
+void shard_bury(struct shard *shard)
+{
+    struct session *s;
+    connections_bury(&shard->connections);
+    while ((s = TAILQ_FIRST(&shard->untold)) != NULL) {
+        const struct message closed = { .type = MESSAGE_SESSION_CLOSED, .session = s->id };
+        if (s->say_closed && !shard_tell(shard, &closed))
+            return;
+        TAILQ_REMOVE(&shard->untold, s, lifetime_link);
+        session_free(s);
+    }
+}
+
+void shard_set_interest(struct shard *shard, struct session *s)
+{
+    if (s->fd < 0)
+        return;
+    const uint32_t interest =
+        (s->unread ? 0u : (uint32_t)EPOLLIN) | (s->out.blocked ? (uint32_t)EPOLLOUT : 0u);
+    if (interest == s->interest)
+        return;
+    s->interest = interest;
+    if (!watch(shard, s->fd, s, EPOLL_CTL_MOD, interest))
+        shard_end_session(shard, s, LEAT_ERR_IO);
+}

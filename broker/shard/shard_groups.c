@@ -1,0 +1,150 @@
+#include "broker/shard/shard_state.h"
+
+/* ---- where readers begin */
+
+enum leat_error shard_find_start(const struct partition *p, struct message_subscribe *want)
+{
+    struct partition_place place;
+    enum partition_seek_at at = (enum partition_seek_at)want->at;
+    /* An offset of another life of this log: all of the new one comes after it. */
+    if (at == PARTITION_OFFSET && want->log_epoch != 0 && want->log_epoch != partition_log_epoch(p))
+        at = PARTITION_EARLIEST;
+    const enum leat_error error = partition_seek(p, at, want->start, &place);
+    want->head_offset = partition_head_offset(p);
+    want->next_offset = partition_next_offset(p);
+    if (error != LEAT_OK)
+        return error;
+    want->position = place.position;
+    want->offset = place.offset;
+    return LEAT_OK;
+}
+
+/* What stands, for the reply: in this life of the log, or in an earlier one. */
+static void set_committed(const struct offsets_entry *entry, struct message_subscribe *want)
+{
+    const uint64_t stands = offsets_committed(entry);
+    const bool here = stands != LEAT_OFFSET_NONE;
+    want->committed = here ? stands : entry->before_offset;
+    want->committed_log_epoch = here ? entry->log_epoch : entry->before_log_epoch;
+}
+
+enum leat_error shard_find_group_start(struct shard *shard, const struct partition *p,
+                                       struct message_subscribe *want)
+{
+    struct offsets_entry *entry = want->entry;
+    const bool at_committed = want->at == MESSAGE_AT_COMMITTED;
+    const bool stands = offsets_committed(entry) != LEAT_OFFSET_NONE;
+    set_committed(entry, want);
+    struct message_subscribe found = *want;
+    if (at_committed && want->committed_log_epoch == 0) {
+        found.at = want->otherwise;
+    } else if (at_committed) {
+        /* All of a later life comes after an offset of an earlier one. */
+        found.at = stands ? PARTITION_OFFSET : PARTITION_EARLIEST;
+        found.start = want->committed;
+    }
+    const enum leat_error error = shard_find_start(p, &found);
+    found.at = want->at;
+    *want = found;
+    if (error != LEAT_OK)
+        return error;
+    if (at_committed && want->committed_log_epoch != 0 && want->committed < want->offset)
+        offsets_lose(entry, want->offset - want->committed);
+    else if (stands)
+        return LEAT_OK;
+    offsets_commit(entry, want->offset, shard->wall_ns);
+    return LEAT_OK;
+}
+
+/* ---- what control asks */
+
+void shard_revoke(struct shard *shard, struct offsets_entry *entry)
+{
+    struct subscription *sub = entry->holder;
+    if (sub == NULL)
+        return;
+    struct session *s = sub->session;
+    const struct leat_frame_gap over = { .position = sub->position,
+                                         .offset = offsets_committed(entry),
+                                         .log_epoch = entry->log_epoch,
+                                         .reason = LEAT_GAP_REVOKED };
+    /* A client that does not read has no room to be told; its heartbeats tell it. */
+    if (session_is_attached(s) && egress_room(&s->out) >= EGRESS_ANSWER_BYTES) {
+        egress_gap(&s->out, sub->number, &over);
+        shard_want_output(shard, s);
+    }
+    metric_add(&shard->counters.revoked, 1);
+    shard_close_stream(shard, s, sub->number);
+}
+
+static enum leat_error reset(struct shard *shard, const struct partition *p,
+                             struct message_subscribe *want)
+{
+    set_committed(want->entry, want);
+    const enum leat_error error = shard_find_start(p, want);
+    if (error == LEAT_OK && !want->dry_run)
+        offsets_commit(want->entry, want->offset, shard->wall_ns);
+    return error;
+}
+
+/* How long `bytes` last at the rate of what the log holds; 0: it cannot be told. */
+static uint64_t time_for(const struct shard *shard, const struct partition *p, uint64_t bytes)
+{
+    const uint64_t head = partition_head(p), held = partition_visible(p) - head;
+    if (held == 0)
+        return 0;
+    const uint64_t since = partition_append_time(p, head);
+    const uint64_t ms = shard->wall_ns > since ? (shard->wall_ns - since) / LEAT_NS_PER_MS : 0;
+    const unsigned __int128 time = (unsigned __int128)bytes * ms / held;
+    return time > UINT64_MAX ? UINT64_MAX : (uint64_t)time;
+}
+
+static enum leat_error measure(const struct shard *shard, const struct partition *p,
+                               struct message_measure *m)
+{
+    struct partition_place place;
+    m->head_offset = partition_head_offset(p);
+    m->next_offset = partition_next_offset(p);
+    if (m->entry == NULL)
+        return LEAT_OK;
+    const uint64_t stands = offsets_committed(m->entry);
+    const bool here = stands != LEAT_OFFSET_NONE;
+    if (!here && m->entry->before_log_epoch == 0)
+        return LEAT_OK;
+    /* All of this life of the log comes after an offset of an earlier one. */
+    const enum leat_error error =
+        partition_seek(p, here ? PARTITION_OFFSET : PARTITION_EARLIEST, stands, &place);
+    if (error != LEAT_OK)
+        return error;
+    const struct subscription *sub = m->entry->holder;
+    m->open = sub != NULL;
+    m->required = sub != NULL && sub->required_slot >= 0;
+    m->lag_bytes = partition_visible(p) - place.position;
+    m->overrun_bytes = partition_room_above(p, place.position);
+    m->overrun_ms = time_for(shard, p, m->overrun_bytes);
+    if (m->lag_bytes == 0)
+        return LEAT_OK;
+    const uint64_t appended = partition_append_time(p, place.position);
+    m->lag_ms = shard->wall_ns > appended ? (shard->wall_ns - appended) / LEAT_NS_PER_MS : 0;
+    return LEAT_OK;
+}
+
+enum leat_error shard_handle_group_mail(struct shard *shard, const struct holding *holding,
+                                        struct message *m)
+{
+    if (m->type == MESSAGE_REVOKE) { /* also of a log that is leaving */
+        shard_revoke(shard, m->commit.entry);
+        m->value = offsets_committed(m->commit.entry);
+        return LEAT_OK;
+    }
+    if (holding == NULL)
+        return LEAT_ERR_UNKNOWN_PARTITION;
+    switch ((enum message_type)m->type) {
+    case MESSAGE_COMMIT:
+        m->commit.before = offsets_committed(m->commit.entry);
+        return subscription_commit_to(holding->partition, m->commit.entry, m->commit.log_epoch,
+                                      m->commit.offset, shard->wall_ns);
+    case MESSAGE_RESET: return reset(shard, holding->partition, &m->subscribe);
+    default: return measure(shard, holding->partition, &m->measure);
+    }
+}

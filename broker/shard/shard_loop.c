@@ -1,0 +1,243 @@
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <time.h>
+#include <urcu-qsbr.h>
+
+#include "broker/shard/shard_state.h"
+#include "ops/log.h"
+
+/* How long epoll is left alone while what is busy is read directly. Where it has only new
+ * connections to tell of, a system call every few microseconds would be the worst that happens to a
+ * record. */
+#define LOOK_NS (4 * LEAT_NS_PER_US)
+#define LOOK_SELDOM_NS (200 * LEAT_NS_PER_US)
+#define BALANCED_SPIN_NS (50 * LEAT_NS_PER_US)
+#define NAP_MIN_NS (5 * LEAT_NS_PER_US)
+#define BALANCED_NAP_MAX_NS (100 * LEAT_NS_PER_US)
+#define LAPTOP_NAP_MAX_NS LEAT_NS_PER_MS
+#define KEPT_PAUSE_NS (100 * LEAT_NS_PER_US)
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * LEAT_NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+static void read_clock(struct shard *shard)
+{
+    shard->now = clock_ns(CLOCK_MONOTONIC);
+    if (wallclock_due(&shard->wallclock, shard->now)) {
+        const int64_t step =
+            wallclock_check(&shard->wallclock, shard->now, clock_ns(CLOCK_REALTIME));
+        if (step != 0) {
+            metric_add(&shard->counters.clock_steps, 1);
+            log_line(LOG_WARN, "shard.clock_stepped", log_u64("shard", shard->options.index),
+                     log_i64("by_ns", step));
+        }
+    }
+    shard->wall_ns = wallclock_at(&shard->wallclock, shard->now);
+}
+
+static bool pending_work(const struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        if (shard->links[i].ready)
+            return true;
+    }
+    return !TAILQ_EMPTY(&shard->output);
+}
+
+/* What control has no room for, or a link has not let go of, is tried again soon: neither is
+ * announced. */
+static bool has_untold(const struct shard *shard)
+{
+    return shard->holds || shard->notices || !TAILQ_EMPTY(&shard->untold)
+           || !TAILQ_EMPTY(&shard->leaving);
+}
+
+static bool has_kept(const struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        if (shard->links[i].kept != 0)
+            return true;
+    }
+    return false;
+}
+
+static void disarm_links(struct shard *shard)
+{
+    if (!shard->armed)
+        return;
+    shard->armed = false;
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        struct link *link = shard->links[i].link;
+        if (link->limits.polled)
+            link->ops->disarm(link);
+    }
+}
+
+/* Polled links that can wake us shall do so, if all of them can; else they are asked after naps.
+ * True: they are armed now, and have to be asked once more before we sleep. */
+static bool arm_links(struct shard *shard)
+{
+    if (shard->armed || shard->polled_links == 0 || shard->unarmed_links != 0)
+        return false;
+    shard->armed = true;
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        struct link *link = shard->links[i].link;
+        if (link->limits.polled && !link->ops->arm(link)) {
+            disarm_links(shard);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* When an armed link wants to be flushed: the others are all the time. */
+static leat_ns links_deadline(const struct shard *shard)
+{
+    leat_ns first = LEAT_NS_NEVER;
+    for (uint32_t i = 0; shard->armed && i < shard->link_count; i++) {
+        const struct link *link = shard->links[i].link;
+        const leat_ns deadline = link->ops->deadline(link);
+        first = deadline < first ? deadline : first;
+    }
+    return first;
+}
+
+/* A link that cannot wake us is asked after naps that grow while nothing comes. */
+static leat_ns next_nap(struct shard *shard)
+{
+    const leat_ns longest =
+        shard->options.idle == IDLE_LAPTOP ? LAPTOP_NAP_MAX_NS : BALANCED_NAP_MAX_NS;
+    const leat_ns nap = shard->nap == 0 ? NAP_MIN_NS : 2 * shard->nap;
+    shard->nap = nap < longest ? nap : longest;
+    return shard->nap;
+}
+
+/* How long to wait at most; LEAT_NS_NEVER: for something to happen. */
+static leat_ns longest_wait(struct shard *shard)
+{
+    const leat_ns links = links_deadline(shard);
+    leat_ns deadline = shard_deadline(shard);
+    leat_ns wait = LEAT_NS_NEVER;
+    if (links < deadline)
+        deadline = links;
+    if (deadline != LEAT_NS_NEVER)
+        wait = deadline > shard->now ? deadline - shard->now : 0;
+    if (has_untold(shard) && wait > LEAT_NS_PER_MS)
+        wait = LEAT_NS_PER_MS;
+    if (has_kept(shard) && wait > KEPT_PAUSE_NS)
+        wait = KEPT_PAUSE_NS;
+    if (shard->polled_links != 0 && !shard->armed) {
+        const leat_ns nap = next_nap(shard);
+        wait = nap < wait ? nap : wait;
+    }
+    return wait;
+}
+
+static int wait_events(struct shard *shard, leat_ns wait)
+{
+    if (wait == LEAT_NS_NEVER)
+        return epoll_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX, -1);
+    const struct timespec timeout = { .tv_sec = (time_t)(wait / LEAT_NS_PER_S),
+                                      .tv_nsec = (long)(wait % LEAT_NS_PER_S) };
+    const int ready = epoll_pwait2(shard->epoll, shard->events, SHARD_EVENTS_MAX, &timeout, NULL);
+    if (ready >= 0 || errno != ENOSYS)
+        return ready;
+    /* Kernels before 5.11 count in milliseconds. */
+    const leat_ns ms = (wait + LEAT_NS_PER_MS - 1) / LEAT_NS_PER_MS;
+    return epoll_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX,
+                      ms > INT32_MAX ? INT32_MAX : (int)ms);
+}
+
+/* Blocks until there is something to do. */
+static void sleep_until_event(struct shard *shard)
+{
+    if (!mailbox_prepare_sleep(shard->options.inbox))
+        return;
+    rcu_thread_offline();
+    const int ready = wait_events(shard, longest_wait(shard));
+    rcu_thread_online();
+    mailbox_awake(shard->options.inbox);
+    loopgap_slept(&shard->loopgap);
+    shard->event_count = ready > 0 ? ready : 0;
+}
+
+static bool any_hot(const struct shard *shard)
+{
+    for (int i = 0; i < SHARD_HOT_MAX; i++) {
+        if (shard->hot[i] != NULL)
+            return true;
+    }
+    for (uint32_t i = 0; i < shard->link_count; i++) {
+        if (shard_link_is_hot(&shard->links[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Whether epoll is to be asked beside what is read directly. */
+static bool look_is_due(struct shard *shard)
+{
+    const bool seldom = shard->connected == 0 && shard->polled_links == shard->link_count;
+    const leat_ns pause = seldom ? LOOK_SELDOM_NS : LOOK_NS;
+    if (shard->now - shard->looked < pause)
+        return false;
+    shard->looked = shard->now;
+    return true;
+}
+
+static void pin(const struct shard *shard)
+{
+    char name[16];
+    snprintf(name, sizeof name, "leat-shard-%u", shard->options.index % 1000);
+    pthread_setname_np(pthread_self(), name);
+    if (shard->options.cpu < 0)
+        return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)shard->options.cpu, &set);
+    if (pthread_setaffinity_np(pthread_self(), sizeof set, &set) != 0)
+        log_line(LOG_WARN, "shard.not_pinned", log_u64("shard", shard->options.index),
+                 log_i64("cpu", shard->options.cpu));
+}
+
+void *shard_run(void *arg)
+{
+    struct shard *shard = arg;
+    pin(shard);
+    rcu_register_thread();
+    if (shard->options.thread_enter != NULL)
+        shard->options.thread_enter();
+    const leat_ns start = clock_ns(CLOCK_MONOTONIC);
+    wallclock_init(&shard->wallclock, start, clock_ns(CLOCK_REALTIME));
+    leat_ns last_work = start;
+    shard->expire_deadline = start + SHARD_EXPIRE_NS;
+    while (!shard->stopping) {
+        const enum idle_mode idle = shard->options.idle;
+        const bool spins = idle == IDLE_LATENCY
+                           || (idle == IDLE_BALANCED && shard->now - last_work < BALANCED_SPIN_NS);
+        const bool hot = spins && any_hot(shard);
+        if (!spins && !pending_work(shard) && !arm_links(shard)) {
+            sleep_until_event(shard);
+            disarm_links(shard);
+        } else if (!hot || look_is_due(shard)) {
+            shard_look(shard);
+        }
+        read_clock(shard);
+        if (shard_iterate(shard, hot)) {
+            last_work = shard->now;
+            shard->nap = 0;
+            disarm_links(shard);
+        }
+        rcu_quiescent_state();
+    }
+    if (shard->options.thread_leave != NULL)
+        shard->options.thread_leave();
+    rcu_unregister_thread();
+    return NULL;
+}

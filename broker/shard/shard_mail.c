@@ -1,0 +1,379 @@
+#include <assert.h>
+
+#include "broker/shard/shard_state.h"
+#include "ops/log.h"
+
+enum {
+    MAIL_PER_ITERATION = 128,
+};
+
+bool shard_tell(struct shard *shard, const struct message *message)
+{
+    return !shard->holds && mailbox_send(shard->options.outbox, message) == LEAT_OK;
+}
+
+static void reply(struct shard *shard, const struct message *request, enum leat_error status)
+{
+    struct message answer = *request;
+    answer.type = MESSAGE_REPLY;
+    answer.status = (int16_t)status;
+    /* No further mail is read before this one has gone, so one place is enough. */
+    if (!shard_tell(shard, &answer)) {
+        shard->held = answer;
+        shard->holds = true;
+    }
+}
+
+/* ---- partitions */
+
+/* The one it is about; NULL: this shard has it not, or not any more. */
+static struct holding *holding_of(const struct shard *shard, const struct message *m)
+{
+    struct holding *holding = holdings_find(&shard->holdings, m->partition);
+    return holding != NULL && holding->removal.type == 0 ? holding : NULL;
+}
+
+static void apply_settings(struct shard *shard, struct holding *holding)
+{
+    const struct topic *topic = topics_find(shard->options.topics, holding->topic_id);
+    if (topic == NULL) {
+        holding->ticks = true; /* nothing is known against it */
+        return;
+    }
+    const struct topic_settings *settings = &topic->settings;
+    holding->ticks = settings->retention_ms != 0 || settings->overrun == PARTITION_BLOCK;
+    if (holding->share->holdings != 1)
+        return;
+    /* The topic's rate is shared out to the shards by the partitions they have. */
+    uint64_t mine = 0;
+    assert(settings->partitions != 0);
+    for (uint32_t i = 0; i < settings->partitions; i++)
+        mine += topic->partitions[i].shard == shard->options.index;
+    const unsigned __int128 rate =
+        (unsigned __int128)settings->quota_publish_bytes * mine / settings->partitions;
+    const bool limited = settings->quota_publish_bytes != 0;
+    quota_init(&holding->share->publish_quota, limited && rate == 0 ? 1 : (uint64_t)rate,
+               shard->now);
+    holding->share->quota_deliver_bytes = settings->quota_deliver_bytes;
+}
+
+static void add_partition(struct shard *shard, const struct message *m)
+{
+    struct holding *holding;
+    if (holdings_add(&shard->holdings, m->partition, &holding) != LEAT_OK) {
+        /* Its streams will be refused by name; nothing else depends on it. */
+        log_line(LOG_ERROR, "shard.no_memory", log_u64("shard", shard->options.index),
+                 log_u64("topic_id", m->topic_id), log_u64("partition", m->partition_index));
+        return;
+    }
+    apply_settings(shard, holding);
+    shard->ticking += holding->ticks;
+    if (shard->ticking == 1 && holding->ticks)
+        shard->tick_deadline = shard->now;
+}
+
+void shard_close_stream(struct shard *shard, struct session *s, uint32_t number)
+{
+    struct stream *place = session_stream(s, number);
+    if (place->publish != NULL) {
+        if (place->publish->throttled)
+            TAILQ_REMOVE(&shard->throttled_publishers, place->publish, throttled_link);
+        publish_stream_close(place->publish, shard->now);
+    } else {
+        shard_unlist(shard, place->subscription);
+        subscription_close(place->subscription, shard->now);
+    }
+    session_stream_free(s, number);
+}
+
+static void remove_partition(struct shard *shard, const struct message *m)
+{
+    struct holding *holding = holding_of(shard, m);
+    if (holding == NULL) {
+        reply(shard, m, LEAT_ERR_UNKNOWN_PARTITION);
+        return;
+    }
+    const struct leat_frame_gap gone = {
+        .position = partition_visible(m->partition),
+        .offset = partition_next_offset(m->partition),
+        .log_epoch = partition_log_epoch(m->partition),
+        .reason = LEAT_GAP_TOPIC_DELETED,
+    };
+    struct subscription *sub;
+    struct publish_stream *stream;
+    while ((sub = TAILQ_FIRST(&holding->readers)) != NULL) {
+        /* A reader that does not read has no room to be told; it finds out when it asks. */
+        struct session *s = sub->session;
+        if (session_is_attached(s) && egress_room(&s->out) >= EGRESS_ANSWER_BYTES) {
+            egress_gap(&s->out, sub->number, &gone);
+            shard_want_output(shard, s);
+        }
+        shard_close_stream(shard, s, sub->number);
+    }
+    while ((stream = TAILQ_FIRST(&holding->publishers)) != NULL)
+        shard_close_stream(shard, stream->session, stream->number);
+    if (holding->fresh)
+        TAILQ_REMOVE(&shard->fresh, holding, fresh_link);
+    shard->ticking -= holding->ticks;
+    holding->fresh = holding->ticks = holding->reserve_pending = false;
+    holding->removal = *m;
+    TAILQ_INSERT_TAIL(&shard->leaving, holding, leaving_link);
+}
+
+/* Nothing new is sent from it, so that a link that is asked lets go of it in the end. */
+static bool is_sent_from(struct shard *shard, const struct holding *holding)
+{
+    if (!partition_is_pinned(holding->partition))
+        return false;
+    shard_reclaim_links(shard, holding->topic_id);
+    return partition_is_pinned(holding->partition);
+}
+
+void shard_give_back(struct shard *shard)
+{
+    struct holding *holding, *next;
+    for (holding = TAILQ_FIRST(&shard->leaving); holding != NULL && !shard->holds; holding = next) {
+        next = TAILQ_NEXT(holding, leaving_link);
+        if (is_sent_from(shard, holding))
+            continue;
+        const struct message removal = holding->removal;
+        TAILQ_REMOVE(&shard->leaving, holding, leaving_link);
+        holdings_remove(&shard->holdings, holding);
+        reply(shard, &removal, LEAT_OK);
+    }
+}
+
+/* ---- sessions */
+
+static void grant_session(struct shard *shard, const struct message *m)
+{
+    struct session *s;
+    const uint32_t slot = session_slot(m->session);
+    if (slot >= shard->options.sessions_max || shard->sessions[slot] != NULL
+        || session_grant(&s, m->session, &m->grant, shard->now) != LEAT_OK) {
+        const struct message closed = { .type = MESSAGE_SESSION_CLOSED, .session = m->session };
+        if (!shard_tell(shard, &closed)) {
+            shard->held = closed;
+            shard->holds = true;
+        }
+        return;
+    }
+    s->say_closed = true;
+    shard->sessions[slot] = s;
+    TAILQ_INSERT_TAIL(&shard->granted, s, lifetime_link);
+}
+
+static enum leat_error close_session(struct shard *shard, const struct message *m)
+{
+    struct session *s = shard_session(shard, m->session);
+    if (s == NULL)
+        return LEAT_ERR_UNKNOWN_SESSION;
+    s->say_closed = false; /* the reply says it */
+    shard_end_session(shard, s, LEAT_OK);
+    return LEAT_OK;
+}
+
+/* ---- streams */
+
+/* Another stream is bound to this producer: what it still sends is dropped. */
+static void end_other_streams(struct shard *shard, struct holding *holding, uint64_t producer_id,
+                              enum leat_error status)
+{
+    struct publish_stream *stream;
+    TAILQ_FOREACH(stream, &holding->publishers, holding_link)
+    {
+        if (stream->producer_id == producer_id && stream->producer != NULL)
+            publish_stream_end(stream, status, shard->now);
+    }
+}
+
+static enum leat_error open_publish(struct shard *shard, struct message *m)
+{
+    struct session *s = shard_session(shard, m->session);
+    struct holding *holding = holding_of(shard, m);
+    if (s == NULL)
+        return LEAT_ERR_UNKNOWN_SESSION;
+    if (holding == NULL)
+        return LEAT_ERR_UNKNOWN_PARTITION;
+    struct stream *place;
+    enum leat_error error = session_stream_new(s, &place, &m->stream);
+    if (error != LEAT_OK)
+        return error;
+    /* Unbound first: whatever the old session still sends must not come between. */
+    end_other_streams(shard, holding, m->publish.producer_id, LEAT_OK);
+    struct producer *producer;
+    bool was_bound;
+    error = producer_open(
+        partition_producers(holding->partition), m->publish.producer_id, m->publish.producer_epoch,
+        m->publish.resume ? PRODUCER_RESUME : PRODUCER_NEW, shard->now, &producer, &was_bound);
+    if (error != LEAT_OK)
+        return error;
+    error = publish_stream_open(&place->publish, s, holding, producer, &m->publish);
+    if (error != LEAT_OK) {
+        producer_unbind(producer, shard->now);
+        return error;
+    }
+    place->publish->number = m->stream;
+    m->publish.next_sequence = producer_next_sequence(producer);
+    m->publish.credit = place->publish->credit;
+    return LEAT_OK;
+}
+
+static enum leat_error open_subscription(struct shard *shard, struct message *m)
+{
+    struct session *s = shard_session(shard, m->session);
+    struct holding *holding = holding_of(shard, m);
+    if (s == NULL)
+        return LEAT_ERR_UNKNOWN_SESSION;
+    if (holding == NULL)
+        return LEAT_ERR_UNKNOWN_PARTITION;
+    enum leat_error error = m->subscribe.entry != NULL
+                                ? shard_find_group_start(shard, holding->partition, &m->subscribe)
+                                : shard_find_start(holding->partition, &m->subscribe);
+    if (error != LEAT_OK)
+        return error;
+    /* After a reconnect the older stream of the same member may still be here. */
+    if (m->subscribe.entry != NULL)
+        shard_revoke(shard, m->subscribe.entry);
+    struct stream *place;
+    error = session_stream_new(s, &place, &m->stream);
+    if (error != LEAT_OK)
+        return error;
+    error = subscription_open(&place->subscription, s, holding, &m->subscribe, shard->now);
+    if (error == LEAT_OK)
+        place->subscription->number = m->stream;
+    return error;
+}
+
+static enum leat_error seek(struct shard *shard, struct message *m)
+{
+    const struct holding *holding = holding_of(shard, m);
+    return holding == NULL ? LEAT_ERR_UNKNOWN_PARTITION
+                           : shard_find_start(holding->partition, &m->subscribe);
+}
+
+static enum leat_error end_stream(struct shard *shard, const struct message *m)
+{
+    struct session *s = shard_session(shard, m->session);
+    if (s == NULL)
+        return LEAT_ERR_UNKNOWN_SESSION;
+    if (session_stream(s, m->stream) == NULL)
+        return LEAT_ERR_UNKNOWN_STREAM;
+    shard_close_stream(shard, s, m->stream);
+    return LEAT_OK;
+}
+
+static void fence(struct shard *shard, const struct message *m)
+{
+    struct holding *holding;
+    TAILQ_FOREACH(holding, &shard->holdings.all, link)
+    {
+        struct publish_stream *stream;
+        TAILQ_FOREACH(stream, &holding->publishers, holding_link)
+        {
+            if (stream->producer_id == m->publish.producer_id
+                && stream->producer_epoch < m->publish.producer_epoch)
+                publish_stream_end(stream, LEAT_ERR_FENCED, shard->now);
+        }
+        producer_fence(partition_producers(holding->partition), m->publish.producer_id,
+                       m->publish.producer_epoch);
+    }
+}
+
+static void handle(struct shard *shard, struct message *m)
+{
+    switch ((enum message_type)m->type) {
+    case MESSAGE_ADD_PARTITION: add_partition(shard, m); break;
+    case MESSAGE_REMOVE_PARTITION: remove_partition(shard, m); break;
+    case MESSAGE_GRANT_SESSION: grant_session(shard, m); break;
+    case MESSAGE_CLOSE_SESSION: reply(shard, m, close_session(shard, m)); break;
+    case MESSAGE_OPEN_PUBLISH: {
+        const enum leat_error error = open_publish(shard, m);
+        reply(shard, m, error);
+        break;
+    }
+    case MESSAGE_OPEN_SUBSCRIPTION: {
+        const enum leat_error error = open_subscription(shard, m);
+        reply(shard, m, error);
+        break;
+    }
+    case MESSAGE_SEEK: {
+        const enum leat_error error = seek(shard, m);
+        reply(shard, m, error);
+        break;
+    }
+    case MESSAGE_REVOKE:
+    case MESSAGE_COMMIT:
+    case MESSAGE_RESET:
+    case MESSAGE_MEASURE: {
+        const enum leat_error error = shard_handle_group_mail(shard, holding_of(shard, m), m);
+        reply(shard, m, error);
+        break;
+    }
+    case MESSAGE_CLOSE_STREAM: reply(shard, m, end_stream(shard, m)); break;
+    case MESSAGE_FENCE:
+        fence(shard, m);
+        reply(shard, m, LEAT_OK);
+        break;
+    case MESSAGE_OFFSETS_RESERVED:
+        if (holding_of(shard, m) != NULL)
+            partition_offset_limit(m->partition, m->value);
+        break;
+    case MESSAGE_STOP: shard->stopping = true; break;
+    case MESSAGE_REPLY:
+    case MESSAGE_SESSION_CLOSED:
+    case MESSAGE_RESERVE_OFFSETS:
+    case MESSAGE_HELD_BACK:
+    case MESSAGE_REQUIRED_LOST: break; /* said by shards only */
+    }
+}
+
+bool shard_read_mail(struct shard *shard)
+{
+    if (shard->holds) {
+        if (mailbox_send(shard->options.outbox, &shard->held) != LEAT_OK)
+            return false;
+        shard->holds = false;
+    }
+    struct message message;
+    int read = 0;
+    while (read < MAIL_PER_ITERATION && !shard->holds
+           && mailbox_receive(shard->options.inbox, &message)) {
+        handle(shard, &message);
+        read++;
+    }
+    return read != 0;
+}
+
+void shard_send_notices(struct shard *shard)
+{
+    struct holding *holding;
+    TAILQ_FOREACH(holding, &shard->holdings.all, link)
+    {
+        struct message message = { .partition = holding->partition,
+                                   .topic_id = holding->topic_id,
+                                   .partition_index = holding->index };
+        if (holding->reserve_pending) {
+            message.type = MESSAGE_RESERVE_OFFSETS;
+            message.value = partition_next_offset(holding->partition);
+            if (!shard_tell(shard, &message))
+                return;
+            holding->reserve_pending = false;
+        }
+        if (holding->held_by != 0) {
+            message.type = MESSAGE_HELD_BACK;
+            message.value = holding->held_by;
+            if (!shard_tell(shard, &message))
+                return;
+            holding->held_by = 0;
+        }
+        if (holding->required_lost != 0) {
+            message.type = MESSAGE_REQUIRED_LOST;
+            message.value = holding->required_lost;
+            if (!shard_tell(shard, &message))
+                return;
+            holding->required_lost = 0;
+        }
+    }
+    shard->notices = false;
+}

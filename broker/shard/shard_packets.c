@@ -1,0 +1,256 @@
+#include <string.h>
+
+#include "broker/shared/reset_token.h"
+#include "broker/shard/shard_state.h"
+#include "ops/log.h"
+
+enum {
+    /* Of one link in one iteration: an ack block speaks of 64 packets. What a bypass port brings is
+     * answered burst by burst, so that both ends work at the same time. */
+    BURSTS_MAX = 2,
+    BYPASS_BURSTS_MAX = 1,
+    LINK_COLD_AFTER = 64,
+    RESETS_PER_SECOND = 100,
+    RESET_PACKET_BYTES = LEAT_PACKET_HEADER_BYTES + LEAT_RESET_BYTES,
+    RECEIVE_WINDOW = 512, /* packets: streams have memory for all that credit allows */
+};
+/* How long acknowledgements wait for something to travel with, and where a round trip begins. */
+#define BYPASS_ACK_DELAY_NS (25 * LEAT_NS_PER_US)
+#define KERNEL_ACK_DELAY_NS LEAT_NS_PER_MS
+#define BYPASS_RTT_INITIAL_NS (500 * LEAT_NS_PER_US)
+#define KERNEL_RTT_INITIAL_NS (5 * LEAT_NS_PER_MS)
+
+static void drop(struct shard *shard, enum packet_drop why)
+{
+    metric_add(&shard->counters.packet_drops[why], 1);
+}
+
+/* ---- sessions nobody knows */
+
+static void send_reset(const struct shard *shard, struct link *link, const struct link_peer *to,
+                       uint32_t session, const uint8_t token[LEAT_TOKEN_BYTES],
+                       enum leat_error status)
+{
+    struct link_outgoing out;
+    struct leat_packet packet = { .type = LEAT_PACKET_RESET,
+                                  .length = RESET_PACKET_BYTES,
+                                  .session = session };
+    struct leat_frame_reset reset = { .status = (int16_t)status };
+    (void)shard;
+    if (!link->ops->reserve(link, &out))
+        return;
+    memcpy(reset.token, token, sizeof reset.token);
+    const size_t at = leat_packet_write(out.bytes, &packet);
+    leat_frame_write_reset(out.bytes + at, &reset);
+    link->ops->send(link, &out, RESET_PACKET_BYTES, NULL, to);
+}
+
+/* Says so, at most so often and never with more bytes than came in. The token is made again from
+ * the id: nothing is remembered of sessions that ended. */
+static void reset_unknown(struct shard *shard, struct link *link,
+                          const struct link_datagram *datagram, uint32_t session)
+{
+    uint8_t token[LEAT_TOKEN_BYTES];
+    drop(shard, PACKET_DROP_SESSION);
+    if (shard->now - shard->resets_since >= LEAT_NS_PER_S) {
+        shard->resets_since = shard->now;
+        shard->resets = 0;
+    }
+    if (datagram->size < RESET_PACKET_BYTES || shard->resets >= RESETS_PER_SECOND)
+        return;
+    shard->resets++;
+    reset_token_make(shard->options.reset_secret, session, token);
+    send_reset(shard, link, &datagram->peer, session, token, LEAT_ERR_UNKNOWN_SESSION);
+}
+
+void shard_reset_packets(struct shard *shard, const struct session *s, enum leat_error status)
+{
+    send_reset(shard, s->path->link, &s->path->peer, s->id, s->reset_token, status);
+}
+
+/* ---- attaching */
+
+static struct flow_options flow_options(const struct shard *shard, const struct link *link,
+                                        uint32_t session)
+{
+    const bool bypass = link->limits.bypass;
+    const leat_ns delay = bypass ? BYPASS_ACK_DELAY_NS : KERNEL_ACK_DELAY_NS;
+    return (struct flow_options){
+        .session = session,
+        .ack_delay_ns = delay,
+        .peer_ack_delay_ns = delay,
+        .probe_floor_ns = loopgap_probe_floor(&shard->loopgap, bypass),
+        .rtt_initial_ns = bypass ? BYPASS_RTT_INITIAL_NS : KERNEL_RTT_INITIAL_NS,
+        .receive_window = RECEIVE_WINDOW,
+    };
+}
+
+/* A granted session's first packet: it must say ATTACH, with the token. */
+static bool attach(struct shard *shard, struct session *s, struct link *link,
+                   const struct link_datagram *datagram, const struct leat_packet *packet)
+{
+    struct leat_frame frame;
+    const bool right = s->expires_ns > shard->now
+                       && leat_frame_decode(&frame, packet->frames, packet->frames_size) == LEAT_OK
+                       && frame.type == LEAT_FRAME_ATTACH && frame.attach.session == s->id
+                       && frame.attach.version == LEAT_PROTOCOL_VERSION
+                       && session_token_is(s->token, frame.attach.token);
+    if (!right) {
+        metric_add(&shard->counters.attach_refused, 1);
+        drop(shard, PACKET_DROP_ATTACH);
+        return false;
+    }
+    const struct flow_options options = flow_options(shard, link, s->id);
+    const uint32_t wanted = mtu_wanted(&link->limits, &datagram->peer, 0);
+    if (session_attach_packets(s, link, &datagram->peer, &options, wanted, shard->now) != LEAT_OK) {
+        drop(shard, PACKET_DROP_ATTACH);
+        return false;
+    }
+    TAILQ_REMOVE(&shard->granted, s, lifetime_link);
+    TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_link);
+    metric_add(&shard->counters.sessions_opened, 1);
+    return true;
+}
+
+/* ---- packets */
+
+/* Handles the frames of a packet. LEAT_OK; LEAT_BUSY: no room for what it says, as if it had never
+ * come; else the session is over. */
+static enum leat_error handle_frames(struct shard *shard, struct session *s,
+                                     const struct leat_packet *packet, bool *eliciting)
+{
+    const uint8_t *at = packet->frames, *end = at + packet->frames_size;
+    while (at < end) {
+        struct leat_frame frame;
+        if (egress_room(&s->out) < EGRESS_ANSWER_BYTES)
+            return LEAT_BUSY;
+        if (leat_frame_decode(&frame, at, (size_t)(end - at)) != LEAT_OK)
+            return LEAT_ERR_MALFORMED; /* a frame never goes beyond its packet */
+        at += frame.length;
+        *eliciting = true;
+        const enum leat_error error = shard_handle_frame(shard, s, &frame);
+        if (error != LEAT_OK)
+            return error;
+    }
+    return LEAT_OK;
+}
+
+static void take_packet(struct shard *shard, struct session *s, const struct leat_packet *packet)
+{
+    struct flow *flow = &s->path->flow;
+    uint64_t number;
+    bool eliciting = false;
+    if (packet->has_ack)
+        flow_acked(flow, &packet->ack, shard->now);
+    if (flow_open(flow, packet, &number, shard->now) != FLOW_NEW) {
+        drop(shard, PACKET_DROP_DUPLICATE);
+        shard_want_output(shard, s);
+        return;
+    }
+    const enum leat_error error = handle_frames(shard, s, packet, &eliciting);
+    if (error == LEAT_BUSY) {
+        drop(shard, PACKET_DROP_NO_ROOM);
+        shard_want_output(shard, s);
+        return;
+    }
+    if (error != LEAT_OK) {
+        drop(shard, PACKET_DROP_PROTOCOL);
+        if (error != LEAT_ERR_CLOSED)
+            metric_add(&shard->counters.protocol_errors, 1);
+        shard_end_session(shard, s, error == LEAT_ERR_CLOSED ? LEAT_OK : error);
+        return;
+    }
+    metric_add(&shard->counters.packets_taken, 1);
+    flow_take(flow, number, eliciting, (packet->flags & LEAT_PACKET_ACK_NOW) != 0, shard->now);
+    /* An acknowledgement that came alone, and lets nothing go, leads to nothing. */
+    if (eliciting || flow_lost(flow) != NULL || !TAILQ_EMPTY(&s->ready) || egress_pending(&s->out))
+        shard_want_output(shard, s);
+}
+
+static void take_datagram(struct shard *shard, struct link *link,
+                          const struct link_datagram *datagram)
+{
+    struct leat_packet packet;
+    metric_add(&shard->counters.packets_in, 1);
+    const enum leat_error error = leat_packet_decode(&packet, datagram->bytes, datagram->size);
+    if (error != LEAT_OK) {
+        drop(shard, error == LEAT_ERR_VERSION ? PACKET_DROP_VERSION : PACKET_DROP_MALFORMED);
+        return;
+    }
+    struct session *s = shard_session(shard, packet.session);
+    if (packet.type != LEAT_PACKET_SESSION) {
+        drop(shard, PACKET_DROP_MALFORMED); /* clients end sessions by a frame, or by control */
+    } else if (s == NULL || s->ending) {
+        reset_unknown(shard, link, datagram, packet.session);
+    } else if (s->fd >= 0
+               || (s->path != NULL
+                   && (s->path->link != link
+                       || !link_peer_same(&s->path->peer, &datagram->peer)))) {
+        drop(shard, PACKET_DROP_PEER); /* a session stays where it attached */
+    } else if (s->path != NULL || attach(shard, s, link, datagram, &packet)) {
+        take_packet(shard, s, &packet);
+    }
+}
+
+bool shard_receive_link(struct shard *shard, struct shard_link *source)
+{
+    struct link *link = source->link;
+    struct link_datagram datagrams[LINK_BURST];
+    bool any = false;
+    const int most = link->limits.bypass ? BYPASS_BURSTS_MAX : BURSTS_MAX;
+    source->ready = false;
+    for (int burst = 0; burst < most; burst++) {
+        const unsigned count = link->ops->receive(link, datagrams, LINK_BURST, shard->now);
+        /* It may hold more that it has already from the kernel: nothing would wake us for it. */
+        source->ready = count == LINK_BURST;
+        if (count == 0)
+            break;
+        any = true;
+        for (unsigned i = 0; i < count; i++)
+            take_datagram(shard, link, &datagrams[i]);
+        link->ops->release(link, datagrams, count);
+        if (!source->ready)
+            break;
+    }
+    if (any)
+        source->empty_reads = 0;
+    else if (source->empty_reads < LINK_COLD_AFTER)
+        source->empty_reads++;
+    return any;
+}
+
+bool shard_link_is_hot(const struct shard_link *source)
+{
+    return source->link->limits.polled || source->empty_reads < LINK_COLD_AFTER;
+}
+
+/* ---- counting */
+
+void shard_count_flow(struct shard *shard, struct session_path *path)
+{
+    struct shard_counters *c = &shard->counters;
+    const struct flow_counters *now = &path->flow.counters;
+    struct flow_counters *then = &path->counted;
+    metric_add(&c->packets_sent, now->packets_sent - then->packets_sent);
+    metric_add(&c->packets_acked, now->packets_acked - then->packets_acked);
+    metric_add(&c->packets_lost, now->packets_lost - then->packets_lost);
+    metric_add(&c->packets_spurious, now->packets_spurious - then->packets_spurious);
+    metric_add(&c->bytes_resent, now->bytes_resent - then->bytes_resent);
+    metric_add(&c->probes, now->probes - then->probes);
+    *then = *now;
+}
+
+/* ---- time */
+
+void shard_run_flow_timers(struct shard *shard)
+{
+    struct timer *timer;
+    while ((timer = timers_due(&shard->timers, shard->now)) != NULL) {
+        struct session_path *path =
+            (struct session_path *)((char *)timer - offsetof(struct session_path, timer));
+        if (flow_deadline(&path->flow) <= shard->now)
+            flow_timeout(&path->flow, shard->now);
+        /* What is really due is looked at when the session is served, in this iteration. */
+        shard_want_output(shard, path->session);
+    }
+}

@@ -1,0 +1,256 @@
+/* Shard state: what the files shard*.c share, and nobody else sees.
+ *
+ *      shard.c          open, close, one iteration
+ *      shard_loop.c     the thread: clocks, spinning, sleeping
+ *      shard_metrics.c  names of the counters
+ *      shard_accept.c   connections: accept, ATTACH, sessions' birth and end
+ *      shard_packets.c  packets: whose they are, ATTACH, what they say
+ *      shard_frames.c   what a session's bytes say
+ *      shard_serve.c    what leaves: acks, credits, slices of the log
+ *      shard_send.c     the same in packets, and again what was lost
+ *      shard_mail.c     what control says
+ *      shard_groups.c   of it, what is about consumer groups
+ *
+ * Threads: the shard's. Counters are read by anyone. */
+#ifndef LEAT_BROKER_SHARD_STATE_H
+#define LEAT_BROKER_SHARD_STATE_H
+
+#include <sys/epoll.h>
+
+#include "broker/shard/connection.h"
+#include "broker/shard/holding.h"
+#include "broker/shard/publish_stream.h"
+#include "broker/shard/session.h"
+#include "broker/shard/shard.h"
+#include "broker/shard/subscription.h"
+#include "broker/shard/wallclock.h"
+#include "transport/link_tcp.h"
+#include "transport/loopgap.h"
+
+#define SHARD_EXPIRE_NS (10 * LEAT_NS_PER_S)
+
+enum {
+    SHARD_EVENTS_MAX = 256,
+    SHARD_HOT_MAX = 4, /* sessions read without asking epoll while the shard spins */
+};
+
+TAILQ_HEAD(session_list, session);
+TAILQ_HEAD(subscription_list, subscription);
+TAILQ_HEAD(publish_stream_list, publish_stream);
+
+/* Why a datagram that a link accepted was not taken. */
+enum packet_drop {
+    PACKET_DROP_MALFORMED,
+    PACKET_DROP_VERSION,
+    PACKET_DROP_SESSION,   /* unknown, or over */
+    PACKET_DROP_PEER,      /* not from where its session attached */
+    PACKET_DROP_ATTACH,    /* a granted session's first packet without the right ATTACH */
+    PACKET_DROP_DUPLICATE, /* came before, or too late to tell */
+    PACKET_DROP_NO_ROOM,   /* comes again */
+    PACKET_DROP_PROTOCOL,  /* ended its session */
+    PACKET_DROPS
+};
+
+struct shard_link {
+    enum source source; /* SOURCE_LINK */
+    struct link *link;
+    bool ready;           /* epoll said so, or there was more than one turn takes */
+    uint32_t empty_reads; /* in a row */
+    unsigned kept;        /* datagrams the wire had no room for */
+};
+
+struct shard_counters {
+    metric packets_in, packets_taken; /* in == taken + the sum of drops */
+    metric packet_drops[PACKET_DROPS];
+    metric packets_sent, packets_acked, packets_lost, packets_spurious, bytes_resent, probes;
+    metric bytes_in, bytes_out;
+    metric records_in, batches_in, refused, duplicates, busy;
+    metric frames_unknown_stream, frames_dropped;
+    metric connections_accepted, connections_refused, attach_refused;
+    metric sessions_opened, sessions_ended, protocol_errors;
+    metric gaps, blocked, throttled;
+    metric commits, commits_refused, revoked;
+    metric iterations, iterations_idle;
+    metric clock_steps, reclaims;
+};
+
+struct shard {
+    struct shard_options options;
+    struct shard_source {
+        enum source source;
+        int fd;
+    } listener, inbox;
+    int epoll;
+    bool stopping;
+    bool listener_paused;
+    char address[LINK_TCP_ADDRESS_TEXT];
+    leat_ns now;
+    uint64_t wall_ns;
+    struct wallclock wallclock;
+
+    struct session **sessions;   /* by slot */
+    struct session_list output;  /* have something to send */
+    struct session_list granted; /* not attached, oldest first */
+    struct session_list attached;
+    struct session_list untold; /* ended; control is to hear of it, then they are freed */
+    struct session *hot[SHARD_HOT_MAX];
+    uint32_t connected; /* sessions over a connection */
+
+    struct shard_link links[SHARD_LINKS_MAX];
+    uint32_t link_count;
+    uint32_t polled_links;
+    uint32_t unarmed_links; /* of those, cannot be armed */
+    bool armed;             /* the polled links are, and were asked again */
+    bool owns_udp;          /* links[0] */
+    leat_ns looked;         /* at epoll, while what is busy was read directly */
+    leat_ns nap;            /* how long it slept last, while a link has to be asked */
+    struct timers timers;   /* of sessions that go in packets */
+    struct loopgap loopgap;
+    leat_ns resets_since; /* RESETs to strangers: so many since then */
+    uint32_t resets;
+    leat_ns reclaim_said; /* in the log, last */
+    char udp_address[LINK_TCP_ADDRESS_TEXT];
+
+    struct connections connections;
+    struct holdings holdings;
+    struct holding_list fresh;
+    struct holding_list leaving; /* their removal is to be answered */
+    struct subscription_list throttled_subscriptions;
+    struct publish_stream_list throttled_publishers;
+
+    leat_ns quota_deadline;  /* look at the throttled again */
+    leat_ns tick_deadline;   /* retention, required readers */
+    leat_ns expire_deadline; /* forgotten producers */
+    leat_ns count_deadline;  /* of what packets became; nothing wakes up for it */
+    leat_ns resume_accept_deadline;
+    uint32_t ticking; /* holdings with `ticks` */
+    bool notices;     /* some holding has something to tell control */
+
+    struct message held; /* what the outbox had no room for */
+    bool holds;
+
+    int event_count;
+    struct epoll_event events[SHARD_EVENTS_MAX];
+    struct egress_batch batch;
+    struct shard_counters counters;
+};
+
+/* ---- shard.c */
+
+/* Asks epoll, without waiting. */
+void shard_look(struct shard *shard);
+/* Handles the events at hand and everything that follows from them, at shard->now. `read_hot`: asks
+ * the busiest sessions and links without being told. True when there was work. */
+bool shard_iterate(struct shard *shard, bool read_hot);
+/* When something is due even if nothing comes. */
+leat_ns shard_deadline(const struct shard *shard);
+
+/* ---- shard_metrics.c */
+
+void shard_register_counters(const struct shard *shard);
+/* Every number of one link, labelled with its place in the shard. */
+void shard_register_link(const struct shard *shard, uint32_t index);
+
+/* ---- shard_accept.c */
+
+/* The listener is readable: takes what waits. */
+void shard_accept(struct shard *shard);
+void shard_resume_accept(struct shard *shard);
+void shard_connection_ready(struct shard *shard, struct connection *connection);
+struct session *shard_session(const struct shard *shard, uint32_t id);
+/* Ends it now: streams are closed, the client is told `status` when it is an error. The struct
+ * lives until shard_bury. */
+void shard_end_session(struct shard *shard, struct session *s, enum leat_error status);
+void shard_expire_grants(struct shard *shard);
+/* Frees what ended in this iteration, as far as control has been told. */
+void shard_bury(struct shard *shard);
+/* Registers what the session waits for, if it changed. */
+void shard_set_interest(struct shard *shard, struct session *s);
+
+/* ---- shard_packets.c */
+
+/* Receives what this link has. True when there was anything. */
+bool shard_receive_link(struct shard *shard, struct shard_link *source);
+/* Worth asking without being told. */
+bool shard_link_is_hot(const struct shard_link *source);
+void shard_run_flow_timers(struct shard *shard);
+/* What happened to this session's packets, added to the shard's counters. */
+void shard_count_flow(struct shard *shard, struct session_path *path);
+/* Tells a session's client that it is over. */
+void shard_reset_packets(struct shard *shard, const struct session *s, enum leat_error status);
+
+/* ---- shard_frames.c */
+
+/* One frame. LEAT_BUSY (packets only): no room for it, as if it had never come; else an error ends
+ * the session (LEAT_ERR_CLOSED: it ended itself). */
+enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
+                                   const struct leat_frame *frame);
+/* Answers records for a stream that is not there. */
+void shard_refuse_unknown(struct session *s, uint32_t stream, uint64_t first_sequence,
+                          uint32_t count);
+
+/* Answers the COMMIT of `asked`. */
+void shard_say_committed(struct session *s, uint32_t number, uint64_t asked, int16_t status);
+
+/* Reads what the kernel has for this session and handles it. True when there was anything. */
+bool shard_receive(struct shard *shard, struct session *s);
+/* In packets: takes the batches that were whole when there was no room to answer them. */
+void shard_take_waiting(struct shard *shard, struct session *s);
+/* Handles whole frames in the receive buffer, as far as there is room for answers. */
+void shard_handle_frames(struct shard *shard, struct session *s);
+/* Credit that a quota withheld. */
+void shard_renew_credit(struct shard *shard, struct publish_stream *stream);
+
+/* ---- shard_serve.c */
+
+/* It has something to send: serve it in this iteration. */
+void shard_want_output(struct shard *shard, struct session *s);
+void shard_set_ready(struct shard *shard, struct subscription *sub);
+/* Takes it off whatever list its state put it on. */
+void shard_unlist(struct shard *shard, struct subscription *sub);
+/* Wakes the readers of what was appended. */
+void shard_wake_readers(struct shard *shard);
+void shard_retry_throttled(struct shard *shard);
+/* One turn for everyone who has something to send. True when more is left for at once. */
+bool shard_serve(struct shard *shard);
+
+/* Nothing for it before the next append; nothing before `when`. */
+void shard_set_waiting(struct shard *shard, struct subscription *sub);
+void shard_set_throttled(struct shard *shard, struct subscription *sub, leat_ns when);
+
+/* ---- shard_send.c */
+
+/* A turn of a session that goes in packets. */
+void shard_serve_packets(struct shard *shard, struct session *s);
+/* Offers to the wire what was handed to the links. */
+void shard_flush_links(struct shard *shard);
+/* An append waits for log memory that a link still sends from. */
+void shard_reclaim_links(struct shard *shard, uint64_t topic_id);
+
+/* ---- shard_groups.c */
+
+/* Finds where the reader begins and what the log holds, for the reply. */
+enum leat_error shard_find_start(const struct partition *p, struct message_subscribe *want);
+/* The same for a group's; then the group stands there. */
+enum leat_error shard_find_group_start(struct shard *shard, const struct partition *p,
+                                       struct message_subscribe *want);
+/* Ends the stream that commits to `entry`, if there is one, and tells its client. */
+void shard_revoke(struct shard *shard, struct offsets_entry *entry);
+/* REVOKE, COMMIT, RESET, MEASURE. `holding`: NULL: this shard has it not. */
+enum leat_error shard_handle_group_mail(struct shard *shard, const struct holding *holding,
+                                        struct message *m);
+
+/* ---- shard_mail.c */
+
+void shard_close_stream(struct shard *shard, struct session *s, uint32_t number);
+
+/* Handles what control sent, as far as answers have room. True when there was anything. */
+bool shard_read_mail(struct shard *shard);
+/* False: no room; the sender keeps it. */
+bool shard_tell(struct shard *shard, const struct message *message);
+/* Gives logs that were deleted back to control, once no link sends from them. */
+void shard_give_back(struct shard *shard);
+/* Tells what holdings have to tell. */
+void shard_send_notices(struct shard *shard);
+
+#endif

@@ -1,0 +1,200 @@
+#include "broker/shard/subscription.h"
+
+#include <stdlib.h>
+
+#include "schema/frame.h"
+
+#define NEVER_SAID UINT64_MAX
+
+enum leat_error subscription_open(struct subscription **out, struct session *session,
+                                  struct holding *holding, const struct message_subscribe *opening,
+                                  leat_ns now)
+{
+    struct subscription *sub = calloc(1, sizeof *sub);
+    if (sub == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    sub->required_slot = -1;
+    if (opening->required) {
+        sub->required_slot =
+            partition_required_attach(holding->partition, opening->name_hash, opening->position);
+        if (sub->required_slot < 0) {
+            free(sub);
+            return LEAT_ERR_LIMIT;
+        }
+    }
+    sub->session = session;
+    sub->holding = holding;
+    sub->state = SUBSCRIPTION_PARKED;
+    sub->position = opening->position;
+    sub->limit = opening->position;
+    sub->consumed = opening->position;
+    sub->blocked_said = NEVER_SAID;
+    sub->entry = opening->entry;
+    if (sub->entry != NULL) {
+        offsets_hold(sub->entry);
+        sub->entry->holder = sub;
+        /* What it wanted may have been gone before it came. */
+        sub->first_offset = opening->at == PARTITION_OFFSET && opening->start < opening->offset
+                                ? opening->start
+                                : opening->offset;
+    }
+    quota_init(&sub->quota, holding->share->quota_deliver_bytes, now);
+    TAILQ_INSERT_TAIL(&holding->readers, sub, reader_link);
+    *out = sub;
+    return LEAT_OK;
+}
+
+void subscription_close(struct subscription *sub, leat_ns now)
+{
+    if (sub->required_slot >= 0)
+        partition_required_detach(sub->holding->partition, sub->required_slot, now);
+    if (sub->entry != NULL) {
+        sub->entry->holder = NULL;
+        offsets_release(sub->entry);
+    }
+    TAILQ_REMOVE(&sub->holding->readers, sub, reader_link);
+    free(sub);
+}
+
+/* For a reader that wants what lay at `position`, below the head. */
+static struct leat_frame_gap gap_at_head(const struct subscription *sub, uint64_t position)
+{
+    const struct partition *p = sub->holding->partition;
+    return (struct leat_frame_gap){
+        .position = partition_head(p),
+        .offset = partition_head_offset(p),
+        .log_epoch = partition_log_epoch(p),
+        .reason = partition_overran(p, position) ? LEAT_GAP_OVERRUN : LEAT_GAP_RETENTION,
+    };
+}
+
+struct subscription_next subscription_next(struct subscription *sub, leat_ns now)
+{
+    const struct partition *p = sub->holding->partition;
+    if (sub->position < partition_head(p))
+        return (struct subscription_next){ .wish = SUBSCRIPTION_GAP,
+                                           .gap = gap_at_head(sub, sub->position) };
+    const uint64_t visible = partition_visible(p);
+    if (sub->position == visible)
+        return (struct subscription_next){ .wish = SUBSCRIPTION_CAUGHT_UP };
+    if (sub->position >= sub->limit) {
+        const bool say = sub->blocked_said != sub->limit;
+        sub->blocked_said = sub->limit;
+        return (struct subscription_next){ .wish = SUBSCRIPTION_NO_CREDIT, .say_blocked = say };
+    }
+    if (!quota_ready(&sub->quota, now) || !quota_ready(&sub->session->deliver_quota, now)) {
+        const leat_ns mine = quota_ready_at(&sub->quota, now);
+        const leat_ns all = quota_ready_at(&sub->session->deliver_quota, now);
+        return (struct subscription_next){ .wish = SUBSCRIPTION_NO_QUOTA,
+                                           .when = mine > all ? mine : all };
+    }
+    const uint64_t end = visible < sub->limit ? visible : sub->limit;
+    const uint64_t size = end - sub->position;
+    return (struct subscription_next){
+        .wish = SUBSCRIPTION_SENDS,
+        .size = size < LEAT_DATA_BYTES_MAX ? size : LEAT_DATA_BYTES_MAX,
+    };
+}
+
+void subscription_sent(struct subscription *sub, uint64_t size, leat_ns now)
+{
+    sub->position += size;
+    quota_take(&sub->quota, size, now);
+    quota_take(&sub->session->deliver_quota, size, now);
+}
+
+void subscription_take_back(struct subscription *sub, uint64_t position)
+{
+    /* What the quotas were charged for bytes that a full socket sent back is not refunded: they
+     * will be charged again. A reader that keeps its socket full is below its quota anyway. */
+    sub->position = position;
+}
+
+void subscription_skip(struct subscription *sub, const struct leat_frame_gap *gap)
+{
+    /* After a loss the reader may be beyond the gap already. */
+    if (sub->position < gap->position)
+        sub->position = gap->position;
+    sub->gap = *gap;
+    sub->gap_said = true;
+}
+
+bool subscription_again(const struct subscription *sub, uint64_t *at, uint32_t *size,
+                        struct leat_frame_gap *gap)
+{
+    const uint64_t end = *at + *size;
+    gap->reason = 0;
+    if (sub->gap_said && *at < sub->gap.position)
+        *at = sub->gap.position;
+    if (*at >= end || end > sub->position)
+        return false;
+    *size = (uint32_t)(end - *at);
+    if (*at >= partition_head(sub->holding->partition))
+        return true;
+    *gap = gap_at_head(sub, *at);
+    return false;
+}
+
+bool subscription_credit(struct subscription *sub, const struct leat_frame_credit *credit)
+{
+    const uint64_t visible = partition_visible(sub->holding->partition);
+    /* Nobody has consumed what was not sent. */
+    const uint64_t consumed = credit->consumed < sub->position ? credit->consumed : sub->position;
+    if (consumed > sub->consumed && consumed <= visible) {
+        sub->consumed = consumed;
+        /* What a group has consumed and not committed, its next member reads again. */
+        if (sub->required_slot >= 0 && sub->entry == NULL)
+            partition_required_advance(sub->holding->partition, sub->required_slot, consumed);
+    }
+    if (credit->limit <= sub->limit)
+        return false;
+    sub->limit = credit->limit;
+    return true;
+}
+
+/* Under block they need not wait any longer for what is below `offset`. */
+static void release_producers(struct partition *p, const struct subscription *sub, uint64_t offset)
+{
+    struct partition_place place;
+    if (sub != NULL && sub->required_slot >= 0
+        && partition_seek(p, PARTITION_OFFSET, offset, &place) == LEAT_OK)
+        partition_required_advance(p, sub->required_slot, place.position);
+}
+
+enum leat_error subscription_commit_to(struct partition *p, struct offsets_entry *entry,
+                                       uint64_t log_epoch, uint64_t offset, uint64_t wall_ns)
+{
+    const uint64_t stands = offsets_committed(entry);
+    if (log_epoch != entry->log_epoch)
+        return LEAT_ERR_LOG_EPOCH;
+    if (offset > partition_next_offset(p))
+        return LEAT_ERR_OUT_OF_RANGE;
+    if (stands == LEAT_OFFSET_NONE || offset > stands) {
+        if (offset < partition_head_offset(p))
+            return LEAT_ERR_OUT_OF_RANGE;
+        offsets_commit(entry, offset, wall_ns);
+    }
+    release_producers(p, entry->holder, offset);
+    return LEAT_OK;
+}
+
+enum leat_error subscription_commit(struct subscription *sub,
+                                    const struct leat_frame_commit *commit, uint64_t wall_ns)
+{
+    struct partition *p = sub->holding->partition;
+    if (sub->entry == NULL)
+        return LEAT_ERR_UNKNOWN_STREAM;
+    const uint64_t head = partition_head_offset(p);
+    if (commit->lost > sub->lost
+        && (head < sub->first_offset || commit->lost > head - sub->first_offset))
+        return LEAT_ERR_INVALID;
+    const enum leat_error error =
+        subscription_commit_to(p, sub->entry, commit->log_epoch, commit->offset, wall_ns);
+    if (error == LEAT_ERR_LOG_EPOCH)
+        return error;
+    if (commit->lost > sub->lost) {
+        offsets_lose(sub->entry, commit->lost - sub->lost);
+        sub->lost = commit->lost;
+    }
+    return error;
+}

@@ -1,0 +1,68 @@
+/* Catalog: what outlives a broker: topics with their settings and ids, how far offsets were
+ * promised, and the number of this life of the broker.
+ *
+ * Role: hold it, turn it into bytes and back. Must not know: files, partitions in memory, shards.
+ *
+ * Every id that is given out (topics, logs, producers) is incarnation << 32 | counter: none is used
+ * twice, across restarts too. Threads: control. */
+#ifndef LEAT_BROKER_CATALOG_H
+#define LEAT_BROKER_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/state/reserve.h"
+#include "broker/shared/topics.h"
+#include "schema/error.h"
+
+enum { CATALOG_TOPICS_MAX = 65536 };
+
+struct catalog_partition {
+    uint64_t log_epoch;
+    uint64_t offset_limit; /* every offset below may have been given out */
+    uint64_t first_offset; /* of this life of the log; this and the rest are not stored */
+    struct reserve reserve;
+    bool wants; /* waits for a higher limit to be stored */
+};
+
+struct catalog_topic {
+    uint64_t id;
+    char name[LEAT_NAME_BYTES_MAX + 1];
+    struct topic_settings settings;
+    struct catalog_partition *partitions; /* settings.partitions of them */
+};
+
+struct catalog {
+    uint32_t incarnation;
+    uint32_t counter;              /* last one given out; not stored */
+    struct catalog_topic **topics; /* sorted by id */
+    size_t count, room;
+};
+
+void catalog_init(struct catalog *c);
+void catalog_free(struct catalog *c);
+
+/* A new id. LEAT_ERR_LIMIT: this broker has given out 2^32 - 1 of them and must be restarted. */
+enum leat_error catalog_new_id(struct catalog *c, uint64_t *id);
+
+/* A topic with this new id; its partitions are zero. The name must be new, the settings resolved.
+ * LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
+enum leat_error catalog_add(struct catalog *c, const char *name, uint64_t id,
+                            const struct topic_settings *settings, struct catalog_topic **out);
+/* Takes it out without freeing it, so that it can be put back (by catalog_restore). */
+void catalog_remove(struct catalog *c, struct catalog_topic *topic);
+void catalog_restore(struct catalog *c, struct catalog_topic *topic);
+void catalog_free_topic(struct catalog_topic *topic);
+
+struct catalog_topic *catalog_find(const struct catalog *c, uint64_t id);
+struct catalog_topic *catalog_find_name(const struct catalog *c, const char *name);
+
+/* The bytes of it; the caller frees. NULL: no memory. */
+uint8_t *catalog_encode(const struct catalog *c, size_t *size);
+/* Into an empty catalog. LEAT_ERR_STATE (*why: static text), LEAT_ERR_NO_MEMORY. On an error
+ * catalog_free is still owed. */
+enum leat_error catalog_decode(struct catalog *c, const uint8_t *bytes, size_t size,
+                               const char **why);
+
+#endif

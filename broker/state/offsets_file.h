@@ -1,0 +1,64 @@
+/* Offsets file: where groups stand, as bytes.
+ *
+ *      group      name_size u8 | name | topics u16
+ *        topic    id u64 | partitions u16
+ *          partition  index u32 | log_epoch u64 | offset u64 | commit_ns u64 | lost u64
+ *                     | metadata_size u16 | metadata
+ *
+ * Groups stand in the order of their names, partitions in that of their numbers. All integers are
+ * little-endian. Checksum and version are the envelope's (broker/state/statefile.h).
+ *
+ * Role: bytes out and in; offsets_file_check says whether all of it is right before anything is
+ * taken. Must not know: groups' tables, files, which topics there are.
+ * Threads: any; nothing here has state. */
+#ifndef LEAT_BROKER_OFFSETS_FILE_H
+#define LEAT_BROKER_OFFSETS_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schema/error.h"
+#include "schema/limits.h"
+
+struct offsets_row {
+    uint32_t partition;
+    uint64_t log_epoch; /* >= 1 */
+    uint64_t offset;    /* never LEAT_OFFSET_NONE */
+    uint64_t commit_ns;
+    uint64_t lost;
+    uint16_t metadata_size;
+    const char *metadata; /* not ended by a zero */
+};
+
+/* ---- out: a group, its topics, their partitions, in this order */
+
+struct offsets_writer {
+    uint8_t *bytes; /* the caller frees */
+    size_t size, room;
+    size_t group_at, topic_at; /* where the counts of the last ones stand; 0: none */
+    bool failed;               /* no memory */
+};
+
+void offsets_file_group(struct offsets_writer *w, const char *name);
+void offsets_file_topic(struct offsets_writer *w, uint64_t topic_id);
+void offsets_file_partition(struct offsets_writer *w, const struct offsets_row *row);
+
+/* ---- in */
+
+/* LEAT_ERR_STATE: *why is static text. */
+enum leat_error offsets_file_check(const uint8_t *bytes, size_t size, const char **why);
+
+struct offsets_reader {
+    const uint8_t *at, *end;     /* of checked bytes */
+    uint16_t topics, partitions; /* to come: of this group, of this topic */
+    char group[LEAT_NAME_BYTES_MAX + 1];
+    uint64_t topic_id;
+    struct offsets_row row;
+};
+
+void offsets_file_begin(struct offsets_reader *r, const uint8_t *bytes, size_t size);
+/* The next row, with its group and topic; false at the end. */
+bool offsets_file_next(struct offsets_reader *r);
+
+#endif
