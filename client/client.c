@@ -23,12 +23,13 @@
 enum {
     READY_MAX = 16, /* descriptors looked at in one turn */
     /* A caller that spins looks at everything only so often; in between the data connections
-     * alone are tried. Beside a bypass port a look costs as much as many packets, and what it is
-     * for (control's answers) is in less of a hurry than they are. */
+     * alone are tried. */
     POLLS_BETWEEN_LOOKS = 64,
     SPUN_LINKS_MAX = 4,
 };
 #define NS_BETWEEN_LOOKS (100 * LEAT_NS_PER_US)
+/* Beside a bypass port a look costs as much as many packets, and what it is for (control's answers)
+ * is in less of a hurry than they are. */
 #define NS_BETWEEN_SPUN_LOOKS LEAT_NS_PER_MS
 /* On a polled link a caller that waits spins for so long, which is what a round trip on it takes
  * many times over, and then waits for the link's interrupt; where it has none, it naps: idle, it

@@ -111,7 +111,7 @@ struct leat_event {
  * nobody else. One thread polls it, the one that uses the client. */
 struct leat_dpdk_port {
     size_t size;
-    void *pool; /* struct rte_mempool, for what is sent */
+    void *pool; /* struct rte_mempool, for what is sent; 32 of its buffers are kept at hand */
     uint16_t port;
     uint16_t rx_queue;
     uint16_t tx_queue;
@@ -159,10 +159,11 @@ LEAT_API int leat_client_open(leat_client **client, const char *url,
                               const struct leat_client_options *options);
 
 /* Does all I/O that is possible, runs callbacks, and waits at most timeout_ns for something to
- * do. Returns the number of frames and replies handled (0: timed out, the connection was lost, or
- * a consumer still has records that leat_consumer_poll had no room for), or a negative error that
- * the client cannot recover from by itself. Never invalidates borrowed records. Reconnecting is
- * done here: keep polling. */
+ * do. Over dpdk, with a timeout of 0, the connection to control is looked at once a millisecond:
+ * records are not kept waiting for it. Returns the number of frames and replies handled (0: timed
+ * out, the connection was lost, or a consumer still has records that leat_consumer_poll had no room
+ * for), or a negative error that the client cannot recover from by itself. Never invalidates
+ * borrowed records. Reconnecting is done here: keep polling. */
 LEAT_API int leat_client_poll(leat_client *client, uint64_t timeout_ns);
 
 /* One descriptor that is readable whenever leat_client_poll has something to do, timers
@@ -268,7 +269,7 @@ struct leat_producer_options {
     uint32_t batch_bytes_max;   /* a batch is sent when it is this full, or when the wire is idle
                                    [60 KiB, or one largest record]; at most 1 MiB */
     uint32_t batch_records_max; /* [65,536, or as many as fit batch_bytes_max]; 1: over udp and dpdk
-                                   every record is a packet of its own, too */
+                                   every record first leaves in a packet of its own, too */
     uint32_t in_flight_batches; /* unacked batches per partition [16]; at most 64 */
     uint32_t reserved0;
 };
@@ -329,7 +330,8 @@ struct leat_consumer_options {
     const uint32_t *partitions; /* of every topic named [all] */
     uint64_t start;
     uint64_t window_bytes; /* unconsumed bytes held per partition [1 MiB]; at most 1 GiB; raised to
-                              one largest batch of the topic where it is less */
+                              one largest batch of the topic where it is less. Over dpdk, up to
+                              16 MiB, all of it is in memory from the start */
     const char *name;      /* shown to operators; a required reader's identity [client_name] */
     int32_t required;      /* under a topic's `block` policy producers wait for this reader */
     int32_t skip_crc;      /* 1: trust the broker's check */

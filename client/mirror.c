@@ -3,7 +3,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PAGE_BYTES_MIN = 1 << 16 }; /* at least the largest page size in use */
+enum {
+    PAGE_BYTES_MIN = 1 << 16,     /* at least the largest page size in use */
+    AT_ONCE_BYTES_MAX = 16 << 20, /* more takes longer than a peer should wait for us */
+};
 
 enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size, bool at_once)
 {
@@ -28,8 +31,14 @@ enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size, bool at_onc
         return LEAT_ERR_NO_MEMORY;
     }
     close(fd);
-    if (at_once) /* kernels before 5.14 do not know it: then it is as without */
-        madvise(at, 2 * bytes, MADV_POPULATE_WRITE);
+#ifdef MADV_POPULATE_WRITE /* kernels before 5.14 do not know it: then it is as without */
+    if (at_once && bytes <= AT_ONCE_BYTES_MAX) {
+        madvise(at, bytes, MADV_POPULATE_WRITE);
+        madvise(at + bytes, bytes, MADV_POPULATE_WRITE);
+    }
+#else
+    (void)at_once;
+#endif
     mirror->bytes = at;
     mirror->size = bytes;
     return LEAT_OK;

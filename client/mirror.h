@@ -18,7 +18,8 @@ struct mirror {
 };
 
 /* At least `size` bytes. Pages are taken from the system when first touched, or with `at_once`
- * here, so that no record has to wait for one. LEAT_ERR_NO_MEMORY. */
+ * here, so that no record has to wait for one; beyond 16 MiB they come as they are touched all the
+ * same. LEAT_ERR_NO_MEMORY. */
 enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size, bool at_once);
 void mirror_release(struct mirror *mirror);
 

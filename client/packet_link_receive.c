@@ -101,10 +101,13 @@ unsigned packet_link_take(struct data_link *link, const struct leat_packet *pack
     if (take_frames(link, packet))
         flow_take(flow, number, packet->frames_size > 0, (packet->flags & LEAT_PACKET_ACK_NOW) != 0,
                   client->now);
-    /* What came may let something go; an acknowledgement waits for company until its time. */
-    if (packet_link_has_content(link) || flow_ack_due(flow, client->now))
+    /* What came may let something go; an acknowledgement waits for company until its time, and what
+     * it left out is lost at another. */
+    if (packet_link_has_content(link) || flow_ack_due(flow, client->now)) {
         client_dirty(client, link);
-    else
+    } else {
         client_timer_at(client, flow->received.ack_at);
+        client_timer_at(client, flow->sent.loss_at);
+    }
     return 1;
 }

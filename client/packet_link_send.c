@@ -14,6 +14,7 @@ struct packet {
     uint32_t at;    /* where its next frame goes */
     uint32_t end;   /* and where frames end */
     uint32_t items; /* noted */
+    bool publishes; /* a piece of a batch is among them */
 };
 
 static bool begin(struct data_link *link, struct packet *p)
@@ -29,6 +30,7 @@ static bool begin(struct data_link *link, struct packet *p)
     p->at = flow_begin(flow, p->out.bytes, client->now);
     p->end = flow->options.payload_max - LEAT_PACKET_TAG_BYTES;
     p->items = 0;
+    p->publishes = false;
     return true;
 }
 
@@ -151,6 +153,7 @@ static bool add_piece(struct data_link *link, struct packet *p, uint32_t stream,
     at += leat_frame_write_publish_at(at, stream, piece->position, piece->size);
     memcpy(at, piece->bytes, piece->size);
     p->at += LEAT_DATA_HEADER_BYTES + piece->size;
+    p->publishes = true;
     return false;
 }
 
@@ -174,9 +177,18 @@ static bool add_blocked(struct data_link *link, struct packet *p, struct publish
     return false;
 }
 
+/* A producer of single records wants none of them to wait for another, or to be lost with it. */
+static bool travels_alone(const struct publisher *publisher)
+{
+    return publisher->producer->options.batch_records_max == 1;
+}
+
 static bool add_publisher(struct data_link *link, struct packet *p, struct publisher *publisher)
 {
     struct outbox *outbox = &publisher->outbox;
+    const bool alone = travels_alone(publisher);
+    if (alone && p->publishes)
+        return true;
     for (;;) {
         struct outbox_cursor cursor = outbox_cursor(outbox);
         struct outbox_piece piece;
@@ -189,9 +201,11 @@ static bool add_publisher(struct data_link *link, struct packet *p, struct publi
             return true;
         outbox_commit(outbox, &cursor);
         link->client->stats.batches_sent += piece.ends;
-        if (piece.ends && publisher->producer->options.batch_records_max == 1)
-            return true; /* single records travel alone: none waits for another, or is lost with it
-                          */
+        if (piece.ends && alone) {
+            if (!outbox_has_content(outbox))
+                data_link_unqueue_publisher(publisher);
+            return true;
+        }
     }
     data_link_unqueue_publisher(publisher);
     return false;
@@ -203,9 +217,10 @@ static void add_publishers(struct data_link *link, struct packet *p)
     while ((publisher = TAILQ_FIRST(&link->publishers)) != NULL) {
         if (!add_publisher(link, p, publisher))
             continue;
-        /* The others first, next time. */
-        TAILQ_REMOVE(&link->publishers, publisher, ready_link);
-        TAILQ_INSERT_TAIL(&link->publishers, publisher, ready_link);
+        if (publisher->queued) { /* the others first, next time */
+            TAILQ_REMOVE(&link->publishers, publisher, ready_link);
+            TAILQ_INSERT_TAIL(&link->publishers, publisher, ready_link);
+        }
         return;
     }
 }

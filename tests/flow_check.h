@@ -10,7 +10,7 @@
 #include "transport/flow.h"
 
 struct flow_check_sums {
-    uint32_t outstanding, items_live;
+    uint32_t outstanding, items_live, lost_marks;
     uint64_t outstanding_bytes;
     bool bits_agree;
 };
@@ -31,6 +31,8 @@ static inline struct flow_check_sums flow_check_sum(const struct sentmap *map)
         if (ringbits_test(map->lost_bits, n))
             sums.bits_agree &= packet->state == SENT_LOST && !outstanding;
     }
+    for (uint32_t word = 0; word < RINGBITS_WORDS; word++)
+        sums.lost_marks += (uint32_t)__builtin_popcountll(map->lost_bits[word]);
     return sums;
 }
 
@@ -42,6 +44,8 @@ static inline const char *sentmap_check(const struct sentmap *map)
         return "bits and states disagree";
     if (sums.outstanding != map->outstanding || sums.outstanding_bytes != map->outstanding_bytes)
         return "outstanding packets are miscounted";
+    if (sums.lost_marks != map->lost_marks)
+        return "packets marked lost are miscounted";
     if (sums.items_live + map->noted != map->items_live)
         return "live items are miscounted";
     if (map->items_live + lost > SENTMAP_ITEMS || lost > SENTMAP_ITEMS)

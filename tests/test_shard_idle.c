@@ -3,13 +3,16 @@
  * link's own deadline, and goes on with naps over a link that cannot be armed, now or at all.
  * Method: the shard's own thread over a link that the test plays, and that says what was done to
  * it. Waiting is for something that must happen; running out of patience is the failure. */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -248,5 +251,30 @@ Test(shard_idle, one_that_spins_arms_nothing)
     for (int i = 0; i < 1000 * TURNS; i++)
         await(&fake.asked, "asked again and again");
     cr_assert_not(atomic_load(&fake.armed));
+    stop();
+}
+
+/* The kernel is asked seldom then, but it is asked: who is no client is shown the door. */
+Test(shard_idle, one_that_spins_on_ports_alone_still_sees_who_connects)
+{
+    start(IDLE_LATENCY, -1);
+    struct sockaddr_in address = { .sin_family = AF_INET };
+    const char *text = shard_tcp_address(w.shard);
+    cr_assert_eq(inet_pton(AF_INET, "127.0.0.1", &address.sin_addr), 1);
+    address.sin_port = htons((uint16_t)atoi(strrchr(text, ':') + 1));
+    for (int i = 0; i < 20; i++) {
+        static const uint8_t noise[64] = { 0xFF };
+        uint8_t answer[64];
+        const struct timeval patience = { .tv_sec = PATIENCE_S };
+        const int fd = socket(AF_INET, SOCK_STREAM, 0);
+        cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        cr_assert_eq(send(fd, noise, sizeof noise, MSG_NOSIGNAL), (ssize_t)sizeof noise);
+        ssize_t got = 1;
+        while (got > 0)
+            got = recv(fd, answer, sizeof answer, 0);
+        cr_assert(got == 0 || errno == ECONNRESET, "the shard has not looked: %s", strerror(errno));
+        close(fd);
+    }
     stop();
 }

@@ -114,7 +114,8 @@ struct link_dpdk_driver {
     /* Stops the device and frees its memory; lanes are closed by it (their own `close` does
      * nothing). No thread uses a lane any more. */
     void (*close)(struct link_dpdk_port *port);
-    /* Buffers of the port that are not in its pool now: the baseline after a test. */
+    /* Buffers of the port that are neither in its pool nor kept at hand by a lane: the baseline
+     * after a test. */
     uint32_t (*buffers_in_use)(const struct link_dpdk_port *port);
 };
 

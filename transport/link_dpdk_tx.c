@@ -1,4 +1,4 @@
-/* DPDK sending: headers from a cache, staged, one burst a flush.
+/* DPDK sending: headers from a cache, staged, on the wire by bursts and with every flush.
  *
  * Role: gives out buffers, puts headers before what was written into them, finds out where peers
  * are, keeps in order what the device has no room for, sends log memory by reference where that
@@ -224,10 +224,9 @@ static void put_on_wire(struct link_dpdk_lane *lane)
 
 /* ---- the link's operations */
 
+/* The instruction is a no-op where the processor does not know it. */
 #if defined(__x86_64__)
-#define KNOWS_PREFETCHW                                                       \
-    __attribute__((target("prfchw"))) /* a no-op where the processor does not \
-                                       */
+#define KNOWS_PREFETCHW __attribute__((target("prfchw")))
 #else
 #define KNOWS_PREFETCHW
 #endif
@@ -418,15 +417,16 @@ unsigned link_dpdk_flush(struct link *link, leat_ns now)
     }
     if (now >= lane->neighbours.deadline)
         ask_neighbours(lane);
-    if (now >= lane->chores_at)
-        do_chores(lane);
     if (port->to_wire != NULL && lane->polls)
         collect(lane);
-    if (lane->staged_count == 0)
-        return 0;
-    put_on_wire(lane);
-    if (lane->staged_count != 0)
-        link_count(&link->counters.tx_kept, 1);
+    if (lane->staged_count != 0) {
+        put_on_wire(lane);
+        if (lane->staged_count != 0)
+            link_count(&link->counters.tx_kept, 1);
+    }
+    /* Behind the wire's turn: what it was offered just now has not been waiting. */
+    if (now >= lane->chores_at)
+        do_chores(lane);
     /* What waits for somebody to come is in no hurry. */
     return atomic_load_explicit(&lane->port->away, memory_order_relaxed) ? 0 : lane->staged_count;
 }

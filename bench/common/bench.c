@@ -78,14 +78,18 @@ static int compare_double(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-struct bench_spread bench_spread(double *values, size_t count)
+struct bench_spread bench_spread(const double *values, size_t count)
 {
+    double sorted[BENCH_SPREAD_MAX];
     if (count == 0)
         return (struct bench_spread){ 0 };
-    qsort(values, count, sizeof *values, compare_double);
-    return (struct bench_spread){ .p25 = values[count / 4],
-                                  .p50 = values[count / 2],
-                                  .p75 = values[count * 3 / 4] };
+    if (count > BENCH_SPREAD_MAX)
+        bench_fail("too many values for bench_spread");
+    memcpy(sorted, values, count * sizeof sorted[0]);
+    qsort(sorted, count, sizeof sorted[0], compare_double);
+    return (struct bench_spread){ .p25 = sorted[count / 4],
+                                  .p50 = sorted[count / 2],
+                                  .p75 = sorted[count * 3 / 4] };
 }
 
 void bench_emit(const char *name, double value, const char *unit, enum bench_goal goal,

@@ -1,7 +1,6 @@
 #include "bench/common/beside.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "bench/common/bench.h"
 
@@ -30,16 +29,15 @@ static void ratios(double out[ROUNDS], const double *leat, const double *echo)
 /* Beside an echo that moves as much as Leat does. */
 static void report_full(const struct bypass *b, const struct side sides[SIDES], double line_ns)
 {
-    double p50[ROUNDS], full[ROUNDS];
+    double p50[ROUNDS];
     char name[96], note[256];
     ratios(p50, sides[LEAT].p50, sides[FULL_ECHO].p50);
-    memcpy(full, sides[FULL_ECHO].p50, sizeof full);
     const struct bench_spread r = bench_spread(p50, ROUNDS);
     snprintf(name, sizeof name, "bypass_latency_p50_ratio_%s_full", bypass_wire_name(b->wire));
     snprintf(note, sizeof note,
              "to %.2f us of an echo whose client writes and reads its payload; rounds %.2f..%.2f; "
              "a cache line between the two cores and back %.0f ns",
-             bench_spread(full, ROUNDS).p50 / 1e3, r.p25, r.p75, line_ns);
+             bench_spread(sides[FULL_ECHO].p50, ROUNDS).p50 / 1e3, r.p25, r.p75, line_ns);
     bench_emit(name, r.p50, "ratio", BENCH_NO_GOAL, 0, note);
 }
 

@@ -308,7 +308,7 @@ bool shard_iterate(struct shard *shard, bool read_hot)
     /* Before packets: a grant is here before the first packet of its session. */
     if (shard->holds || !mailbox_is_empty(shard->options.inbox))
         worked |= shard_read_mail(shard);
-    for (int i = 0; read_hot && shard->connected != 0 && i < SHARD_HOT_MAX; i++) {
+    for (int i = 0; read_hot && shard->watched != 0 && i < SHARD_HOT_MAX; i++) {
         if (shard->hot[i] != NULL)
             worked |= shard_receive(shard, shard->hot[i]);
     }

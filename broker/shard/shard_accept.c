@@ -82,7 +82,7 @@ static enum leat_error attach(struct shard *shard, struct connection *connection
     TAILQ_REMOVE(&shard->granted, s, lifetime_link);
     TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_link);
     connection->fd = -1; /* the session's now */
-    shard->connected++;
+    shard->watched++;
     connections_end(&shard->connections, connection);
     s->interest = EPOLLIN;
     if (!watch(shard, fd, s, EPOLL_CTL_MOD, EPOLLIN)) {
@@ -191,8 +191,8 @@ void shard_end_session(struct shard *shard, struct session *s, enum leat_error s
         if (shard->hot[i] == s)
             shard->hot[i] = NULL;
     }
-    if (s->fd >= 0)
-        shard->connected--;
+    if (s->fd >= 0 || (s->path != NULL && !s->path->link->limits.polled))
+        shard->watched--;
     if (session_is_packets(s)) {
         timers_remove(&shard->timers, &s->path->timer);
         shard_count_flow(shard, s->path);

@@ -8,9 +8,10 @@
 #include "broker/shard/shard_state.h"
 #include "ops/log.h"
 
-/* How long epoll is left alone while what is busy is read directly. Where it has only new
- * connections to tell of, a system call every few microseconds would be the worst that happens to a
- * record. */
+/* How long epoll is left alone while what is busy is read directly: so many turns at least, and so
+ * long. Where it has only newcomers to tell of, a system call every few microseconds would be the
+ * worst that happens to a record. */
+enum { LOOK_TURNS = 32 };
 #define LOOK_NS (4 * LEAT_NS_PER_US)
 #define LOOK_SELDOM_NS (200 * LEAT_NS_PER_US)
 #define BALANCED_SPIN_NS (50 * LEAT_NS_PER_US)
@@ -183,11 +184,12 @@ static bool any_hot(const struct shard *shard)
 /* Whether epoll is to be asked beside what is read directly. */
 static bool look_is_due(struct shard *shard)
 {
-    const bool seldom = shard->connected == 0 && shard->polled_links == shard->link_count;
+    const bool seldom = shard->watched == 0 && shard->polled_links != 0;
     const leat_ns pause = seldom ? LOOK_SELDOM_NS : LOOK_NS;
-    if (shard->now - shard->looked < pause)
+    if (++shard->turns < LOOK_TURNS || shard->now - shard->looked < pause)
         return false;
     shard->looked = shard->now;
+    shard->turns = 0;
     return true;
 }
 

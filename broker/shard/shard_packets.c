@@ -109,6 +109,7 @@ static bool attach(struct shard *shard, struct session *s, struct link *link,
     TAILQ_REMOVE(&shard->granted, s, lifetime_link);
     TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_link);
     metric_add(&shard->counters.sessions_opened, 1);
+    shard->watched += link->limits.polled ? 0 : 1;
     return true;
 }
 
@@ -162,9 +163,12 @@ static void take_packet(struct shard *shard, struct session *s, const struct lea
     }
     metric_add(&shard->counters.packets_taken, 1);
     flow_take(flow, number, eliciting, (packet->flags & LEAT_PACKET_ACK_NOW) != 0, shard->now);
-    /* An acknowledgement that came alone, and lets nothing go, leads to nothing. */
+    /* An acknowledgement that came alone, and lets nothing go, leads to nothing; but it may have
+     * shown when a packet that it does not speak of is lost. */
     if (eliciting || flow_lost(flow) != NULL || !TAILQ_EMPTY(&s->ready) || egress_pending(&s->out))
         shard_want_output(shard, s);
+    else
+        timers_set(&shard->timers, &s->path->timer, flow->sent.loss_at);
 }
 
 static void take_datagram(struct shard *shard, struct link *link,

@@ -94,7 +94,8 @@ struct shard {
     struct session_list attached;
     struct session_list untold; /* ended; control is to hear of it, then they are freed */
     struct session *hot[SHARD_HOT_MAX];
-    uint32_t connected; /* sessions over a connection */
+    uint32_t
+        watched; /* sessions of whose bytes epoll tells: over connections, and the UDP socket */
 
     struct shard_link links[SHARD_LINKS_MAX];
     uint32_t link_count;
@@ -102,7 +103,8 @@ struct shard {
     uint32_t unarmed_links; /* of those, cannot be armed */
     bool armed;             /* the polled links are, and were asked again */
     bool owns_udp;          /* links[0] */
-    leat_ns looked;         /* at epoll, while what is busy was read directly */
+    leat_ns looked;         /* at epoll, while what is busy was read directly ... */
+    uint32_t turns;         /* ... and how many of those there were since */
     leat_ns nap;            /* how long it slept last, while a link has to be asked */
     struct timers timers;   /* of sessions that go in packets */
     struct loopgap loopgap;
