@@ -32,6 +32,24 @@ bool reader_quiet(const struct reader *reader)
     return reader->paused || reader->leaving;
 }
 
+void reader_dropped(struct reader *reader)
+{
+    struct subscribed *topic = reader->topic;
+    struct leat_client *client = topic->consumer->client;
+    if (partition_stream_ends(&reader->stream))
+        return; /* that its topic is gone says more */
+    data_link_detach_reader(reader);
+    partition_stream_stop(&reader->stream);
+    if (topic->consumer->group != NULL) {
+        group_doubt(reader);
+        return;
+    }
+    reader->state = READER_WANTED;
+    if (topic->step == OWNER_READY)
+        topic->step = OWNER_OPEN;
+    client->work = true;
+}
+
 static void release_all(struct leat_consumer *consumer)
 {
     struct reader *reader;

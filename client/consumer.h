@@ -26,7 +26,8 @@ bool reader_quiet(const struct reader *reader);
 bool reader_commit(struct reader *reader, struct leat_frame_commit *commit);
 /* COMMITTED came. */
 void reader_committed(struct reader *reader, const struct leat_frame_committed *frame);
-/* The shard dropped its stream: the group gave the partition to another. */
+/* The shard has its stream no more: the group gave the partition to another, or its end was told
+ * before its grant came. Control knows; it is asked. */
 void reader_dropped(struct reader *reader);
 
 /* The reader of that partition; NULL: there is none. */

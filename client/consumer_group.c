@@ -23,7 +23,9 @@ static void name_member(struct consumer_group *group, struct leat_client *client
         snprintf(group->member_id, sizeof group->member_id, "%s", member);
         return;
     }
-    const uint64_t seed = client->options.hooks.seed;
+    /* Spread, so that the clients of one test, whose seeds are neighbours, have no name in common.
+     */
+    const uint64_t seed = client->options.hooks.seed * UINT64_C(0x9E3779B97F4A7C15);
     uint64_t random = seed ^ client->now ^ ++client->members_named << 48;
     if (seed == 0 && getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
         random ^= (uint64_t)(uintptr_t)group; /* the broker fences who should have the same */
@@ -390,7 +392,7 @@ void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream
                                               .text = "the partition is this member's" });
 }
 
-static void doubt(struct reader *reader)
+void group_doubt(struct reader *reader)
 {
     struct leat_consumer *consumer = reader->topic->consumer;
     reader->state = READER_IDLE;
@@ -409,7 +411,7 @@ bool group_refused(struct reader *reader, int error)
 {
     if (!is_group_news(error))
         return false;
-    doubt(reader);
+    group_doubt(reader);
     return true;
 }
 
@@ -420,18 +422,9 @@ bool group_refused_all(struct subscribed *topic, int error)
     topic->step = OWNER_READY;
     for (uint32_t i = 0; i < topic->reader_count; i++) {
         if (topic->readers[i].state == READER_OPENING)
-            doubt(&topic->readers[i]);
+            group_doubt(&topic->readers[i]);
     }
     return true;
-}
-
-void reader_dropped(struct reader *reader)
-{
-    if (reader->topic->consumer->group == NULL)
-        return;
-    data_link_detach_reader(reader);
-    partition_stream_stop(&reader->stream);
-    doubt(reader);
 }
 
 void group_topic_deleted(struct reader *reader)

@@ -37,6 +37,8 @@ void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream
 bool group_refused(struct reader *reader, int error);
 bool group_refused_all(struct subscribed *topic, int error);
 
+/* It has no stream any more, and whether the partition is this member's is to be heard at once. */
+void group_doubt(struct reader *reader);
 /* Its stream ended with the topic, and the application was told. */
 void group_topic_deleted(struct reader *reader);
 

@@ -167,6 +167,11 @@ static void fetch_ahead(const struct partition_stream *stream)
         __builtin_prefetch(next + ahead, 1);
 }
 
+bool partition_stream_ends(const struct partition_stream *stream)
+{
+    return stream->dead || is_deleted(stream);
+}
+
 bool partition_stream_take(struct partition_stream *stream, uint64_t position, const uint8_t *bytes,
                            uint32_t size)
 {

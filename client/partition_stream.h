@@ -123,6 +123,9 @@ bool partition_stream_take(struct partition_stream *stream, uint64_t position, c
 /* A GAP came in a packet. One that says nothing new is ignored. */
 void partition_stream_gap_any(struct partition_stream *stream, const struct leat_frame_gap *gap);
 
+/* Nothing follows: its topic is gone, or it broke. */
+bool partition_stream_ends(const struct partition_stream *stream);
+
 /* True when partition_stream_next has something. */
 bool partition_stream_ready(const struct partition_stream *stream);
 

@@ -100,9 +100,9 @@ enum leat_gap_reason {
     LEAT_GAP_RETENTION = 2,     /* aged or sized out before it was read */
     LEAT_GAP_LOG_RESTARTED = 3, /* the log began anew above every old offset */
     LEAT_GAP_TOPIC_DELETED = 4, /* nothing follows */
-    LEAT_GAP_REVOKED = 5,       /* nothing follows: the group took the partition from this member;
-                                   `offset` is what stands committed (LEAT_OFFSET_NONE: nothing, or it is
-                                   not known any more) */
+    LEAT_GAP_REVOKED = 5, /* nothing follows: the shard has the stream no more. Mostly the group
+                             took the partition from this member; `offset` is what stands committed
+                             (LEAT_OFFSET_NONE: nothing, or it is not known any more) */
 };
 
 struct leat_frame_attach {

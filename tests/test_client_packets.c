@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "client/client_core.h"
+#include "client/consumer.h"
 #include "client/data_link.h"
 #include "client/packet_link.h"
 #include "client/producer.h"
@@ -236,6 +237,28 @@ Test(packets, a_narrow_path_stays_at_what_it_carries, .timeout = 60)
     publish_and_consume(5000);
     cr_assert_leq(session->packets->flow.options.payload_max, (uint32_t)LEAT_PACKET_BYTES_BASE);
     cr_assert_eq(session->packets->mtu.bytes, (uint32_t)LEAT_PACKET_BYTES_BASE);
+}
+
+/* What the shard knows no more is opened anew, from where it stood; unless its end is known. */
+Test(packets, a_reader_without_its_stream_asks_for_another, .timeout = 60)
+{
+    const struct leat_frame_gap deleted = { .reason = LEAT_GAP_TOPIC_DELETED };
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    attach();
+    open_streams();
+    publish_and_consume(100);
+    topic.step = OWNER_READY;
+    partition_stream_gap_any(&reader.stream, &deleted);
+    reader_dropped(&reader);
+    cr_assert_eq(reader.link, session, "that the topic is gone is still to be told");
+
+    partition_stream_place(&reader.stream, 100, 1);
+    reader_dropped(&reader);
+    cr_assert_eq(reader.link, NULL);
+    cr_assert_eq(reader.state, READER_WANTED);
+    cr_assert_eq(topic.step, OWNER_OPEN);
+    cr_assert(client->work);
+    cr_assert_eq(partition_stream_wanted(&reader.stream), 100u);
 }
 
 /* The last commit of all arrives and is answered, whichever packets were lost. */

@@ -37,6 +37,21 @@ Test(shard_packets, a_batch_is_acknowledged_and_delivered)
     cr_assert_eq(fabric_buffers(shard_peer.fabric), 0);
 }
 
+/* The end of a stream may have come before the grant that names it: then the client waits for what
+ * was said already. (Simulation, seed 32363: a reader was never told that its topic was gone.) */
+Test(shard_packets, credit_for_a_stream_that_is_over_is_answered)
+{
+    shard_peer_attach();
+    shard_peer_send_credit(SHARD_PEER_RING); /* no stream was opened yet */
+    UNTIL(shard_peer.gaps == 1, 100);
+    cr_assert_eq(shard_peer.gap.reason, LEAT_GAP_REVOKED);
+    cr_assert_eq(shard_peer.gap.offset, LEAT_OFFSET_NONE);
+    for (int i = 0; i < 2000; i++)
+        shard_peer_turn();
+    cr_assert_eq(shard_peer.gaps, 1, "it is said once");
+    cr_assert_eq(fabric_buffers(shard_peer.fabric), 0);
+}
+
 Test(shard_packets, only_the_token_attaches_and_only_from_one_place)
 {
     uint8_t wrong[LEAT_TOKEN_BYTES] = { 9 };

@@ -180,12 +180,22 @@ void shard_take_waiting(struct shard *shard, struct session *s)
     }
 }
 
-static enum leat_error credit(struct shard *shard, const struct session *s,
+/* Credit for a stream that is over. What was said at its end its client may have heard before the
+ * grant, over another connection, and not known what to do with: said once more, it asks control.
+ */
+static void refuse_credit(struct shard *shard, struct session *s, uint32_t stream)
+{
+    const struct leat_frame_gap gone = { .offset = LEAT_OFFSET_NONE, .reason = LEAT_GAP_REVOKED };
+    metric_add(&shard->counters.frames_unknown_stream, 1);
+    egress_gap(&s->out, stream, &gone);
+}
+
+static enum leat_error credit(struct shard *shard, struct session *s,
                               const struct leat_frame *frame)
 {
     const struct stream *place = session_stream(s, frame->stream);
     if (place == NULL || place->subscription == NULL) {
-        metric_add(&shard->counters.frames_unknown_stream, 1);
+        refuse_credit(shard, s, frame->stream);
         return LEAT_OK;
     }
     struct subscription *sub = place->subscription;
