@@ -46,7 +46,7 @@ static double lower_bound(const double values[PAIRS])
         }
         medians[i] = bench_spread(some, PAIRS).p50;
     }
-    bench_spread(medians, RESAMPLES); /* sorts them */
+    bench_sort(medians, RESAMPLES);
     return medians[RESAMPLES * LOWER_PERCENT / 100];
 }
 

@@ -78,18 +78,25 @@ static int compare_double(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+void bench_sort(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, compare_double);
+}
+
 struct bench_spread bench_spread(const double *values, size_t count)
 {
-    double sorted[BENCH_SPREAD_MAX];
     if (count == 0)
         return (struct bench_spread){ 0 };
-    if (count > BENCH_SPREAD_MAX)
-        bench_fail("too many values for bench_spread");
-    memcpy(sorted, values, count * sizeof sorted[0]);
-    qsort(sorted, count, sizeof sorted[0], compare_double);
-    return (struct bench_spread){ .p25 = sorted[count / 4],
-                                  .p50 = sorted[count / 2],
-                                  .p75 = sorted[count * 3 / 4] };
+    double *sorted = malloc(count * sizeof *sorted);
+    if (sorted == NULL)
+        bench_fail("a copy to sort");
+    memcpy(sorted, values, count * sizeof *sorted);
+    bench_sort(sorted, count);
+    const struct bench_spread spread = { .p25 = sorted[count / 4],
+                                         .p50 = sorted[count / 2],
+                                         .p75 = sorted[count * 3 / 4] };
+    free(sorted);
+    return spread;
 }
 
 void bench_emit(const char *name, double value, const char *unit, enum bench_goal goal,

@@ -28,11 +28,11 @@ void bench_samples_clear(struct bench_samples *s);
 /* Sorts them. `percent` 0 .. 100; of no samples: 0. */
 double bench_percentile(struct bench_samples *s, double percent);
 
-/* Median and quartiles of a handful of numbers, at most BENCH_SPREAD_MAX. */
+void bench_sort(double *values, size_t count);
+/* Median and quartiles; the numbers stay as they are. */
 struct bench_spread {
     double p25, p50, p75;
 };
-enum { BENCH_SPREAD_MAX = 256 };
 struct bench_spread bench_spread(const double *values, size_t count);
 
 enum bench_goal { BENCH_NO_GOAL, BENCH_AT_MOST, BENCH_AT_LEAST };
