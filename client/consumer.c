@@ -32,22 +32,25 @@ bool reader_quiet(const struct reader *reader)
     return reader->paused || reader->leaving;
 }
 
-void reader_dropped(struct reader *reader)
+void reader_want(struct reader *reader)
 {
     struct subscribed *topic = reader->topic;
-    struct leat_client *client = topic->consumer->client;
+    reader->state = READER_WANTED;
+    if (topic->step == OWNER_READY)
+        topic->step = OWNER_OPEN;
+    topic->consumer->client->work = true;
+}
+
+void reader_dropped(struct reader *reader)
+{
     if (partition_stream_ends(&reader->stream))
         return; /* that its topic is gone says more */
     data_link_detach_reader(reader);
     partition_stream_stop(&reader->stream);
-    if (topic->consumer->group != NULL) {
+    if (reader->topic->consumer->group != NULL)
         group_doubt(reader);
-        return;
-    }
-    reader->state = READER_WANTED;
-    if (topic->step == OWNER_READY)
-        topic->step = OWNER_OPEN;
-    client->work = true;
+    else
+        reader_want(reader);
 }
 
 static void release_all(struct leat_consumer *consumer)
@@ -315,10 +318,7 @@ static void restart(struct reader *reader, int32_t start_at, uint64_t start)
     reader->start = start;
     reader->resumes = reader->at_committed = false;
     reader->error = 0;
-    reader->state = READER_WANTED;
-    if (reader->topic->step == OWNER_READY)
-        reader->topic->step = OWNER_OPEN;
-    consumer->client->work = true;
+    reader_want(reader);
 }
 
 int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t partition,

@@ -120,9 +120,7 @@ static void want(struct reader *reader)
         reader->start_at = options->start_at;
         reader->start = options->start;
     }
-    reader->state = READER_WANTED;
-    if (reader->topic->step == OWNER_READY)
-        reader->topic->step = OWNER_OPEN;
+    reader_want(reader);
 }
 
 static void commit_processed(struct reader *reader)
