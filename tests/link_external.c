@@ -6,6 +6,7 @@
  * the same queues, which are two hosts: what one sends, the other receives. Then an interrupt
  * handler that does not come back for a while, and a memif port opened meanwhile.
  * Threads: this one, and EAL's for the handler. */
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,8 @@
 
 enum { BUFFERS = 2047, ROUNDS = 5000, BUSY_US = 300000 };
 
-static atomic_int busy; /* 1: the handler has begun; 2: it is about to return */
+static sem_t begun;         /* the handler has */
+static atomic_bool returns; /* it is about to */
 static int interrupt;
 
 static void require(bool truth, const char *what)
@@ -103,9 +105,9 @@ static void be_busy(void *unused)
     eventfd_t value;
     (void)unused;
     eventfd_read(interrupt, &value);
-    atomic_store(&busy, 1);
+    sem_post(&begun);
     usleep(BUSY_US);
-    atomic_store(&busy, 2);
+    atomic_store(&returns, true);
 }
 
 /* A peer may speak before EAL's interrupt thread first hears of the port: no burst runs before that
@@ -123,16 +125,17 @@ static void open_beside_a_busy_handler(const struct link_dpdk_driver *driver)
                                                .descriptors = 64,
                                                .buffers = 511 };
     struct rte_intr_handle *handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+    sem_init(&begun, 0, 0);
     interrupt = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
     require(handle != NULL && rte_intr_fd_set(handle, interrupt) == 0
                 && rte_intr_type_set(handle, RTE_INTR_HANDLE_EXT) == 0
                 && rte_intr_callback_register(handle, be_busy, NULL) == 0,
             "an interrupt handler");
-    while (atomic_load(&busy) == 0)
-        usleep(1000);
+    while (sem_wait(&begun) != 0)
+        ; /* a signal */
     struct link_dpdk_port *port = NULL;
     require(driver->open(&port, &options, text) == LEAT_OK, text);
-    require(atomic_load(&busy) == 2, "the port was used while EAL's interrupt thread was at large");
+    require(atomic_load(&returns), "the port was used while EAL's interrupt thread was at large");
     driver->close(port);
 }
 
