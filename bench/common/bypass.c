@@ -114,6 +114,7 @@ bool bypass_start(const char *name)
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGHUP, on_signal);
+    signal(SIGPIPE, on_signal); /* its reader has gone */
     if (reserve_pages())
         return true;
     snprintf(why, sizeof why, "%d free hugepages needed, %ld there (vm.nr_hugepages; needs root)",
