@@ -2,6 +2,7 @@
 # make test         everything that tests                 make check   format, layers, analysis, sanitizers
 # make fuzz         every decoder; SECONDS=60 T=frame     make bench   ratios to yardsticks, build/bench/results.json
 # make sim          real brokers and clients over wires that a seed breaks; SEEDS=2000 FROM=1
+# make check-long   100,000 seeds of the simulation and the groups' minute: what takes longer than CI has
 # make test-groups-chaos   group members that die and hang at random, over TCP and memif; SECONDS=60 each
 # make coverage     lines covered, per folder             make install DESTDIR= PREFIX=/usr/local
 # make deps         installs what is missing (Debian packages)
@@ -92,7 +93,7 @@ EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/
 
 .PHONY: all deps demo test check fuzz sim bench coverage install clean run-tests run-demo run-sim fuzzers build-tests \
         run-groups-chaos test-groups-chaos check-format check-layers check-tidy check-clang check-san check-sim check-race check-tsan \
-        check-corpus check-links check-readme FORCE
+        check-corpus check-links check-readme check-long check-long-sim check-long-chaos FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -230,6 +231,15 @@ sim: deps
 	@$(MAKE) --no-print-directory run-sim
 run-sim: $(BUILD)/tests/simulation
 	@tests/sim/run.sh $(BUILD)/tests/simulation $(SEEDS) $(FROM)
+
+# What takes longer than CI has; run before an issue is closed.
+check-long: deps
+	@TALLY=$(BUILD_ROOT)/tally-long tests/check.sh long-sim long-chaos
+check-long-sim:
+	$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/simulation
+	$(MAKE) --no-print-directory SEEDS=100000 FROM=1 run-sim
+check-long-chaos:
+	$(MAKE) --no-print-directory SECONDS=60 run-groups-chaos
 
 bench: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BINS) $(BENCHES) $(YARDSTICKS) $(HELPERS) $(LIBS)
