@@ -19,6 +19,7 @@
 #include "schema/bytes.h"
 #include "schema/error_text.h"
 #include "schema/version.h"
+#include "transport/event_wait.h"
 
 enum {
     READY_MAX = 16, /* descriptors looked at in one turn */
@@ -196,19 +197,10 @@ static unsigned take_event(struct leat_client *client, const struct epoll_event 
 /* Waits at most until `until`, not at all when that has passed. */
 static int wait_events(struct leat_client *client, struct epoll_event *events, leat_ns until)
 {
-    if (until == LEAT_NS_NEVER)
-        return epoll_wait(client->epoll, events, READY_MAX, -1);
-    const leat_ns left = until > client->now ? until - client->now : 0;
-    if (left == 0)
-        return epoll_wait(client->epoll, events, READY_MAX, 0);
-    const struct timespec timeout = { .tv_sec = (time_t)(left / LEAT_NS_PER_S),
-                                      .tv_nsec = (long)(left % LEAT_NS_PER_S) };
-    const int count = epoll_pwait2(client->epoll, events, READY_MAX, &timeout, NULL);
-    if (count >= 0 || errno != ENOSYS)
-        return count;
-    /* Kernels before 5.11 count in milliseconds. */
-    const leat_ns ms = left / LEAT_NS_PER_MS + 1;
-    return epoll_wait(client->epoll, events, READY_MAX, ms > INT32_MAX ? INT32_MAX : (int)ms);
+    leat_ns left = LEAT_NS_NEVER;
+    if (until != LEAT_NS_NEVER)
+        left = until > client->now ? until - client->now : 0;
+    return event_wait(client->epoll, events, READY_MAX, left);
 }
 
 static unsigned take_events(struct leat_client *client, const struct epoll_event *events, int count)

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -7,6 +6,7 @@
 
 #include "broker/shard/shard_state.h"
 #include "ops/log.h"
+#include "transport/event_wait.h"
 
 /* How long epoll is left alone while what is busy is read directly: so many turns at least, and so
  * long. Where it has only newcomers to tell of, a system call every few microseconds would be the
@@ -140,28 +140,14 @@ static leat_ns longest_wait(struct shard *shard)
     return wait;
 }
 
-static int wait_events(struct shard *shard, leat_ns wait)
-{
-    if (wait == LEAT_NS_NEVER)
-        return epoll_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX, -1);
-    const struct timespec timeout = { .tv_sec = (time_t)(wait / LEAT_NS_PER_S),
-                                      .tv_nsec = (long)(wait % LEAT_NS_PER_S) };
-    const int ready = epoll_pwait2(shard->epoll, shard->events, SHARD_EVENTS_MAX, &timeout, NULL);
-    if (ready >= 0 || errno != ENOSYS)
-        return ready;
-    /* Kernels before 5.11 count in milliseconds. */
-    const leat_ns ms = (wait + LEAT_NS_PER_MS - 1) / LEAT_NS_PER_MS;
-    return epoll_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX,
-                      ms > INT32_MAX ? INT32_MAX : (int)ms);
-}
-
 /* Blocks until there is something to do. */
 static void sleep_until_event(struct shard *shard)
 {
     if (!mailbox_prepare_sleep(shard->options.inbox))
         return;
     rcu_thread_offline();
-    const int ready = wait_events(shard, longest_wait(shard));
+    const int ready =
+        event_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX, longest_wait(shard));
     rcu_thread_online();
     mailbox_awake(shard->options.inbox);
     loopgap_slept(&shard->loopgap);
