@@ -273,6 +273,24 @@ Test(faults_data, refused_batches_consume_their_sequence_and_the_next_goes_on)
     cr_assert_eq(next_run(&a).status, LEAT_ERR_FENCED);
 }
 
+Test(faults_data, other_records_under_used_numbers_are_fenced_and_never_acked)
+{
+    static struct attacker a;
+    static uint8_t batch[1 << 12];
+    attacker_open(&a, "stolen");
+    size_t size = wire_make_batch(batch, sizeof batch, &a.producer, 0, 2, 100);
+    cr_assert(wire_publish(a.fd, a.producer.stream, batch, size));
+    cr_assert_eq(next_run(&a).status, LEAT_OK);
+    size = wire_make_batch(batch, sizeof batch, &a.producer, 0, 2, 92);
+    cr_assert(wire_publish(a.fd, a.producer.stream, batch, size));
+    struct leat_ack_run run = next_run(&a);
+    cr_assert_eq(run.status, LEAT_ERR_FENCED);
+    cr_assert(run.first_sequence == 0 && run.count == 2);
+    size = wire_make_batch(batch, sizeof batch, &a.producer, 0, 1, 100);
+    cr_assert(wire_publish(a.fd, a.producer.stream, batch, size));
+    cr_assert_eq(next_run(&a).status, LEAT_ERR_FENCED, "cut differently: not sent again for ever");
+}
+
 Test(faults_data, a_record_above_the_topics_limit_is_refused_by_name)
 {
     static struct attacker a;

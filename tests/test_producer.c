@@ -6,6 +6,8 @@
 #include "broker/log/producer.h"
 #include "tests/seeded.h"
 
+enum { CRC = 0x1234 }; /* of every batch, where it does not matter */
+
 static struct producer_table *new_table(uint32_t capacity)
 {
     struct producer_table *table;
@@ -25,9 +27,9 @@ Test(producer, batches_are_new_seen_early_or_cut_differently)
 {
     struct producer_table *table = new_table(4);
     struct producer *p = must_open(table, 1, 1);
-    producer_record(p, 0, 10, LEAT_OK, 100);
-    producer_record(p, 10, 5, LEAT_ERR_BAD_CRC, LEAT_OFFSET_NONE); /* consumed */
-    producer_record(p, 15, 5, LEAT_OK, 110);
+    producer_record(p, 0, 10, CRC, LEAT_OK, 100);
+    producer_record(p, 10, 5, CRC, LEAT_ERR_BAD_CRC, LEAT_OFFSET_NONE); /* consumed */
+    producer_record(p, 15, 5, CRC, LEAT_OK, 110);
     static const struct {
         uint64_t first;
         uint32_t count;
@@ -40,20 +42,38 @@ Test(producer, batches_are_new_seen_early_or_cut_differently)
         { 15, 5, LEAT_OK, true, 110 },
         { 10, 5, LEAT_ERR_BAD_CRC, true, LEAT_OFFSET_NONE },
         { 0, 10, LEAT_OK, true, 100 },
-        { 0, 9, LEAT_ERR_OUT_OF_ORDER, false, LEAT_OFFSET_NONE },
-        { 1, 9, LEAT_ERR_OUT_OF_ORDER, false, LEAT_OFFSET_NONE },
-        { 15, 6, LEAT_ERR_OUT_OF_ORDER, false, LEAT_OFFSET_NONE }, /* partly new */
+        { 0, 9, LEAT_ERR_FENCED, false, LEAT_OFFSET_NONE },
+        { 1, 9, LEAT_ERR_FENCED, false, LEAT_OFFSET_NONE },
+        { 15, 6, LEAT_ERR_FENCED, false, LEAT_OFFSET_NONE }, /* partly new */
         { UINT64_MAX - 5, 5, LEAT_ERR_OUT_OF_ORDER, false, LEAT_OFFSET_NONE },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const struct producer_verdict v = producer_check(p, 1, cases[i].first, cases[i].count);
+        const struct producer_verdict v = producer_check(p, 1, cases[i].first, cases[i].count, CRC);
         cr_assert_eq(v.status, cases[i].status, "case %zu", i);
         cr_assert_eq(v.answered, cases[i].answered, "case %zu", i);
         cr_assert_eq(v.base_offset, cases[i].offset, "case %zu", i);
     }
-    cr_assert_eq(producer_check(p, 2, 20, 1).status, LEAT_ERR_FENCED);
-    cr_assert_eq(producer_check(p, 0, 20, 1).status, LEAT_ERR_FENCED);
+    cr_assert_eq(producer_check(p, 2, 20, 1, CRC).status, LEAT_ERR_FENCED);
+    cr_assert_eq(producer_check(p, 0, 20, 1, CRC).status, LEAT_ERR_FENCED);
     producer_unbind(p, 0);
+    producer_table_close(table);
+}
+
+Test(producer, the_same_numbers_with_another_content_are_no_duplicate)
+{
+    struct producer_table *table = new_table(4);
+    struct producer *p = must_open(table, 1, 1);
+    producer_record(p, 0, 10, CRC, LEAT_OK, 100);
+    producer_record(p, 10, 5, CRC, LEAT_ERR_BAD_CRC, LEAT_OFFSET_NONE);
+    struct producer_verdict v = producer_check(p, 1, 0, 10, CRC);
+    cr_assert(v.answered && v.status == LEAT_OK && v.base_offset == 100);
+    v = producer_check(p, 1, 0, 10, CRC + 1);
+    cr_assert_not(v.answered);
+    cr_assert_eq(v.status, LEAT_ERR_FENCED, "not OUT_OF_ORDER: that would be sent again for ever");
+    cr_assert_eq(v.base_offset, LEAT_OFFSET_NONE);
+    /* What was damaged on its way and refused may come again undamaged. */
+    v = producer_check(p, 1, 10, 5, CRC + 1);
+    cr_assert(v.answered && v.status == LEAT_ERR_BAD_CRC);
     producer_table_close(table);
 }
 
@@ -62,9 +82,9 @@ Test(producer, the_last_k_results_are_remembered_and_older_ones_are_known_as_dup
     struct producer_table *table = new_table(4);
     struct producer *p = must_open(table, 1, 1);
     for (uint64_t i = 0; i < 1000; i++)
-        producer_record(p, 3 * i, 3, LEAT_OK, 5000 + 3 * i);
+        producer_record(p, 3 * i, 3, CRC, LEAT_OK, 5000 + 3 * i);
     for (uint64_t i = 0; i < 1000; i++) {
-        const struct producer_verdict v = producer_check(p, 1, 3 * i, 3);
+        const struct producer_verdict v = producer_check(p, 1, 3 * i, 3, CRC);
         if (i >= 1000 - LEAT_IN_FLIGHT_BATCHES_MAX) {
             cr_assert(v.answered && v.status == LEAT_OK && v.base_offset == 5000 + 3 * i);
         } else {
@@ -80,7 +100,7 @@ Test(producer, epochs_replace_and_fence)
     struct producer_table *table = new_table(4);
     struct producer *old = must_open(table, 1, 3), *p;
     bool was_bound;
-    producer_record(old, 0, 7, LEAT_OK, 0);
+    producer_record(old, 0, 7, CRC, LEAT_OK, 0);
     cr_assert_eq(producer_open(table, 1, 2, PRODUCER_NEW, 0, &p, &was_bound), LEAT_ERR_FENCED);
     cr_assert_eq(producer_open(table, 1, 4, PRODUCER_RESUME, 0, &p, &was_bound),
                  LEAT_ERR_PRODUCER_EXPIRED, "nothing is remembered of epoch 4");
@@ -88,7 +108,7 @@ Test(producer, epochs_replace_and_fence)
     cr_assert(was_bound);
     cr_assert_eq(producer_next_sequence(p), 7u);
     producer_fence(table, 1, 4);
-    cr_assert_eq(producer_check(p, 3, 7, 1).status, LEAT_ERR_FENCED);
+    cr_assert_eq(producer_check(p, 3, 7, 1, CRC).status, LEAT_ERR_FENCED);
     cr_assert_eq(producer_open(table, 1, 3, PRODUCER_RESUME, 0, &p, &was_bound), LEAT_ERR_FENCED);
     cr_assert_eq(producer_open(table, 1, 4, PRODUCER_NEW, 0, &p, &was_bound), LEAT_OK);
     cr_assert_eq(producer_next_sequence(p), 0u);
@@ -131,7 +151,7 @@ Test(producer, a_table_of_many_finds_each_through_any_churn)
         const uint64_t id = (uint64_t)i << 32 | 5;
         if (bound[i] != NULL) {
             cr_assert_eq(producer_next_sequence(bound[i]), next[i]);
-            producer_record(bound[i], next[i]++, 1, LEAT_OK, 0);
+            producer_record(bound[i], next[i]++, 1, CRC, LEAT_OK, 0);
             if (seeded_below(&random, 3) == 0) {
                 producer_unbind(bound[i], (leat_ns)step);
                 bound[i] = NULL;

@@ -250,12 +250,13 @@ static void busy(struct partition *p, struct publish_result *result, uint32_t re
 }
 
 /* Refused for good: the sequence is consumed. */
-static void refuse(struct partition *p, struct producer *producer, struct publish_result *result,
-                   enum leat_error status)
+static void refuse(struct partition *p, struct producer *producer, const struct leat_batch *batch,
+                   struct publish_result *result, enum leat_error status)
 {
     add(&p->refused, 1);
     result->status = status;
-    producer_record(producer, result->first_sequence, result->count, status, LEAT_OFFSET_NONE);
+    producer_record(producer, batch->base_sequence, batch->record_count, batch->crc32c, status,
+                    LEAT_OFFSET_NONE);
 }
 
 /* False: the producer's memory answers it. `result` is empty yet. */
@@ -268,8 +269,8 @@ static bool is_new(struct partition *p, const struct producer *producer,
         result->status = LEAT_ERR_FENCED;
         return false;
     }
-    const struct producer_verdict verdict =
-        producer_check(producer, batch->producer_epoch, batch->base_sequence, batch->record_count);
+    const struct producer_verdict verdict = producer_check(
+        producer, batch->producer_epoch, batch->base_sequence, batch->record_count, batch->crc32c);
     result->status = verdict.status;
     result->base_offset = verdict.base_offset;
     if (verdict.status == LEAT_OK && !verdict.answered)
@@ -304,10 +305,17 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
     result->status = leat_batch_parse(&batch, bytes, size);
     if (result->status == LEAT_AGAIN || (result->status == LEAT_OK && batch.size != size))
         result->status = LEAT_ERR_MALFORMED;
-    if (result->status != LEAT_OK || !is_new(p, producer, &batch, result))
+    if (result->status != LEAT_OK)
         return;
+    if (!is_new(p, producer, &batch, result)) {
+        /* Damaged bytes end no producer: it sends the batch again. */
+        if (result->status == LEAT_ERR_FENCED
+            && leat_batch_check(&batch, bytes, p->record_bytes_max) == LEAT_ERR_BAD_CRC)
+            result->status = LEAT_ERR_OUT_OF_ORDER;
+        return;
+    }
     if (batch.size > p->batch_bytes_max) {
-        refuse(p, producer, result, LEAT_ERR_TOO_LARGE);
+        refuse(p, producer, &batch, result, LEAT_ERR_TOO_LARGE);
         return;
     }
     const uint64_t base_offset = get(&p->next_offset);
@@ -317,7 +325,7 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
     }
     const enum leat_error error = leat_batch_check(&batch, bytes, p->record_bytes_max);
     if (error != LEAT_OK) {
-        refuse(p, producer, result, error);
+        refuse(p, producer, &batch, result, error);
         return;
     }
     if (ringlog_pinned(&p->log, batch.size)) {
@@ -332,7 +340,8 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
     }
     append(p, bytes, &batch, wall_ns, base_offset);
     result->base_offset = base_offset;
-    producer_record(producer, batch.base_sequence, batch.record_count, LEAT_OK, base_offset);
+    producer_record(producer, batch.base_sequence, batch.record_count, batch.crc32c, LEAT_OK,
+                    base_offset);
 }
 
 void partition_refuse(struct partition *p, struct producer *producer,
@@ -343,7 +352,7 @@ void partition_refuse(struct partition *p, struct producer *producer,
     *result = (struct publish_result){ .base_offset = LEAT_OFFSET_NONE };
     result->status = leat_batch_parse(&batch, header, LEAT_BATCH_HEADER_BYTES);
     if (result->status == LEAT_OK && is_new(p, producer, &batch, result))
-        refuse(p, producer, result, status);
+        refuse(p, producer, &batch, result, status);
 }
 
 void partition_offset_limit(struct partition *p, uint64_t limit)

@@ -82,8 +82,10 @@ struct publish_result {
  *   LEAT_ERR_DUPLICATE     appended before, offset no longer known
  *   LEAT_BUSY              full under `block`, offsets not yet reserved, or a chunk pinned: the
  *                          sequence is NOT consumed; nothing behind it is appended
- *   LEAT_ERR_OUT_OF_ORDER  sequence above the next one: not consumed
- *   LEAT_ERR_FENCED        epoch is not the producer's
+ *   LEAT_ERR_OUT_OF_ORDER  sequence above the next one, or what would be FENCED is damaged: not
+ *                          consumed
+ *   LEAT_ERR_FENCED        id or epoch are not the producer's, or its numbers were used for other
+ *                          records (see producer_check)
  *   LEAT_ERR_MALFORMED, BAD_CRC, TOO_LARGE, UNSUPPORTED: refused for good; when the header could be
  *                          trusted this far and the sequence is the next one, it IS consumed. A
  *                          batch whose header does not parse has count 0: the session must end.

@@ -8,7 +8,8 @@ struct result {
     uint64_t first_sequence;
     uint64_t base_offset;
     uint32_t count;
-    int32_t status;
+    uint32_t crc;
+    int16_t status;
 };
 
 struct producer {
@@ -205,8 +206,12 @@ static const struct result *result_at(const struct producer *producer, uint32_t 
     return &producer->results[(producer->result_next - back) % LEAT_IN_FLIGHT_BATCHES_MAX];
 }
 
+/* Numbers that were used before. One producer sends a batch again byte by byte; whatever else
+ * comes under its numbers is another producer's, and an old answer would acknowledge records that
+ * are not in the log. A refused batch may come again undamaged: its answer is no acknowledgement.
+ */
 static struct producer_verdict seen_before(const struct producer *producer, uint64_t first_sequence,
-                                           uint32_t count)
+                                           uint32_t count, uint32_t crc)
 {
     struct producer_verdict verdict = { .status = LEAT_ERR_DUPLICATE,
                                         .base_offset = LEAT_OFFSET_NONE };
@@ -214,9 +219,9 @@ static struct producer_verdict seen_before(const struct producer *producer, uint
         const struct result *result = result_at(producer, back);
         if (result->first_sequence > first_sequence)
             continue;
-        /* Cut differently than before: there is no one answer to that. */
-        verdict.status = LEAT_ERR_OUT_OF_ORDER;
-        if (result->first_sequence == first_sequence && result->count == count) {
+        verdict.status = LEAT_ERR_FENCED;
+        if (result->first_sequence == first_sequence && result->count == count
+            && (result->crc == crc || result->status != LEAT_OK)) {
             verdict.status = (enum leat_error)result->status;
             verdict.base_offset = result->base_offset;
             verdict.answered = true;
@@ -227,7 +232,7 @@ static struct producer_verdict seen_before(const struct producer *producer, uint
 }
 
 struct producer_verdict producer_check(const struct producer *producer, uint32_t epoch,
-                                       uint64_t first_sequence, uint32_t count)
+                                       uint64_t first_sequence, uint32_t count, uint32_t crc)
 {
     struct producer_verdict verdict = { .status = LEAT_OK, .base_offset = LEAT_OFFSET_NONE };
     if (epoch != producer->epoch || epoch < producer->fenced_below)
@@ -235,10 +240,10 @@ struct producer_verdict producer_check(const struct producer *producer, uint32_t
     else if (first_sequence > producer->next_sequence)
         verdict.status = LEAT_ERR_OUT_OF_ORDER;
     else if (first_sequence < producer->next_sequence) {
-        if (first_sequence + count > producer->next_sequence)
-            verdict.status = LEAT_ERR_OUT_OF_ORDER;
+        if (count > producer->next_sequence - first_sequence)
+            verdict.status = LEAT_ERR_FENCED; /* partly new: see seen_before */
         else
-            verdict = seen_before(producer, first_sequence, count);
+            verdict = seen_before(producer, first_sequence, count, crc);
     }
     return verdict;
 }
@@ -262,7 +267,7 @@ bool producer_recall(const struct producer *producer, uint64_t first_sequence, u
 }
 
 void producer_record(struct producer *producer, uint64_t first_sequence, uint32_t count,
-                     enum leat_error status, uint64_t base_offset)
+                     uint32_t crc, enum leat_error status, uint64_t base_offset)
 {
     assert(first_sequence == producer->next_sequence);
     producer->next_sequence = first_sequence + count;
@@ -270,7 +275,8 @@ void producer_record(struct producer *producer, uint64_t first_sequence, uint32_
         .first_sequence = first_sequence,
         .base_offset = base_offset,
         .count = count,
-        .status = status,
+        .crc = crc,
+        .status = (int16_t)status,
     };
     producer->result_next = (producer->result_next + 1) % LEAT_IN_FLIGHT_BATCHES_MAX;
     if (producer->result_count < LEAT_IN_FLIGHT_BATCHES_MAX)

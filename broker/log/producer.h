@@ -1,6 +1,6 @@
 /* Producer: what a partition remembers of each idempotent producer, and the table of them.
  *
- * Role: decide of a batch (producer id, epoch, base_sequence, count): new, duplicate, gap or
+ * Role: decide of a batch (producer id, epoch, base_sequence, count, CRC): new, duplicate, gap or
  * fenced; remember the last LEAT_IN_FLIGHT_BATCHES_MAX results so that a duplicate gets its old
  * answer. Must not know: rings, bytes, sessions, clocks.
  *
@@ -59,14 +59,16 @@ uint64_t producer_id(const struct producer *producer);
 uint64_t producer_next_sequence(const struct producer *producer);
 uint32_t producer_epoch(const struct producer *producer);
 
-/* What is to be done with a batch:
+/* What is to be done with a batch whose header says `crc`:
+ *
  *   LEAT_OK                append (or refuse for good), then call producer_record
- *   answered               appended or refused earlier: repeat that answer (a batch that is partly
- * or differently cut than before: LEAT_ERR_OUT_OF_ORDER) LEAT_ERR_DUPLICATE     appended before,
- * too long ago to remember LEAT_ERR_OUT_OF_ORDER  a batch before it is missing LEAT_ERR_FENCED
- * wrong epoch */
+ *   answered               appended or refused earlier: repeat that answer
+ *   LEAT_ERR_DUPLICATE     appended before, too long ago to remember
+ *   LEAT_ERR_OUT_OF_ORDER  a batch before it is missing
+ *   LEAT_ERR_FENCED        wrong epoch; or its numbers were used by a batch of another content or
+ *                          another length, so that two producers write under one identity */
 struct producer_verdict producer_check(const struct producer *producer, uint32_t epoch,
-                                       uint64_t first_sequence, uint32_t count);
+                                       uint64_t first_sequence, uint32_t count, uint32_t crc);
 
 /* The answer given to the batch that began at `first_sequence`, and how many records it had. False:
  * not remembered; *verdict is then LEAT_ERR_DUPLICATE without an offset. */
@@ -76,6 +78,6 @@ bool producer_recall(const struct producer *producer, uint64_t first_sequence, u
 /* The batch producer_check said LEAT_OK to was appended at base_offset, or refused with `status`.
  */
 void producer_record(struct producer *producer, uint64_t first_sequence, uint32_t count,
-                     enum leat_error status, uint64_t base_offset);
+                     uint32_t crc, enum leat_error status, uint64_t base_offset);
 
 #endif
