@@ -254,7 +254,9 @@ static bool open_lane(struct broker *b, uint32_t i)
         lane->shard = NULL;
         return refuse(text);
     }
+    bool intact = false;
     for (uint32_t port = 0; port < b->ports.count; port++) {
+        intact |= b->ports.lanes[i][port]->limits.intact;
         lane->address_list[port] = lane->addresses[port];
         ports_address(&b->ports, c, port, i, lane->addresses[port]);
     }
@@ -263,7 +265,8 @@ static bool open_lane(struct broker *b, uint32_t i)
                                                .tcp_address = shard_tcp_address(lane->shard),
                                                .udp_address = shard_udp_address(lane->shard),
                                                .port_addresses = lane->address_list,
-                                               .port_count = b->ports.count };
+                                               .port_count = b->ports.count,
+                                               .intact = intact };
     return true;
 }
 

@@ -116,6 +116,8 @@ struct data_link {
     leat_ns deadline; /* to be up */
     uint8_t token[LEAT_TOKEN_BYTES];
     uint8_t reset_token[LEAT_TOKEN_BYTES];
+    uint64_t tag_to_broker, tag_to_client; /* of packets */
+    bool may_omit;                         /* their checksum, says the grant */
     struct stream_table streams;
     struct publisher_list publishers; /* with something to send */
     struct reader_list credits;       /* with a CREDIT or a COMMIT to send */

@@ -26,6 +26,9 @@ static void on_session(void *context, int error, const char *text,
     link->session = response->session->session;
     memcpy(link->token, response->session->token.data, LEAT_TOKEN_BYTES);
     memcpy(link->reset_token, response->session->reset_token.data, LEAT_TOKEN_BYTES);
+    link->tag_to_broker = response->session->tag_to_broker;
+    link->tag_to_client = response->session->tag_to_client;
+    link->may_omit = response->session->checksum_omitted;
     if (client->transport == URL_TCP)
         tcp_link_connect(link);
     else

@@ -45,6 +45,7 @@ void packet_link_connect(struct data_link *link)
     mtu_init(&packets->mtu, mtu_wanted(limits, &packets->peer, asked), client->now);
     const struct flow_options options = {
         .session = link->session,
+        .tag = link->tag_to_broker,
         .payload_max = packets->mtu.bytes,
         .ack_delay_ns = limits->bypass ? ACK_DELAY_BYPASS_NS : ACK_DELAY_KERNEL_NS,
         .peer_ack_delay_ns = limits->bypass ? ACK_DELAY_BYPASS_NS : ACK_DELAY_KERNEL_NS,
@@ -54,6 +55,8 @@ void packet_link_connect(struct data_link *link)
     };
     flow_init(&packets->flow, &options, client->now);
     packets->attach_due = true;
+    packets->may_omit = link->may_omit && limits->intact;
+    packets->attaches = 0;
     packets->ping_due = false;
     packets->pong_count = 0;
     link->packets = packets;

@@ -18,6 +18,9 @@ struct packet_link {
     struct mtu mtu;
     struct link_peer peer;
     bool attach_due;
+    bool may_omit;     /* packets come and go within this machine: the checksum may be left out */
+    bool sealed;       /* ours carry one */
+    uint32_t attaches; /* said so far */
     bool ping_due;
     uint32_t pong_count;
     uint64_t pongs[PACKET_LINK_PONGS_MAX]; /* to be answered */
@@ -26,7 +29,11 @@ struct packet_link {
 /* The session was granted. */
 void packet_link_connect(struct data_link *link);
 
-/* A packet of this session came. Returns 1 when it was news. */
+/* True when the packet, decoded from `bytes`, is of this session and as it was sent. Nothing of
+ * another one may be used. */
+bool packet_link_is_genuine(const struct data_link *link, const struct leat_packet *packet,
+                            const uint8_t *bytes);
+/* A genuine packet of this session came. Returns 1 when it was news. */
 unsigned packet_link_take(struct data_link *link, const struct leat_packet *packet);
 
 void packet_link_flush(struct data_link *link);

@@ -80,6 +80,15 @@ static bool take_frames(struct data_link *link, const struct leat_packet *packet
     return taken;
 }
 
+bool packet_link_is_genuine(const struct data_link *link, const struct leat_packet *packet,
+                            const uint8_t *bytes)
+{
+    if (packet->type == LEAT_PACKET_RESET) /* from a shard that may not know the session's tags */
+        return leat_packet_is_intact(packet, bytes, false);
+    return leat_packet_tag_is(packet, link->tag_to_client)
+           && leat_packet_is_intact(packet, bytes, link->packets->may_omit);
+}
+
 unsigned packet_link_take(struct data_link *link, const struct leat_packet *packet)
 {
     struct leat_client *client = link->client;

@@ -28,7 +28,7 @@ static bool begin(struct data_link *link, struct packet *p)
         return false;
     }
     p->at = flow_begin(flow, p->out.bytes, client->now);
-    p->end = flow->options.payload_max - LEAT_PACKET_TAG_BYTES;
+    p->end = flow->options.payload_max;
     p->items = 0;
     p->publishes = false;
     return true;
@@ -38,6 +38,8 @@ static void send_out(struct data_link *link, struct packet *p)
 {
     struct leat_client *client = link->client;
     struct link *wire = client->port.link;
+    if (link->packets->sealed)
+        leat_packet_seal(p->out.bytes, p->at, NULL, 0);
     wire->ops->send(wire, &p->out, p->at, NULL, &link->packets->peer);
     client->port.staged = true;
     client->stats.bytes_sent += p->at;
@@ -74,6 +76,8 @@ static bool add_attach(struct data_link *link, struct packet *p)
     if (!note(link, p, LEAT_FRAME_ATTACH, 0, 0, 0))
         return true;
     p->at += (uint32_t)leat_frame_write_attach(p->out.bytes + p->at, &frame);
+    /* The broker's end may be no link of this machine: the second time with a checksum. */
+    link->packets->sealed = !link->packets->may_omit || link->packets->attaches++ != 0;
     link->packets->attach_due = false;
     return false;
 }

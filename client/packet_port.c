@@ -92,7 +92,7 @@ static unsigned take(struct leat_client *client, const struct link_datagram *dat
     struct data_link *link = NULL;
     if (leat_packet_decode(&packet, datagram->bytes, datagram->size) == LEAT_OK)
         link = session_of(client, &packet, &datagram->peer);
-    if (link == NULL) {
+    if (link == NULL || !packet_link_is_genuine(link, &packet, datagram->bytes)) {
         client->stats.packets_dropped++;
         return 0;
     }

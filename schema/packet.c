@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "schema/bytes.h"
+#include "schema/crc32c.h"
 
 /* Wire images. Every member is a byte array: alignment 1, no padding, overlays any buffer. */
 
@@ -15,6 +16,13 @@ struct packet_wire {
 };
 static_assert(sizeof(struct packet_wire) == LEAT_PACKET_HEADER_BYTES, "wire size");
 static_assert(offsetof(struct packet_wire, session) == 4, "wire layout");
+
+struct guard_wire {
+    uint8_t tag[8];
+    uint8_t crc[4];
+    uint8_t reserved[4];
+};
+static_assert(sizeof(struct guard_wire) == LEAT_PACKET_GUARD_BYTES, "wire size");
 
 struct ack_wire {
     uint8_t largest[4];
@@ -30,19 +38,28 @@ enum {
     TYPE_MASK = (1 << TYPE_BITS) - 1,
     FLAGS_KNOWN = LEAT_PACKET_ACK | LEAT_PACKET_ACK_NOW,
     DELAY_SHIFT = 8, /* units of 256 ns */
+    CRC_AT = sizeof(struct packet_wire) + offsetof(struct guard_wire, crc),
+    BEHIND_CRC = CRC_AT + 4,
 };
 static_assert(LEAT_PACKET_DELAY_MAX_NS >> DELAY_SHIFT == UINT16_MAX, "u16");
 static_assert(LEAT_PACKET_BYTES_MAX <= UINT16_MAX, "u16");
 
+static const struct guard_wire *guard_of(const struct packet_wire *wire)
+{
+    return (const struct guard_wire *)(wire + 1);
+}
+
 static bool is_right(const struct packet_wire *wire, uint8_t type, size_t size)
 {
     const uint16_t length = leat_load16(wire->length);
-    const size_t headers =
-        sizeof *wire + ((wire->flags & LEAT_PACKET_ACK) != 0 ? sizeof(struct ack_wire) : 0);
-    if ((wire->flags & ~FLAGS_KNOWN) != 0 || length > size || length < headers) {
+    const size_t ack = (wire->flags & LEAT_PACKET_ACK) != 0 ? sizeof(struct ack_wire) : 0;
+    const struct guard_wire *guard = guard_of(wire);
+    if ((wire->flags & ~FLAGS_KNOWN) != 0 || length > size
+        || length < sizeof *wire + sizeof *guard + ack || leat_load32(guard->reserved) != 0) {
         return false;
     }
-    return type != LEAT_PACKET_RESET || (wire->flags == 0 && leat_load32(wire->number) == 0);
+    return type != LEAT_PACKET_RESET
+           || (wire->flags == 0 && leat_load32(wire->number) == 0 && leat_load64(guard->tag) == 0);
 }
 
 enum leat_error leat_packet_decode(struct leat_packet *out, const uint8_t *bytes, size_t size)
@@ -58,15 +75,18 @@ enum leat_error leat_packet_decode(struct leat_packet *out, const uint8_t *bytes
     if (type != LEAT_PACKET_SESSION && type != LEAT_PACKET_RESET) {
         return LEAT_ERR_UNSUPPORTED;
     }
-    if (!is_right(wire, type, size)) {
+    if (size < sizeof *wire + sizeof(struct guard_wire) || !is_right(wire, type, size)) {
         return LEAT_ERR_MALFORMED;
     }
-    const uint8_t *frames = bytes + sizeof *wire;
+    const struct guard_wire *guard = guard_of(wire);
+    const uint8_t *frames = bytes + sizeof *wire + sizeof *guard;
     out->type = (enum leat_packet_type)type;
     out->flags = wire->flags;
     out->length = leat_load16(wire->length);
     out->session = leat_load32(wire->session);
     out->number = leat_load32(wire->number);
+    out->tag = leat_load64(guard->tag);
+    out->crc = leat_load32(guard->crc);
     out->has_ack = (wire->flags & LEAT_PACKET_ACK) != 0;
     out->ack = (struct leat_packet_ack){ 0 };
     if (out->has_ack) {
@@ -91,10 +111,14 @@ size_t leat_packet_write(uint8_t *at, const struct leat_packet *packet)
     leat_store16(wire->length, packet->length);
     leat_store32(wire->session, packet->session);
     leat_store32(wire->number, packet->number);
+    struct guard_wire *guard = (struct guard_wire *)(wire + 1);
+    leat_store64(guard->tag, packet->tag);
+    leat_store32(guard->crc, 0);
+    leat_store32(guard->reserved, 0);
     if (!packet->has_ack) {
-        return sizeof *wire;
+        return sizeof *wire + sizeof *guard;
     }
-    struct ack_wire *ack = (struct ack_wire *)(at + sizeof *wire);
+    struct ack_wire *ack = (struct ack_wire *)(guard + 1);
     const leat_ns delay = packet->ack.delay_ns < LEAT_PACKET_DELAY_MAX_NS
                               ? packet->ack.delay_ns
                               : LEAT_PACKET_DELAY_MAX_NS;
@@ -102,12 +126,47 @@ size_t leat_packet_write(uint8_t *at, const struct leat_packet *packet)
     leat_store64(ack->map, packet->ack.map);
     leat_store16(ack->delay, (uint16_t)(delay >> DELAY_SHIFT));
     leat_store16(ack->window, packet->ack.window);
-    return sizeof *wire + sizeof *ack;
+    return sizeof *wire + sizeof *guard + sizeof *ack;
 }
 
 void leat_packet_set_length(uint8_t *at, uint16_t length)
 {
     leat_store16(((struct packet_wire *)at)->length, length);
+}
+
+/* Of the packet's first `size` bytes. */
+static uint32_t checksum(const uint8_t *at, size_t size)
+{
+    const uint32_t crc = leat_crc32c(at, CRC_AT);
+    return leat_crc32c_extend(crc, at + BEHIND_CRC, size - BEHIND_CRC);
+}
+
+/* 0 says that there is none. */
+static uint32_t said(uint32_t crc)
+{
+    return crc != 0 ? crc : UINT32_MAX;
+}
+
+void leat_packet_seal(uint8_t *at, size_t size, const uint8_t *more, size_t more_size)
+{
+    uint32_t crc = checksum(at, size);
+    if (more_size != 0) {
+        crc = leat_crc32c_extend(crc, more, more_size);
+    }
+    leat_store32(at + CRC_AT, said(crc));
+}
+
+bool leat_packet_tag_is(const struct leat_packet *packet, uint64_t tag)
+{
+    return (packet->tag ^ tag) == 0; /* one comparison of whole words */
+}
+
+bool leat_packet_is_intact(const struct leat_packet *packet, const uint8_t *bytes, bool may_omit)
+{
+    if (packet->crc == 0) {
+        return may_omit;
+    }
+    return packet->crc == said(checksum(bytes, packet->length));
 }
 
 uint64_t leat_packet_number(uint64_t near, uint32_t low)

@@ -5,6 +5,7 @@
  * Threads: any; nothing here has state.
  *
  *      header     version:3 (high bits) type:5 | flags u8 | length u16 | session u32 | number u32
+ *      guard      tag u64 | crc32c u32 | reserved u32 (0)
  *      ack block  largest u32 | map u64 | delay u16 | window u16        when LEAT_PACKET_ACK is set
  *      frames     as many as fit (schema/frame.h)
  *
@@ -12,8 +13,13 @@
  * looked at. `number` is the low half of a 64-bit packet number that is never used again, not even
  * for a retransmission; ack-only packets have one too. Bit i of `map` says that packet
  * largest - 1 - i arrived. `delay` is how long the acknowledgement of `largest` waited, in units of
- * 256 ns; `window` how many packets the receiver takes beyond `largest`. The payload leaves
- * LEAT_PACKET_TAG_BYTES free for an authentication tag that is not there yet.
+ * 256 ns; `window` how many packets the receiver takes beyond `largest`.
+ *
+ * `tag` is the one that the session's grant gave this direction; 0 in a RESET, which has a token of
+ * its own. `crc32c` is taken over the whole packet but the field itself: its bytes 0 .. 19 followed
+ * by its bytes 24 .. length - 1. A result of 0 is written as 0xFFFFFFFF, since 0 says that the
+ * sender left the checksum out. Encrypted packets will have their authentication tag in the guard's
+ * place.
  *
  * Integers are little-endian. */
 #ifndef LEAT_SCHEMA_PACKET_H
@@ -27,12 +33,12 @@
 #include "schema/units.h"
 
 enum {
-    LEAT_PACKET_VERSION = 1,
+    LEAT_PACKET_VERSION = 2,
     LEAT_PACKET_HEADER_BYTES = 12,
     LEAT_PACKET_ACK_BYTES = 16,
-    LEAT_PACKET_TAG_BYTES = 16,
+    LEAT_PACKET_GUARD_BYTES = 16,
     LEAT_PACKET_OVERHEAD_BYTES =
-        LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_ACK_BYTES + LEAT_PACKET_TAG_BYTES,
+        LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_GUARD_BYTES + LEAT_PACKET_ACK_BYTES,
     LEAT_PACKET_BYTES_MIN = 512,   /* what any path must carry */
     LEAT_PACKET_BYTES_BASE = 1200, /* UDP payload taken for safe before a probe said more */
     LEAT_PACKET_BYTES_MAX = 65000,
@@ -42,7 +48,7 @@ enum {
 enum leat_packet_type {
     LEAT_PACKET_SESSION = 1, /* frames of a session */
     LEAT_PACKET_RESET = 2,   /* one RESET frame for a session its sender does not know (any more);
-                                number 0, no ack block */
+                                number 0, tag 0, no ack block */
 };
 
 enum leat_packet_flag {
@@ -65,6 +71,8 @@ struct leat_packet {
     uint16_t length;
     uint32_t session;
     uint32_t number;
+    uint64_t tag;
+    uint32_t crc; /* of the guard; leat_packet_write leaves it out */
     bool has_ack;
     struct leat_packet_ack ack;
     const uint8_t *frames; /* borrowed from the datagram */
@@ -72,15 +80,27 @@ struct leat_packet {
 };
 
 /* Decodes the datagram of `size` bytes. LEAT_ERR_MALFORMED: too short, `length` beyond `size` or
- * below the headers, unknown flags. LEAT_ERR_VERSION: another version. LEAT_ERR_UNSUPPORTED: a type
- * this version does not know. On error *out is untouched. */
+ * below the headers, unknown flags, a reserved field that is not 0. LEAT_ERR_VERSION: another
+ * version. LEAT_ERR_UNSUPPORTED: a type this version does not know. On error *out is untouched.
+ * Neither tag nor checksum is compared: see leat_packet_tag_is and leat_packet_is_intact. */
 enum leat_error leat_packet_decode(struct leat_packet *out, const uint8_t *bytes, size_t size);
 
-/* Writes header and, when packet->has_ack, ack block (flag LEAT_PACKET_ACK follows has_ack);
- * returns how many bytes. packet->length is the whole packet's. */
+/* Writes header, guard without a checksum, and, when packet->has_ack, ack block (flag
+ * LEAT_PACKET_ACK follows has_ack); returns how many bytes. packet->length is the whole packet's.
+ */
 size_t leat_packet_write(uint8_t *at, const struct leat_packet *packet);
 /* Sets the length of a packet whose header was written before its frames. */
 void leat_packet_set_length(uint8_t *at, uint16_t length);
+/* Writes the checksum of a finished packet, its length included: the `size` bytes at `at` and the
+ * `more_size` bytes at `more`, which follow them on the wire (NULL and 0: none do). size is at
+ * least the header's and the guard's. */
+void leat_packet_seal(uint8_t *at, size_t size, const uint8_t *more, size_t more_size);
+
+/* True when the packet carries this tag. Takes the same time for every wrong one. */
+bool leat_packet_tag_is(const struct leat_packet *packet, uint64_t tag);
+/* True when the checksum of the packet, decoded from `bytes`, holds. One that was left out is taken
+ * only when `may_omit`. */
+bool leat_packet_is_intact(const struct leat_packet *packet, const uint8_t *bytes, bool may_omit);
 
 /* The 64-bit number whose low half is `low`, closest to `near` (RFC 9000, appendix A.3's idea). */
 uint64_t leat_packet_number(uint64_t near, uint32_t low);

@@ -3,9 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/bytes.h"
 #include "schema/frame.h"
 #include "schema/packet.h"
 #include "tests/frame_back.h"
+
+enum { CRC_AT = LEAT_PACKET_HEADER_BYTES + 8 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -37,7 +40,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(packet.length <= size);
     require(packet.frames + packet.frames_size == data + packet.length);
     const size_t headers = leat_packet_write(back, &packet);
+    leat_store32(back + CRC_AT, packet.crc);
     require(packet.frames == data + headers && memcmp(back, data, headers) == 0);
+    require(packet.crc != 0 || leat_packet_is_intact(&packet, data, true));
+    (void)leat_packet_is_intact(&packet, data, false);
     check_frames(packet.frames, packet.frames_size);
     return 0;
 }

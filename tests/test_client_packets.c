@@ -91,6 +91,8 @@ static void start(const char *seed, uint32_t loss, uint32_t trouble, uint32_t pa
     client->links_end = 1;
     session->client = client;
     session->session = PACKET_BROKER_SESSION;
+    session->tag_to_broker = PACKET_BROKER_TAG_TO_BROKER;
+    session->tag_to_client = PACKET_BROKER_TAG_TO_CLIENT;
     session->fd = -1;
     TAILQ_INIT(&session->publishers);
     TAILQ_INIT(&session->credits);
@@ -430,7 +432,7 @@ Test(packets, a_shard_that_has_not_heard_of_the_session_is_asked_again, .timeout
 {
     start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
     const struct leat_frame_reset reset = { .status = LEAT_ERR_UNKNOWN_SESSION };
-    uint8_t bytes[LEAT_PACKET_HEADER_BYTES + LEAT_RESET_BYTES];
+    uint8_t bytes[LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_GUARD_BYTES + LEAT_RESET_BYTES];
     const struct leat_packet packet = { .type = LEAT_PACKET_RESET,
                                         .length = sizeof bytes,
                                         .session = PACKET_BROKER_SESSION };
@@ -438,6 +440,7 @@ Test(packets, a_shard_that_has_not_heard_of_the_session_is_asked_again, .timeout
     cr_assert_eq(badwire.to_broker.count, 1u);
     badwire.to_broker.count = 0;
     leat_frame_write_reset(bytes + leat_packet_write(bytes, &packet), &reset);
+    leat_packet_seal(bytes, sizeof bytes, NULL, 0);
     badwire_fly(&badwire.to_client, bytes, sizeof bytes);
     attach();
     cr_assert_eq(client->last_failure, 0);
@@ -451,11 +454,12 @@ Test(packets, only_the_token_of_the_grant_resets, .timeout = 60)
     memset(session->reset_token, 7, sizeof session->reset_token);
     struct leat_frame_reset reset = { .status = LEAT_ERR_CLOSED };
     for (int turn = 0; turn < 2; turn++) {
-        uint8_t bytes[LEAT_PACKET_HEADER_BYTES + LEAT_RESET_BYTES];
+        uint8_t bytes[LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_GUARD_BYTES + LEAT_RESET_BYTES];
         const struct leat_packet packet = { .type = LEAT_PACKET_RESET,
                                             .length = sizeof bytes,
                                             .session = PACKET_BROKER_SESSION };
         leat_frame_write_reset(bytes + leat_packet_write(bytes, &packet), &reset);
+        leat_packet_seal(bytes, sizeof bytes, NULL, 0);
         badwire_fly(&badwire.to_client, bytes, sizeof bytes);
         client_step(client, now);
         cr_assert_eq(client->last_failure, turn == 0 ? LEAT_OK : LEAT_ERR_CLOSED);
@@ -463,4 +467,36 @@ Test(packets, only_the_token_of_the_grant_resets, .timeout = 60)
     }
     cr_assert_eq(client->transport, URL_UDP, "a reset says nothing against the path");
     cr_assert_eq(stats_now().packets_dropped, 1u);
+}
+
+/* What is not from the broker, or not as the broker sent it, changes nothing. */
+Test(packets, a_packet_without_the_tag_or_damaged_changes_nothing, .timeout = 60)
+{
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    attach();
+    const struct flow before = session->packets->flow;
+    for (int turn = 0; turn < 4; turn++) {
+        uint8_t bytes[LEAT_PACKET_OVERHEAD_BYTES + LEAT_RESET_BYTES];
+        const struct leat_packet packet = { .type = LEAT_PACKET_SESSION,
+                                            .session = PACKET_BROKER_SESSION,
+                                            .number = 100,
+                                            .tag = turn == 0   ? 0
+                                                   : turn == 1 ? PACKET_BROKER_TAG_TO_BROKER
+                                                               : PACKET_BROKER_TAG_TO_CLIENT,
+                                            .length = sizeof bytes,
+                                            .has_ack = true,
+                                            .ack = { .largest = 1, .window = 1 } };
+        struct leat_frame_reset reset = { .status = LEAT_ERR_CLOSED };
+        memcpy(reset.token, session->reset_token, sizeof reset.token);
+        leat_frame_write_reset(bytes + leat_packet_write(bytes, &packet), &reset);
+        if (turn != 2) /* without a checksum */
+            leat_packet_seal(bytes, sizeof bytes, NULL, 0);
+        if (turn == 3)
+            bytes[sizeof bytes - 1] ^= 1;
+        badwire_fly(&badwire.to_client, bytes, sizeof bytes);
+        client_step(client, now);
+        cr_assert_eq(client->last_failure, LEAT_OK);
+        cr_assert_eq(memcmp(&before, &session->packets->flow, sizeof before), 0);
+        cr_assert_eq(stats_now().packets_dropped, (uint64_t)turn + 1);
+    }
 }

@@ -5,9 +5,13 @@
  * sees a read beyond. */
 #include <criterion/criterion.h>
 
+#include "schema/bytes.h"
+#include "schema/crc32c.h"
 #include "schema/packet.h"
 #include "tests/seeded.h"
 #include "tests/vectors.h"
+
+enum { CRC_AT = LEAT_PACKET_HEADER_BYTES + 8 };
 
 static const char *const path = "schema/vectors/packet.txt";
 
@@ -23,15 +27,18 @@ static enum leat_error decode_copy(struct leat_packet *out, uint8_t **copy, cons
 static void expect_written_back(const char *name, const struct leat_packet *packet,
                                 const uint8_t *bytes)
 {
-    uint8_t back[LEAT_PACKET_OVERHEAD_BYTES];
-    const size_t size = leat_packet_write(back, packet);
-    cr_assert_eq(size + packet->frames_size, packet->length, "%s", name);
-    cr_assert_eq(memcmp(back, bytes, size), 0, "%s", name);
+    static uint8_t back[LEAT_PACKET_BYTES_MAX];
     struct leat_packet unfinished = *packet;
     unfinished.length = 0;
-    leat_packet_write(back, &unfinished);
+    const size_t size = leat_packet_write(back, &unfinished);
+    cr_assert_eq(size + packet->frames_size, packet->length, "%s", name);
     leat_packet_set_length(back, packet->length);
-    cr_assert_eq(memcmp(back, bytes, size), 0, "%s", name);
+    memcpy(back + size, packet->frames, packet->frames_size);
+    if (leat_packet_is_intact(packet, bytes, false))
+        leat_packet_seal(back, packet->length, NULL, 0);
+    else
+        leat_store32(back + CRC_AT, packet->crc);
+    cr_assert_eq(memcmp(back, bytes, packet->length), 0, "%s", name);
 }
 
 static void expect_fields(const struct vector *v, const struct leat_packet *packet)
@@ -43,6 +50,11 @@ static void expect_fields(const struct vector *v, const struct leat_packet *pack
     cr_assert_eq(packet->length, vector_number(v, "length"), "%s", v->name);
     cr_assert_eq(packet->session, vector_number(v, "session"), "%s", v->name);
     cr_assert_eq(packet->number, vector_number(v, "number"), "%s", v->name);
+    cr_assert_eq(packet->tag, vector_number(v, "tag"), "%s", v->name);
+    cr_assert(leat_packet_tag_is(packet, vector_number(v, "tag")), "%s", v->name);
+    cr_assert_eq(packet->crc, vector_number(v, "crc"), "%s", v->name);
+    cr_assert_eq(leat_packet_is_intact(packet, v->bytes, false), packet->crc != 0, "%s", v->name);
+    cr_assert(leat_packet_is_intact(packet, v->bytes, true), "%s", v->name);
     cr_assert_eq(packet->has_ack, vector_text(v, "largest", 0) != NULL, "%s", v->name);
     if (packet->has_ack) {
         cr_assert_eq(packet->ack.largest, vector_number(v, "largest"), "%s", v->name);
@@ -117,13 +129,113 @@ Test(packet, whatever_decodes_is_what_would_be_written)
     cr_assert_gt(decoded, 500u);
 }
 
+/* Every packet with a checksum, every bit of it: no flip goes unnoticed, whatever it makes of the
+ * packet, and neither does a tag that differs in one bit. */
+Test(packet, no_flipped_bit_goes_unnoticed)
+{
+    FILE *file = vectors_open(path);
+    static struct vector v;
+    unsigned flips = 0;
+    while (vector_next(file, &v)) {
+        struct leat_packet right, packet;
+        if (leat_packet_decode(&right, v.bytes, v.size) != LEAT_OK || right.crc == 0)
+            continue;
+        for (size_t bit = 0; bit < 8u * right.length; bit++) {
+            v.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            if (leat_packet_decode(&packet, v.bytes, v.size) == LEAT_OK) {
+                cr_assert_not(leat_packet_is_intact(&packet, v.bytes, true), "%s bit %zu", v.name,
+                              bit);
+                flips++;
+            }
+            v.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+        for (int bit = 0; bit < 64; bit++)
+            cr_assert_not(leat_packet_tag_is(&right, right.tag ^ UINT64_C(1) << bit));
+    }
+    fclose(file);
+    cr_assert_gt(flips, 500u);
+}
+
+/* A sender's bytes lie in two places, and the second may be of any size. A sum of 0 is said as all
+ * ones: 0 says that there is none. */
+Test(packet, a_checksum_runs_over_what_is_sent_from_two_places)
+{
+    static uint8_t bytes[2048];
+    struct seeded random = seeded_start("packet_seal");
+    for (uint32_t i = 0; i < 5000; i++) {
+        const uint32_t size =
+            LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_GUARD_BYTES + seeded_below(&random, 100);
+        const uint32_t more = seeded_below(&random, (uint32_t)sizeof bytes - size);
+        struct leat_packet packet = { .type = LEAT_PACKET_SESSION,
+                                      .length = (uint16_t)(size + more),
+                                      .tag = seeded_next(&random) };
+        seeded_fill(&random, bytes, size + more);
+        leat_packet_write(bytes, &packet);
+        leat_packet_seal(bytes, size, bytes + size, more);
+        cr_assert_neq(leat_load32(bytes + CRC_AT), 0);
+        cr_assert_eq(leat_packet_decode(&packet, bytes, sizeof bytes), LEAT_OK);
+        cr_assert(leat_packet_is_intact(&packet, bytes, false));
+    }
+}
+
+static uint32_t sum_of(const uint8_t *bytes, size_t size)
+{
+    return leat_crc32c_extend(leat_crc32c(bytes, CRC_AT), bytes + CRC_AT + 4, size - CRC_AT - 4);
+}
+
+Test(packet, a_sum_of_0_is_not_none)
+{
+    uint8_t bytes[LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_GUARD_BYTES + 4];
+    struct leat_packet packet = { .type = LEAT_PACKET_SESSION, .length = sizeof bytes };
+    const size_t at = leat_packet_write(bytes, &packet);
+    /* CRC-32C is linear: each bit of the last word toggles a fixed pattern, so that the word that
+     * makes the sum 0 is the solution of 32 equations. */
+    uint32_t rows[32], sets[32], left;
+    leat_store32(bytes + at, 0);
+    const uint32_t zero = sum_of(bytes, sizeof bytes);
+    for (int i = 0; i < 32; i++) {
+        leat_store32(bytes + at, UINT32_C(1) << i);
+        rows[i] = sum_of(bytes, sizeof bytes) ^ zero;
+        sets[i] = UINT32_C(1) << i;
+    }
+    uint32_t word = 0;
+    left = zero;
+    for (int bit = 0; bit < 32; bit++) {
+        int pivot = bit;
+        while ((rows[pivot] >> bit & 1) == 0)
+            cr_assert_lt(++pivot, 32);
+        const uint32_t row = rows[pivot], set = sets[pivot];
+        rows[pivot] = rows[bit];
+        sets[pivot] = sets[bit];
+        rows[bit] = row;
+        sets[bit] = set;
+        for (int i = bit + 1; i < 32; i++) {
+            if ((rows[i] >> bit & 1) != 0) {
+                rows[i] ^= row;
+                sets[i] ^= set;
+            }
+        }
+        if ((left >> bit & 1) != 0) {
+            left ^= row;
+            word ^= set;
+        }
+    }
+    cr_assert_eq(left, 0);
+    leat_store32(bytes + at, word);
+    cr_assert_eq(sum_of(bytes, sizeof bytes), 0);
+    leat_packet_seal(bytes, sizeof bytes, NULL, 0);
+    cr_assert_eq(leat_packet_decode(&packet, bytes, sizeof bytes), LEAT_OK);
+    cr_assert_eq(packet.crc, UINT32_MAX);
+    cr_assert(leat_packet_is_intact(&packet, bytes, false));
+}
+
 Test(packet, a_delay_too_long_for_its_field_is_the_longest_there_is)
 {
     uint8_t bytes[LEAT_PACKET_OVERHEAD_BYTES];
     const leat_ns delays[] = { LEAT_PACKET_DELAY_MAX_NS + 256, UINT64_C(1) << 40, UINT64_MAX };
     for (size_t i = 0; i < sizeof delays / sizeof delays[0]; i++) {
         struct leat_packet packet = { .type = LEAT_PACKET_SESSION, .has_ack = true };
-        packet.length = LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_ACK_BYTES;
+        packet.length = LEAT_PACKET_OVERHEAD_BYTES;
         packet.ack.delay_ns = delays[i];
         const size_t size = leat_packet_write(bytes, &packet);
         cr_assert_eq(leat_packet_decode(&packet, bytes, size), LEAT_OK);

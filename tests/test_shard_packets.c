@@ -4,6 +4,7 @@
  * in is a simulated fabric; one thread plays control (the mailboxes), time, and a peer made of a
  * flow. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,7 +99,7 @@ Test(shard_packets, strangers_are_told_little_and_seldom)
     const uint64_t before = shard_peer.broker_link->counters.tx;
     for (int i = 0; i < 1000; i++) {
         struct link_outgoing out;
-        const uint32_t size = i % 2 == 0 ? 64 : 20;
+        const uint32_t size = i % 2 == 0 ? 64 : 36;
         cr_assert(shard_peer.link->ops->reserve(shard_peer.link, &out));
         memcpy(out.bytes, bytes, 64);
         leat_store16(out.bytes + 2, (uint16_t)size);
@@ -133,7 +134,7 @@ Test(shard_packets, noise_is_dropped_and_counted)
                                                 .session = SHARD_PEER_SESSION
                                                            ^ (1u << seeded_below(&random, 32)),
                                                 .number = seeded_below(&random, 1000) };
-            uint8_t header[LEAT_PACKET_HEADER_BYTES];
+            uint8_t header[LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_GUARD_BYTES];
             leat_packet_write(header, &packet);
             memcpy(out.bytes, header, size < sizeof header ? size : sizeof header);
         }
@@ -148,6 +149,127 @@ Test(shard_packets, noise_is_dropped_and_counted)
     cr_assert_eq(shard_peer_counted("leat_packets_taken_total"), taken);
 }
 
+static uint64_t dropped(const char *why)
+{
+    char name[128];
+    snprintf(name, sizeof name, "leat_packets_dropped_total{shard=\"0\",reason=\"%s\"}", why);
+    return shard_peer_counted(name);
+}
+
+static const struct session *session(void)
+{
+    return shard_session(shard_peer.shard, SHARD_PEER_SESSION);
+}
+
+/* A packet that would end the session, acknowledge what is outstanding and use up a number. */
+static void send_made_up(uint64_t tag, bool sealed)
+{
+    struct link_outgoing out;
+    struct leat_packet packet = { .type = LEAT_PACKET_SESSION,
+                                  .session = SHARD_PEER_SESSION,
+                                  .tag = tag,
+                                  .number = (uint32_t)shard_peer.flow.sent.next,
+                                  .has_ack = true,
+                                  .ack = { .largest = 1, .window = 1 } };
+    struct leat_frame_reset reset = { .status = LEAT_ERR_CLOSED };
+    memset(reset.token, 2, sizeof reset.token); /* the right one */
+    cr_assert(shard_peer.link->ops->reserve(shard_peer.link, &out));
+    uint32_t size = (uint32_t)leat_packet_write(out.bytes, &packet);
+    size += (uint32_t)leat_frame_write_reset(out.bytes + size, &reset);
+    leat_packet_set_length(out.bytes, (uint16_t)size);
+    if (sealed)
+        leat_packet_seal(out.bytes, size, NULL, 0);
+    shard_peer.link->ops->send(shard_peer.link, &out, size, NULL, &shard_peer.broker);
+    shard_peer.link->ops->flush(shard_peer.link, shard_peer.now);
+}
+
+/* Whoever knows the addresses can guess the id of a session: 12 bits of it are random. */
+Test(shard_packets, a_packet_without_the_tag_changes_nothing)
+{
+    shard_peer_attach();
+    const struct flow before = session()->path->flow;
+    for (int bit = 0; bit < 64; bit++)
+        send_made_up(SHARD_PEER_TAG_TO_BROKER ^ UINT64_C(1) << bit, true);
+    send_made_up(0, true);
+    send_made_up(SHARD_PEER_TAG_TO_CLIENT, true); /* that of the other direction is none */
+    for (int i = 0; i < 10; i++)
+        shard_peer_shard_turn();
+    cr_assert_eq(dropped("tag"), 66);
+    cr_assert_not_null(session());
+    cr_assert_eq(memcmp(&before, &session()->path->flow, sizeof before), 0);
+    send_made_up(SHARD_PEER_TAG_TO_BROKER, true);
+    shard_peer_shard_turn();
+    shard_peer_shard_turn();
+    cr_assert_null(session(), "with the tag it would have ended");
+}
+
+Test(shard_packets, a_granted_session_is_attached_only_by_packets_with_its_tag)
+{
+    shard_peer.flow.options.tag ^= 1;
+    shard_peer_send_attach(shard_peer.token);
+    for (int i = 0; i < 20; i++)
+        shard_peer_shard_turn();
+    shard_peer_receive();
+    cr_assert_not(shard_peer.attached);
+    cr_assert_eq(dropped("tag"), 1);
+    cr_assert_eq(shard_peer_counted("leat_attach_refused_total"), 0, "its token was not looked at");
+    flow_init(&shard_peer.flow, &shard_peer.flow.options, shard_peer.now);
+    shard_peer.flow.options.tag ^= 1;
+    shard_peer_attach();
+}
+
+Test(shard_packets, a_damaged_packet_is_lost_and_comes_again)
+{
+    fabric_care(shard_peer.fabric, FABRIC_BLIND);
+    shard_peer_attach();
+    shard_peer_open_streams();
+    fabric_set(shard_peer.fabric, &(struct fabric_faults){ .corrupt_ppm = 200000 });
+    for (int i = 0; i < 50; i++) {
+        shard_peer_send_credit(SHARD_PEER_RING);
+        shard_peer_publish(64 + (uint32_t)i);
+        shard_peer_turn();
+    }
+    fabric_set(shard_peer.fabric, &(struct fabric_faults){ .delay_ns = 0 });
+    shard_peer_send_credit(SHARD_PEER_RING);
+    UNTIL(shard_peer.acked == 50 && shard_peer_has_log(), 20000);
+    cr_assert_eq(shard_peer.refusals, 0, "nothing is refused for good because a wire flipped it");
+    cr_assert_gt(dropped("checksum"), 0);
+    shard_peer_expect_log(0);
+}
+
+/* A checksum may be left out between processes of one machine, and nowhere else. */
+Test(shard_packets, without_a_checksum_a_packet_is_taken_only_from_a_link_that_needs_none)
+{
+    shard_peer_attach();
+    send_made_up(SHARD_PEER_TAG_TO_BROKER, false);
+    for (int i = 0; i < 10; i++)
+        shard_peer_shard_turn();
+    cr_assert_not_null(session());
+    cr_assert_eq(dropped("checksum"), 1);
+    cr_assert_eq(shard_peer.unsealed, 0);
+}
+
+Test(shard_packets, over_a_link_of_one_machine_both_ends_leave_the_checksum_out)
+{
+    shard_peer.broker_link->limits.intact = shard_peer.omits = true;
+    shard_peer_attach();
+    shard_peer_open_streams();
+    shard_peer_send_credit(SHARD_PEER_RING);
+    for (int i = 0; i < 20; i++)
+        shard_peer_publish(1000);
+    UNTIL(shard_peer.acked == 20 && shard_peer_has_log(), 1000);
+    cr_assert_geq(shard_peer.unsealed, 10);
+    cr_assert_eq(dropped("checksum"), 0);
+}
+
+/* Its own link needs one, whatever ours says. */
+Test(shard_packets, a_client_that_sends_checksums_gets_them)
+{
+    shard_peer.broker_link->limits.intact = true;
+    shard_peer_attach();
+    cr_assert_eq(shard_peer.unsealed, 0);
+}
+
 Test(shard_packets, acks_for_packets_never_sent_change_nothing)
 {
     shard_peer_attach();
@@ -157,13 +279,15 @@ Test(shard_packets, acks_for_packets_never_sent_change_nothing)
     cr_assert(shard_peer.link->ops->reserve(shard_peer.link, &out));
     const struct leat_packet packet = {
         .type = LEAT_PACKET_SESSION,
-        .length = LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_ACK_BYTES,
+        .length = LEAT_PACKET_OVERHEAD_BYTES,
         .session = SHARD_PEER_SESSION,
+        .tag = SHARD_PEER_TAG_TO_BROKER,
         .number = 500,
         .has_ack = true,
         .ack = { .largest = 1000000, .map = UINT64_MAX, .window = 500 },
     };
     leat_packet_write(out.bytes, &packet);
+    leat_packet_seal(out.bytes, packet.length, NULL, 0);
     shard_peer.link->ops->send(shard_peer.link, &out, packet.length, NULL, &shard_peer.broker);
     shard_peer.link->ops->flush(shard_peer.link, shard_peer.now);
     shard_peer_publish(10);

@@ -159,6 +159,7 @@ uint32_t flow_begin(struct flow *flow, uint8_t *at, leat_ns now)
         .flags = flow->probes_due != 0 ? LEAT_PACKET_ACK_NOW : 0,
         .session = flow->options.session,
         .number = (uint32_t)flow->sent.next,
+        .tag = flow->options.tag,
     };
     packet.has_ack = recvmap_ack(&flow->received, flow->options.receive_window, &packet.ack, now);
     return (uint32_t)leat_packet_write(at, &packet);

@@ -30,6 +30,7 @@ enum { FLOW_PEER_WINDOW_FIRST = 256 }; /* packets, until the peer's first ack sa
 
 struct flow_options {
     uint32_t session;          /* stands in every header, both ways */
+    uint64_t tag;              /* of what we send */
     uint32_t payload_max;      /* UDP payload of one packet; <= LEAT_PACKET_BYTES_MAX */
     leat_ns ack_delay_ns;      /* longest we sit on an acknowledgement: 25 us bypass, 1 ms kernel */
     leat_ns peer_ack_delay_ns; /* the same of the peer */
@@ -107,7 +108,7 @@ uint32_t flow_room(const struct flow *flow);
 /* Begins a packet in `at` (room for options.payload_max): writes the headers, with an ack block
  * whenever there is anything to acknowledge; returns where its frames begin. */
 uint32_t flow_begin(struct flow *flow, uint8_t *at, leat_ns now);
-/* How many bytes of frames fit a packet with an ack block, tag room left free. */
+/* How many bytes of frames fit a packet with an ack block. */
 static inline uint32_t flow_frames_max(const struct flow *flow)
 {
     return flow->options.payload_max - LEAT_PACKET_OVERHEAD_BYTES;
@@ -117,7 +118,8 @@ static inline bool flow_note(struct flow *flow, const struct flow_item *item)
 {
     return sentmap_note(&flow->sent, item);
 }
-/* The packet in `at` is `size` bytes, header included (and counting bytes sent by reference). With
+/* The packet in `at` is `size` bytes, header included (and counting bytes sent by reference). It is
+ * without a checksum: its owner seals it (leat_packet_seal), unless its link needs none. With
  * no item noted it is an ack alone, which is not acknowledged in turn (and asks for an answer when
  * it stands in for a probe). */
 void flow_commit(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now);

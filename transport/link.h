@@ -64,6 +64,8 @@ struct link_limits {
     uint32_t reference_min; /* from this size on sending by reference pays; 0: it cannot */
     bool polled;            /* it must be asked again and again, or armed: see link_ops.arm */
     bool bypass;            /* microseconds, not tens of them: which timers fit */
+    bool intact; /* what is sent stays within this machine's memory, so that it arrives as it
+                    left or not at all: packets need no checksum */
 };
 
 enum link_drop {

@@ -34,13 +34,18 @@ enum {
  * memif client and virtio-user hand out addresses of their own memory only; af_xdp takes the first
  * segment for the whole packet. memif, af_packet and af_xdp have no receive interrupts. */
 static const struct link_dpdk_kind kinds[] = {
-    { .prefix = "net_memif", .references = true, .alone = true, .copies = true },
+    { .prefix = "net_memif", .references = true, .alone = true, .intact = true, .copies = true },
     { .prefix = "net_vhost",
       .references = true,
       .alone = true,
       .interrupts = true,
+      .intact = true,
       .copies = true },
-    { .prefix = "net_virtio_user", .configure_mtu = true, .alone = true, .interrupts = true },
+    { .prefix = "net_virtio_user",
+      .configure_mtu = true,
+      .alone = true,
+      .interrupts = true,
+      .intact = true },
     { .prefix = "net_af_packet",
       .references = true,
       .partial_checksums = true,

@@ -368,6 +368,7 @@ static struct link_dpdk_lane *make_lane(struct link_dpdk_port *port, uint32_t in
         port->reference_pool != NULL ? (uint32_t)LINK_DPDK_REFERENCE_MIN : 0;
     lane->link.limits.polled = true;
     lane->link.limits.bypass = true;
+    lane->link.limits.intact = port->device.kind.intact && options->inject.rx_corrupt_ppm == 0;
     neighbour_init(&lane->neighbours, &neighbours, 0);
     for (uint32_t i = 0; i < options->neighbour_count; i++)
         neighbour_set_static(&lane->neighbours, options->neighbours[i].ip,

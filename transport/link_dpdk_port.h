@@ -55,6 +55,7 @@ struct link_dpdk_kind {
     bool dma;               /* reads memory that must be mapped for it */
     bool interface;         /* has a kernel interface, which knows the MTU */
     bool interrupts;        /* may be able to say that something came */
+    bool intact;            /* the other end is a process of this machine */
     bool copies;            /* by the thread that receives: what came is in its cache */
 };
 

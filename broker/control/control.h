@@ -46,6 +46,8 @@ struct control_shard_link {
     const char *udp_address;     /* NULL: none */
     char *const *port_addresses; /* one a bypass port */
     uint32_t port_count;
+    bool
+        intact; /* packets reach it over a link within this machine's memory (link_limits.intact) */
 };
 
 struct control_options {

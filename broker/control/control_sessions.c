@@ -104,6 +104,9 @@ static void answer_grant(struct control *control, struct peer *p, uint64_t reque
     grant.token = (ProtobufCBinaryData){ .len = LEAT_TOKEN_BYTES, .data = m->grant.token };
     grant.reset_token =
         (ProtobufCBinaryData){ .len = LEAT_TOKEN_BYTES, .data = m->grant.reset_token };
+    grant.tag_to_broker = m->grant.tag_to_broker;
+    grant.tag_to_client = m->grant.tag_to_client;
+    grant.checksum_omitted = control->shards[grant.shard].link.intact;
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_SESSION;
@@ -126,7 +129,9 @@ void control_open_session(struct control *control, struct peer *p,
         peer_refuse_busy(control, p, request->id);
         return;
     }
-    if (!random_bytes(m.grant.token, LEAT_TOKEN_BYTES)) {
+    if (!random_bytes(m.grant.token, LEAT_TOKEN_BYTES)
+        || !random_bytes(&m.grant.tag_to_broker, sizeof m.grant.tag_to_broker)
+        || !random_bytes(&m.grant.tag_to_client, sizeof m.grant.tag_to_client)) {
         peer_refuse(control, p, request->id, LEAT_ERR_IO, "the kernel gave no random bytes");
         return;
     }

@@ -24,6 +24,8 @@ enum leat_error session_grant(struct session **out, uint32_t id, const struct me
     s->fd = -1;
     memcpy(s->token, grant->token, sizeof s->token);
     memcpy(s->reset_token, grant->reset_token, sizeof s->reset_token);
+    s->tag_to_broker = grant->tag_to_broker;
+    s->tag_to_client = grant->tag_to_client;
     s->expires_ns = grant->expires_ns;
     quota_init(&s->publish_quota, grant->quota_publish_bytes, now);
     quota_init(&s->deliver_quota, grant->quota_deliver_bytes, now);

@@ -59,6 +59,7 @@ struct session_path {
     struct session *session;
     struct link *link;
     struct link_peer peer; /* bound when it attached: others are not heard */
+    bool sealed;           /* its packets carry a checksum */
     struct timer timer;    /* of the flow */
     struct mtu mtu;
     struct flow_counters counted; /* of them the shard's counters know */
@@ -72,7 +73,8 @@ struct session {
     struct session_path *path; /* of its packets; NULL: none. Neither: granted, not attached */
     uint8_t token[LEAT_TOKEN_BYTES];
     uint8_t reset_token[LEAT_TOKEN_BYTES];
-    leat_ns expires_ns; /* of the grant */
+    uint64_t tag_to_broker, tag_to_client; /* of its packets */
+    leat_ns expires_ns;                    /* of the grant */
 
     uint8_t *memory; /* receive buffer, then egress; NULL before it is attached */
     uint32_t receive_from, receive_to;

@@ -16,10 +16,16 @@ static void register_one(const struct shard *shard, const char *name, const char
 static void register_packet_drops(const struct shard *shard)
 {
     static const char *const why[PACKET_DROPS] = {
-        [PACKET_DROP_MALFORMED] = "malformed", [PACKET_DROP_VERSION] = "version",
-        [PACKET_DROP_SESSION] = "session",     [PACKET_DROP_PEER] = "peer",
-        [PACKET_DROP_ATTACH] = "attach",       [PACKET_DROP_DUPLICATE] = "duplicate",
-        [PACKET_DROP_NO_ROOM] = "no_room",     [PACKET_DROP_PROTOCOL] = "protocol",
+        [PACKET_DROP_MALFORMED] = "malformed",
+        [PACKET_DROP_VERSION] = "version",
+        [PACKET_DROP_SESSION] = "session",
+        [PACKET_DROP_PEER] = "peer",
+        [PACKET_DROP_TAG] = "tag",
+        [PACKET_DROP_CHECKSUM] = "checksum",
+        [PACKET_DROP_ATTACH] = "attach",
+        [PACKET_DROP_DUPLICATE] = "duplicate",
+        [PACKET_DROP_NO_ROOM] = "no_room",
+        [PACKET_DROP_PROTOCOL] = "protocol",
     };
     for (int i = 0; i < PACKET_DROPS; i++) {
         char labels[64];

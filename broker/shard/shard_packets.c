@@ -11,7 +11,7 @@ enum {
     BYPASS_BURSTS_MAX = 1,
     LINK_COLD_AFTER = 64,
     RESETS_PER_SECOND = 100,
-    RESET_PACKET_BYTES = LEAT_PACKET_HEADER_BYTES + LEAT_RESET_BYTES,
+    RESET_PACKET_BYTES = LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_GUARD_BYTES + LEAT_RESET_BYTES,
     RECEIVE_WINDOW = 512, /* packets: streams have memory for all that credit allows */
 };
 /* How long acknowledgements wait for something to travel with, and where a round trip begins. */
@@ -42,6 +42,7 @@ static void send_reset(const struct shard *shard, struct link *link, const struc
     memcpy(reset.token, token, sizeof reset.token);
     const size_t at = leat_packet_write(out.bytes, &packet);
     leat_frame_write_reset(out.bytes + at, &reset);
+    leat_packet_seal(out.bytes, RESET_PACKET_BYTES, NULL, 0);
     link->ops->send(link, &out, RESET_PACKET_BYTES, NULL, to);
 }
 
@@ -71,12 +72,13 @@ void shard_reset_packets(struct shard *shard, const struct session *s, enum leat
 /* ---- attaching */
 
 static struct flow_options flow_options(const struct shard *shard, const struct link *link,
-                                        uint32_t session)
+                                        const struct session *s)
 {
     const bool bypass = link->limits.bypass;
     const leat_ns delay = bypass ? BYPASS_ACK_DELAY_NS : KERNEL_ACK_DELAY_NS;
     return (struct flow_options){
-        .session = session,
+        .session = s->id,
+        .tag = s->tag_to_client,
         .ack_delay_ns = delay,
         .peer_ack_delay_ns = delay,
         .probe_floor_ns = loopgap_probe_floor(&shard->loopgap, bypass),
@@ -100,12 +102,13 @@ static bool attach(struct shard *shard, struct session *s, struct link *link,
         drop(shard, PACKET_DROP_ATTACH);
         return false;
     }
-    const struct flow_options options = flow_options(shard, link, s->id);
+    const struct flow_options options = flow_options(shard, link, s);
     const uint32_t wanted = mtu_wanted(&link->limits, &datagram->peer, 0);
     if (session_attach_packets(s, link, &datagram->peer, &options, wanted, shard->now) != LEAT_OK) {
         drop(shard, PACKET_DROP_ATTACH);
         return false;
     }
+    s->path->sealed = packet->crc != 0; /* its client knows whether its own link needs it */
     TAILQ_REMOVE(&shard->granted, s, lifetime_link);
     TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_link);
     metric_add(&shard->counters.sessions_opened, 1);
@@ -114,6 +117,22 @@ static bool attach(struct shard *shard, struct session *s, struct link *link,
 }
 
 /* ---- packets */
+
+/* Whether the packet is the session's, as it was sent. Asked before anything of it has an effect.
+ */
+static bool is_genuine(struct shard *shard, const struct session *s, const struct link *link,
+                       const struct link_datagram *datagram, const struct leat_packet *packet)
+{
+    if (!leat_packet_tag_is(packet, s->tag_to_broker)) {
+        drop(shard, PACKET_DROP_TAG);
+        return false;
+    }
+    if (!leat_packet_is_intact(packet, datagram->bytes, link->limits.intact)) {
+        drop(shard, PACKET_DROP_CHECKSUM);
+        return false;
+    }
+    return true;
+}
 
 /* Handles the frames of a packet. LEAT_OK; LEAT_BUSY: no room for what it says, as if it had never
  * come; else the session is over. */
@@ -191,6 +210,8 @@ static void take_datagram(struct shard *shard, struct link *link,
                    && (s->path->link != link
                        || !link_peer_same(&s->path->peer, &datagram->peer)))) {
         drop(shard, PACKET_DROP_PEER); /* a session stays where it attached */
+    } else if (!is_genuine(shard, s, link, datagram, &packet)) {
+        return;
     } else if (s->path != NULL || attach(shard, s, link, datagram, &packet)) {
         take_packet(shard, s, &packet);
     }

@@ -48,6 +48,8 @@ static bool begin(struct filling *f, leat_ns now)
 
 static void send_out(struct filling *f)
 {
+    if (f->session->path->sealed)
+        leat_packet_seal(f->out.bytes, f->used, f->reference.bytes, f->reference.size);
     f->link->ops->send(f->link, &f->out, f->used, f->reference.size != 0 ? &f->reference : NULL,
                        &f->session->path->peer);
 }

@@ -43,6 +43,8 @@ enum packet_drop {
     PACKET_DROP_MALFORMED,
     PACKET_DROP_VERSION,
     PACKET_DROP_SESSION,   /* unknown, or over */
+    PACKET_DROP_TAG,       /* without the tag of its session */
+    PACKET_DROP_CHECKSUM,  /* damaged on its way */
     PACKET_DROP_PEER,      /* not from where its session attached */
     PACKET_DROP_ATTACH,    /* a granted session's first packet without the right ATTACH */
     PACKET_DROP_DUPLICATE, /* came before, or too late to tell */

@@ -92,7 +92,8 @@ void sim_broker_open_on(struct sim_broker *b, struct link *link, uint32_t incarn
     b->shard_link = (struct control_shard_link){ .inbox = b->inbox,
                                                  .outbox = b->outbox,
                                                  .tcp_address = shard_tcp_address(b->shard),
-                                                 .udp_address = b->address };
+                                                 .udp_address = b->address,
+                                                 .intact = b->link->limits.intact };
     const struct control_options options = { .config = &b->config,
                                              .topics = b->topics,
                                              .catalog = &b->catalog,

@@ -38,6 +38,7 @@ struct fabric_link {
 struct fabric {
     struct seeded random;
     struct fabric_faults faults;
+    enum fabric_care care;
     struct fabric_counters counters;
     leat_ns now;
     uint64_t order;
@@ -141,6 +142,18 @@ static bool is_lost(struct fabric *f, const struct buffer *buffer)
     return chance(f, f->faults.loss_ppm) ? ++c->lost : false;
 }
 
+/* A few bytes, or the end of it. */
+static void damage(struct fabric *f, struct buffer *buffer)
+{
+    if (buffer->size > 1 && seeded_below(&f->random, 8) == 0) {
+        buffer->size = 1 + seeded_below(&f->random, buffer->size - 1);
+        return;
+    }
+    for (uint32_t left = 1 + seeded_below(&f->random, 3); left > 0; left--)
+        buffer->bytes[seeded_below(&f->random, buffer->size)] ^=
+            (uint8_t)(1 + seeded_below(&f->random, 255));
+}
+
 static void launch(struct fabric *f, struct buffer *buffer)
 {
     const struct fabric_faults *faults = &f->faults;
@@ -158,8 +171,7 @@ static void launch(struct fabric *f, struct buffer *buffer)
     }
     if (chance(f, faults->corrupt_ppm)) {
         f->counters.corrupted++;
-        buffer->bytes[seeded_below(&f->random, buffer->size)] ^=
-            (uint8_t)(1 + seeded_below(&f->random, 255));
+        damage(f, buffer);
     }
     buffer->order = f->order++;
     push(f, buffer);
@@ -193,7 +205,7 @@ static unsigned fabric_receive(struct link *link, struct link_datagram *out, uns
         struct buffer *buffer = f->heap[best];
         remove_at(f, best);
         link_count(&link->counters.rx, 1);
-        if (leat_crc32c(buffer->bytes, buffer->size) != buffer->crc) {
+        if (f->care != FABRIC_BLIND && leat_crc32c(buffer->bytes, buffer->size) != buffer->crc) {
             link_count(&link->counters.drops[LINK_DROP_UDP], 1);
             give(f, buffer);
             continue;
@@ -400,6 +412,11 @@ void fabric_close(struct fabric *f)
     free(f);
 }
 
+void fabric_care(struct fabric *f, enum fabric_care care)
+{
+    f->care = care;
+}
+
 void fabric_set(struct fabric *f, const struct fabric_faults *faults)
 {
     f->faults = *faults;
@@ -422,7 +439,11 @@ struct link *fabric_link(struct fabric *f, uint8_t host, uint16_t port)
         abort();
     l->link.ops = &fabric_ops;
     l->link.limits = (struct link_limits){
-        .payload_max = FABRIC_PAYLOAD_MAX, .reference_min = 256, .polled = true, .bypass = true
+        .payload_max = FABRIC_PAYLOAD_MAX,
+        .reference_min = 256,
+        .polled = true,
+        .bypass = true,
+        .intact = f->care == FABRIC_INTACT,
     };
     l->fabric = f;
     l->host = host;

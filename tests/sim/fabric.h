@@ -1,7 +1,7 @@
 /* Fabric: a network of simulated time between links, that does to datagrams what a seed says.
  *
  * Role: links (transport/link.h) whose datagrams are kept until they are due; loss (random and in
- * bursts), duplication, reordering, corruption (found by a checksum, as a real link finds it),
+ * bursts), duplication, reordering, corruption (found by a checksum of the link, or handed on),
  * delay and jitter, a largest datagram, partitions one way or both.
  * Must not know: what datagrams carry.
  * Threads: one. Everything comes from the seed: the same calls give the same faults. */
@@ -37,8 +37,17 @@ struct fabric_counters {
 
 struct fabric;
 
+/* What its links do about damage. */
+enum fabric_care {
+    FABRIC_CATCHES, /* they find it, and do not promise to */
+    FABRIC_INTACT,  /* they find it, and say so in their limits */
+    FABRIC_BLIND,   /* they hand it on */
+};
+
 struct fabric *fabric_open(uint64_t seed);
 void fabric_close(struct fabric *fabric);
+/* Before its first link opens. */
+void fabric_care(struct fabric *fabric, enum fabric_care care);
 void fabric_set(struct fabric *fabric, const struct fabric_faults *faults);
 /* The link of 10.0.0.`host`:`port`. Closed by its ops, or with the fabric. */
 struct link *fabric_link(struct fabric *fabric, uint8_t host, uint16_t port);

@@ -189,6 +189,7 @@ static void run(uint64_t seed, bool verbose)
     sim.fabric = fabric_open(seeded_next(&sim.random));
     sim.incarnation = (uint32_t)seed % 1000000 + 1;
     choose(&sim);
+    fabric_care(sim.fabric, (enum fabric_care)seeded_below(&sim.random, 3));
     /* Now and then more than a ring holds, so that slow readers are overtaken. */
     const uint32_t most = seeded_below(&sim.random, 5) == 0 ? 6 * RECORDS_MAX : RECORDS_MAX;
     sim.sends_left = 20 + seeded_below(&sim.random, most);

@@ -44,6 +44,7 @@ void packet_broker_start(leat_ns now)
 {
     memset(&broker, 0, sizeof broker);
     const struct flow_options options = { .session = PACKET_BROKER_SESSION,
+                                          .tag = PACKET_BROKER_TAG_TO_CLIENT,
                                           .payload_max = LEAT_PACKET_BYTES_BASE,
                                           .ack_delay_ns = LEAT_NS_PER_MS,
                                           .peer_ack_delay_ns = LEAT_NS_PER_MS,
@@ -147,6 +148,8 @@ static void receive(leat_ns now)
             uint64_t number;
             cr_assert_eq(leat_packet_decode(&packet, burst[i].bytes, burst[i].size), LEAT_OK);
             cr_assert_eq(packet.session, (uint32_t)PACKET_BROKER_SESSION);
+            cr_assert(leat_packet_tag_is(&packet, PACKET_BROKER_TAG_TO_BROKER));
+            cr_assert(leat_packet_is_intact(&packet, burst[i].bytes, false));
             if (flow_open(&broker.flow, &packet, &number, now) != FLOW_NEW)
                 continue;
             if (packet.has_ack)
@@ -290,6 +293,7 @@ void packet_broker_step(leat_ns now)
             flow_begin(&broker.flow, bytes, now);
         }
         flow_commit(&broker.flow, bytes, at + size, now);
+        leat_packet_seal(bytes, at + size, NULL, 0);
         badwire_fly(&badwire.to_client, bytes, at + size);
     }
 }

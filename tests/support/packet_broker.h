@@ -17,6 +17,8 @@ enum {
     PACKET_BROKER_READ_STREAM = 9,
     PACKET_BROKER_BATCH = 4096, /* bytes, at most */
 };
+#define PACKET_BROKER_TAG_TO_BROKER UINT64_C(0x1122334455667788)
+#define PACKET_BROKER_TAG_TO_CLIENT UINT64_C(0x99AABBCCDDEEFF00)
 
 /* Empty, and nobody is attached. */
 void packet_broker_start(leat_ns now);

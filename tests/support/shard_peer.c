@@ -108,12 +108,15 @@ static void open_shard(bool udp)
     struct message grant = { .type = MESSAGE_GRANT_SESSION, .session = SHARD_PEER_SESSION };
     memcpy(grant.grant.token, shard_peer.token, sizeof shard_peer.token);
     memset(grant.grant.reset_token, 2, sizeof grant.grant.reset_token);
+    grant.grant.tag_to_broker = SHARD_PEER_TAG_TO_BROKER;
+    grant.grant.tag_to_client = SHARD_PEER_TAG_TO_CLIENT;
     grant.grant.expires_ns = shard_peer.now + LEAT_TOKEN_LIFE_NS;
     cr_assert_eq(mailbox_send(shard_peer.inbox, &grant), LEAT_OK);
     shard_peer_shard_turn();
     shard_peer.link = fabric_link(shard_peer.fabric, SHARD_PEER_CLIENT_HOST, 1000);
     fabric_peer(SHARD_PEER_BROKER_HOST, 7430, &shard_peer.broker);
     const struct flow_options client = { .session = SHARD_PEER_SESSION,
+                                         .tag = SHARD_PEER_TAG_TO_BROKER,
                                          .payload_max = FABRIC_PAYLOAD_MAX,
                                          .ack_delay_ns = 25000,
                                          .peer_ack_delay_ns = 25000,
@@ -216,14 +219,22 @@ static void take_packet(const struct link_datagram *datagram)
 {
     struct leat_packet packet;
     uint64_t number;
-    cr_assert_eq(leat_packet_decode(&packet, datagram->bytes, datagram->size), LEAT_OK);
+    if (leat_packet_decode(&packet, datagram->bytes, datagram->size) != LEAT_OK
+        || (packet.crc != 0 && !leat_packet_is_intact(&packet, datagram->bytes, false))) {
+        cr_assert_neq(fabric_counters(shard_peer.fabric)->corrupted, 0);
+        return;
+    }
     if (packet.type == LEAT_PACKET_RESET) {
         struct leat_frame frame;
+        cr_assert(leat_packet_is_intact(&packet, datagram->bytes, false));
         cr_assert_eq(leat_frame_decode(&frame, packet.frames, packet.frames_size), LEAT_OK);
         shard_peer.resets++;
         shard_peer.reset = frame.reset.status;
         return;
     }
+    cr_assert(leat_packet_tag_is(&packet, SHARD_PEER_TAG_TO_CLIENT));
+    cr_assert(leat_packet_is_intact(&packet, datagram->bytes, shard_peer.omits));
+    shard_peer.unsealed += packet.crc == 0;
     if (packet.has_ack)
         flow_acked(&shard_peer.flow, &packet.ack, shard_peer.now);
     if (flow_open(&shard_peer.flow, &packet, &number, shard_peer.now) != FLOW_NEW)
@@ -261,6 +272,8 @@ static void send_frames(const uint8_t *frames, uint32_t size, const struct flow_
     if (item != NULL)
         cr_assert(flow_note(&shard_peer.flow, item));
     flow_commit(&shard_peer.flow, out.bytes, at + size, shard_peer.now);
+    if (!shard_peer.omits)
+        leat_packet_seal(out.bytes, at + size, NULL, 0);
     shard_peer.link->ops->send(shard_peer.link, &out, at + size, NULL, &shard_peer.broker);
     shard_peer.link->ops->flush(shard_peer.link, shard_peer.now);
 }

@@ -32,6 +32,9 @@ enum {
     SHARD_PEER_STEP_NS = 10000, /* a turn of the shard takes */
 };
 
+#define SHARD_PEER_TAG_TO_BROKER UINT64_C(0x1122334455667788)
+#define SHARD_PEER_TAG_TO_CLIENT UINT64_C(0x99AABBCCDDEEFF00)
+
 extern struct shard_peer {
     /* The shard's side. */
     struct shard *shard;
@@ -47,6 +50,8 @@ extern struct shard_peer {
     struct flow flow;
     uint8_t token[LEAT_TOKEN_BYTES]; /* the one that attaches */
     bool attached;
+    bool omits;        /* its packets come without a checksum, and may */
+    uint64_t unsealed; /* packets that came without one */
     uint32_t resets;
     int16_t reset;            /* what the last one said */
     uint64_t acked, refusals; /* batches appended; refused as broken */

@@ -176,6 +176,7 @@ struct wire_grant wire_open_session(int control, uint32_t shard)
     const Leat__Control__SessionGrant *granted = response->session;
     assert(granted->token.len == LEAT_TOKEN_BYTES && granted->reset_token.len == LEAT_TOKEN_BYTES);
     struct wire_grant grant = { .session = granted->session };
+    assert(granted->tag_to_broker != granted->tag_to_client);
     memcpy(grant.token, granted->token.data, LEAT_TOKEN_BYTES);
     memcpy(grant.reset_token, granted->reset_token.data, LEAT_TOKEN_BYTES);
     done(response);
