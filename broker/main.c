@@ -14,6 +14,7 @@
 #include <urcu-qsbr.h>
 
 #include "broker/config/config.h"
+#include "broker/config/config_reload.h"
 #include "broker/control/control.h"
 #include "broker/ports.h"
 #include "ops/log.h"
@@ -30,7 +31,7 @@ static const char USAGE[] =
     "  --port N       control on port N, data on N + 10 + shard; 0: all ports free-chosen\n"
     "  --plan         print the configuration in force, with its memory, and end\n"
     "When it is ready, it prints one line of JSON on stdout; logs go to stderr. SIGTERM stops "
-    "it.\n";
+    "it;\nSIGHUP reads FILE again.\n";
 
 struct arguments {
     const char *config;
@@ -52,6 +53,8 @@ struct lane {
 
 struct broker {
     struct config config;
+    struct config loaded;    /* what the file said, without what the command line changed */
+    const char *config_path; /* NULL: SIGHUP reads nothing */
     struct metrics *metrics;
     struct topics *topics;
     struct catalog catalog;
@@ -152,6 +155,45 @@ static bool configure(struct config *config, const struct arguments *arguments)
     }
     config_fit_memory(config);
     return true;
+}
+
+/* Without a file, and with --dev, there is nothing to read again. */
+static bool remember_file(struct broker *b, const struct arguments *arguments)
+{
+    static struct config_errors errors;
+    if (arguments->config == NULL || arguments->dev)
+        return true;
+    b->config_path = arguments->config;
+    config_init(&b->loaded, false);
+    if (config_load(&b->loaded, b->config_path, &errors) == LEAT_OK)
+        return true;
+    fprintf(stderr, "leatd: cannot start: the configuration changed while it was read\n%s",
+            errors.text);
+    return false;
+}
+
+/* SIGHUP. */
+static void reload(void *user)
+{
+    static struct config_errors errors;
+    struct broker *b = user;
+    char waiting[CONFIG_RELOAD_NAMES_BYTES];
+    if (b->config_path == NULL) {
+        log_line(LOG_INFO, "leatd.nothing_to_reload",
+                 log_text("reason", "started with --dev, or without --config"));
+        return;
+    }
+    if (config_reload(&b->config, &b->loaded, b->config_path, waiting, &errors) != LEAT_OK) {
+        log_line(LOG_ERROR, "leatd.reload_refused", log_text("file", b->config_path),
+                 log_u64("mistakes", errors.count), log_text("reason", errors.text));
+        return;
+    }
+    log_open(STDERR_FILENO, b->config.log_level);
+    log_line(LOG_INFO, "leatd.reloaded", log_text("file", b->config_path),
+             log_u64("quotas", b->config.quota_count));
+    if (waiting[0] != '\0')
+        log_line(LOG_WARN, "leatd.reload_waits", log_text("settings", waiting),
+                 log_text("reason", "they are read at the start only: restart leatd"));
 }
 
 static bool refuse(const char *text)
@@ -321,6 +363,8 @@ static bool open_broker(struct broker *b)
         .shards = b->links,
         .wake = b->wake,
         .metrics = b->metrics,
+        .reload = reload,
+        .reload_user = b,
     };
     memcpy(options.reset_secret, b->reset_secret, sizeof options.reset_secret);
     if (b->ports.driver != NULL)
@@ -378,6 +422,7 @@ static void close_broker(struct broker *b)
     if (b->wake >= 0)
         close(b->wake);
     config_free(&b->config);
+    config_free(&b->loaded);
 }
 
 static void say_shard(const struct broker *b, uint32_t i)
@@ -416,8 +461,14 @@ static void set_process(void)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    /* Writes fail instead: with EPIPE, or with EFBIG at the limit of a file's size. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    /* Other servers reopen logs or dump state on these: sent by habit, they must not end it. */
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
@@ -444,7 +495,7 @@ int main(int argc, char **argv)
     const int code = parse_arguments(argc, argv, &arguments);
     if (code >= 0)
         return code;
-    if (!configure(&broker.config, &arguments)) {
+    if (!configure(&broker.config, &arguments) || !remember_file(&broker, &arguments)) {
         config_free(&broker.config);
         return EXIT_FAILURE;
     }

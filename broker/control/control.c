@@ -171,6 +171,7 @@ static enum leat_error open_descriptors(struct control *control,
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     control->epoll = epoll_create1(EPOLL_CLOEXEC);
     control->signals.fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (control->epoll < 0 || control->signals.fd < 0 || !watch(control, &control->wake)
@@ -251,6 +252,11 @@ static void read_signal(struct control *control)
     struct signalfd_siginfo signal;
     if (read(control->signals.fd, &signal, sizeof signal) != sizeof signal)
         return;
+    if (signal.ssi_signo == SIGHUP) {
+        if (control->options.reload != NULL)
+            control->options.reload(control->options.reload_user);
+        return;
+    }
     log_line(LOG_INFO, "leatd.stopping", log_u64("signal", signal.ssi_signo));
     control->stopping = true;
 }

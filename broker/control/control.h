@@ -61,12 +61,15 @@ struct control_options {
     void (*memory_opened)(
         const struct logmem *mem); /* log memory: see broker/log/logmem.h; or NULL */
     void (*memory_closing)(const struct logmem *mem);
+    void (*reload)(void *user); /* SIGHUP came: may change *config, on control's thread; or NULL */
+    void *reload_user;
     uint8_t reset_secret[RESET_SECRET_BYTES]; /* the shards' */
 };
 
 /* On an error *out is set too when there was memory (else NULL): control_close is owed.
  * Opens the topics of the catalog and those that the configuration declares, hands them to the
- * shards, and listens. SIGTERM and SIGINT must be blocked in every thread. */
+ * shards, and listens. SIGTERM, SIGINT and SIGHUP must be blocked in every
+ * thread. */
 enum leat_error control_open(struct control **out, const struct control_options *options,
                              char error_text[CONTROL_ERROR_TEXT]);
 /* "host:port" bound. */

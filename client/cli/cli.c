@@ -216,6 +216,7 @@ static void set_signals(sigset_t *signals)
     sigemptyset(signals);
     sigaddset(signals, SIGINT);
     sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGHUP); /* its terminal is gone */
 }
 
 int cli_open(struct cli *cli, const char *command, const struct args_common *common)

@@ -1,9 +1,8 @@
 /* What every command of `leat` shares: a connection, a way to wait, a way to stop, a way to
  * complain.
  *
- * Role: open the client, wait on it beside other descriptors, turn SIGINT and SIGTERM into a
- * question, print events and failures. Must not know: what any command does.
- * Threads: one. */
+ * Role: open the client, wait on it beside other descriptors, turn SIGINT, SIGTERM and SIGHUP into
+ * a question, print events and failures. Must not know: what any command does. Threads: one. */
 #ifndef LEAT_CLI_CLI_H
 #define LEAT_CLI_CLI_H
 
@@ -20,7 +19,7 @@ struct cli {
     const char *command; /* "pub": every message begins with it */
     const char *url;
     int signal_fd;
-    bool stopped;      /* SIGINT or SIGTERM came */
+    bool stopped;      /* SIGINT, SIGTERM or SIGHUP came */
     bool events_json;  /* events as JSON objects on stderr */
     uint64_t gaps;     /* GAP events seen */
     uint64_t lost;     /* records they span */
