@@ -36,6 +36,9 @@ bool packet_link_is_genuine(const struct data_link *link, const struct leat_pack
 /* A genuine packet of this session came. Returns 1 when it was news. */
 unsigned packet_link_take(struct data_link *link, const struct leat_packet *packet);
 
+/* A PING of this value is to be answered. */
+void packet_link_pong(struct packet_link *packets, uint64_t value);
+
 void packet_link_flush(struct data_link *link);
 
 /* Losses, probes, silence; returns when to look again. */

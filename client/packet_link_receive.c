@@ -5,7 +5,7 @@
 #include "client/data_link.h"
 #include "client/packet_link.h"
 
-static void pong(struct packet_link *packets, uint64_t value)
+void packet_link_pong(struct packet_link *packets, uint64_t value)
 {
     if (packets->pong_count < PACKET_LINK_PONGS_MAX)
         packets->pongs[packets->pong_count++] = value;
@@ -52,7 +52,7 @@ static bool handle(struct data_link *link, const struct leat_frame *frame)
     switch (frame->type) {
     case LEAT_FRAME_DATA: return data(link, frame);
     case LEAT_FRAME_GAP: gap(link, frame); break;
-    case LEAT_FRAME_PING: pong(packets, frame->ping); break;
+    case LEAT_FRAME_PING: packet_link_pong(packets, frame->ping); break;
     case LEAT_FRAME_PONG:
         if (mtu_pong(&packets->mtu, frame->ping))
             flow_resize(&packets->flow, packets->mtu.bytes, link->client->now);

@@ -270,6 +270,51 @@ Test(shard_packets, a_client_that_sends_checksums_gets_them)
     cr_assert_eq(shard_peer.unsealed, 0);
 }
 
+/* Whoever has a grant can name another's address as his own: then everything goes to someone who
+ * never spoke. Until that address has answered it gets at most three times what came from it,
+ * whatever is asked for, acknowledged by guess, or goes wrong. */
+Test(shard_packets, an_address_that_never_answers_gets_three_times_what_came_at_most)
+{
+    static const uint32_t patience = 12 * 1000 * 100; /* turns: 12 seconds */
+    const struct link_counters *to_victim = &shard_peer.broker_link->counters;
+    const struct link_counters *forged = &shard_peer.link->counters;
+    shard_peer_attach();
+    shard_peer_open_streams();
+    for (int i = 0; i < 40; i++)
+        shard_peer_publish(1200);
+    UNTIL(shard_peer.acked == 40, 2000);
+    shard_peer_open_session(SHARD_PEER_SESSION + (1 << 12));
+    const uint64_t heard = forged->tx_bytes, said = to_victim->tx_bytes;
+    shard_peer_send_attach(shard_peer.token);
+    shard_peer_shard_turn();
+    shard_peer_open_streams();
+    for (uint32_t i = 0; i < patience; i++) {
+        if (i < 20)
+            shard_peer_send_credit(SHARD_PEER_RING);
+        if (i == 1000)
+            shard_peer_send_pings(100);
+        if (i == 2000)
+            shard_peer_guess_acks();
+        shard_peer_shard_turn();
+        cr_assert_leq(to_victim->tx_bytes - said, 3 * (forged->tx_bytes - heard), "turn %u", i);
+    }
+    cr_assert_gt(to_victim->tx_bytes - said, 0);
+}
+
+/* The challenge is a packet's content: it is lost like any other, and its answer too. */
+Test(shard_packets, an_address_answers_though_packets_are_lost)
+{
+    fabric_set(shard_peer.fabric, &(struct fabric_faults){ .loss_ppm = 500000 });
+    shard_peer_send_attach(shard_peer.token);
+    UNTIL(shard_peer.attached && session()->path->answered, 2000000);
+    fabric_set(shard_peer.fabric, &(struct fabric_faults){ .delay_ns = 0 });
+    shard_peer_open_streams();
+    shard_peer_send_credit(SHARD_PEER_RING);
+    for (int i = 0; i < 40; i++)
+        shard_peer_publish(1200);
+    UNTIL(shard_peer.acked == 40 && shard_peer_has_log(), 200000);
+}
+
 Test(shard_packets, acks_for_packets_never_sent_change_nothing)
 {
     shard_peer_attach();

@@ -131,7 +131,8 @@ void control_open_session(struct control *control, struct peer *p,
     }
     if (!random_bytes(m.grant.token, LEAT_TOKEN_BYTES)
         || !random_bytes(&m.grant.tag_to_broker, sizeof m.grant.tag_to_broker)
-        || !random_bytes(&m.grant.tag_to_client, sizeof m.grant.tag_to_client)) {
+        || !random_bytes(&m.grant.tag_to_client, sizeof m.grant.tag_to_client)
+        || !random_bytes(&m.grant.challenge, sizeof m.grant.challenge)) {
         peer_refuse(control, p, request->id, LEAT_ERR_IO, "the kernel gave no random bytes");
         return;
     }

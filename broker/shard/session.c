@@ -26,6 +26,7 @@ enum leat_error session_grant(struct session **out, uint32_t id, const struct me
     memcpy(s->reset_token, grant->reset_token, sizeof s->reset_token);
     s->tag_to_broker = grant->tag_to_broker;
     s->tag_to_client = grant->tag_to_client;
+    s->challenge = grant->challenge;
     s->expires_ns = grant->expires_ns;
     quota_init(&s->publish_quota, grant->quota_publish_bytes, now);
     quota_init(&s->deliver_quota, grant->quota_deliver_bytes, now);
@@ -64,6 +65,7 @@ enum leat_error session_attach_packets(struct session *s, struct link *link,
     s->path->session = s;
     s->path->link = link;
     s->path->peer = *peer;
+    s->path->challenge_due = true;
     mtu_init(&s->path->mtu, wanted_bytes, now);
     fitted.payload_max = s->path->mtu.bytes;
     flow_init(&s->path->flow, &fitted, now);

@@ -33,6 +33,7 @@ enum {
     SESSION_SLOTS_MAX = 1 << SESSION_SLOT_BITS,
     SESSION_RECEIVE_BYTES = 1 << 18,
     SESSION_STREAMS_MAX = 1 << 15,
+    SESSION_AMPLIFICATION = 3,
 };
 static_assert(SESSION_RECEIVE_BYTES >= 2 * LEAT_FRAME_BYTES_MAX, "a cut frame and a whole one");
 
@@ -60,7 +61,10 @@ struct session_path {
     struct link *link;
     struct link_peer peer; /* bound when it attached: others are not heard */
     bool sealed;           /* its packets carry a checksum */
-    struct timer timer;    /* of the flow */
+    bool answered;         /* its client has received something there: see session_may_say */
+    bool challenge_due;    /* it is to be asked */
+    uint64_t heard_bytes, said_bytes; /* until then */
+    struct timer timer;               /* of the flow */
     struct mtu mtu;
     struct flow_counters counted; /* of them the shard's counters know */
     struct flow flow;
@@ -74,6 +78,7 @@ struct session {
     uint8_t token[LEAT_TOKEN_BYTES];
     uint8_t reset_token[LEAT_TOKEN_BYTES];
     uint64_t tag_to_broker, tag_to_client; /* of its packets */
+    uint64_t challenge;                    /* a PONG with this answers for its address */
     leat_ns expires_ns;                    /* of the grant */
 
     uint8_t *memory; /* receive buffer, then egress; NULL before it is attached */
@@ -112,6 +117,16 @@ enum leat_error session_attach_packets(struct session *s, struct link *link,
                                        const struct link_peer *peer,
                                        const struct flow_options *options, uint32_t wanted_bytes,
                                        leat_ns now);
+/* How many bytes may be sent to its address now: any number once a packet from there has shown that
+ * what we send there arrives, three times what came from there before that (RFC 9000, section 8.1).
+ * Whoever has a grant could name another's address. */
+static inline uint64_t session_may_say(const struct session_path *path)
+{
+    const uint64_t most = SESSION_AMPLIFICATION * path->heard_bytes;
+    if (path->answered)
+        return UINT64_MAX;
+    return most > path->said_bytes ? most - path->said_bytes : 0;
+}
 static inline bool session_is_packets(const struct session *s)
 {
     return s->path != NULL;

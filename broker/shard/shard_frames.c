@@ -243,6 +243,15 @@ static enum leat_error attach_again(struct session *s, const struct leat_frame *
     return LEAT_OK;
 }
 
+static void pong(struct shard *shard, struct session *s, uint64_t value)
+{
+    struct session_path *path = s->path;
+    if (value == s->challenge)
+        path->answered = true;
+    else if (mtu_pong(&path->mtu, value))
+        flow_resize(&path->flow, path->mtu.bytes, shard->now);
+}
+
 enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
                                    const struct leat_frame *frame)
 {
@@ -254,8 +263,8 @@ enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
     case LEAT_FRAME_COMMIT: return commit(shard, s, frame);
     case LEAT_FRAME_PING: egress_pong(&s->out, frame->ping); return LEAT_OK;
     case LEAT_FRAME_PONG:
-        if (session_is_packets(s) && mtu_pong(&s->path->mtu, frame->ping))
-            flow_resize(&s->path->flow, s->path->mtu.bytes, shard->now);
+        if (session_is_packets(s))
+            pong(shard, s, frame->ping);
         return LEAT_OK;
     case LEAT_FRAME_BLOCKED: metric_add(&shard->counters.blocked, 1); return LEAT_OK;
     case LEAT_FRAME_RESET:

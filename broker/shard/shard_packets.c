@@ -66,6 +66,8 @@ static void reset_unknown(struct shard *shard, struct link *link,
 
 void shard_reset_packets(struct shard *shard, const struct session *s, enum leat_error status)
 {
+    if (session_may_say(s->path) < RESET_PACKET_BYTES)
+        return;
     send_reset(shard, s->path->link, &s->path->peer, s->id, s->reset_token, status);
 }
 
@@ -160,6 +162,7 @@ static void take_packet(struct shard *shard, struct session *s, const struct lea
     struct flow *flow = &s->path->flow;
     uint64_t number;
     bool eliciting = false;
+    s->path->heard_bytes += packet->length;
     if (packet->has_ack)
         flow_acked(flow, &packet->ack, shard->now);
     if (flow_open(flow, packet, &number, shard->now) != FLOW_NEW) {

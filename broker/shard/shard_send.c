@@ -7,8 +7,13 @@ enum {
     PACKETS_PER_TURN = 64, /* of one session, before the next has its turn */
     QUANTUM_BYTES = 16384, /* of one subscription, before the next of its session has its turn */
     SLICE_MIN_BYTES = 64,  /* less room than this at a packet's end is left empty */
+    /* To an address that has not answered: what is kept back for an acknowledgement, and the least
+     * that is worth a packet. */
+    ACK_BYTES = LEAT_PACKET_OVERHEAD_BYTES,
+    SMALLEST_BYTES = LEAT_PACKET_OVERHEAD_BYTES + LEAT_ATTACHED_BYTES + LEAT_PING_BYTES,
 };
 #define RESEND_PAUSE_NS (50 * LEAT_NS_PER_US)
+#define UNANSWERED_PAUSE_NS LEAT_NS_PER_MS
 #define NO_BUFFER_PAUSE_NS (100 * LEAT_NS_PER_US)
 
 /* One packet being filled. */
@@ -50,6 +55,7 @@ static void send_out(struct filling *f)
 {
     if (f->session->path->sealed)
         leat_packet_seal(f->out.bytes, f->used, f->reference.bytes, f->reference.size);
+    f->session->path->said_bytes += f->used + f->reference.size;
     f->link->ops->send(f->link, &f->out, f->used, f->reference.size != 0 ? &f->reference : NULL,
                        &f->session->path->peer);
 }
@@ -273,6 +279,7 @@ static bool restage(struct session *s, struct flow_item *item)
             egress_gap(&s->out, item->stream, &gone);
         }
         break;
+    case LEAT_FRAME_PING: s->path->challenge_due = !s->path->answered; break;
     default: break;
     }
     return true;
@@ -343,15 +350,39 @@ static bool add_lost(struct shard *shard, struct filling *f)
 static bool has_content(const struct shard *shard, const struct session *s)
 {
     struct flow *flow = &s->path->flow;
-    return !TAILQ_EMPTY(&s->ready) || egress_pending(&s->out)
+    return !TAILQ_EMPTY(&s->ready) || egress_pending(&s->out) || s->path->challenge_due
            || (flow_lost(flow) != NULL && flow_may_resend(flow, shard->now));
+}
+
+static void add_ping(struct filling *f, uint64_t value)
+{
+    const struct flow_item item = { .kind = LEAT_FRAME_PING };
+    flow_note(f->flow, &item);
+    f->used += (uint32_t)leat_frame_write_ping(f->out.bytes + f->used, LEAT_FRAME_PING, value);
+}
+
+/* An address that has not answered gets small packets, and is asked to. False: not even those. */
+static bool begin_content(struct filling *f, leat_ns now)
+{
+    struct session_path *path = f->session->path;
+    const uint64_t most = session_may_say(path);
+    if (most < SMALLEST_BYTES + ACK_BYTES || !begin(f, now))
+        return false;
+    if (most - ACK_BYTES < f->end)
+        f->end = (uint32_t)(most - ACK_BYTES);
+    if (path->challenge_due) {
+        add_ping(f, f->session->challenge);
+        f->any = true;
+        path->challenge_due = false;
+    }
+    return true;
 }
 
 /* Fills one packet and hands it over. False: nothing more to send, or no buffer. */
 static bool send_packet(struct shard *shard, struct filling *f)
 {
     struct session *s = f->session;
-    if (!begin(f, shard->now))
+    if (!begin_content(f, shard->now))
         return false;
     add_staged(f);
     if (add_lost(shard, f) && add_fresh(shard, f))
@@ -362,10 +393,7 @@ static bool send_packet(struct shard *shard, struct filling *f)
     }
     if (f->flow->probes_due != 0) {
         /* The peer is to say what it has: the answer to this tells. */
-        const struct flow_item item = { .kind = LEAT_FRAME_PING };
-        flow_note(f->flow, &item);
-        f->used +=
-            (uint32_t)leat_frame_write_ping(f->out.bytes + f->used, LEAT_FRAME_PING, shard->now);
+        add_ping(f, shard->now);
         commit(f, shard->now);
         return has_content(shard, s);
     }
@@ -393,8 +421,22 @@ static void send_probe(struct shard *shard, struct filling *f, uint32_t bytes)
 
 static void send_ack(struct shard *shard, struct filling *f)
 {
-    if (begin(f, shard->now))
+    if (session_may_say(f->session->path) >= ACK_BYTES && begin(f, shard->now))
         commit(f, shard->now);
+}
+
+/* When the session has to be looked at though nothing comes. */
+static leat_ns path_deadline(const struct session_path *path, leat_ns now)
+{
+    const leat_ns deadline = flow_deadline(&path->flow);
+    /* What may not leave yet is let go by what comes. */
+    if (!path->answered)
+        return deadline > now ? deadline : now + UNANSWERED_PAUSE_NS;
+    /* A probe of the path waits for its turn without a timer of its own. */
+    const leat_ns due_at = path->mtu.due_at;
+    const leat_ns probe_at =
+        due_at != LEAT_NS_NEVER && flow_may_try(&path->flow) ? due_at : LEAT_NS_NEVER;
+    return deadline < probe_at ? deadline : probe_at;
 }
 
 void shard_serve_packets(struct shard *shard, struct session *s)
@@ -405,7 +447,7 @@ void shard_serve_packets(struct shard *shard, struct session *s)
     if (mtu_doubt(&path->mtu, path->flow.probe_count, flow_large_lost(&path->flow), shard->now))
         flow_resize(&path->flow, path->mtu.bytes, shard->now);
     const uint32_t probe = mtu_probe(&path->mtu, shard->now);
-    if (probe != 0 && flow_may_try(&path->flow))
+    if (probe != 0 && path->answered && flow_may_try(&path->flow))
         send_probe(shard, &f, probe);
     while (sent < PACKETS_PER_TURN && (has_content(shard, s) || path->flow.probes_due != 0)
            && flow_may_send(&path->flow) && send_packet(shard, &f))
@@ -422,14 +464,9 @@ void shard_serve_packets(struct shard *shard, struct session *s)
         return;
     }
     /* What waits for the window is woken by acknowledgements or the timer. */
-    if (has_content(shard, s) && flow_may_send(&path->flow))
+    if (path->answered && has_content(shard, s) && flow_may_send(&path->flow))
         shard_want_output(shard, s);
-    const leat_ns deadline = flow_deadline(&path->flow);
-    /* A probe of the path waits for its turn without a timer of its own. */
-    const leat_ns due_at = path->mtu.due_at;
-    const leat_ns probe_at =
-        due_at != LEAT_NS_NEVER && flow_may_try(&path->flow) ? due_at : LEAT_NS_NEVER;
-    timers_set(&shard->timers, &path->timer, deadline < probe_at ? deadline : probe_at);
+    timers_set(&shard->timers, &path->timer, path_deadline(path, shard->now));
 }
 
 void shard_flush_links(struct shard *shard)

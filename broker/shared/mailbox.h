@@ -59,8 +59,9 @@ struct message_grant {
     uint8_t token[LEAT_TOKEN_BYTES];
     uint8_t reset_token[LEAT_TOKEN_BYTES];
     uint64_t tag_to_broker, tag_to_client; /* of packets */
-    leat_ns expires_ns;                    /* no ATTACH by then: MESSAGE_SESSION_CLOSED */
-    uint64_t quota_publish_bytes;          /* a second, of this client on this shard; 0: none */
+    uint64_t challenge;           /* random; who returns it has received a packet of ours */
+    leat_ns expires_ns;           /* no ATTACH by then: MESSAGE_SESSION_CLOSED */
+    uint64_t quota_publish_bytes; /* a second, of this client on this shard; 0: none */
     uint64_t quota_deliver_bytes;
 };
 

@@ -77,6 +77,28 @@ static void open_partition(void)
     cr_assert_eq(mailbox_send(shard_peer.inbox, &m), LEAT_OK);
 }
 
+void shard_peer_open_session(uint32_t id)
+{
+    struct message grant = { .type = MESSAGE_GRANT_SESSION, .session = id };
+    memcpy(grant.grant.token, shard_peer.token, sizeof shard_peer.token);
+    memset(grant.grant.reset_token, 2, sizeof grant.grant.reset_token);
+    grant.grant.tag_to_broker = SHARD_PEER_TAG_TO_BROKER;
+    grant.grant.tag_to_client = SHARD_PEER_TAG_TO_CLIENT;
+    grant.grant.challenge = UINT64_C(0x0123456789ABCDEF);
+    grant.grant.expires_ns = shard_peer.now + LEAT_TOKEN_LIFE_NS;
+    cr_assert_eq(mailbox_send(shard_peer.inbox, &grant), LEAT_OK);
+    shard_peer_shard_turn();
+    const struct flow_options client = { .session = id,
+                                         .tag = SHARD_PEER_TAG_TO_BROKER,
+                                         .payload_max = FABRIC_PAYLOAD_MAX,
+                                         .ack_delay_ns = 25000,
+                                         .peer_ack_delay_ns = 25000,
+                                         .probe_floor_ns = 200000,
+                                         .rtt_initial_ns = 500000,
+                                         .receive_window = 256 };
+    flow_init(&shard_peer.flow, &client, shard_peer.now);
+}
+
 static void open_shard(bool udp)
 {
     char text[256];
@@ -105,25 +127,9 @@ static void open_shard(bool udp)
     cr_assert_eq(shard_open(&shard_peer.shard, &options, text), LEAT_OK, "%s", text);
     open_partition();
     memset(shard_peer.token, 1, sizeof shard_peer.token);
-    struct message grant = { .type = MESSAGE_GRANT_SESSION, .session = SHARD_PEER_SESSION };
-    memcpy(grant.grant.token, shard_peer.token, sizeof shard_peer.token);
-    memset(grant.grant.reset_token, 2, sizeof grant.grant.reset_token);
-    grant.grant.tag_to_broker = SHARD_PEER_TAG_TO_BROKER;
-    grant.grant.tag_to_client = SHARD_PEER_TAG_TO_CLIENT;
-    grant.grant.expires_ns = shard_peer.now + LEAT_TOKEN_LIFE_NS;
-    cr_assert_eq(mailbox_send(shard_peer.inbox, &grant), LEAT_OK);
-    shard_peer_shard_turn();
-    shard_peer.link = fabric_link(shard_peer.fabric, SHARD_PEER_CLIENT_HOST, 1000);
     fabric_peer(SHARD_PEER_BROKER_HOST, 7430, &shard_peer.broker);
-    const struct flow_options client = { .session = SHARD_PEER_SESSION,
-                                         .tag = SHARD_PEER_TAG_TO_BROKER,
-                                         .payload_max = FABRIC_PAYLOAD_MAX,
-                                         .ack_delay_ns = 25000,
-                                         .peer_ack_delay_ns = 25000,
-                                         .probe_floor_ns = 200000,
-                                         .rtt_initial_ns = 500000,
-                                         .receive_window = 256 };
-    flow_init(&shard_peer.flow, &client, shard_peer.now);
+    shard_peer.link = fabric_link(shard_peer.fabric, SHARD_PEER_CLIENT_HOST, 1000);
+    shard_peer_open_session(SHARD_PEER_SESSION);
 }
 
 void shard_peer_open(void)
@@ -281,14 +287,14 @@ static void send_frames(const uint8_t *frames, uint32_t size, const struct flow_
 static void answer_ping(uint64_t value)
 {
     uint8_t bytes[LEAT_PING_BYTES];
-    const struct flow_item item = { .kind = LEAT_FRAME_PONG };
+    const struct flow_item item = { .kind = LEAT_FRAME_PONG, .at = value };
     send_frames(bytes, (uint32_t)leat_frame_write_ping(bytes, LEAT_FRAME_PONG, value), &item);
 }
 
 void shard_peer_send_attach(const uint8_t token[LEAT_TOKEN_BYTES])
 {
     uint8_t bytes[LEAT_ATTACH_BYTES];
-    struct leat_frame_attach attach = { .session = SHARD_PEER_SESSION,
+    struct leat_frame_attach attach = { .session = shard_peer.flow.options.session,
                                         .version = LEAT_PROTOCOL_VERSION };
     const struct flow_item item = { .kind = LEAT_FRAME_ATTACH };
     memcpy(attach.token, token, sizeof attach.token);
@@ -304,6 +310,14 @@ void shard_peer_send_publish(uint64_t position, uint32_t size)
     leat_frame_write_publish_at(bytes, own.publish, position, size);
     memcpy(bytes + 16, own.batches + position, size);
     send_frames(bytes, 16 + size, &item);
+}
+
+void shard_peer_guess_acks(void)
+{
+    for (uint64_t number = 1; number <= 16; number++) {
+        flow_take(&shard_peer.flow, number, true, true, shard_peer.now);
+        send_frames(NULL, 0, NULL);
+    }
 }
 
 void shard_peer_send_pings(uint32_t count)
@@ -353,6 +367,7 @@ static void keep_up(void)
         case LEAT_FRAME_ATTACH: shard_peer_send_attach(shard_peer.token); break;
         case LEAT_FRAME_PUBLISH_AT: shard_peer_send_publish(item.at, item.size); break;
         case LEAT_FRAME_CREDIT: shard_peer_send_credit(item.at); break;
+        case LEAT_FRAME_PONG: answer_ping(item.at); break;
         case LEAT_FRAME_COMMIT: shard_peer_send_commit(item.at); break;
         default: break;
         }
@@ -379,7 +394,7 @@ void shard_peer_attach(void)
 void shard_peer_open_streams(void)
 {
     struct message publish = { .type = MESSAGE_OPEN_PUBLISH,
-                               .session = SHARD_PEER_SESSION,
+                               .session = shard_peer.flow.options.session,
                                .partition = shard_peer.partition,
                                .topic_id = SHARD_PEER_TOPIC };
     publish.publish.producer_id = SHARD_PEER_PRODUCER;
@@ -387,7 +402,7 @@ void shard_peer_open_streams(void)
     cr_assert_eq(answer.status, LEAT_OK);
     own.publish = answer.stream;
     struct message subscribe = { .type = MESSAGE_OPEN_SUBSCRIPTION,
-                                 .session = SHARD_PEER_SESSION,
+                                 .session = shard_peer.flow.options.session,
                                  .partition = shard_peer.partition,
                                  .topic_id = SHARD_PEER_TOPIC };
     subscribe.subscribe.at = PARTITION_EARLIEST;

@@ -91,6 +91,10 @@ void shard_peer_attach(void);
 /* A publish stream, and a subscription from the log's beginning that has no credit yet. */
 void shard_peer_open_streams(void);
 
+/* Control grants another session, which the peer's flow speaks from now on. */
+void shard_peer_open_session(uint32_t id);
+/* Acknowledges, unseen, whatever the shard may have sent. */
+void shard_peer_guess_acks(void);
 void shard_peer_send_attach(const uint8_t token[LEAT_TOKEN_BYTES]);
 /* `count` PINGs in packets as full as they can be, for the next turn of the shard. */
 void shard_peer_send_pings(uint32_t count);
