@@ -81,9 +81,13 @@ struct reader {
     bool borrowed_noted; /* in its consumer's list */
     bool paused;         /* by the application: nothing is handed out, no credit given */
     int error;           /* of the last opening */
+    uint64_t topic_id;   /* of the log that the stream knows; 0: of none */
 
     /* ---- of a group */
     bool at_committed;    /* opened where the group stands; start_at, start are the way out */
+    bool had;             /* its place in the stream is one where this member stood ... */
+    uint64_t had_in;      /* ... under the broker of this incarnation */
+    bool opening_unknown; /* what the opening tells of, another may have read in part */
     bool assigned;        /* the application was told that it has it ... */
     bool leaving;         /* ... and that it goes: nothing more is handed out */
     bool opening_counted; /* the broker counted what the opening lost */

@@ -116,22 +116,46 @@ static void count_lost(struct reader *reader, const struct partition_stream_news
     reader->opening_counted = false;
 }
 
+/* How many records that is. Of a log that is gone only those are certain that were seen there. */
+static void say_lost(struct leat_event *event, const struct partition_stream_news *news)
+{
+    const bool restarted = news->reason == LEAT_GAP_LOG_RESTARTED;
+    const uint64_t seen =
+        news->seen_offset > news->first_offset ? news->seen_offset - news->first_offset : 0;
+    const uint64_t range = news->next_offset - news->first_offset;
+    if (news->event == PARTITION_STREAM_RESET) {
+        event->lost_at_least = seen;
+        event->lost_at_most = LEAT_UNKNOWN;
+    } else {
+        event->lost_at_least = restarted && seen < range ? seen : range;
+        event->lost_at_most = range;
+    }
+}
+
 static void tell(struct reader *reader, const struct partition_stream_news *news)
 {
     struct leat_event event = { .first_offset = news->first_offset,
                                 .next_offset = news->next_offset };
+    say_lost(&event, news);
     switch (news->event) {
     case PARTITION_STREAM_GAP:
         event.type = LEAT_EVENT_GAP;
         event.error = LEAT_ERR_LOST;
         event.reason = news->reason;
-        event.text = "records [first_offset, next_offset) will not come";
+        event.text = news->reason == LEAT_GAP_LOG_RESTARTED
+                         ? "what the log had of [first_offset, next_offset) ended with the broker"
+                         : "records [first_offset, next_offset) will not come";
         count_lost(reader, news);
         break;
     case PARTITION_STREAM_RESET:
         event.type = LEAT_EVENT_LOG_RESET;
         event.error = LEAT_ERR_LOG_EPOCH;
-        event.text = "the log began anew: offsets restart at next_offset";
+        event.text = "the log began anew: what was unread in the old one is gone, and offsets "
+                     "restart at next_offset";
+        if (reader->opening_unknown) {
+            event.first_offset = LEAT_NO_OFFSET;
+            event.lost_at_least = 0;
+        }
         break;
     case PARTITION_STREAM_BAD_BATCH:
         event.type = LEAT_EVENT_BAD_BATCH;
@@ -151,6 +175,15 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
     reader_event(reader, event);
     if (news->event == PARTITION_STREAM_DELETED && reader->topic->consumer->group != NULL)
         group_topic_deleted(reader);
+}
+
+void reader_tell_opening(struct reader *reader)
+{
+    struct leat_record_view record;
+    struct partition_stream_news news;
+    if (reader->stream.opening != 0
+        && partition_stream_next(&reader->stream, true, &record, &news) == PARTITION_STREAM_NEWS)
+        tell(reader, &news);
 }
 
 enum turn {

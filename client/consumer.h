@@ -38,6 +38,8 @@ struct reader *consumer_reader(struct leat_consumer *consumer, const char *topic
 /* The same; when there is none the error is noted and returned. */
 int consumer_find(struct leat_consumer *consumer, const char *topic, uint32_t partition,
                   struct reader **reader);
+/* Nothing more of the stream is handed out: what its opening has yet to say is said now. */
+void reader_tell_opening(struct reader *reader);
 /* Tells the application of one of its partitions. */
 void reader_event(struct reader *reader, struct leat_event event);
 

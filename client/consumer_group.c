@@ -61,7 +61,21 @@ void group_unmake(struct leat_consumer *consumer)
     consumer->group = NULL;
 }
 
-int group_topic_known(struct subscribed *topic)
+/* Of a partition where this member never stood: which log it has, so that another one is noticed
+ * when it comes to be this member's. */
+static void note_log(struct reader *reader, const Leat__Control__Topic *told)
+{
+    const Leat__Control__Partition *log = told->partitions[reader->partition];
+    struct partition_stream *stream = &reader->stream;
+    if (reader->assigned || reader->had
+        || (reader->topic_id != 0
+            && (reader->topic_id != told->id || stream->log_epoch != log->log_epoch)))
+        return;
+    partition_stream_place(stream, log->next_offset, log->log_epoch);
+    reader->topic_id = told->id;
+}
+
+int group_topic_known(struct subscribed *topic, const Leat__Control__Topic *told)
 {
     struct leat_consumer *consumer = topic->consumer;
     struct membership_topic *known = &consumer->group->membership.topics[topic - consumer->topics];
@@ -71,6 +85,8 @@ int group_topic_known(struct subscribed *topic)
         return client_error(consumer->client, LEAT_ERR_NO_MEMORY,
                             "consumer of topic \"%s\": no memory", topic->name);
     known->partitions = topic->reader_count;
+    for (uint32_t i = 0; i < topic->reader_count; i++)
+        note_log(&topic->readers[i], told);
     return LEAT_OK;
 }
 
@@ -92,13 +108,26 @@ static void each_reader(struct leat_consumer *consumer, void (*visit)(struct rea
     }
 }
 
+/* Where this member goes on, should the group not know. */
+static uint64_t goes_on_at(const struct reader *reader)
+{
+    const struct commits *commits = &reader->commits;
+    const struct partition_stream *stream = &reader->stream;
+    if (commits->standing_epoch != 0 && commits->standing_epoch == stream->log_epoch
+        && commits->standing < stream->next_offset)
+        return commits->standing;
+    return stream->next_offset;
+}
+
 /* It is nobody's here: nothing that arrived of it is handed out. */
 static void drop(struct reader *reader)
 {
     struct consumer_group *group = reader->topic->consumer->group;
     struct partition_stream *stream = &reader->stream;
     data_link_detach_reader(reader);
-    partition_stream_place(stream, partition_stream_wanted(stream), stream->log_epoch);
+    if (reader->assigned)
+        reader_tell_opening(reader); /* nobody else will be told */
+    partition_stream_place(stream, goes_on_at(reader), stream->log_epoch);
     if (commits_pending(&reader->commits) && group->worst == LEAT_OK)
         group->worst = LEAT_ERR_UNKNOWN_MEMBER;
     reader->commits = (struct commits){ 0 };
@@ -123,6 +152,14 @@ static void want(struct reader *reader)
     reader_want(reader);
 }
 
+/* What is another's is read on by that one: where this member stood says nothing any more. After a
+ * restart of the broker it does: then it may be all that anybody knows. */
+static void forget_place(struct reader *reader)
+{
+    if (*place_of(reader) == 0 && reader->had_in == reader->topic->consumer->client->incarnation)
+        reader->had = false;
+}
+
 static void commit_processed(struct reader *reader)
 {
     if (!reader->processed_due)
@@ -139,6 +176,7 @@ static void commit_processed(struct reader *reader)
 static void tell_revoked(struct reader *reader)
 {
     struct leat_client *client = reader->topic->consumer->client;
+    reader_tell_opening(reader);
     commit_processed(reader);
     reader->leaving = true;
     reader->leave_by =
@@ -170,6 +208,7 @@ static void leave(struct reader *reader)
         bringup_close_streams(client, &name, 1);
     }
     drop(reader);
+    reader->had = false;
     membership_let_go(&consumer->group->membership, (uint32_t)(reader->topic - consumer->topics),
                       reader->partition);
 }
@@ -274,6 +313,7 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
             break;
         }
         each_reader(consumer, want);
+        each_reader(consumer, forget_place);
         for (size_t i = 0; i < consumer->topic_count; i++)
             look_at_topic(&consumer->topics[i]);
         client->leftover = client->leftover || !TAILQ_EMPTY(&consumer->ready);
@@ -362,7 +402,20 @@ bool group_hands_out(const struct leat_consumer *consumer)
 
 bool group_places(struct reader *reader, const Leat__Control__SubscriptionStream *stream)
 {
-    if (!reader->at_committed || stream->committed_log_epoch == 0)
+    const bool other = reader->stream.log_epoch != stream->log_epoch;
+    reader->opening_unknown = false;
+    if (!reader->at_committed)
+        return false;
+    if (stream->committed_log_epoch == 0 && reader->stream.log_epoch != 0) {
+        reader->opening_unknown = !reader->had;
+        return reader->had || other;
+    }
+    /* The group goes on in the new log already; this member has yet to hear that it is one. */
+    if (other && reader->topic_id != 0 && reader->topic_id != stream->topic_id) {
+        reader->opening_unknown = !reader->had;
+        return true;
+    }
+    if (stream->committed_log_epoch == 0)
         return false;
     partition_stream_place(&reader->stream, stream->committed, stream->committed_log_epoch);
     return true;
@@ -377,6 +430,8 @@ void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream
         commits_stand(&reader->commits, stream->committed, stream->committed_log_epoch);
     reader->opening_counted = reader->at_committed && reader->stream.opening != 0;
     reader->at_committed = false;
+    reader->had = true;
+    reader->had_in = reader->topic->consumer->client->incarnation;
     reader->lost = 0;
     if (commits_due(&reader->commits))
         data_link_queue_credit(reader);

@@ -25,8 +25,8 @@ bool group_is_settled(const struct leat_consumer *consumer);
 /* Records may be handed out: the broker has the member, as far as we can know. */
 bool group_hands_out(const struct leat_consumer *consumer);
 
-/* The topic was described, its readers are made. LEAT_ERR_NO_MEMORY, with its story. */
-int group_topic_known(struct subscribed *topic);
+/* The topic was described so, its readers are made. LEAT_ERR_NO_MEMORY, with its story. */
+int group_topic_known(struct subscribed *topic, const Leat__Control__Topic *told);
 
 /* Of any consumer: where the group stood, as the stream's grant says it, is where the application
  * stands. False: it has no such place. */

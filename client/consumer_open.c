@@ -117,7 +117,7 @@ static void on_described(void *context, int error, const char *text,
         }
     }
     if (consumer->group != NULL) {
-        consumer->over = group_topic_known(topic);
+        consumer->over = group_topic_known(topic, response->topic);
         if (consumer->over != LEAT_OK) {
             topic->step = OWNER_OVER;
             return;
@@ -195,8 +195,11 @@ static bool open_reader(struct reader *reader, const Leat__Control__Subscription
                                                   .offset = stream->offset,
                                                   .log_epoch = stream->log_epoch,
                                                   .resumed = reader->resumes
-                                                             || group_places(reader, stream) };
+                                                             || group_places(reader, stream),
+                                                  .anew = stream->topic_id != reader->topic_id,
+                                                  .seen_offset = stream->next_offset };
     partition_stream_start(&reader->stream, &start);
+    reader->topic_id = stream->topic_id;
     reader->link = link;
     reader->number = stream->stream;
     reader->state = READER_OPEN;
@@ -268,6 +271,12 @@ static void fill_start(Leat__Control__PartitionStart *start, const struct reader
     if (reader->at_committed) {
         start->otherwise = start->at;
         start->at = LEAT__CONTROL__START_AT__COMMITTED;
+        start->log_epoch = reader->stream.log_epoch;
+    }
+    if (reader->at_committed && reader->had) {
+        start->otherwise = LEAT__CONTROL__START_AT__OFFSET;
+        start->offset = reader->stream.next_offset;
+        return;
     }
     if (reader->start_at == LEAT_START_OFFSET)
         start->offset = reader->start;

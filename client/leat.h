@@ -31,6 +31,7 @@ extern "C" {
 #define LEAT_API __attribute__((visibility("default")))
 #define LEAT_FOREVER UINT64_MAX
 #define LEAT_NO_OFFSET UINT64_MAX
+#define LEAT_UNKNOWN UINT64_MAX
 #define LEAT_ANY_PARTITION (-1)
 
 typedef struct leat_client leat_client;
@@ -50,7 +51,11 @@ enum leat_event_type {
     LEAT_EVENT_CIRCUIT_OPEN =
         3,                    /* too many failures in a row; next attempt at `time_ns` from now */
     LEAT_EVENT_GAP = 4,       /* records [first_offset, next_offset) will not come. `reason` */
-    LEAT_EVENT_LOG_RESET = 5, /* the partition's log began anew: offsets restart at next_offset */
+    LEAT_EVENT_LOG_RESET = 5, /* the partition's log began anew: its topic was made again, or its
+                                 broker restarted and kept no state. Offsets restart at next_offset,
+                                 where the new log is read on; what the old one had from
+                                 first_offset on is gone (LEAT_NO_OFFSET: how far it had been read
+                                 is not known here). Told before the first record of the new log */
     LEAT_EVENT_RECORDS_LOST = 6,     /* broker restarted: acked records from first_offset up to
                                         next_offset of this producer were in its memory only */
     LEAT_EVENT_PRODUCER_EXPIRED = 7, /* the broker forgot the producer; a new epoch goes on and
@@ -90,6 +95,7 @@ enum leat_gap {
     LEAT_REASON_LOG_RESTARTED = 3, /* the broker restarted; its log begins above the old offsets */
 };
 
+/* Given to callbacks by pointer. Fields are only ever appended. */
 struct leat_event {
     int32_t type;      /* leat_event_type */
     int32_t error;     /* leat_error, or 0 */
@@ -103,6 +109,11 @@ struct leat_event {
     const char *text;        /* one sentence for a log; valid during the callback */
     leat_producer *producer; /* the one concerned, or NULL */
     leat_consumer *consumer; /* the one concerned, or NULL */
+    /* For GAP and LOG_RESET: how many records that is. The two are the same but where a log ended
+     * with its broker: then at least those that this client was told of while it was there, and at
+     * most the offsets that may have been given out (LEAT_UNKNOWN: nobody knows). */
+    uint64_t lost_at_least;
+    uint64_t lost_at_most;
 };
 
 /* ------------------------------------------------------------------ client */

@@ -23,8 +23,43 @@ uint64_t partition_stream_wanted(const struct partition_stream *stream)
     return stream->opening != 0 ? stream->opening_offset : stream->next_offset;
 }
 
+static const uint8_t *at(const struct partition_stream *stream, uint64_t position)
+{
+    return stream->bytes + (position & stream->mask);
+}
+
+/* Whether gap number `from` stands at `position`. */
+static bool gap_at(const struct partition_stream *stream, uint32_t from, uint64_t position)
+{
+    return from < stream->gap_count && stream->gaps[from].at == position;
+}
+
+/* Records below `offset` are in the log. */
+static void see(struct partition_stream *stream, uint64_t offset)
+{
+    if (stream->seen_offset < offset)
+        stream->seen_offset = offset;
+}
+
+/* Of what had arrived and is dropped. */
+static void see_arrived(struct partition_stream *stream)
+{
+    struct leat_batch batch;
+    see(stream, stream->next_offset);
+    for (uint64_t position = stream->read; position < stream->tail; position += batch.size) {
+        if (gap_at(stream, 0, position))
+            return; /* the rest is not worth more lines: `seen` is what is certain */
+        if (leat_batch_parse(&batch, at(stream, position), stream->tail - position) != LEAT_OK
+            || batch.size > stream->tail - position)
+            return;
+        see(stream, batch.base_offset + batch.record_count);
+    }
+}
+
 void partition_stream_stop(struct partition_stream *stream)
 {
+    if (stream->started && stream->opening == 0)
+        see_arrived(stream);
     stream->started = false;
     stream->in_batch = false;
     stream->gap_count = 0;
@@ -34,6 +69,9 @@ void partition_stream_stop(struct partition_stream *stream)
 void partition_stream_place(struct partition_stream *stream, uint64_t offset, uint64_t log_epoch)
 {
     partition_stream_stop(stream);
+    if (stream->log_epoch != log_epoch)
+        stream->seen_offset = 0;
+    see(stream, offset);
     stream->opening = 0;
     stream->next_offset = offset;
     stream->log_epoch = log_epoch;
@@ -42,6 +80,8 @@ void partition_stream_place(struct partition_stream *stream, uint64_t offset, ui
 static void open_with(struct partition_stream *stream, enum partition_stream_event event,
                       uint64_t offset, uint8_t reason)
 {
+    if (stream->opening == 0)
+        stream->opening_seen = stream->seen_offset;
     /* A reset that was not told yet is the larger news. */
     if (stream->opening != PARTITION_STREAM_RESET) {
         stream->opening = event;
@@ -56,7 +96,11 @@ void partition_stream_start(struct partition_stream *stream,
     const uint64_t wanted = partition_stream_wanted(stream);
     const bool same_log = stream->log_epoch == start->log_epoch;
     partition_stream_stop(stream);
-    if (!start->resumed) {
+    if (stream->log_epoch != 0 && !same_log && start->anew) {
+        open_with(stream, PARTITION_STREAM_RESET, start->offset, 0);
+    } else if (!start->resumed && stream->opening == PARTITION_STREAM_RESET) {
+        stream->opening_offset = start->offset; /* whoever seeks has yet to be told */
+    } else if (!start->resumed) {
         stream->opening = 0;
         stream->next_offset = start->offset;
     } else if (start->offset < wanted && !same_log) {
@@ -65,6 +109,9 @@ void partition_stream_start(struct partition_stream *stream,
         open_with(stream, PARTITION_STREAM_GAP, start->offset,
                   same_log ? LEAT_GAP_OVERRUN : LEAT_GAP_LOG_RESTARTED);
     }
+    if (!same_log)
+        stream->seen_offset = 0;
+    see(stream, start->seen_offset);
     stream->log_epoch = start->log_epoch;
     stream->read = stream->tail = stream->released = start->position;
     stream->limit = stream->credited = start->position;
@@ -88,17 +135,6 @@ enum leat_error partition_stream_data(struct partition_stream *stream, uint64_t 
 void partition_stream_arrived(struct partition_stream *stream, uint32_t size)
 {
     stream->tail += size;
-}
-
-/* Whether gap number `from` stands at `position`. */
-static bool gap_at(const struct partition_stream *stream, uint32_t from, uint64_t position)
-{
-    return from < stream->gap_count && stream->gaps[from].at == position;
-}
-
-static const uint8_t *at(const struct partition_stream *stream, uint64_t position)
-{
-    return stream->bytes + (position & stream->mask);
 }
 
 /* Where whole batches end, counting from `read`. */
@@ -223,6 +259,7 @@ static void tell_opening(struct partition_stream *stream, struct partition_strea
     *news = (struct partition_stream_news){ .event = stream->opening,
                                             .first_offset = stream->next_offset,
                                             .next_offset = stream->opening_offset,
+                                            .seen_offset = stream->opening_seen,
                                             .reason = stream->opening_reason };
     stream->next_offset = stream->opening_offset;
     stream->opening = 0;
@@ -239,6 +276,7 @@ static bool take_gap(struct partition_stream *stream, struct partition_stream_ne
     *news = (struct partition_stream_news){ .event = PARTITION_STREAM_GAP,
                                             .first_offset = stream->next_offset,
                                             .next_offset = stream->next_offset,
+                                            .seen_offset = stream->seen_offset,
                                             .reason = gap.reason };
     if (gap.reason == LEAT_GAP_TOPIC_DELETED) {
         news->event = PARTITION_STREAM_DELETED;

@@ -36,6 +36,7 @@ struct partition_stream_news {
     enum partition_stream_event event;
     uint64_t first_offset;
     uint64_t next_offset;
+    uint64_t seen_offset;  /* of a GAP or RESET: records below it were there, as far as is known */
     uint8_t reason;        /* leat_gap_reason, of a GAP; 0: the log itself has a hole */
     enum leat_error error; /* of a BAD_BATCH */
 };
@@ -52,6 +53,7 @@ struct partition_stream {
     uint64_t credited; /* `released` when it was given */
     uint64_t log_epoch;
     uint64_t next_offset; /* of the record handed out next, or a higher one */
+    uint64_t seen_offset; /* records below it are, or were, in the log of log_epoch */
 
     /* The batch at `read`, while records of it are left. */
     struct leat_batch batch;
@@ -70,6 +72,7 @@ struct partition_stream {
     /* What the last start has to say before any record. */
     enum partition_stream_event opening; /* 0: nothing */
     uint64_t opening_offset;             /* records go on here */
+    uint64_t opening_seen;               /* seen_offset of the log that was read before */
     uint8_t opening_reason;
 
     bool skip_crc;
@@ -89,7 +92,9 @@ struct partition_stream_start {
     uint64_t position;
     uint64_t offset;
     uint64_t log_epoch;
-    bool resumed; /* the application was somewhere: tell it what lies between */
+    bool resumed;         /* the application was somewhere: tell it what lies between */
+    bool anew;            /* in a log of another epoch offsets began again */
+    uint64_t seen_offset; /* the broker said that its log has the records below it */
 };
 
 /* A new stream: what had arrived and was not handed out is dropped. Records that are handed out

@@ -106,6 +106,17 @@ static bool start_ok(const Leat__Control__PartitionStart *start, bool committed_
     }
 }
 
+static bool otherwise_ok(const Leat__Control__PartitionStart *start)
+{
+    switch (start->otherwise) {
+    case LEAT__CONTROL__START_AT__LATEST:
+    case LEAT__CONTROL__START_AT__EARLIEST:
+    case LEAT__CONTROL__START_AT__OFFSET:
+    case LEAT__CONTROL__START_AT__TIME: return true;
+    default: return false;
+    }
+}
+
 static const char *check_starts(Leat__Control__PartitionStart *const *starts, size_t count,
                                 bool in_group)
 {
@@ -121,10 +132,8 @@ static const char *check_starts(Leat__Control__PartitionStart *const *starts, si
                             : "partitions.at: LATEST, EARLIEST, OFFSET or TIME; COMMITTED is for "
                               "the subscription of a group";
         }
-        if (starts[i]->otherwise != LEAT__CONTROL__START_AT__LATEST
-            && starts[i]->otherwise != LEAT__CONTROL__START_AT__EARLIEST
-            && starts[i]->otherwise != LEAT__CONTROL__START_AT__TIME) {
-            return "partitions.otherwise: LATEST, EARLIEST or TIME";
+        if (!otherwise_ok(starts[i])) {
+            return "partitions.otherwise: LATEST, EARLIEST, OFFSET or TIME";
         }
     }
     return NULL;

@@ -144,7 +144,7 @@ static void open_streams_of(uint32_t records_max)
                               .number = PACKET_BROKER_READ_STREAM };
     cr_assert_eq(mirror_reserve(&reader.window, 65536, false), LEAT_OK);
     partition_stream_init(&reader.stream, reader.window.bytes, reader.window.size - 1, 32768);
-    const struct partition_stream_start first = { 0, 0, 1, false };
+    const struct partition_stream_start first = { .position = 0, .offset = 0, .log_epoch = 1 };
     partition_stream_start(&reader.stream, &first);
     reader.link = session;
     cr_assert_eq(data_link_attach(session, PACKET_BROKER_READ_STREAM, &reader), LEAT_OK);

@@ -51,7 +51,9 @@ static void start(struct partition_stream *stream, uint64_t position, uint64_t o
     if (window.bytes == NULL)
         cr_assert_eq(mirror_reserve(&window, 4096, false), LEAT_OK);
     partition_stream_init(stream, window.bytes, window.size - 1, 8192);
-    const struct partition_stream_start first = { position, offset, 1, false };
+    const struct partition_stream_start first = { .position = position,
+                                                  .offset = offset,
+                                                  .log_epoch = 1 };
     partition_stream_start(stream, &first);
 }
 
@@ -165,7 +167,9 @@ Test(stream, records_and_gaps_account_for_every_offset)
                 uint32_t i = batch_count - 1;
                 while (batch_offset[i] > wanted)
                     i--;
-                const struct partition_stream_start again = { batch_at[i], wanted, 1, true };
+                const struct partition_stream_start again = {
+                    .position = batch_at[i], .offset = wanted, .log_epoch = 1, .resumed = true
+                };
                 partition_stream_stop(&stream);
                 partition_stream_start(&stream, &again);
                 broker = (struct broker){ .position = batch_at[i], .limit = 0 };
@@ -242,7 +246,9 @@ Test(stream, a_new_log_is_told_before_any_record)
     struct partition_stream_news news;
     struct leat_frame_credit credit;
     start(&stream, 500, 40);
-    const struct partition_stream_start above = { 0, 90, 2, true };
+    const struct partition_stream_start above = {
+        .position = 0, .offset = 90, .log_epoch = 2, .resumed = true
+    };
     partition_stream_start(&stream, &above);
     cr_assert(partition_stream_ready(&stream));
     cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_NEWS);
@@ -251,8 +257,12 @@ Test(stream, a_new_log_is_told_before_any_record)
     cr_assert_eq(news.first_offset, 40u);
     cr_assert_eq(news.next_offset, 90u);
     /* Two restarts, and nobody looked in between: the first was above, the second began anew. */
-    const struct partition_stream_start higher = { 0, 95, 3, true };
-    const struct partition_stream_start anew = { 0, 0, 4, true };
+    const struct partition_stream_start higher = {
+        .position = 0, .offset = 95, .log_epoch = 3, .resumed = true
+    };
+    const struct partition_stream_start anew = {
+        .position = 0, .offset = 0, .log_epoch = 4, .resumed = true
+    };
     partition_stream_start(&stream, &higher);
     partition_stream_start(&stream, &anew);
     cr_assert_eq(partition_stream_wanted(&stream), 0u);
@@ -265,9 +275,44 @@ Test(stream, a_new_log_is_told_before_any_record)
     cr_assert_eq(stream.record_offset, 1u);
     /* The same place in another log, as after a clean stop: nothing was lost, nothing is told. */
     const uint64_t wanted = partition_stream_wanted(&stream);
-    const struct partition_stream_start same = { 0, wanted, 5, true };
+    const struct partition_stream_start same = {
+        .position = 0, .offset = wanted, .log_epoch = 5, .resumed = true
+    };
     partition_stream_start(&stream, &same);
     cr_assert_not(partition_stream_ready(&stream));
+}
+
+/* What arrived and was not handed out is known to be lost; so is what the broker told of. */
+Test(stream, records_that_were_seen_are_known_to_be_lost)
+{
+    struct seeded seed = seeded_start("stream");
+    log_fill(&seed, 1000);
+    struct partition_stream stream;
+    struct partition_stream_news news;
+    struct leat_frame_credit credit;
+    start(&stream, 0, 0);
+    cr_assert(partition_stream_credit(&stream, &credit));
+    feed(&stream, 0, (uint32_t)log_end);
+    cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_RECORD);
+    const struct partition_stream_start kept = {
+        .offset = log_next_offset + 100, .log_epoch = 2, .resumed = true, .seen_offset = 5000000
+    };
+    partition_stream_start(&stream, &kept);
+    cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_NEWS);
+    cr_assert_eq(news.event, PARTITION_STREAM_GAP);
+    cr_assert_eq(news.first_offset, 1u);
+    cr_assert_eq(news.next_offset, log_next_offset + 100);
+    cr_assert_eq(news.seen_offset, log_next_offset);
+    /* Another log at a higher offset: anew is anew. */
+    const struct partition_stream_start anew = {
+        .offset = 6000000, .log_epoch = 3, .resumed = true, .anew = true, .seen_offset = 6000001
+    };
+    partition_stream_start(&stream, &anew);
+    cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_NEWS);
+    cr_assert_eq(news.event, PARTITION_STREAM_RESET);
+    cr_assert_eq(news.first_offset, log_next_offset + 100);
+    cr_assert_eq(news.next_offset, 6000000u);
+    cr_assert_eq(news.seen_offset, 5000000u);
 }
 
 Test(stream, a_new_stream_waits_with_credit_until_records_are_given_back)
@@ -281,7 +326,7 @@ Test(stream, a_new_stream_waits_with_credit_until_records_are_given_back)
     cr_assert(partition_stream_credit(&stream, &credit));
     feed(&stream, 0, (uint32_t)log_end);
     cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_RECORD);
-    const struct partition_stream_start seek = { 0, 0, 1, false };
+    const struct partition_stream_start seek = { .position = 0, .offset = 0, .log_epoch = 1 };
     partition_stream_start(&stream, &seek);
     cr_assert_not(partition_stream_credit(&stream, &credit));
     partition_stream_release(&stream);

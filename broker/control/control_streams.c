@@ -30,8 +30,10 @@ void control_set_start(struct message *m, const Leat__Control__PartitionStart *s
         m->subscribe.log_epoch = start->log_epoch;
     } else if (start->at == LEAT__CONTROL__START_AT__TIME
                || start->at == LEAT__CONTROL__START_AT__COMMITTED) {
+        const bool at_offset = start->otherwise == LEAT__CONTROL__START_AT__OFFSET;
         m->subscribe.otherwise = (uint8_t)start->otherwise;
-        m->subscribe.start = start->time_ns;
+        m->subscribe.start = at_offset ? start->offset : start->time_ns;
+        m->subscribe.log_epoch = start->log_epoch;
     }
 }
 
@@ -135,6 +137,7 @@ static void set_stream(Leat__Control__SubscriptionStream *stream, const struct m
         return;
     stream->stream = m->stream;
     stream->log_epoch = partition_log_epoch(m->partition);
+    stream->topic_id = m->topic_id;
     stream->position = m->subscribe.position;
     stream->offset = m->subscribe.offset;
     stream->head_offset = m->subscribe.head_offset;

@@ -37,7 +37,9 @@ enum leat_error shard_find_group_start(struct shard *shard, const struct partiti
     set_committed(entry, want);
     struct message_subscribe found = *want;
     if (at_committed && want->committed_log_epoch == 0) {
-        found.at = want->otherwise;
+        /* A member that knows another life of the log wants all of this one. */
+        const bool here = want->log_epoch == 0 || want->log_epoch == partition_log_epoch(p);
+        found.at = here ? want->otherwise : PARTITION_EARLIEST;
     } else if (at_committed) {
         /* All of a later life comes after an offset of an earlier one. */
         found.at = stands ? PARTITION_OFFSET : PARTITION_EARLIEST;

@@ -76,7 +76,8 @@ struct message_publish {
 
 struct message_subscribe {
     uint64_t start;     /* offset or time */
-    uint64_t log_epoch; /* with an offset: of which log; 0: whichever */
+    uint64_t log_epoch; /* with an offset: of which log; 0: whichever. At COMMITTED: the log the
+                           member knows; 0: none */
     uint64_t name_hash; /* of a required reader */
     uint8_t at;         /* partition_seek_at, or MESSAGE_AT_COMMITTED */
     uint8_t otherwise;  /* at COMMITTED, when nothing is: partition_seek_at */

@@ -78,11 +78,11 @@ static void gap(struct crew *crew, struct crew_member *m, const struct leat_even
     struct crew_log *log = log_of(crew, (unsigned)event->partition, event->log_epoch);
     if (!place->held)
         return;
-    const bool same = place->log_epoch == event->log_epoch;
+    /* What a reset tells of was in another log. */
+    const bool same = event->type == LEAT_EVENT_GAP && place->log_epoch == event->log_epoch;
     place->log_epoch = event->log_epoch;
     /* Its first one lies before first_offset, when what stood committed was overrun. */
-    if (same && event->type == LEAT_EVENT_GAP && event->first_offset != place->next
-        && event->next_offset != place->next)
+    if (same && event->first_offset != place->next && event->next_offset != place->next)
         broken(crew, "a member's gap is elsewhere: first, expected", event->first_offset,
                place->next);
     place->next = event->next_offset;
