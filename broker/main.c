@@ -285,6 +285,7 @@ static bool open_lane(struct broker *b, uint32_t i)
         .link_count = b->ports.count,
         .thread_enter = b->ports.driver != NULL ? b->ports.driver->enter : NULL,
         .thread_leave = b->ports.driver != NULL ? b->ports.driver->leave : NULL,
+        .keepalive_ns = c->keepalive_ms * LEAT_NS_PER_MS,
         .producer_idle_ns = c->producer_idle_ms * LEAT_NS_PER_MS,
         .topics = b->topics,
         .inbox = lane->inbox,

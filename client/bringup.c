@@ -1,7 +1,6 @@
 #include "client/bringup.h"
 
 #include <inttypes.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +10,12 @@
 #include "client/client_core.h"
 #include "client/consumer.h"
 #include "client/data_link.h"
+#include "client/liveness.h"
 #include "client/producer.h"
+#include "client/resolve.h"
 #include "schema/error_text.h"
 #include "schema/version.h"
 #include "transport/link_tcp.h"
-
-enum { PINGS_IN_KEEPALIVE = 3, KEEPALIVE_MS_MIN = 30 };
 
 static void watch_control(struct leat_client *client, int how, bool output)
 {
@@ -27,56 +26,14 @@ static void watch_control(struct leat_client *client, int how, bool output)
 
 /* ---- addresses */
 
-static bool set_port(struct sockaddr_storage *address, uint16_t port)
-{
-    if (address->ss_family == AF_INET)
-        ((struct sockaddr_in *)address)->sin_port = htons(port);
-    else if (address->ss_family == AF_INET6)
-        ((struct sockaddr_in6 *)address)->sin6_port = htons(port);
-    else
-        return false;
-    return true;
-}
-
-/* Appends what the host's name stands for. */
-static const char *resolve(const struct url_host *host, struct sockaddr_storage *out, uint32_t room,
-                           uint32_t *count)
-{
-    *count = 0;
-    if (link_tcp_address(host->host, host->port, out) == LEAT_OK) {
-        *count = 1;
-        return NULL;
-    }
-    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-    struct addrinfo *found;
-    const int error = getaddrinfo(host->host, NULL, &hints, &found);
-    if (error != 0)
-        return gai_strerror(error);
-    for (const struct addrinfo *a = found; a != NULL && *count < room; a = a->ai_next) {
-        memset(&out[*count], 0, sizeof *out);
-        memcpy(&out[*count], a->ai_addr, a->ai_addrlen);
-        *count += set_port(&out[*count], host->port);
-    }
-    freeaddrinfo(found);
-    return *count > 0 ? NULL : "no IPv4 or IPv6 address";
-}
-
 int bringup_start(struct leat_client *client)
 {
-    const struct url *url = &client->url;
-    const char *why = "no address";
-    for (uint32_t i = 0; i < url->count && client->address_count < CLIENT_ADDRESSES_MAX; i++) {
-        uint32_t count;
-        const char *failed = resolve(&url->hosts[i], client->addresses + client->address_count,
-                                     CLIENT_ADDRESSES_MAX - client->address_count, &count);
-        client->address_count += count;
-        why = failed != NULL ? failed : why;
-    }
+    const char *why = resolve_hosts(client);
     client->phase = PHASE_WAITING;
     client->phase_end = client->now;
-    if (client->address_count == 0)
+    if (why != NULL)
         return client_error(client, LEAT_ERR_UNREACHABLE, "cannot resolve \"%s\": %s",
-                            url->hosts[0].host, why);
+                            client->url.hosts[0].host, why);
     return LEAT_OK;
 }
 
@@ -85,25 +42,23 @@ static bool is_wildcard(const char *host)
     return *host == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
 }
 
-/* Where the shard takes data, when the broker says `text`. Names are resolved only while the
- * client opens, because that blocks; one that is new later is taken for the host we reached. */
-static bool take_endpoint(struct leat_client *client, struct endpoint *endpoint, const char *text)
+/* Where the shard takes data, when the broker says `text`. A name that stands for nothing now is
+ * what it was before, or else the host we reached. */
+static bool take_endpoint(struct leat_client *client, struct resolved *cache,
+                          struct endpoint *endpoint, const char *text)
 {
     struct url_host host;
     if (url_host_parse(&host, text, strlen(text), 0) != LEAT_OK)
         return false;
     const bool as_before = endpoint->known && strcmp(endpoint->text, text) == 0;
-    uint32_t count = 0;
-    struct sockaddr_storage address = client->addresses[client->address_now];
+    struct sockaddr_storage address = client->addresses[client->address_now].address;
     if (is_wildcard(host.host)) {
-        set_port(&address, host.port);
-    } else if (link_tcp_address(host.host, host.port, &address) != LEAT_OK) {
+        resolve_set_port(&address, host.port);
+    } else if (link_tcp_address(host.host, host.port, &address) != LEAT_OK
+               && !resolve_endpoint(client, cache, &host, &address)) {
         if (as_before)
             return true;
-        if (!client->opening || resolve(&host, &address, 1, &count) != NULL) {
-            address = client->addresses[client->address_now];
-            set_port(&address, host.port);
-        }
+        resolve_set_port(&address, host.port);
     }
     endpoint->address = address;
     endpoint->known = true;
@@ -130,11 +85,11 @@ static const char *pick_dpdk(const struct url_dpdk *ours, const Leat__Control__E
 }
 
 /* False: it does not parse, and *wrong is what does not. */
-static bool take_endpoints(struct leat_client *client, const Leat__Control__Endpoint *told,
-                           const char **wrong)
+static bool take_endpoints(struct leat_client *client, struct resolved *cache,
+                           const Leat__Control__Endpoint *told, const char **wrong)
 {
     *wrong = told->tcp;
-    if (!take_endpoint(client, &client->endpoints[told->shard], told->tcp))
+    if (!take_endpoint(client, cache, &client->endpoints[told->shard], told->tcp))
         return false;
     if (client->transport == URL_TCP)
         return true;
@@ -142,7 +97,7 @@ static bool take_endpoints(struct leat_client *client, const Leat__Control__Endp
     struct endpoint *endpoint = &client->packet_endpoints[told->shard];
     if (**wrong == '\0')
         endpoint->known = false;
-    return **wrong == '\0' || take_endpoint(client, endpoint, *wrong);
+    return **wrong == '\0' || take_endpoint(client, cache, endpoint, *wrong);
 }
 
 /* ---- phases */
@@ -166,10 +121,11 @@ static void on_hello(void *context, int error, const char *text,
                     LEAT_PROTOCOL_VERSION);
         return;
     }
+    struct resolved cache = { 0 };
     for (size_t i = 0; i < hello->n_endpoints; i++) {
         const Leat__Control__Endpoint *told = hello->endpoints[i];
         const char *wrong;
-        if (!take_endpoints(client, told, &wrong)) {
+        if (!take_endpoints(client, &cache, told, &wrong)) {
             client_fail(client, LEAT_ERR_PROTOCOL,
                         "shard %" PRIu32 " is at \"%.80s\": expected "
                         "host:port",
@@ -179,12 +135,9 @@ static void on_hello(void *context, int error, const char *text,
     }
     if (packet_port_open(client) != LEAT_OK)
         return;
-    const uint32_t keepalive_ms =
-        hello->keepalive_ms < KEEPALIVE_MS_MIN ? KEEPALIVE_MS_MIN : hello->keepalive_ms;
     client->incarnation = hello->incarnation;
-    client->ping_every = keepalive_ms * LEAT_NS_PER_MS / PINGS_IN_KEEPALIVE;
-    client->ping_at = client->now + client->ping_every;
-    client_timer_at(client, client->ping_at);
+    liveness_begin(client, hello->keepalive_ms);
+    resolve_answered(client);
     client->phase = PHASE_READY;
     client->phase_end = LEAT_NS_NEVER;
     client->work = true;
@@ -220,9 +173,8 @@ static void say_hello(struct leat_client *client)
 
 static void connect_control(struct leat_client *client)
 {
-    client->address_now = client->address_next++ % client->address_count;
     const struct link_tcp_options options = { 0 };
-    const struct sockaddr_storage *address = &client->addresses[client->address_now];
+    const struct sockaddr_storage *address = resolve_next(client);
     int fd;
     const enum leat_error error = link_tcp_connect(&fd, address, &options);
     if (error != LEAT_OK) {
@@ -246,7 +198,7 @@ void bringup_writable(struct leat_client *client)
             return;
         if (error != LEAT_OK) {
             char text[LINK_TCP_ADDRESS_TEXT];
-            link_tcp_address_text(&client->addresses[client->address_now], text);
+            link_tcp_address_text(&client->addresses[client->address_now].address, text);
             client_fail(client, error, "cannot connect to %s: is leatd running there?", text);
             return;
         }
@@ -261,6 +213,10 @@ unsigned bringup_receive(struct leat_client *client)
     size_t bytes = 0;
     const enum leat_error error = control_link_receive(&client->control, &handled, &bytes);
     client->stats.bytes_received += bytes;
+    if (bytes > 0) {
+        client->heard = client->now;
+        client->asked = false;
+    }
     if (error != LEAT_OK)
         client_fail(client, error == LEAT_ERR_CLOSED ? LEAT_ERR_UNREACHABLE : error,
                     "the control connection was lost: %s", leat_error_text(error));
@@ -325,28 +281,6 @@ void bringup_advance(struct leat_client *client)
     flush_control(client);
 }
 
-static void on_pong(void *context, int error, const char *text,
-                    const Leat__Control__Response *response)
-{
-    (void)response;
-    if (error == LEAT_ERR_TIMEOUT)
-        client_fail(context, error, "ping: %s", text);
-}
-
-static void ping(struct leat_client *client)
-{
-    Leat__Control__Ping body = LEAT__CONTROL__PING__INIT;
-    Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
-    request.body_case = LEAT__CONTROL__REQUEST__BODY_PING;
-    request.ping = &body;
-    bringup_ask(client, &request, on_pong, client);
-    client->ping_at = client->now + client->ping_every;
-    client->work = true;
-    struct leat_producer *producer;
-    TAILQ_FOREACH(producer, &client->producers, link)
-    producer_doubt(producer);
-}
-
 static leat_ns check_links(struct leat_client *client)
 {
     leat_ns next = LEAT_NS_NEVER;
@@ -354,15 +288,18 @@ static leat_ns check_links(struct leat_client *client)
         const struct data_link *link = client->links[i];
         if (link == NULL || link->state == LINK_NONE || link->state == LINK_UP)
             continue;
-        if (link->deadline <= client->now && link->packets != NULL)
+        if (link->deadline > client->now) {
+            next = link->deadline < next ? link->deadline : next;
+            continue;
+        }
+        resolve_endpoint_failed(client);
+        if (link->packets != NULL)
             client_fail_path(client, LEAT_ERR_TIMEOUT,
                              "shard %" PRIu32 " at %s did not answer packets in time", i,
                              client->packet_endpoints[i].text);
-        else if (link->deadline <= client->now)
+        else
             client_fail(client, LEAT_ERR_TIMEOUT, "shard %" PRIu32 " at %s did not answer in time",
                         i, client->endpoints[i].text);
-        else if (link->deadline < next)
-            next = link->deadline;
     }
     return next;
 }
@@ -377,9 +314,8 @@ leat_ns bringup_timers(struct leat_client *client)
                     "connect_timeout_ns");
     leat_ns next = control_link_expire(&client->control, client->now);
     if (client->phase == PHASE_READY) {
-        if (client->ping_at <= client->now)
-            ping(client);
-        next = client->ping_at < next ? client->ping_at : next;
+        const leat_ns ping_at = liveness_timers(client);
+        next = ping_at < next ? ping_at : next;
     } else if (client->phase_end < next) {
         next = client->phase_end;
     }

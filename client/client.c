@@ -13,6 +13,7 @@
 #include "client/client_core.h"
 #include "client/consumer_group.h"
 #include "client/data_link.h"
+#include "client/liveness.h"
 #include "client/packet_link.h"
 #include "client/producer.h"
 #include "client/tcp_link.h"
@@ -481,7 +482,7 @@ static struct leat_client *make(const struct client_options *options, const stru
                           .open_ns = options->values.circuit_open_ns,
                           .circuit_failures = options->values.circuit_failures,
                           .random = seed != 0 ? seed : client->now ^ (uint64_t)getpid() << 32 };
-    control_link_init(&client->control);
+    control_link_init(&client->control, liveness_notice, client);
     TAILQ_INIT(&client->held);
     TAILQ_INIT(&client->producers);
     TAILQ_INIT(&client->consumers);

@@ -118,6 +118,8 @@ struct data_link {
     enum link_state state;
     uint32_t session;
     leat_ns deadline; /* to be up */
+    leat_ns heard;    /* over TCP: last */
+    bool asked;       /* a PING went since then */
     uint8_t token[LEAT_TOKEN_BYTES];
     uint8_t reset_token[LEAT_TOKEN_BYTES];
     uint64_t tag_to_broker, tag_to_client; /* of packets */
@@ -242,19 +244,31 @@ struct endpoint {
     struct sockaddr_storage address;
 };
 
-enum { CLIENT_ADDRESSES_MAX = 32 };
+enum {
+    CLIENT_ADDRESSES_MAX = 32,
+    RESOLVED_MAX = 8, /* addresses of an endpoint's name */
+};
+
+struct client_address {
+    struct sockaddr_storage address;
+    uint32_t host; /* of the URL's */
+};
 
 struct leat_client {
     struct client_options options;
     struct url url;
-    enum url_transport transport; /* the URL's, or TCP after a fallback */
-    struct sockaddr_storage addresses[CLIENT_ADDRESSES_MAX]; /* of the URL's hosts */
+    enum url_transport transport;                          /* the URL's, or TCP after a fallback */
+    struct client_address addresses[CLIENT_ADDRESSES_MAX]; /* of the URL's hosts */
     uint32_t address_count;
     uint32_t address_next;
     uint32_t address_now;
+    uint32_t round_left;     /* addresses to try before names are looked up again */
+    uint32_t endpoint_turn;  /* which of an endpoint's addresses is tried */
+    leat_ns hosts_again;     /* the URL's hosts are not looked up before */
+    leat_ns endpoints_again; /* nor the endpoints' */
     struct backoff backoff;
     uint64_t members_named; /* by it, in groups */
-    bool opening;           /* inside leat_client_open: names may be resolved */
+    bool opening;           /* inside leat_client_open */
     bool announced;
     bool work;     /* bring-up has a step to take */
     bool leftover; /* a consumer left records behind that were ready */
@@ -273,6 +287,9 @@ struct leat_client {
     leat_ns phase_end;
     struct control_link control;
     uint64_t incarnation;
+    uint32_t keepalive_ms; /* the broker's */
+    leat_ns heard;         /* on the control connection, last */
+    bool asked;            /* a Ping went since then */
     leat_ns ping_every;
     leat_ns ping_at;
     struct endpoint endpoints[LEAT_SHARDS_MAX];

@@ -12,9 +12,9 @@ enum {
     OUT_BYTES_MAX = 4 * (LEAT_CONTROL_PREFIX_BYTES + LEAT_CONTROL_BYTES_MAX),
 };
 
-void control_link_init(struct control_link *link)
+void control_link_init(struct control_link *link, control_notice *notice, void *context)
 {
-    *link = (struct control_link){ .fd = -1 };
+    *link = (struct control_link){ .fd = -1, .notice = notice, .notice_context = context };
 }
 
 void control_link_use(struct control_link *link, int fd)
@@ -99,8 +99,15 @@ static enum leat_error take(struct control_link *link, const uint8_t *bytes, siz
     enum leat_error error = leat_control_unpack_response(&response, bytes, size);
     if (error != LEAT_OK)
         return LEAT_ERR_PROTOCOL;
+    if (response->id == 0) {
+        /* One of a kind this build does not know has no body here, and is dropped. */
+        if (link->notice != NULL && leat_control_check_response(response, &what) == LEAT_OK)
+            link->notice(link->notice_context, response);
+        leat_control_free_response(response);
+        return LEAT_OK;
+    }
     for (unsigned i = 0; i < CONTROL_PENDING_MAX; i++) {
-        if (link->pending[i].id != response->id || response->id == 0)
+        if (link->pending[i].id != response->id)
             continue;
         error = leat_control_check_response(response, &what);
         if (error == LEAT_OK)
@@ -191,5 +198,5 @@ void control_link_release(struct control_link *link)
 {
     free(link->in);
     free(link->out);
-    control_link_init(link);
+    control_link_init(link, link->notice, link->notice_context);
 }

@@ -20,6 +20,9 @@ enum { CONTROL_PENDING_MAX = 64 };
 typedef void control_answer(void *context, int error, const char *text,
                             const Leat__Control__Response *response);
 
+/* What the broker says without being asked; checked. Valid during the call. */
+typedef void control_notice(void *context, const Leat__Control__Response *notice);
+
 struct control_pending {
     uint64_t id; /* 0: free */
     leat_ns deadline;
@@ -29,6 +32,8 @@ struct control_pending {
 
 struct control_link {
     int fd; /* -1: none */
+    control_notice *notice;
+    void *notice_context;
     uint64_t last_id;
     uint8_t *out;
     size_t out_used, out_sent, out_room;
@@ -37,7 +42,8 @@ struct control_link {
     struct control_pending pending[CONTROL_PENDING_MAX];
 };
 
-void control_link_init(struct control_link *link);
+/* `notice` may be NULL: then notices are dropped. */
+void control_link_init(struct control_link *link, control_notice *notice, void *context);
 void control_link_use(struct control_link *link, int fd);
 
 /* Queues the request (its id is set here). LEAT_BUSY: too many are unanswered;
@@ -48,7 +54,7 @@ enum leat_error control_link_ask(struct control_link *link, Leat__Control__Reque
 /* Sends what the kernel takes. LEAT_OK: all; LEAT_AGAIN: a rest; LEAT_ERR_CLOSED. */
 enum leat_error control_link_flush(struct control_link *link);
 
-/* Receives and answers. *handled counts responses, *bytes what was received.
+/* Receives and answers, and hands notices on. *handled counts responses, *bytes what was received.
  * LEAT_OK, LEAT_ERR_CLOSED, LEAT_ERR_PROTOCOL, LEAT_ERR_NO_MEMORY. */
 enum leat_error control_link_receive(struct control_link *link, unsigned *handled, size_t *bytes);
 

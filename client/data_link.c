@@ -207,6 +207,8 @@ static void attached(struct data_link *link, const struct leat_frame_attached *f
         return;
     }
     link->state = LINK_UP;
+    link->heard = client->now;
+    link->asked = false;
     if (link->packets == NULL)
         client->links_up |= UINT64_C(1) << link->shard;
     client->work = true;

@@ -47,7 +47,7 @@ LEAT_API const char *leat_version(void);
 
 enum leat_event_type {
     LEAT_EVENT_CONNECTED = 1,    /* control and data paths are up (first time or again) */
-    LEAT_EVENT_DISCONNECTED = 2, /* lost; reconnecting by itself. `error` says why */
+    LEAT_EVENT_DISCONNECTED = 2, /* lost, or silent; reconnecting by itself. `error` says why */
     LEAT_EVENT_CIRCUIT_OPEN =
         3,                    /* too many failures in a row; next attempt at `time_ns` from now */
     LEAT_EVENT_GAP = 4,       /* records [first_offset, next_offset) will not come. `reason` */
@@ -174,7 +174,13 @@ LEAT_API int leat_client_open(leat_client **client, const char *url,
  * records are not kept waiting for it. Returns the number of frames and replies handled (0: timed
  * out, the connection was lost, or a consumer still has records that leat_consumer_poll had no room
  * for), or a negative error that the client cannot recover from by itself. Never invalidates
- * borrowed records. Reconnecting is done here: keep polling. */
+ * borrowed records.
+ * Reconnecting is done here: keep polling. Every connection is asked for a sign of life at a third
+ * of the broker's keepalive_ms [15 s], and one that gives none for keepalive_ms is lost
+ * (LEAT_EVENT_DISCONNECTED); so is the client to the broker when it is not polled for that long. In
+ * either case it goes on where it was. Names in the URL, and in what the broker advertises, are
+ * looked up again before it reconnects, which blocks as long as the system's resolver takes;
+ * numeric addresses are not looked up. */
 LEAT_API int leat_client_poll(leat_client *client, uint64_t timeout_ns);
 
 /* One descriptor that is readable whenever leat_client_poll has something to do, timers

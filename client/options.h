@@ -7,6 +7,8 @@
 #ifndef LEAT_CLIENT_OPTIONS_H
 #define LEAT_CLIENT_OPTIONS_H
 
+#include <sys/socket.h>
+
 #include "client/leat.h"
 #include "schema/limits.h"
 #include "schema/units.h"
@@ -24,6 +26,9 @@ struct client_hooks {
     void (*wait)(void *context, leat_ns until);
     /* Instead of a UDP socket, when the URL says udp://. The client closes it. */
     struct link *(*link_open)(void *context);
+    /* Instead of the system's resolver: up to `room` addresses of `name`, without a port. */
+    uint32_t (*resolve)(void *context, const char *name, struct sockaddr_storage *out,
+                        uint32_t room);
     uint64_t seed; /* of the pauses' jitter; 0: of the time */
 };
 

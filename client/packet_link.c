@@ -4,6 +4,7 @@
 
 #include "client/client_core.h"
 #include "client/data_link.h"
+#include "client/resolve.h"
 #include "schema/error_text.h"
 #include "transport/link_udp.h"
 
@@ -36,6 +37,7 @@ void packet_link_connect(struct data_link *link)
         return;
     }
     if (!endpoint->known || !link_udp_peer(&endpoint->address, &packets->peer)) {
+        resolve_endpoint_failed(client);
         client_fail_path(client, LEAT_ERR_UNSUPPORTED,
                          "shard %u takes no packets of this transport; use tcp:// or fallback=tcp",
                          link->shard);
@@ -89,6 +91,12 @@ static leat_ns keepalive_at(const struct data_link *link)
 static leat_ns sooner(leat_ns a, leat_ns b)
 {
     return a < b ? a : b;
+}
+
+void packet_link_ping(struct data_link *link)
+{
+    link->packets->ping_due = true;
+    client_dirty(link->client, link);
 }
 
 leat_ns packet_link_deadline(const struct data_link *link)

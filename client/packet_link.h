@@ -40,6 +40,8 @@ unsigned packet_link_take(struct data_link *link, const struct leat_packet *pack
 void packet_link_pong(struct packet_link *packets, uint64_t value);
 
 void packet_link_flush(struct data_link *link);
+/* Asks whether the broker is there; packet_link_timers sees to the answer. */
+void packet_link_ping(struct data_link *link);
 
 /* Losses, probes, silence; returns when to look again. */
 leat_ns packet_link_timers(struct data_link *link);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "client/client_core.h"
+#include "client/resolve.h"
 #include "schema/error_text.h"
 #include "transport/link_tcp.h"
 
@@ -31,11 +32,13 @@ void tcp_link_connect(struct data_link *link)
     const struct link_tcp_options options = {
         .socket_buffer_bytes = client->options.values.socket_buffer_bytes,
         .congestion = client->options.values.tcp_congestion,
+        .user_timeout_ms = client->keepalive_ms,
     };
     const struct endpoint *endpoint = &client->endpoints[link->shard];
     const enum leat_error failed = link_tcp_connect(&link->fd, &endpoint->address, &options);
     if (failed != LEAT_OK) {
         link->fd = -1;
+        resolve_endpoint_failed(client);
         client_fail(client, failed, "cannot connect to shard %u at %s: %s", link->shard,
                     endpoint->text, leat_error_text(failed));
         return;
@@ -53,6 +56,17 @@ static void attach(struct data_link *link)
     client_dirty(link->client, link);
 }
 
+void tcp_link_ping(struct data_link *link)
+{
+    link->asked = true;
+    /* What goes first is full of what did not leave: that asks as well. */
+    if (link->small_size + LEAT_PING_BYTES > sizeof link->small)
+        return;
+    link->small_size +=
+        (uint32_t)leat_frame_write_ping(link->small + link->small_size, LEAT_FRAME_PING, 0);
+    client_dirty(link->client, link);
+}
+
 void tcp_link_writable(struct data_link *link)
 {
     if (link->state == LINK_CONNECTING) {
@@ -60,6 +74,7 @@ void tcp_link_writable(struct data_link *link)
         if (error == LEAT_AGAIN)
             return;
         if (error != LEAT_OK) {
+            resolve_endpoint_failed(link->client);
             client_fail(link->client, error, "cannot connect to shard %u at %s", link->shard,
                         link->client->endpoints[link->shard].text);
             return;

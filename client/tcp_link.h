@@ -16,6 +16,8 @@ void tcp_link_writable(struct data_link *link);
 /* Receives and handles what is there; returns how many frames. */
 unsigned tcp_link_receive(struct data_link *link);
 void tcp_link_flush(struct data_link *link);
+/* Asks whether the broker is there: sets link->asked, which what comes clears. */
+void tcp_link_ping(struct data_link *link);
 void tcp_link_end(struct data_link *link);
 
 #endif

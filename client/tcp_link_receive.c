@@ -148,6 +148,8 @@ unsigned tcp_link_receive(struct data_link *link)
             break;
         }
         client->stats.bytes_received += got;
+        link->heard = client->now;
+        link->asked = false;
         uint32_t behind = (uint32_t)got;
         if (straight) {
             behind -= take_slice(link, behind);

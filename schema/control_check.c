@@ -566,6 +566,17 @@ static const char *check_group(const Leat__Control__GroupDescription *group)
     return NULL;
 }
 
+static const char *check_session_ended(const Leat__Control__SessionEnded *ended)
+{
+    if (ended->session == 0)
+        return "session_ended.session: never 0";
+    if (ended->error >= 0)
+        return "session_ended.error: below 0";
+    return text_ok(ended->text, LEAT_CONTROL_TEXT_BYTES_MAX)
+               ? NULL
+               : "session_ended.text: at most 4096 bytes";
+}
+
 static const char *check_body(const Leat__Control__Response *response)
 {
     switch (response->body_case) {
@@ -581,6 +592,8 @@ static const char *check_body(const Leat__Control__Response *response)
     case LEAT__CONTROL__RESPONSE__BODY_COMMITTED: return check_committed_list(response->committed);
     case LEAT__CONTROL__RESPONSE__BODY_GROUPS: return check_group_list(response->groups);
     case LEAT__CONTROL__RESPONSE__BODY_GROUP: return check_group(response->group);
+    case LEAT__CONTROL__RESPONSE__BODY_SESSION_ENDED:
+        return check_session_ended(response->session_ended);
     default: return NULL;
     }
 }

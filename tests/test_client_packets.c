@@ -79,7 +79,7 @@ static void start(const char *seed, uint32_t loss, uint32_t trouble, uint32_t pa
     client->now = now;
     client->port.link = &badwire.link;
     loopgap_init(&client->port.gap);
-    control_link_init(&client->control);
+    control_link_init(&client->control, NULL, NULL);
     TAILQ_INIT(&client->held);
     TAILQ_INIT(&client->producers);
     TAILQ_INIT(&client->consumers);

@@ -54,10 +54,18 @@ static socklen_t address_bytes(const struct sockaddr_storage *address)
                                           : sizeof(struct sockaddr_in);
 }
 
+void link_tcp_user_timeout(int fd, uint32_t ms)
+{
+    const unsigned timeout = ms;
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+}
+
 static enum leat_error set_options(int fd, const struct link_tcp_options *options)
 {
     const int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (options->user_timeout_ms != 0)
+        link_tcp_user_timeout(fd, options->user_timeout_ms);
     if (options->socket_buffer_bytes != 0) {
         const int bytes = options->socket_buffer_bytes > INT_MAX / 2
                               ? INT_MAX / 2

@@ -21,6 +21,7 @@ enum {
 struct link_tcp_options {
     uint32_t socket_buffer_bytes; /* SO_SNDBUF and SO_RCVBUF; 0: the kernel's own */
     const char *congestion;       /* TCP_CONGESTION; NULL: the kernel's own */
+    uint32_t user_timeout_ms;     /* as link_tcp_user_timeout; 0: the kernel's own */
 };
 
 /* A numeric host ("127.0.0.1", "::1") and port as a socket address. LEAT_ERR_INVALID. */
@@ -61,6 +62,10 @@ enum leat_error link_tcp_send(int fd, const struct iovec *pieces, int count, siz
 
 /* Nothing more will be sent; what comes can still be received. LEAT_ERR_CLOSED. */
 enum leat_error link_tcp_end_output(int fd);
+
+/* The kernel ends the connection when what was sent is not acknowledged, or not taken by a full
+ * peer, for so long. Where it has no such option this does nothing. */
+void link_tcp_user_timeout(int fd, uint32_t ms);
 
 /* How many bytes the kernel still holds that the peer has not acknowledged; 0 when unknown. */
 size_t link_tcp_unsent(int fd);

@@ -185,7 +185,8 @@ static enum leat_error open_descriptors(struct control *control,
 
 static enum leat_error listen_on(struct control *control, char error_text[CONTROL_ERROR_TEXT])
 {
-    const struct link_tcp_options link = { .socket_buffer_bytes = CONTROL_SOCKET_BYTES };
+    const struct link_tcp_options link = { .socket_buffer_bytes = CONTROL_SOCKET_BYTES,
+                                           .user_timeout_ms = control->config->keepalive_ms };
     const enum leat_error error =
         link_tcp_listen(&control->listener.fd, control->config->host, control->config->port, &link,
                         control->address, error_text);

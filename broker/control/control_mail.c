@@ -197,7 +197,7 @@ static void take(struct control *control, const struct message *m)
 {
     switch ((enum message_type)m->type) {
     case MESSAGE_REPLY: take_reply(control, m); break;
-    case MESSAGE_SESSION_CLOSED: control_session_ended(control, m->session); break;
+    case MESSAGE_SESSION_CLOSED: control_session_ended(control, m->session, m->status); break;
     case MESSAGE_RESERVE_OFFSETS: registry_want_offsets(control, m); break;
     case MESSAGE_HELD_BACK: control_held_back(control, m); break;
     case MESSAGE_REQUIRED_LOST: {

@@ -3,6 +3,7 @@
 
 #include "broker/control/control_state.h"
 #include "broker/shared/reset_token.h"
+#include "schema/error_text.h"
 
 enum { GENERATIONS = 1 << SESSION_GENERATION_BITS };
 
@@ -187,11 +188,35 @@ void control_session_close_all(struct control *control, struct peer *p)
         close_session(control, LIST_FIRST(&p->sessions));
 }
 
-void control_session_ended(struct control *control, uint32_t id)
+static const char *ending_text(int status)
+{
+    switch (status) {
+    case LEAT_OK: return "its data connection was closed";
+    case LEAT_ERR_TIMEOUT:
+        return "nothing was heard on its data connection, or nothing left it, for keepalive_ms";
+    default: return leat_error_text(status);
+    }
+}
+
+/* The client may not hear of it over the data connection: that one may be dead. */
+static void tell_owner(struct control *control, const struct control_session *s, int status)
+{
+    Leat__Control__SessionEnded ended = LEAT__CONTROL__SESSION_ENDED__INIT;
+    ended.session = s->id;
+    ended.error = status != LEAT_OK ? status : LEAT_ERR_CLOSED;
+    ended.text = (char *)ending_text(status);
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.body_case = LEAT__CONTROL__RESPONSE__BODY_SESSION_ENDED;
+    response.session_ended = &ended;
+    peer_answer(control, s->owner, &response);
+}
+
+void control_session_ended(struct control *control, uint32_t id, int status)
 {
     struct control_session *s = find(control, id);
     if (s == NULL || s->state != SESSION_LIVE)
         return; /* its closing is on the way, and is answered too */
+    tell_owner(control, s, status);
     LIST_REMOVE(s, link);
     free_slot(control, s);
 }

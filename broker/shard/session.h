@@ -96,12 +96,17 @@ struct session {
 
     TAILQ_HEAD(ready_list, subscription) ready; /* have something to send, in turn */
     TAILQ_ENTRY(session) output_link;           /* in the shard's list of sessions to serve */
-    TAILQ_ENTRY(session) lifetime_link;         /* granted: by expiry; attached: all of them */
-    TAILQ_ENTRY(session) ending_link;
+    TAILQ_ENTRY(session) lifetime_link;         /* granted: by expiry; attached: by heard_ns */
+    leat_ns heard_ns;                           /* about when its client was heard last */
+    TAILQ_ENTRY(session) stuck_link;            /* in the shard's list of those that are blocked */
+    leat_ns stuck_ns;                           /* when it was looked at last */
+    size_t stuck_bytes;                         /* what the kernel held then */
+    uint8_t stuck_looks;                        /* in a row that saw nothing leave */
+    bool stuck;                                 /* in that list */
     bool in_output;
     bool ending;
     bool say_closed;       /* control must hear MESSAGE_SESSION_CLOSED when it ends */
-    int16_t ending_status; /* leat_error; what a RESET says */
+    int16_t ending_status; /* leat_error: why it ended, for control; 0: its client left */
     uint32_t interest;     /* EPOLLIN, EPOLLOUT as registered */
     uint32_t empty_reads;  /* in a row */
 };

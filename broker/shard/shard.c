@@ -83,6 +83,7 @@ static void init_lists(struct shard *shard)
     TAILQ_INIT(&shard->output);
     TAILQ_INIT(&shard->granted);
     TAILQ_INIT(&shard->attached);
+    TAILQ_INIT(&shard->stuck);
     TAILQ_INIT(&shard->untold);
     TAILQ_INIT(&shard->fresh);
     TAILQ_INIT(&shard->leaving);
@@ -108,6 +109,8 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
     shard->sessions = sessions;
     shard->listener = (struct shard_source){ SOURCE_LISTENER, -1 };
     shard->inbox = (struct shard_source){ SOURCE_INBOX, options->inbox->eventfd };
+    shard->hearing_ns =
+        options->keepalive_ns != 0 ? options->keepalive_ns / SHARD_HEARING_SHARE : LEAT_NS_NEVER;
     shard->quota_deadline = LEAT_NS_NEVER;
     shard->tick_deadline = LEAT_NS_NEVER;
     shard->resume_accept_deadline = LEAT_NS_NEVER;
@@ -115,7 +118,9 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
     loopgap_init(&shard->loopgap);
     shard->epoll = epoll_create1(EPOLL_CLOEXEC);
     const struct link_tcp_options link = { .socket_buffer_bytes = options->socket_buffer_bytes,
-                                           .congestion = options->tcp_congestion };
+                                           .congestion = options->tcp_congestion,
+                                           .user_timeout_ms =
+                                               (uint32_t)(options->keepalive_ns / LEAT_NS_PER_MS) };
     enum leat_error error =
         link_tcp_listen(&shard->listener.fd, options->listen_host, options->listen_port, &link,
                         shard->address, error_text);
@@ -193,6 +198,7 @@ static void handle_session_event(struct shard *shard, struct session *s, uint32_
         return;
     if ((events & EPOLLOUT) != 0 && s->out.blocked) {
         s->out.blocked = false;
+        s->stuck_bytes = SIZE_MAX; /* something left */
         shard_want_output(shard, s);
         if (!s->in_output)
             shard_set_interest(shard, s);
@@ -272,6 +278,8 @@ static void run_timers(struct shard *shard)
     shard_run_flow_timers(shard);
     connections_expire(&shard->connections, shard->now);
     shard_expire_grants(shard);
+    if (shard_expire_deadline(shard) <= shard->now)
+        shard_expire_sessions(shard);
 }
 
 leat_ns shard_deadline(const struct shard *shard)
@@ -285,6 +293,7 @@ leat_ns shard_deadline(const struct shard *shard)
         timers_next(&shard->timers),
         connections_deadline(&shard->connections),
         granted != NULL ? granted->expires_ns : LEAT_NS_NEVER,
+        shard_expire_deadline(shard),
     };
     leat_ns first = LEAT_NS_NEVER;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)

@@ -81,6 +81,7 @@ static enum leat_error attach(struct shard *shard, struct connection *connection
         return error;
     TAILQ_REMOVE(&shard->granted, s, lifetime_link);
     TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_link);
+    s->heard_ns = shard->now;
     connection->fd = -1; /* the session's now */
     shard->watched++;
     connections_end(&shard->connections, connection);
@@ -182,6 +183,8 @@ void shard_end_session(struct shard *shard, struct session *s, enum leat_error s
     if (s->ending)
         return;
     s->ending = true;
+    s->ending_status = (int16_t)status;
+    shard_set_stuck(shard, s, false);
     close_streams(shard, s);
     if (s->in_output)
         TAILQ_REMOVE(&shard->output, s, output_link);
@@ -221,7 +224,9 @@ void shard_bury(struct shard *shard)
     struct session *s;
     connections_bury(&shard->connections);
     while ((s = TAILQ_FIRST(&shard->untold)) != NULL) {
-        const struct message closed = { .type = MESSAGE_SESSION_CLOSED, .session = s->id };
+        const struct message closed = { .type = MESSAGE_SESSION_CLOSED,
+                                        .status = s->ending_status,
+                                        .session = s->id };
         if (s->say_closed && !shard_tell(shard, &closed))
             return;
         TAILQ_REMOVE(&shard->untold, s, lifetime_link);
@@ -238,6 +243,7 @@ void shard_set_interest(struct shard *shard, struct session *s)
     if (interest == s->interest)
         return;
     s->interest = interest;
+    shard_set_stuck(shard, s, (interest & EPOLLOUT) != 0);
     if (!watch(shard, s->fd, s, EPOLL_CTL_MOD, interest))
         shard_end_session(shard, s, LEAT_ERR_IO);
 }

@@ -347,6 +347,7 @@ bool shard_receive(struct shard *shard, struct session *s)
         return true;
     }
     s->receive_to += (uint32_t)got;
+    shard_heard(shard, s);
     make_hot(shard, s);
     shard_handle_frames(shard, s);
     return true;

@@ -151,7 +151,9 @@ static void grant_session(struct shard *shard, const struct message *m)
     const uint32_t slot = session_slot(m->session);
     if (slot >= shard->options.sessions_max || shard->sessions[slot] != NULL
         || session_grant(&s, m->session, &m->grant, shard->now) != LEAT_OK) {
-        const struct message closed = { .type = MESSAGE_SESSION_CLOSED, .session = m->session };
+        const struct message closed = { .type = MESSAGE_SESSION_CLOSED,
+                                        .status = LEAT_ERR_LIMIT,
+                                        .session = m->session };
         if (!shard_tell(shard, &closed)) {
             shard->held = closed;
             shard->holds = true;

@@ -113,6 +113,7 @@ static bool attach(struct shard *shard, struct session *s, struct link *link,
     s->path->sealed = packet->crc != 0; /* its client knows whether its own link needs it */
     TAILQ_REMOVE(&shard->granted, s, lifetime_link);
     TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_link);
+    s->heard_ns = shard->now;
     metric_add(&shard->counters.sessions_opened, 1);
     shard->watched += link->limits.polled ? 0 : 1;
     return true;
@@ -170,6 +171,7 @@ static void take_packet(struct shard *shard, struct session *s, const struct lea
         shard_want_output(shard, s);
         return;
     }
+    shard_heard(shard, s);
     const enum leat_error error = handle_frames(shard, s, packet, &eliciting);
     if (error == LEAT_BUSY) {
         drop(shard, PACKET_DROP_NO_ROOM);

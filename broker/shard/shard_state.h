@@ -4,6 +4,7 @@
  *      shard_loop.c     the thread: clocks, spinning, sleeping
  *      shard_metrics.c  names of the counters
  *      shard_accept.c   connections: accept, ATTACH, sessions' birth and end
+ *      shard_live.c     sessions whose client is silent, or does not take what it is sent
  *      shard_packets.c  packets: whose they are, ATTACH, what they say
  *      shard_frames.c   what a session's bytes say
  *      shard_serve.c    what leaves: acks, credits, slices of the log
@@ -31,7 +32,8 @@
 
 enum {
     SHARD_EVENTS_MAX = 256,
-    SHARD_HOT_MAX = 4, /* sessions read without asking epoll while the shard spins */
+    SHARD_HOT_MAX = 4,       /* sessions read without asking epoll while the shard spins */
+    SHARD_HEARING_SHARE = 8, /* of a keepalive: a session is moved in the list so often at most */
 };
 
 TAILQ_HEAD(session_list, session);
@@ -70,6 +72,7 @@ struct shard_counters {
     metric frames_unknown_stream, frames_dropped;
     metric connections_accepted, connections_refused, attach_refused;
     metric sessions_opened, sessions_ended, protocol_errors;
+    metric sessions_silent, sessions_stuck;
     metric gaps, blocked, throttled;
     metric commits, commits_refused, revoked;
     metric iterations, iterations_idle;
@@ -90,11 +93,14 @@ struct shard {
     uint64_t wall_ns;
     struct wallclock wallclock;
 
-    struct session **sessions;   /* by slot */
-    struct session_list output;  /* have something to send */
-    struct session_list granted; /* not attached, oldest first */
-    struct session_list attached;
-    struct session_list untold; /* ended; control is to hear of it, then they are freed */
+    struct session **sessions;    /* by slot */
+    struct session_list output;   /* have something to send */
+    struct session_list granted;  /* not attached, oldest first */
+    struct session_list attached; /* heard longest ago first */
+    struct session_list stuck;    /* whose socket is full, looked at longest ago first */
+    leat_ns hearing_ns;           /* heard_ns is as exact as this; LEAT_NS_NEVER: not kept */
+    leat_ns dead_said;            /* of a session that ended for this, in the log, last */
+    struct session_list untold;   /* ended; control is to hear of it, then they are freed */
     struct session *hot[SHARD_HOT_MAX];
     uint32_t
         watched; /* sessions of whose bytes epoll tells: over connections, and the UDP socket */
@@ -170,6 +176,23 @@ void shard_expire_grants(struct shard *shard);
 void shard_bury(struct shard *shard);
 /* Registers what the session waits for, if it changed. */
 void shard_set_interest(struct shard *shard, struct session *s);
+
+/* ---- shard_live.c */
+
+/* Moves it to the end of the list of those that were heard. */
+void shard_heard_anew(struct shard *shard, struct session *s);
+/* Something came from its client. */
+static inline void shard_heard(struct shard *shard, struct session *s)
+{
+    if (shard->now - s->heard_ns >= shard->hearing_ns)
+        shard_heard_anew(shard, s);
+}
+/* Its socket is full, or is not any more. */
+void shard_set_stuck(struct shard *shard, struct session *s, bool stuck);
+/* Ends the sessions that are silent or stuck. */
+void shard_expire_sessions(struct shard *shard);
+/* When it has to be called next. */
+leat_ns shard_expire_deadline(const struct shard *shard);
 
 /* ---- shard_packets.c */
 

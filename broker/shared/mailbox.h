@@ -47,8 +47,8 @@ enum message_type {
 
     /* shard -> control */
     MESSAGE_REPLY = 64,
-    MESSAGE_SESSION_CLOSED, /* `session` ended by itself (peer gone, protocol error, never attached)
-                             */
+    MESSAGE_SESSION_CLOSED,  /* `session` ended by itself (peer gone, silent, protocol error, never
+                                attached); status: why, 0: its client left */
     MESSAGE_RESERVE_OFFSETS, /* `partition` runs low; `value`: next_offset now */
     MESSAGE_REQUIRED_LOST,   /* `partition`: a required reader was away too long */
     MESSAGE_HELD_BACK,       /* `partition`: producers are told BUSY, because the required reader

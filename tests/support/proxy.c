@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,14 +69,25 @@ static void rewrite(const struct proxy *proxy, uint8_t *bytes, size_t size)
     }
 }
 
-static void end_pair(struct proxy_pair *pair)
+static void end_side(int *fd)
 {
     const struct linger now = { .l_onoff = 1 }; /* a reset, like a cable pulled */
-    setsockopt(pair->client, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    setsockopt(pair->broker, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    close(pair->client);
-    close(pair->broker);
-    pair->client = pair->broker = -1;
+    if (*fd < 0)
+        return;
+    setsockopt(*fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(*fd);
+    *fd = -1;
+}
+
+static void end_pair(struct proxy_pair *pair)
+{
+    end_side(&pair->client);
+    end_side(&pair->broker);
+}
+
+static bool is_free(const struct proxy_pair *pair)
+{
+    return pair->client < 0 && pair->broker < 0;
 }
 
 static void accept_pair(struct proxy *proxy, unsigned port)
@@ -91,11 +103,13 @@ static void accept_pair(struct proxy *proxy, unsigned port)
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(broker, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     for (unsigned i = 0; i < PROXY_PAIRS_MAX; i++) {
-        if (proxy->pairs[i].client >= 0)
+        if (!is_free(&proxy->pairs[i]))
             continue;
         struct seeded seed = { .state = proxy->random };
-        proxy->pairs[i] =
-            (struct proxy_pair){ client, broker, 1 + seeded_below(&seed, CUT_BYTES_MAX) };
+        proxy->pairs[i] = (struct proxy_pair){ .client = client,
+                                               .broker = broker,
+                                               .data = port != 0,
+                                               .left = 1 + seeded_below(&seed, CUT_BYTES_MAX) };
         proxy->random = seed.state;
         return;
     }
@@ -110,6 +124,11 @@ static bool forward(struct proxy *proxy, struct proxy_pair *pair, bool from_brok
     const ssize_t n = recv(in, bytes, sizeof bytes, MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN)
         return true;
+    if ((pair->faults & (from_broker ? PROXY_MUTE_BROKER : PROXY_MUTE_CLIENT)) != 0) {
+        if (n <= 0)
+            end_side(from_broker ? &pair->broker : &pair->client);
+        return true;
+    }
     if (n <= 0)
         return false;
     if (from_broker)
@@ -125,10 +144,31 @@ static bool forward(struct proxy *proxy, struct proxy_pair *pair, bool from_brok
     return !cut;
 }
 
+static void meet(struct proxy *proxy)
+{
+    const unsigned faults = atomic_load_explicit(&proxy->faults, memory_order_acquire);
+    unsigned met = 0;
+    for (unsigned i = 0; i < PROXY_PAIRS_MAX && faults != 0; i++) {
+        struct proxy_pair *pair = &proxy->pairs[i];
+        if (is_free(pair) || !pair->data)
+            continue;
+        met++;
+        pair->faults |= faults;
+        if ((faults & PROXY_RESET_BROKER) != 0) {
+            pair->faults |= PROXY_MUTE_CLIENT;
+            end_side(&pair->broker);
+        }
+    }
+    atomic_store_explicit(&proxy->met, met, memory_order_relaxed);
+    atomic_store_explicit(&proxy->faults, 0, memory_order_release);
+}
+
 static void *run(void *context)
 {
     struct proxy *proxy = context;
     while (!atomic_load_explicit(&proxy->ends, memory_order_relaxed)) {
+        if (atomic_load_explicit(&proxy->faults, memory_order_relaxed) != 0)
+            meet(proxy);
         struct pollfd fds[PROXY_PORTS_MAX + 2 * PROXY_PAIRS_MAX];
         nfds_t count = 0;
         for (unsigned i = 0; i < proxy->ports; i++)
@@ -142,7 +182,7 @@ static void *run(void *context)
         for (unsigned i = 0; i < PROXY_PAIRS_MAX; i++) {
             struct proxy_pair *pair = &proxy->pairs[i];
             const struct pollfd *of = &fds[proxy->ports + 2 * i];
-            if (pair->client < 0)
+            if (is_free(pair))
                 continue;
             if ((of[0].revents != 0 && !forward(proxy, pair, false))
                 || (of[1].revents != 0 && !forward(proxy, pair, true)))
@@ -176,13 +216,20 @@ void proxy_cut(struct proxy *proxy, bool on)
     atomic_store_explicit(&proxy->cuts, on, memory_order_relaxed);
 }
 
+unsigned proxy_forget(struct proxy *proxy, unsigned faults)
+{
+    atomic_store_explicit(&proxy->faults, faults, memory_order_release);
+    while (atomic_load_explicit(&proxy->faults, memory_order_acquire) != 0)
+        sched_yield();
+    return atomic_load_explicit(&proxy->met, memory_order_relaxed);
+}
+
 void proxy_end(struct proxy *proxy)
 {
     atomic_store_explicit(&proxy->ends, true, memory_order_relaxed);
     pthread_join(proxy->thread, NULL);
     for (unsigned i = 0; i < PROXY_PAIRS_MAX; i++) {
-        if (proxy->pairs[i].client >= 0)
-            end_pair(&proxy->pairs[i]);
+        end_pair(&proxy->pairs[i]);
     }
     for (unsigned i = 0; i < proxy->ports; i++)
         close(proxy->listeners[i]);

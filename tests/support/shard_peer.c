@@ -113,8 +113,9 @@ static void open_shard(bool udp)
     cr_assert_eq(topics_open(&own.topics), LEAT_OK);
     struct shard_options options = { .cpu = -1,
                                      .listen_host = "127.0.0.1",
-                                     .sessions_max = 64,
-                                     .connections_max = 64,
+                                     .sessions_max = 1024,
+                                     .connections_max = 1024,
+                                     .keepalive_ns = SHARD_PEER_KEEPALIVE_NS,
                                      .producer_idle_ns = LEAT_NS_PER_S,
                                      .topics = own.topics,
                                      .inbox = shard_peer.inbox,

@@ -85,17 +85,10 @@ bool wire_wait_closed(int fd)
     }
 }
 
-Leat__Control__Response *wire_request(int fd, const Leat__Control__Request *request)
+Leat__Control__Response *wire_response(int fd)
 {
-    const size_t size = leat__control__request__get_packed_size(request);
-    uint8_t *bytes = malloc(4 + size);
-    assert(bytes != NULL);
-    leat_store32(bytes, (uint32_t)size);
-    leat__control__request__pack(request, bytes + 4);
-    const bool sent = wire_send(fd, bytes, 4 + size);
-    free(bytes);
     uint8_t prefix[4];
-    if (!sent || !wire_receive(fd, prefix, sizeof prefix))
+    if (!wire_receive(fd, prefix, sizeof prefix))
         return NULL;
     const uint32_t length = leat_load32(prefix);
     assert(length <= LEAT_CONTROL_BYTES_MAX);
@@ -105,6 +98,23 @@ Leat__Control__Response *wire_request(int fd, const Leat__Control__Request *requ
     if (wire_receive(fd, answer, length))
         response = leat__control__response__unpack(NULL, length, answer);
     free(answer);
+    return response;
+}
+
+Leat__Control__Response *wire_request(int fd, const Leat__Control__Request *request)
+{
+    const size_t size = leat__control__request__get_packed_size(request);
+    uint8_t *bytes = malloc(4 + size);
+    assert(bytes != NULL);
+    leat_store32(bytes, (uint32_t)size);
+    leat__control__request__pack(request, bytes + 4);
+    const bool sent = wire_send(fd, bytes, 4 + size);
+    free(bytes);
+    Leat__Control__Response *response = sent ? wire_response(fd) : NULL;
+    while (response != NULL && response->id == 0) { /* a notice; its answer comes behind it */
+        leat__control__response__free_unpacked(response, NULL);
+        response = wire_response(fd);
+    }
     return response;
 }
 

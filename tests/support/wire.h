@@ -30,6 +30,9 @@ bool wire_wait_closed(int fd);
 /* Sends `request` with its length prefix and returns the response (free with
  * leat__control__response__free_unpacked(r, NULL)); NULL when the broker closed. */
 Leat__Control__Response *wire_request(int fd, const Leat__Control__Request *request);
+/* The next response that comes, which may be a notice (id 0); wire_request passes those over. NULL
+ * when the broker closed. */
+Leat__Control__Response *wire_response(int fd);
 /* Connects and says hello; aborts unless it is answered with success. */
 int wire_control(const char *control_address);
 /* Creates a topic with one partition. Returns the response's error. */

@@ -1,0 +1,117 @@
+#include "client/liveness.h"
+
+#include <inttypes.h>
+
+#include "client/bringup.h"
+#include "client/client_core.h"
+#include "client/packet_link.h"
+#include "client/producer.h"
+#include "client/tcp_link.h"
+
+enum { PINGS_IN_KEEPALIVE = 3, KEEPALIVE_MS_MIN = 30 };
+
+void liveness_begin(struct leat_client *client, uint32_t keepalive_ms)
+{
+    client->keepalive_ms = keepalive_ms < KEEPALIVE_MS_MIN ? KEEPALIVE_MS_MIN : keepalive_ms;
+    client->ping_every = client->keepalive_ms * LEAT_NS_PER_MS / PINGS_IN_KEEPALIVE;
+    client->ping_at = client->now + client->ping_every;
+    client->heard = client->now;
+    client->asked = false;
+    client_timer_at(client, client->ping_at);
+    link_tcp_user_timeout(client->control.fd, client->keepalive_ms);
+}
+
+static bool is_silent(const struct leat_client *client, leat_ns heard)
+{
+    return client->now - heard >= client->keepalive_ms * LEAT_NS_PER_MS;
+}
+
+/* ---- control */
+
+static void on_pong(void *context, int error, const char *text,
+                    const Leat__Control__Response *response)
+{
+    (void)response;
+    if (error == LEAT_ERR_TIMEOUT)
+        client_fail(context, error, "ping: %s", text);
+}
+
+static void ask_control(struct leat_client *client)
+{
+    /* The application may have been away: what came meanwhile counts. */
+    if (client->asked && is_silent(client, client->heard) && bringup_receive(client) > 0)
+        client->woken = true;
+    if (client->failure != 0)
+        return;
+    if (client->asked && is_silent(client, client->heard)) {
+        client_fail(client, LEAT_ERR_UNREACHABLE,
+                    "nothing was heard on the control connection for %" PRIu32 " ms",
+                    client->keepalive_ms);
+        return;
+    }
+    Leat__Control__Ping body = LEAT__CONTROL__PING__INIT;
+    Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
+    request.body_case = LEAT__CONTROL__REQUEST__BODY_PING;
+    request.ping = &body;
+    bringup_ask(client, &request, on_pong, client);
+    client->asked = true;
+    client->work = true;
+}
+
+/* ---- data */
+
+static void ask_shard(struct leat_client *client, struct data_link *link)
+{
+    if (link->asked && is_silent(client, link->heard) && tcp_link_receive(link) > 0)
+        client->woken = true;
+    if (client->failure != 0)
+        return;
+    if (link->asked && is_silent(client, link->heard))
+        client_fail(client, LEAT_ERR_UNREACHABLE,
+                    "nothing was heard from shard %" PRIu32 " at %s for %" PRIu32 " ms",
+                    link->shard, client->endpoints[link->shard].text, client->keepalive_ms);
+    else
+        tcp_link_ping(link);
+}
+
+static void ask_shards(struct leat_client *client)
+{
+    for (uint32_t i = 0; i < client->links_end && client->failure == 0; i++) {
+        struct data_link *link = client->links[i];
+        if (link == NULL || link->state != LINK_UP)
+            continue;
+        if (link->packets != NULL)
+            packet_link_ping(link);
+        else
+            ask_shard(client, link);
+    }
+}
+
+leat_ns liveness_timers(struct leat_client *client)
+{
+    if (client->ping_at > client->now)
+        return client->ping_at;
+    client->ping_at = client->now + client->ping_every;
+    ask_control(client);
+    ask_shards(client);
+    struct leat_producer *producer;
+    TAILQ_FOREACH(producer, &client->producers, link)
+    producer_doubt(producer);
+    return client->ping_at;
+}
+
+/* ---- what the broker says by itself */
+
+void liveness_notice(void *context, const Leat__Control__Response *notice)
+{
+    struct leat_client *client = context;
+    if (notice->body_case != LEAT__CONTROL__RESPONSE__BODY_SESSION_ENDED)
+        return; /* of a newer broker */
+    const Leat__Control__SessionEnded *ended = notice->session_ended;
+    for (uint32_t i = 0; i < client->links_end; i++) {
+        const struct data_link *link = client->links[i];
+        if (link != NULL && link->state > LINK_ASKED && link->session == ended->session)
+            client_fail(client, ended->error, "shard %" PRIu32 " ended the session: %s", i,
+                        ended->text);
+    }
+}
