@@ -4,8 +4,9 @@
 # make sim          real brokers and clients over wires that a seed breaks; SEEDS=2000 FROM=1
 # make check-long   100,000 seeds of the simulation and the groups' minute: what takes longer than CI has
 # make test-groups-chaos   group members that die and hang at random, over TCP and memif; SECONDS=60 each
+# make count        instructions of a record's way, beside those in bench/counts.txt; count-update writes them
 # make coverage     lines covered, per folder             make install DESTDIR= PREFIX=/usr/local
-# make deps         installs what is missing (Debian packages)
+# make deps         installs what build, demo and test need (Debian packages); deps-ci what checks need beside it
 #
 # A build lives in $(BUILD_ROOT)/$(VARIANT): release by default, san with SAN=address,undefined, tsan with
 # SAN=thread, fuzz, coverage; or name one (make CC=clang VARIANT=clang). `make test` and `make demo` do
@@ -25,6 +26,7 @@ ABI        := $(firstword $(subst ., ,$(VERSION)))
 PACKAGES := pkg-config gcc clang clang-format clang-tidy dpdk-dev liburcu-dev libprotobuf-c-dev \
             protobuf-c-compiler libjansson-dev libcriterion-dev libmicrohttpd-dev libssl-dev libpcap-dev \
             zlib1g-dev libclang-rt-14-dev llvm-14 lcov python3
+CI_PACKAGES := valgrind
 
 # make V=1 shows every command; make -j, or what there is.
 ifeq ($(V),)
@@ -91,7 +93,7 @@ LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(if $(filter thread,
 HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c tests/group_*.c))
 EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
 
-.PHONY: all deps demo test check fuzz sim bench coverage install clean run-tests run-demo run-sim fuzzers build-tests \
+.PHONY: all deps deps-ci count count-update demo test check fuzz sim bench coverage install clean run-tests run-demo run-sim fuzzers build-tests \
         run-groups-chaos test-groups-chaos check-format check-layers check-tidy check-clang check-san check-sim check-race check-tsan \
         check-corpus check-links check-readme check-long check-long-sim check-long-chaos FORCE
 .SECONDARY:
@@ -244,6 +246,14 @@ check-long-chaos:
 bench: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BINS) $(BENCHES) $(YARDSTICKS) $(HELPERS) $(LIBS)
 	@$(MAKE) --no-print-directory run-bench
+# Instructions, not time: the same on a busy machine.
+COUNTED := $(BUILD)/bench/bench_path $(BUILD)/bench/bench_append
+count: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) $(COUNTED)
+	@bench/count.sh $(BUILD)/bench || { code=$$?; [ $$code = 77 ] && echo "SKIPPED: make count"; exit $$code; }
+count-update: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) $(COUNTED)
+	@bench/count.sh $(BUILD)/bench --update
 run-bench: $(BINS) $(BENCHES)
 	@mkdir -p $(BUILD_ROOT)/bench
 	$(RUN_ENV) BENCH_DIR=$(BUILD)/bench bench/run.sh $(BUILD_ROOT)/bench/results.json
@@ -353,6 +363,8 @@ coverage: deps
 
 deps:
 	@tests/deps.sh $(PACKAGES)
+deps-ci: deps
+	@tests/deps.sh $(CI_PACKAGES)
 
 install: all
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/pkgconfig include share/man/man1 share/man/man8)

@@ -2,7 +2,10 @@
  * record walk, copy, stamp, index; beside the part nobody can avoid: memcpy and CRC32C of the same
  * bytes, into the same kind and number of mirrored rings. Method: rounds of about ROUND_BYTES, in
  * turns; both read batches that were sealed just before, outside the timing, as a receive leaves
- * them: in the cache. */
+ * them: in the cache.
+ *
+ *     bench_append count single|full N     appends N batches and prints nothing: for
+ * bench/count.sh, which counts the instructions of append_some */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +88,20 @@ static void close_side(void)
     }
 }
 
+__attribute__((noinline)) void append_some(uint64_t done, uint64_t some, uint64_t now);
+
+void append_some(uint64_t done, uint64_t some, uint64_t now)
+{
+    for (uint64_t i = 0; i < some; i++) {
+        const int at = (int)((done + i) % (uint64_t)side.count);
+        struct publish_result result;
+        partition_publish(side.partitions[at], side.producers[at], batches[i], batch_bytes, now,
+                          now, &result);
+        if (result.status != LEAT_OK)
+            bench_fail("append refused");
+    }
+}
+
 /* Seals the batches for the next round: sequences go on partition by partition, outside the timing.
  */
 static uint64_t append_round(uint64_t times)
@@ -103,14 +120,7 @@ static uint64_t append_round(uint64_t times)
             side.sequences[at] += batch_records;
         }
         const uint64_t start = bench_now_ns();
-        for (uint64_t i = 0; i < some; i++) {
-            const int at = (int)((done + i) % (uint64_t)side.count);
-            struct publish_result result;
-            partition_publish(side.partitions[at], side.producers[at], batches[i], batch_bytes,
-                              start, start, &result);
-            if (result.status != LEAT_OK)
-                bench_fail("append refused");
-        }
+        append_some(done, some, start);
         spent += bench_now_ns() - start;
         done += some;
     }
@@ -164,9 +174,22 @@ static void measure(const char *name, enum bench_goal goal, double target)
     bench_emit(name, r.p50, "ratio", goal, target, note);
 }
 
-int main(void)
+static int count(const char *what, uint64_t times)
+{
+    open_side(1, 1 << 20);
+    make_batches(strcmp(what, "full") == 0 ? 60 << 10 : 0, 64);
+    append_round(times);
+    close_side();
+    return 0;
+}
+
+int main(int argc, char **argv)
 {
     static const int partitions[] = { 1, 10, 100, 1000 };
+    if (argc == 4 && strcmp(argv[1], "count") == 0)
+        return count(argv[2], strtoull(argv[3], NULL, 10));
+    if (argc == 2 && strcmp(argv[1], "crc") == 0)
+        return puts(leat_crc32c_path()) < 0;
     bench_pin(0);
     open_side(1, 64 << 20);
     make_batches(60 << 10, 1024);

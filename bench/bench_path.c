@@ -2,8 +2,13 @@
  * again, on one thread over a wire that is a queue of pointers. One record at a time (the whole
  * path once around), and many (records of full packets). Method: the real shard and control plane,
  * stepped by hand, and the real client; rounds, their median and spread; the broker's share is
- * measured around its steps. */
+ * measured around its steps.
+ *
+ *     bench_path count one|flow udp|tcp N     walks it N times and prints nothing: for
+ * bench/count.sh, which counts the instructions of one_trip and flow */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <urcu-qsbr.h>
 
 #include "bench/common/bench.h"
@@ -16,15 +21,22 @@ static leat_client *client;
 static leat_producer *producer;
 static leat_consumer *consumer;
 static uint64_t broker_ns;
+static bool over_tcp; /* data goes through a loopback socket, not through the wire of pointers */
 
 static void step_broker(void)
 {
     const uint64_t start = bench_now_ns();
-    sim_broker_iterate(&path.broker, path.now);
+    if (over_tcp)
+        sim_broker_step(&path.broker, path.now);
+    else
+        sim_broker_iterate(&path.broker, path.now);
     broker_ns += bench_now_ns() - start;
 }
 
-__attribute__((noinline)) static void one_trip(void)
+__attribute__((noinline)) void one_trip(void);
+__attribute__((noinline)) uint64_t flow(uint64_t count);
+
+void one_trip(void)
 {
     static const char value[VALUE_BYTES];
     const struct leat_record record = {
@@ -41,7 +53,7 @@ __attribute__((noinline)) static void one_trip(void)
     }
 }
 
-static uint64_t flow(void)
+uint64_t flow(uint64_t count)
 {
     static const char value[VALUE_BYTES];
     static struct leat_record records[256];
@@ -49,9 +61,9 @@ static uint64_t flow(void)
         .value = value, .value_size = sizeof value, .partition = 0, .timestamp_ns = 1
     };
     uint64_t sent = 0, received = 0;
-    while (received < RECORDS) {
+    while (received < count) {
         path.now += 2000;
-        while (sent < RECORDS && sent - received < 20000
+        while (sent < count && sent - received < 20000
                && leat_producer_send(producer, &record) == 0)
             sent++;
         leat_client_poll(client, 0);
@@ -76,15 +88,41 @@ static void report(const char *name, double *all, double *broker, const char *un
     bench_emit(text, b.p50, unit, BENCH_NO_GOAL, 0, note);
 }
 
-int main(void)
+static void begin(void)
 {
-    double all[ROUNDS], broker[ROUNDS];
     bench_pin(0);
     rcu_register_thread();
     path_open(&path, WIRE_PAYLOAD_MAX, RING_BYTES);
-    client = path_client(&path, 1);
+    client = over_tcp ? path_tcp_client(&path, 1) : path_client(&path, 1);
     producer = path_producer(&path, 1);
     consumer = path_consumer(&path, 1);
+}
+
+static int end(void)
+{
+    path_close(&path);
+    rcu_unregister_thread();
+    return 0;
+}
+
+static int count(const char *what, const char *link, uint64_t times)
+{
+    over_tcp = strcmp(link, "tcp") == 0;
+    begin();
+    if (strcmp(what, "flow") == 0)
+        flow(times);
+    else
+        for (uint64_t i = 0; i < times; i++)
+            one_trip();
+    return end();
+}
+
+int main(int argc, char **argv)
+{
+    double all[ROUNDS], broker[ROUNDS];
+    if (argc == 5 && strcmp(argv[1], "count") == 0)
+        return count(argv[2], argv[3], strtoull(argv[4], NULL, 10));
+    begin();
     for (int round = -2; round < ROUNDS; round++) {
         const uint64_t start = bench_now_ns();
         broker_ns = 0;
@@ -99,14 +137,12 @@ int main(void)
     for (int round = -2; round < ROUNDS; round++) {
         const uint64_t start = bench_now_ns();
         broker_ns = 0;
-        const uint64_t count = flow();
+        const uint64_t count = flow(RECORDS);
         if (round >= 0) {
             all[round] = (double)(bench_now_ns() - start) / (double)count;
             broker[round] = (double)broker_ns / (double)count;
         }
     }
     report("per_record", all, broker, "ns a record");
-    path_close(&path);
-    rcu_unregister_thread();
-    return 0;
+    return end();
 }

@@ -166,17 +166,27 @@ void path_close(struct path *path)
     wire_close(path->wire);
 }
 
-leat_client *path_client(struct path *path, int end)
+static leat_client *open_client(struct path *path, int end, const char *scheme)
 {
     char url[64];
     struct path_end *e = &path->ends[end];
     const struct client_hooks hooks = {
         .context = e, .clock = hook_clock, .wait = hook_wait, .link_open = hook_link, .seed = 1
     };
-    snprintf(url, sizeof url, "udp://%s", sim_broker_control(&path->broker));
+    snprintf(url, sizeof url, "%s://%s", scheme, sim_broker_control(&path->broker));
     if (e->client == NULL && client_open(&e->client, url, NULL, &hooks) != 0)
         bench_fail(leat_client_error(NULL));
     return e->client;
+}
+
+leat_client *path_client(struct path *path, int end)
+{
+    return open_client(path, end, "udp");
+}
+
+leat_client *path_tcp_client(struct path *path, int end)
+{
+    return open_client(path, end, "tcp");
 }
 
 leat_producer *path_producer(struct path *path, int end)

@@ -29,6 +29,9 @@ void path_open(struct path *path, uint32_t payload_max, uint64_t ring_bytes);
 void path_close(struct path *path);
 /* The client at end 1 .. WIRE_ENDS - 1, opened. */
 leat_client *path_client(struct path *path, int end);
+/* The same over a loopback TCP socket: call this first for that end, and step the broker by
+ * sim_broker_step, which looks at its sockets. */
+leat_client *path_tcp_client(struct path *path, int end);
 leat_producer *path_producer(struct path *path, int end);
 leat_consumer *path_consumer(struct path *path, int end);
 /* What counts from now on. False: this machine does not count that. */
