@@ -117,9 +117,9 @@ void sim_broker_open(struct sim_broker *b, struct fabric *fabric, uint32_t incar
 void sim_broker_close(struct sim_broker *b)
 {
     shard_close(b->shard);
-    control_close(b->control);
-    if (b->owns_link)
+    if (b->owns_link) /* it may still send from logs, which go with control */
         b->link->ops->close(b->link);
+    control_close(b->control);
     topics_close(b->topics);
     rcu_barrier(); /* groups' offsets are freed behind a grace period */
     metrics_close(b->metrics);

@@ -9,6 +9,7 @@ enum {
     PPM = 1000000,
     OUTGOING_MAX = 512, /* staged at one link */
     SLOW_MAX = 1024,    /* references that a slow device holds */
+    LATE_MAX = 1024,    /* and that it has not read */
     BURST_LOSS_PPM = 800000,
 };
 
@@ -22,6 +23,14 @@ struct buffer {
     uint8_t bytes[FABRIC_PAYLOAD_MAX];
 };
 
+/* A datagram whose second part is not read yet. */
+struct late {
+    struct buffer *buffer;
+    struct link_reference reference;
+    uint32_t crc; /* of the second part, when it was sent */
+    leat_ns due;
+};
+
 struct fabric_link {
     struct link link;
     struct fabric *fabric;
@@ -33,6 +42,9 @@ struct fabric_link {
     bool slow, full;
     struct link_reference sent[SLOW_MAX]; /* and not told */
     unsigned sent_count;
+    leat_ns late_ns;
+    struct late late[LATE_MAX];
+    unsigned late_count;
 };
 
 struct fabric {
@@ -268,7 +280,7 @@ static void come_back(struct fabric_link *l)
     l->sent_count = 0;
 }
 
-/* It is read only now, as a device reads it: whoever gave it away too early is found. */
+/* It is read as a device reads it: not when it is sent but when it leaves. */
 static void read_reference(struct fabric_link *l, struct buffer *buffer,
                            const struct link_reference *reference)
 {
@@ -281,10 +293,64 @@ static void read_reference(struct fabric_link *l, struct buffer *buffer,
         reference->release(reference->owner, reference->token);
 }
 
+/* The datagram is whole: it leaves. */
+static void leave(struct fabric_link *l, struct buffer *buffer)
+{
+    struct fabric *f = l->fabric;
+    buffer->crc = leat_crc32c(buffer->bytes, buffer->size);
+    f->counters.sent++;
+    link_count(&l->link.counters.tx, 1);
+    link_count(&l->link.counters.tx_bytes, buffer->size);
+    if (is_lost(f, buffer)) {
+        give(f, buffer);
+        return;
+    }
+    if (chance(f, f->faults.duplicate_ppm)) {
+        struct buffer *copy = take(f);
+        *copy = *buffer;
+        f->counters.duplicated++;
+        launch(f, copy);
+    }
+    launch(f, buffer);
+}
+
+/* False: it is not kept, but read now. */
+static bool keep_late(struct fabric_link *l, struct buffer *buffer,
+                      const struct link_reference *reference)
+{
+    struct fabric *f = l->fabric;
+    if (l->late_ns == 0 || l->late_count == LATE_MAX)
+        return false;
+    l->late[l->late_count++] =
+        (struct late){ .buffer = buffer,
+                       .reference = *reference,
+                       .crc = leat_crc32c(reference->bytes, reference->size),
+                       .due = f->now + seeded_next(&f->random) % l->late_ns };
+    return true;
+}
+
+/* Reads what is due by now. */
+static void read_late(struct fabric_link *l, leat_ns now)
+{
+    struct fabric_counters *c = &l->fabric->counters;
+    unsigned kept = 0;
+    for (unsigned i = 0; i < l->late_count; i++) {
+        const struct late late = l->late[i];
+        if (late.due > now) {
+            l->late[kept++] = late;
+            continue;
+        }
+        c->read_late++;
+        c->changed += leat_crc32c(late.reference.bytes, late.reference.size) != late.crc;
+        read_reference(l, late.buffer, &late.reference);
+        leave(l, late.buffer);
+    }
+    l->late_count = kept;
+}
+
 static unsigned fabric_flush(struct link *link, leat_ns now)
 {
     struct fabric_link *l = of(link);
-    struct fabric *f = l->fabric;
     (void)now;
     if (l->full) {
         link_count(&link->counters.tx_kept, l->staged_count != 0);
@@ -292,23 +358,12 @@ static unsigned fabric_flush(struct link *link, leat_ns now)
     }
     for (unsigned i = 0; i < l->staged_count; i++) {
         struct buffer *buffer = l->staged[i];
-        if (l->references[i].size != 0)
-            read_reference(l, buffer, &l->references[i]);
-        buffer->crc = leat_crc32c(buffer->bytes, buffer->size);
-        f->counters.sent++;
-        link_count(&link->counters.tx, 1);
-        link_count(&link->counters.tx_bytes, buffer->size);
-        if (is_lost(f, buffer)) {
-            give(f, buffer);
+        const struct link_reference *reference = &l->references[i];
+        if (reference->size != 0 && keep_late(l, buffer, reference))
             continue;
-        }
-        if (chance(f, f->faults.duplicate_ppm)) {
-            struct buffer *copy = take(f);
-            *copy = *buffer;
-            f->counters.duplicated++;
-            launch(f, copy);
-        }
-        launch(f, buffer);
+        if (reference->size != 0)
+            read_reference(l, buffer, reference);
+        leave(l, buffer);
     }
     l->staged_count = 0;
     return 0;
@@ -330,7 +385,7 @@ static unsigned fabric_reclaim(struct link *link)
         link_count(&link->counters.tx_lost, 1);
     }
     l->staged_count = kept;
-    return l->sent_count;
+    return l->sent_count + l->late_count;
 }
 
 static int fabric_descriptor(const struct link *link)
@@ -352,6 +407,13 @@ void fabric_slow(struct link *link, bool slow)
         come_back(of(link));
 }
 
+void fabric_late(struct link *link, leat_ns most_ns)
+{
+    of(link)->late_ns = most_ns;
+    if (most_ns == 0)
+        read_late(of(link), LEAT_NS_NEVER);
+}
+
 void fabric_full(struct link *link, bool full)
 {
     of(link)->full = full;
@@ -363,6 +425,7 @@ static void fabric_link_close(struct link *link)
     struct fabric *f = l->fabric;
     fabric_full(link, false);
     fabric_slow(link, false);
+    fabric_late(link, 0);
     fabric_flush(link, 0);
     for (unsigned i = 0; i < f->link_count; i++) {
         if (f->links[i] == l)
@@ -469,6 +532,8 @@ static bool has_link(const struct fabric *f, const struct link_peer *peer)
 void fabric_now(struct fabric *f, leat_ns now)
 {
     f->now = now;
+    for (unsigned i = 0; i < f->link_count; i++)
+        read_late(f->links[i], now);
     /* What comes to an address that nobody has any more is nobody's. */
     while (f->in_flight != 0 && f->heap[1]->due <= now && !has_link(f, &f->heap[1]->to)) {
         struct buffer *buffer = f->heap[1];
@@ -484,6 +549,12 @@ leat_ns fabric_next(const struct fabric *f)
         const leat_ns due = f->heap[i]->due;
         if (due > f->now && due < next)
             next = due;
+    }
+    for (unsigned i = 0; i < f->link_count; i++) {
+        for (unsigned k = 0; k < f->links[i]->late_count; k++) {
+            const leat_ns due = f->links[i]->late[k].due;
+            next = due > f->now && due < next ? due : next;
+        }
     }
     return next;
 }

@@ -33,6 +33,8 @@ struct fabric_faults {
 struct fabric_counters {
     uint64_t sent, delivered;
     uint64_t lost, burst_lost, duplicated, reordered, corrupted, too_large, partitioned, overflowed;
+    uint64_t read_late; /* references */
+    uint64_t changed;   /* of those: other bytes than when they were sent, which must not be */
 };
 
 struct fabric;
@@ -57,6 +59,9 @@ void fabric_cut(struct fabric *fabric, uint8_t from, uint8_t to, bool cut);
 
 /* Its device is slow to say what it has sent: references come back only when this ends. */
 void fabric_slow(struct link *link, bool slow);
+/* Its device reads what it is to send from where it lies up to `most_ns` after it was told to, each
+ * reference for itself; 0: at once again, also what is under way. */
+void fabric_late(struct link *link, leat_ns most_ns);
 /* The wire takes nothing from it any more, or again: what it was given is kept. */
 void fabric_full(struct link *link, bool full);
 

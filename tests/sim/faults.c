@@ -85,6 +85,25 @@ void sim_trouble_link(struct sim *sim, bool full, bool slow)
     fabric_slow(sim->broker.link, slow);
 }
 
+void sim_keep_references(struct sim *sim, leat_ns most_ns)
+{
+    sim_tell(sim, "the broker's link reads up to %.6f s late", (double)most_ns / 1e9);
+    fabric_late(sim->broker.link, most_ns);
+}
+
+void sim_stand_still(struct sim *sim)
+{
+    const leat_ns until = sim->now + sim_between(sim, 50 * LEAT_NS_PER_MS, 8 * LEAT_NS_PER_S);
+    const unsigned who = seeded_below(&sim->random, CLIENTS + 1);
+    sim_total.long_stalls++;
+    sim_tell(sim, "%s %u stands still until %.6f", who < CLIENTS ? "client" : "broker", who,
+             (double)(until - START_NS) / 1e9);
+    if (who < CLIENTS)
+        sim->clients[who].stalled_until = until;
+    else
+        sim->broker_stalled_until = until;
+}
+
 void sim_side_goes_on(struct sim *sim)
 {
     leat_client *clients[CLIENTS];

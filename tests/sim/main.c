@@ -41,6 +41,10 @@ static void turn(struct sim *sim, leat_ns end)
             sim_client_step(&sim->clients[i]);
         again = again != 0 && sim_step_broker(sim);
     }
+    const struct fabric_counters *wire = fabric_counters(sim->fabric);
+    if (wire->changed != 0)
+        sim_fail(sim, "the log changed under a link that was to send it: so often, of",
+                 wire->changed, wire->read_late);
     const char *overrun = sim_broker_overrun(&sim->broker);
     if (overrun != NULL)
         sim_fail(sim, overrun, 0, 0);
@@ -95,6 +99,7 @@ static void drain(struct sim *sim)
     fabric_set(sim->fabric, &none);
     sim_heal(sim);
     sim_trouble_link(sim, false, false);
+    sim_keep_references(sim, 0);
     sim->seeks = false;
     for (unsigned i = 0; i < CLIENTS; i++)
         sim->clients[i].read_every = 0;
@@ -158,6 +163,7 @@ static void add_counters(const struct fabric_counters *c)
     t->too_large += c->too_large;
     t->partitioned += c->partitioned;
     t->overflowed += c->overflowed;
+    t->read_late += c->read_late;
 }
 
 static void choose(struct sim *sim)
@@ -215,11 +221,17 @@ static void run(uint64_t seed, bool verbose)
         leat_ns end = sim.now + sim_between(&sim, 500000, 20000000);
         sim_faults_choose(&sim);
         if (lasts) {
-            sim_cut_some(&sim);
+            if (seeded_below(&sim.random, 2) == 0)
+                sim_cut_some(&sim);
+            else
+                sim_stand_still(&sim);
             end += sim_between(&sim, 2 * LEAT_NS_PER_S, 5 * LEAT_NS_PER_S);
         } else {
             sim_fault(&sim);
         }
+        sim_keep_references(&sim, seeded_below(&sim.random, 4) == 0
+                                      ? sim_between(&sim, 1000, 200 * LEAT_NS_PER_MS)
+                                      : 0);
         while (sim.now < end)
             turn(&sim, end);
         check_memory(&sim);
@@ -257,16 +269,17 @@ static void report(void)
     const uint64_t faults = f->lost + f->burst_lost + f->duplicated + f->reordered + f->corrupted
                             + f->too_large + f->partitioned + f->overflowed + sim_total.stalls
                             + sim_total.cuts + sim_total.client_restarts + sim_total.broker_restarts
-                            + sim_total.full + sim_total.slow;
+                            + sim_total.full + sim_total.slow + sim_total.long_stalls;
     printf("%" PRIu64 " runs, %" PRIu64 " faults: %" PRIu64 " lost, %" PRIu64 " in bursts, %" PRIu64
            " doubled, %" PRIu64 " reordered, %" PRIu64 " corrupted, %" PRIu64 " too large, %" PRIu64
-           " cut off, %" PRIu64 " stalls, %" PRIu64 " cuts, %" PRIu64 " client and %" PRIu64
-           " broker restarts, %" PRIu64 " full and %" PRIu64 " slow links; %" PRIu64
-           " seeks, %" PRIu64 " topics deleted\n",
+           " cut off, %" PRIu64 " stalls and %" PRIu64 " long ones, %" PRIu64 " cuts, %" PRIu64
+           " client and %" PRIu64 " broker restarts, %" PRIu64 " full and %" PRIu64
+           " slow links, %" PRIu64 " references read late; %" PRIu64 " seeks, %" PRIu64
+           " topics deleted\n",
            sim_total.runs, faults, f->lost, f->burst_lost, f->duplicated, f->reordered,
-           f->corrupted, f->too_large, f->partitioned, sim_total.stalls, sim_total.cuts,
-           sim_total.client_restarts, sim_total.broker_restarts, sim_total.full, sim_total.slow,
-           sim_total.seeks, sim_total.deletions);
+           f->corrupted, f->too_large, f->partitioned, sim_total.stalls, sim_total.long_stalls,
+           sim_total.cuts, sim_total.client_restarts, sim_total.broker_restarts, sim_total.full,
+           sim_total.slow, f->read_late, sim_total.seeks, sim_total.deletions);
     printf("%" PRIu64 " packets; %" PRIu64 " records published, %" PRIu64 " acknowledged, %" PRIu64
            " delivered, %" PRIu64 " gaps over %" PRIu64 " records, %" PRIu64
            " reconnects; none lost in silence, doubled or out of order\n",

@@ -67,7 +67,7 @@ struct sim {
 /* Of all runs. */
 extern struct sim_totals {
     uint64_t runs, records, acked, delivered, lost_in_gaps, gaps, reconnects;
-    uint64_t stalls, cuts, client_restarts, broker_restarts;
+    uint64_t stalls, cuts, long_stalls, client_restarts, broker_restarts;
     uint64_t full, slow, seeks, deletions;
     uint64_t handovers, processed, again, members_lost;
     struct fabric_counters fabric;
@@ -108,6 +108,10 @@ void sim_cut_some(struct sim *sim);
 void sim_heal(struct sim *sim);
 /* The broker's link: its wire takes nothing, its device is slow to say what it has sent. */
 void sim_trouble_link(struct sim *sim, bool full, bool slow);
+/* Its device reads from the log up to so long after it was told to; 0: at once. */
+void sim_keep_references(struct sim *sim, leat_ns most_ns);
+/* Someone's loop stands still for as long as it takes to be given up, or not quite. */
+void sim_stand_still(struct sim *sim);
 /* The next step in the life of the side topic. */
 void sim_side_goes_on(struct sim *sim);
 
