@@ -179,10 +179,8 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
 
 void reader_tell_opening(struct reader *reader)
 {
-    struct leat_record_view record;
     struct partition_stream_news news;
-    if (reader->stream.opening != 0
-        && partition_stream_next(&reader->stream, true, &record, &news) == PARTITION_STREAM_NEWS)
+    if (partition_stream_take_opening(&reader->stream, &news))
         tell(reader, &news);
 }
 

@@ -361,6 +361,15 @@ static enum begin begin_batch(struct partition_stream *stream, bool may_tell,
     return BEGIN_RECORDS;
 }
 
+bool partition_stream_take_opening(struct partition_stream *stream,
+                                   struct partition_stream_news *news)
+{
+    if (stream->opening == 0)
+        return false;
+    tell_opening(stream, news);
+    return true;
+}
+
 enum partition_stream_item partition_stream_next(struct partition_stream *stream, bool may_tell,
                                                  struct leat_record_view *record,
                                                  struct partition_stream_news *news)

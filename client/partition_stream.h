@@ -140,6 +140,11 @@ enum partition_stream_item {
     PARTITION_STREAM_NEWS,
 };
 
+/* What the stream's opening lost, when that was not told yet. False: nothing. Apart from
+ * partition_stream_next, whose one caller the compiler makes it a part of. */
+bool partition_stream_take_opening(struct partition_stream *stream,
+                                   struct partition_stream_news *news);
+
 /* The next record or event. `may_tell` false: stops before an event, with NOTHING. */
 enum partition_stream_item partition_stream_next(struct partition_stream *stream, bool may_tell,
                                                  struct leat_record_view *record,
