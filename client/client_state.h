@@ -184,12 +184,14 @@ struct leat_producer {
     uint64_t topic_id;
     uint64_t answers;        /* batches answered so far */
     uint64_t answers_before; /* when it was looked at last */
-    uint64_t incarnation;    /* of the broker that gave id and epoch */
+    uint64_t incarnation;    /* of the broker that gave id and epoch; 0: it has neither */
+    uint8_t resume_token[LEAT_TOKEN_BYTES]; /* with which it may go on under them */
     struct outbox_pool pool;
     struct publisher *publishers; /* one a partition */
     struct outbox_batch **rings;
-    uint8_t *headers; /* room to encode one record's */
-    uint32_t sticky;  /* partition of records without a key */
+    uint8_t *headers;     /* room to encode one record's */
+    uint64_t *unanswered; /* first sequence of each partition, for a request that resumes */
+    uint32_t sticky;      /* partition of records without a key */
 };
 
 /* A topic of a consumer. */

@@ -58,9 +58,10 @@ enum leat_event_type {
                                  is not known here). Told before the first record of the new log */
     LEAT_EVENT_RECORDS_LOST = 6,     /* broker restarted: acked records from first_offset up to
                                         next_offset of this producer were in its memory only */
-    LEAT_EVENT_PRODUCER_EXPIRED = 7, /* the broker forgot the producer; a new epoch goes on and
-                                        what was unacked is sent again: it may be doubled */
-    LEAT_EVENT_PRODUCER_FENCED = 8,  /* a newer producer of the same name took over; closed */
+    LEAT_EVENT_PRODUCER_EXPIRED = 7, /* the broker forgot the producer, which goes on: what
+                                        was unacked is sent again and may be doubled */
+    LEAT_EVENT_PRODUCER_FENCED = 8,  /* another producer took over its name, or writes under
+                                        its identity: this one is over. Also told when idle */
     LEAT_EVENT_BAD_BATCH = 9,        /* a delivered batch failed its checks: records from
                                         first_offset up to next_offset are skipped. When they are
                                         equal its end is unknown and nothing follows before a

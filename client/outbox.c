@@ -356,7 +356,17 @@ bool outbox_ack(struct outbox *outbox, const struct leat_ack_run *run, outbox_an
     return again;
 }
 
-void outbox_restart(struct outbox *outbox, uint64_t credit, bool renumber)
+uint64_t outbox_first_unanswered(const struct outbox *outbox)
+{
+    for (uint64_t i = outbox->first; i < outbox->end; i++) {
+        const struct outbox_batch *batch = *slot(outbox, i);
+        if (!batch->answered)
+            return batch->base_sequence;
+    }
+    return outbox->next_sequence;
+}
+
+void outbox_restart(struct outbox *outbox, uint64_t credit, const uint64_t *renumber_from)
 {
     outbox->piece_at = 0;
     drop_answered(outbox);
@@ -365,9 +375,9 @@ void outbox_restart(struct outbox *outbox, uint64_t credit, bool renumber)
     outbox->credit = credit;
     outbox->sent_bytes = 0;
     outbox->placed = outbox->first;
-    if (!renumber)
+    if (renumber_from == NULL)
         return;
-    outbox->next_sequence = 0;
+    outbox->next_sequence = *renumber_from;
     for (uint64_t i = outbox->first; i < outbox->end; i++) {
         struct outbox_batch *batch = *slot(outbox, i);
         /* One that was answered out of turn is out of the count too, and is never sent. */

@@ -159,9 +159,12 @@ typedef void outbox_answer(void *context, const struct outbox_batch *batch,
 bool outbox_ack(struct outbox *outbox, const struct leat_ack_run *run, outbox_answer *answer,
                 void *context);
 
-/* A new stream: everything unanswered is sent again within `credit`. With `renumber`, under the
- * pool's (new) id and epoch and from sequence 0; else under the old sequences. */
-void outbox_restart(struct outbox *outbox, uint64_t credit, bool renumber);
+/* The sequence of the first record that was not answered, or will be sent next. */
+uint64_t outbox_first_unanswered(const struct outbox *outbox);
+
+/* A new stream: everything unanswered is sent again within `credit`, byte for byte as before. With
+ * `renumber_from`, under the pool's (new) id and epoch, numbered from there on without a hole. */
+void outbox_restart(struct outbox *outbox, uint64_t credit, const uint64_t *renumber_from);
 
 /* Gives every batch back, the open one too, telling `answer` with a run of `status`. */
 void outbox_close(struct outbox *outbox, int16_t status, outbox_answer *answer, void *context);

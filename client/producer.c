@@ -115,10 +115,9 @@ static void topic_gone(struct leat_producer *producer)
          "the producer's topic was deleted");
 }
 
-static void fenced(struct leat_producer *producer)
+static void fenced(struct leat_producer *producer, const char *text)
 {
-    over(producer, LEAT_ERR_FENCED, LEAT_EVENT_PRODUCER_FENCED,
-         "a newer producer of the same name took over");
+    over(producer, LEAT_ERR_FENCED, LEAT_EVENT_PRODUCER_FENCED, text);
 }
 
 static void reopen(struct leat_producer *producer)
@@ -165,7 +164,9 @@ void producer_acked(struct publisher *publisher, const struct leat_frame_publish
     for (uint32_t i = 0; i < ack->run_count; i++) {
         const struct leat_ack_run run = leat_ack_run_at(ack, i);
         switch (run.status) {
-        case LEAT_ERR_FENCED: fenced(producer); return;
+        case LEAT_ERR_FENCED:
+            fenced(producer, "another producer took over its name, or writes under its identity");
+            return;
         case LEAT_ERR_PRODUCER_EXPIRED: reopen(producer); return;
         case LEAT_ERR_UNKNOWN_TOPIC:
         case LEAT_ERR_UNKNOWN_PARTITION:
@@ -191,7 +192,7 @@ static void refused(struct leat_producer *producer, int error, const char *text)
     }
     switch (error) {
     case LEAT_ERR_UNKNOWN_TOPIC: topic_gone(producer); break;
-    case LEAT_ERR_FENCED: fenced(producer); break;
+    case LEAT_ERR_FENCED: fenced(producer, text); break;
     case LEAT_ERR_PRODUCER_EXPIRED:
         producer->incarnation = 0; /* asks for a new id */
         reopen(producer);
@@ -269,7 +270,9 @@ static enum leat_error reserve(struct leat_producer *producer,
     const uint32_t entries = outbox_ring_entries(in_flight);
     producer->rings = calloc((size_t)partitions * entries, sizeof(struct outbox_batch *));
     producer->headers = malloc(LEAT_HEADERS_BYTES_MAX);
-    if (producer->publishers == NULL || producer->rings == NULL || producer->headers == NULL)
+    producer->unanswered = calloc(partitions, sizeof *producer->unanswered);
+    if (producer->unanswered == NULL || producer->publishers == NULL || producer->rings == NULL
+        || producer->headers == NULL)
         return LEAT_ERR_NO_MEMORY;
     for (uint32_t i = 0; i < partitions; i++) {
         struct publisher *publisher = &producer->publishers[i];
@@ -303,7 +306,7 @@ static void tell_lost(struct publisher *publisher, uint64_t log_epoch)
 }
 
 static bool bind_stream(struct publisher *publisher, const Leat__Control__PublishStream *stream,
-                        bool renumber)
+                        bool new_identity)
 {
     struct leat_producer *producer = publisher->producer;
     struct leat_client *client = producer->client;
@@ -323,7 +326,10 @@ static bool bind_stream(struct publisher *publisher, const Leat__Control__Publis
     publisher->number = stream->stream;
     publisher->link = link;
     publisher->blocked_said = UINT64_MAX;
-    outbox_restart(&publisher->outbox, stream->credit, renumber || stream->expired);
+    /* Where the broker knows nothing of it the numbers may be closed up: a batch answered out of
+     * turn would leave a hole that nothing is taken behind. */
+    outbox_restart(&publisher->outbox, stream->credit,
+                   new_identity || stream->expired ? &stream->next_sequence : NULL);
     data_link_queue_publisher(publisher);
     return true;
 }
@@ -350,16 +356,17 @@ static void on_opened(void *context, int error, const char *text,
         }
     }
     const bool same_broker = producer->incarnation == client->incarnation;
-    const bool renumber = !same_broker || producer->pool.producer_id != grant->producer_id
-                          || producer->pool.producer_epoch != grant->producer_epoch;
+    const bool new_identity = producer->pool.producer_id != grant->producer_id
+                              || producer->pool.producer_epoch != grant->producer_epoch;
     producer->pool.producer_id = grant->producer_id;
     producer->pool.producer_epoch = grant->producer_epoch;
+    memcpy(producer->resume_token, grant->resume_token.data, sizeof producer->resume_token);
     producer->incarnation = client->incarnation;
     producer->topic_id = grant->topic_id;
     bool expired = false;
     for (uint32_t i = 0; i < producer->shards.partitions; i++) {
         expired = expired || grant->streams[i]->expired;
-        if (!bind_stream(&producer->publishers[i], grant->streams[i], renumber))
+        if (!bind_stream(&producer->publishers[i], grant->streams[i], new_identity))
             return;
     }
     const bool was_open = producer->opened;
@@ -368,7 +375,7 @@ static void on_opened(void *context, int error, const char *text,
     client->work = true;
     for (uint32_t i = 0; i < producer->shards.partitions; i++)
         tell_lost(&producer->publishers[i], grant->streams[i]->log_epoch);
-    if (was_open && same_broker && (expired || renumber)) {
+    if (was_open && same_broker && (expired || new_identity)) {
         const struct leat_event event = { .type = LEAT_EVENT_PRODUCER_EXPIRED,
                                           .partition = -1,
                                           .topic = producer->topic,
@@ -400,6 +407,14 @@ static void ask_open(struct leat_producer *producer)
     if (producer->incarnation != 0) {
         open.producer_id = producer->pool.producer_id;
         open.producer_epoch = producer->pool.producer_epoch;
+        open.resume_token = (ProtobufCBinaryData){ .len = sizeof producer->resume_token,
+                                                   .data = producer->resume_token };
+    }
+    if (producer->opened) {
+        for (uint32_t i = 0; i < producer->shards.partitions; i++)
+            producer->unanswered[i] = outbox_first_unanswered(&producer->publishers[i].outbox);
+        open.first_unanswered = producer->unanswered;
+        open.n_first_unanswered = producer->shards.partitions;
     }
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
     request.body_case = LEAT__CONTROL__REQUEST__BODY_OPEN_PRODUCER;
@@ -455,6 +470,7 @@ static void free_producer(struct leat_producer *producer)
     free(producer->publishers);
     free(producer->rings);
     free(producer->headers);
+    free(producer->unanswered);
     free(producer);
 }
 

@@ -91,6 +91,17 @@ static const char *check_open_producer(const Leat__Control__OpenProducer *open)
     if (!optional_name_ok(open->name)) {
         return "open_producer.name: " OPTIONAL_NAME_RULE;
     }
+    if (open->resume_token.len != 0 && open->resume_token.len != LEAT_TOKEN_BYTES) {
+        return "open_producer.resume_token: 16 bytes, or none";
+    }
+    if (open->n_first_unanswered > LEAT_PARTITIONS_MAX) {
+        return "open_producer.first_unanswered: at most 4096 of them";
+    }
+    for (size_t i = 0; i < open->n_first_unanswered; i++) {
+        if (open->first_unanswered[i] > LEAT_SEQUENCE_RESUMED_MAX) {
+            return "open_producer.first_unanswered: each at most 4611686018427387904";
+        }
+    }
     return NULL;
 }
 
@@ -459,6 +470,9 @@ static const char *check_producer_grant(const Leat__Control__ProducerGrant *gran
         if (grant->streams[i]->partition >= LEAT_PARTITIONS_MAX) {
             return "producer.streams.partition: at most 4095";
         }
+    }
+    if (grant->resume_token.len != LEAT_TOKEN_BYTES) {
+        return "producer.resume_token: 16 bytes";
     }
     return NULL;
 }

@@ -44,7 +44,9 @@ enum {
 #define LEAT_RING_BYTES_LIMIT (UINT64_C(1) << 40)
 #define LEAT_RING_BYTES_DEFAULT (UINT64_C(64) * LEAT_MIB)
 #define LEAT_QUOTA_BYTES_LIMIT (UINT64_C(1) << 50) /* a second */
-#define LEAT_TOKEN_LIFE_NS (10 * LEAT_NS_PER_S)    /* from grant to ATTACH */
+/* A producer that resumes may say that it was answered up to here: numbers above never run out. */
+#define LEAT_SEQUENCE_RESUMED_MAX (UINT64_C(1) << 62)
+#define LEAT_TOKEN_LIFE_NS (10 * LEAT_NS_PER_S) /* from grant to ATTACH */
 
 static_assert(LEAT_FRAME_BYTES_MAX % LEAT_ALIGN == 0 && LEAT_FRAME_BYTES_MAX <= 0xFFFF, "u16");
 static_assert(LEAT_KEY_BYTES_MAX < 0xFFFF, "0xFFFF is the null key");

@@ -141,11 +141,12 @@ Test(outbox, every_record_is_answered_once_and_in_order)
                 run_count = 0;
                 model.have = 0;
                 const bool renumber = seeded_below(&seed, 4) == 0;
+                const uint64_t first = outbox_first_unanswered(&outbox);
                 if (renumber) {
                     pool.producer_epoch = (uint32_t)++model.epoch;
-                    model.next_sequence = 0;
+                    model.next_sequence = first;
                 }
-                outbox_restart(&outbox, UINT64_MAX / 2, renumber);
+                outbox_restart(&outbox, UINT64_MAX / 2, renumber ? &first : NULL);
             }
             cr_assert_eq(outbox.pending, sent - answers.records);
         }
@@ -375,7 +376,8 @@ static void move_wire(struct seeded *seed)
 
 static void new_stream(struct outbox *outbox, struct outbox_pool *pool, bool renumber)
 {
-    const uint64_t sequence = renumber ? 0 : joined.next_sequence;
+    const uint64_t first = outbox_first_unanswered(outbox);
+    const uint64_t sequence = renumber ? first : joined.next_sequence;
     const uint64_t appended = joined.appended;
     const uint32_t epoch = renumber ? joined.epoch + 1 : joined.epoch;
     memset(&joined, 0, sizeof joined);
@@ -384,7 +386,7 @@ static void new_stream(struct outbox *outbox, struct outbox_pool *pool, bool ren
     joined.epoch = pool->producer_epoch = epoch;
     joined.credit = 3 * LARGEST;
     wire.count = wire.lost_count = 0;
-    outbox_restart(outbox, joined.credit, renumber);
+    outbox_restart(outbox, joined.credit, renumber ? &first : NULL);
 }
 
 Test(outbox, pieces_by_position_survive_loss_and_any_order)
@@ -427,7 +429,7 @@ Test(outbox, a_batch_keeps_its_position_and_takes_credit_once)
     struct outbox_pool pool;
     struct outbox outbox;
     make(&pool, &outbox);
-    outbox_restart(&outbox, 1200, false);
+    outbox_restart(&outbox, 1200, NULL);
     for (uint64_t i = 0; i < 3; i++)
         cr_assert_eq(put(&outbox, i, 500), LEAT_OK); /* 64 + 16 + 504 bytes; one a batch */
     struct outbox_piece piece;
@@ -490,11 +492,12 @@ Test(outbox, answers_reach_batches_behind_one_answered_out_of_turn_and_renumbere
     const struct leat_ack_run second = { .first_sequence = 501, .count = 1 };
     outbox_ack(&outbox, &second, count_answer, &answered);
     cr_assert_eq(answered, 1u);
-    outbox_restart(&outbox, UINT64_MAX / 2, true); /* 500 is 0 now, 502 is 1 */
-    const struct leat_ack_run last = { .first_sequence = 1, .count = 1 };
+    cr_assert_eq(outbox_first_unanswered(&outbox), 500u);
+    outbox_restart(&outbox, UINT64_MAX / 2, &(uint64_t){ 500 }); /* 502 is 501 now */
+    const struct leat_ack_run last = { .first_sequence = 501, .count = 1 };
     outbox_ack(&outbox, &last, count_answer, &answered);
     cr_assert_eq(answered, 2u, "the last batch was answered");
-    const struct leat_ack_run first = { .first_sequence = 0, .count = 1 };
+    const struct leat_ack_run first = { .first_sequence = 500, .count = 1 };
     outbox_ack(&outbox, &first, count_answer, &answered);
     cr_assert_eq(answered, 3u);
     cr_assert_eq(outbox.pending, 0u);

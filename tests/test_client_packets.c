@@ -132,7 +132,7 @@ static void open_streams_of(uint32_t records_max)
     publisher.number = PACKET_BROKER_PUBLISH_STREAM;
     publisher.blocked_said = UINT64_MAX;
     outbox_init(&publisher.outbox, &producer.pool, ring, IN_FLIGHT);
-    outbox_restart(&publisher.outbox, packet_broker_credit(), false);
+    outbox_restart(&publisher.outbox, packet_broker_credit(), NULL);
     cr_assert_eq(data_link_attach(session, PACKET_BROKER_PUBLISH_STREAM, &publisher), LEAT_OK);
 
     consumer.client = client;

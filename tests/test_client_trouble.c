@@ -121,6 +121,45 @@ BUS_TEST(client, a_named_producer_fences_the_older_one)
     leatd_end(&broker);
 }
 
+BUS_TEST(client, a_producer_that_says_nothing_hears_that_it_was_fenced)
+{
+    struct leatd broker;
+    leatd_start(&broker);
+    leat_client *old_client = bus_open(bus_url(way, broker.url)),
+                *new_client = bus_open(bus_url(way, broker.url));
+    bus_create(old_client, "t", (struct leat_topic_settings){ 0 });
+    const struct leat_producer_options options = { .size = sizeof options, .name = "writer" };
+    leat_producer *old, *new;
+    cr_assert_eq(leat_producer_open(old_client, &old, "t", &options), 0);
+    cr_assert_eq(leat_producer_open(new_client, &new, "t", &options), 0);
+    for (int turn = 0; turn < PATIENCE_TURNS && bus_count_events(LEAT_EVENT_PRODUCER_FENCED) == 0;
+         turn++)
+        leat_client_poll(old_client, SECOND / 10);
+    cr_assert_eq(bus_count_events(LEAT_EVENT_PRODUCER_FENCED), 1u,
+                 "it publishes nothing and is told all the same");
+    leat_client_close(old_client);
+    leat_client_close(new_client);
+    leatd_end(&broker);
+}
+
+BUS_TEST(client, a_producer_that_says_nothing_hears_that_its_topic_was_deleted)
+{
+    struct leatd broker;
+    leatd_start(&broker);
+    leat_client *client = bus_open(bus_url(way, broker.url)), *other = bus_open(broker.url);
+    bus_create(client, "t", (struct leat_topic_settings){ 0 });
+    leat_producer *producer = bus_producer(client, "t");
+    bus_publish(producer, 1);
+    cr_assert_eq(leat_topic_delete(other, "t"), 0);
+    for (int turn = 0; turn < PATIENCE_TURNS && bus_count_events(LEAT_EVENT_TOPIC_DELETED) == 0;
+         turn++)
+        leat_client_poll(client, SECOND / 10);
+    cr_assert_eq(bus_count_events(LEAT_EVENT_TOPIC_DELETED), 1u);
+    leat_client_close(client);
+    leat_client_close(other);
+    leatd_end(&broker);
+}
+
 /* Records are published and consumed while a proxy cuts connections: each comes once, in order. */
 static void survive_cuts(uint64_t seed, uint32_t partitions)
 {

@@ -1,7 +1,7 @@
-/* Goal: what control promises beyond single requests: names fence, a forgotten producer goes on
- * under a new epoch, a deleted topic is gone for everyone and its memory free, silence ends a
- * connection, partitions are spread over shards. Method: a real leatd with two shards and raw
- * peers. */
+/* Goal: what control promises beyond single requests: names fence, only who holds its token
+ * resumes a producer, a forgotten one goes on where it was, a deleted topic is gone for everyone
+ * and its memory free, silence ends a connection, partitions are spread over shards. Method: a real
+ * leatd with two shards and raw peers. */
 #include <criterion/criterion.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,6 +63,9 @@ struct opening {
     const char *topic, *name;
     uint64_t id;
     uint32_t epoch;
+    uint8_t token[LEAT_TOKEN_BYTES];
+    uint64_t unanswered[2];
+    size_t unanswered_count;
     uint32_t sessions[2];
 };
 
@@ -73,9 +76,23 @@ static Leat__Control__Response *open_producer(int control, const struct opening 
     open.name = (char *)(o->name != NULL ? o->name : "");
     open.producer_id = o->id;
     open.producer_epoch = o->epoch;
+    if (o->id != 0)
+        open.resume_token = (ProtobufCBinaryData){ sizeof o->token, (uint8_t *)o->token };
+    open.first_unanswered = (uint64_t *)o->unanswered;
+    open.n_first_unanswered = o->unanswered_count;
     open.sessions = (uint32_t *)o->sessions;
     open.n_sessions = o->sessions[1] != 0 ? 2 : 1;
     return ask(control, LEAT__CONTROL__REQUEST__BODY_OPEN_PRODUCER, &open);
+}
+
+/* From now on it says who it was granted to be. */
+static void take_identity(struct opening *o, const Leat__Control__Response *r)
+{
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    o->id = r->producer->producer_id;
+    o->epoch = r->producer->producer_epoch;
+    cr_assert_eq(r->producer->resume_token.len, (size_t)LEAT_TOKEN_BYTES);
+    memcpy(o->token, r->producer->resume_token.data, LEAT_TOKEN_BYTES);
 }
 
 /* A control connection with a session on each shard. */
@@ -122,8 +139,7 @@ Test(control_plane, a_name_fences_the_one_who_had_it)
     cr_assert_eq(wire_create_topic(a, "t", RING, 2), 0);
     Leat__Control__Response *r = open_producer(a, &first);
     cr_assert_eq(r->error, 0, "%s", r->error_text);
-    first.id = r->producer->producer_id;
-    first.epoch = r->producer->producer_epoch;
+    take_identity(&first, r);
     done(r);
     r = open_producer(a, &first); /* resumes */
     cr_assert_eq(r->error, 0, "%s", r->error_text);
@@ -171,8 +187,7 @@ Test(control_plane, a_producer_of_an_earlier_run_is_forgotten_once)
     Leat__Control__Response *r = open_producer(control, &o);
     cr_assert_eq(r->error, 0, "%s", r->error_text);
     cr_assert(r->producer->streams[0]->expired);
-    o.id = r->producer->producer_id;
-    o.epoch = r->producer->producer_epoch;
+    take_identity(&o, r);
     done(r);
     r = open_producer(control, &o);
     cr_assert_eq(r->error, 0, "%s", r->error_text);
@@ -182,30 +197,82 @@ Test(control_plane, a_producer_of_an_earlier_run_is_forgotten_once)
     done(r);
 }
 
-Test(control_plane, a_forgotten_producer_goes_on_under_a_new_epoch)
+/* The numbers go on where the client is, so that nothing is counted anew. */
+Test(control_plane, a_forgotten_producer_goes_on_from_its_first_unanswered_record)
 {
     struct opening o = { .topic = "one" };
     const int control = client(&o);
     cr_assert_eq(wire_create_topic(control, "one", RING, 2), 0);
     cr_assert_eq(wire_create_topic(control, "two", RING, 2), 0);
     Leat__Control__Response *r = open_producer(control, &o);
-    cr_assert_eq(r->error, 0, "%s", r->error_text);
-    o.id = r->producer->producer_id;
-    o.epoch = r->producer->producer_epoch;
+    take_identity(&o, r);
     done(r);
     o.topic = "two"; /* knows nothing of it */
+    o.unanswered_count = 2;
+    o.unanswered[0] = 7;
+    o.unanswered[1] = LEAT_SEQUENCE_RESUMED_MAX;
     r = open_producer(control, &o);
     cr_assert_eq(r->error, 0, "%s", r->error_text);
     cr_assert_eq(r->producer->producer_id, o.id);
-    cr_assert_eq(r->producer->producer_epoch, o.epoch + 1);
+    cr_assert_eq(r->producer->producer_epoch, o.epoch);
     for (size_t i = 0; i < 2; i++) {
         cr_assert(r->producer->streams[i]->expired);
-        cr_assert_eq(r->producer->streams[i]->next_sequence, 0u);
+        cr_assert_eq(r->producer->streams[i]->next_sequence, o.unanswered[i]);
     }
     done(r);
-    o.id += 1000; /* never given out in this run */
+    o.unanswered[0] = 3; /* known now: numbers never go back */
+    o.unanswered[1] = 0;
     r = open_producer(control, &o);
-    cr_assert_eq(r->error, LEAT_ERR_INVALID, "%s", r->error_text);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert_not(r->producer->streams[0]->expired);
+    cr_assert_eq(r->producer->streams[0]->next_sequence, 7u);
+    cr_assert_eq(r->producer->streams[1]->next_sequence, LEAT_SEQUENCE_RESUMED_MAX);
+    done(r);
+    o.unanswered_count = 1;
+    r = open_producer(control, &o);
+    cr_assert_eq(r->error, LEAT_ERR_INVALID);
+    cr_assert_not_null(strstr(r->error_text, "first_unanswered"), "%s", r->error_text);
+    done(r);
+}
+
+/* An id and an epoch stand in every batch and are no secret. */
+Test(control_plane, nobody_resumes_without_the_token)
+{
+    struct opening mine = { .topic = "t" }, other = { .topic = "t" };
+    const int a = client(&mine), b = client(&other);
+    cr_assert_eq(wire_create_topic(a, "t", RING, 2), 0);
+    Leat__Control__Response *r = open_producer(a, &mine);
+    take_identity(&mine, r);
+    done(r);
+    r = open_producer(b, &other);
+    take_identity(&other, r);
+    cr_assert_neq(memcmp(mine.token, other.token, sizeof mine.token), 0);
+    done(r);
+    struct opening forged = mine;
+    memcpy(forged.sessions, other.sessions, sizeof forged.sessions);
+    memcpy(forged.token, other.token, sizeof forged.token);
+    for (size_t i = 0; i <= sizeof forged.token; i++) {
+        r = open_producer(b, &forged); /* another's token, then mine with one bit changed */
+        cr_assert_eq(r->error, LEAT_ERR_FENCED, "%zu: %s", i, r->error_text);
+        done(r);
+        memcpy(forged.token, mine.token, sizeof forged.token);
+        forged.token[i % sizeof forged.token] ^= 1;
+    }
+    memcpy(forged.token, mine.token, sizeof forged.token);
+    for (uint32_t epoch = 2; epoch != 1; epoch = epoch == 2 ? UINT32_MAX : 1) {
+        forged.epoch = epoch; /* never granted */
+        r = open_producer(b, &forged);
+        cr_assert_eq(r->error, LEAT_ERR_FENCED, "epoch %u: %s", epoch, r->error_text);
+        done(r);
+    }
+    forged.epoch = mine.epoch;
+    forged.id += 1000; /* never given out */
+    r = open_producer(b, &forged);
+    cr_assert_eq(r->error, LEAT_ERR_FENCED, "%s", r->error_text);
+    done(r);
+    r = open_producer(a, &mine);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    cr_assert_not(r->producer->streams[0]->expired);
     done(r);
 }
 

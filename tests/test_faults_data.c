@@ -291,6 +291,89 @@ Test(faults_data, other_records_under_used_numbers_are_fenced_and_never_acked)
     cr_assert_eq(next_run(&a).status, LEAT_ERR_FENCED, "cut differently: not sent again for ever");
 }
 
+static int open_as(int control, const char *topic, uint32_t session,
+                   const struct wire_producer *who, uint32_t *stream)
+{
+    Leat__Control__OpenProducer open = LEAT__CONTROL__OPEN_PRODUCER__INIT;
+    open.topic = (char *)topic;
+    open.sessions = &session;
+    open.n_sessions = 1;
+    open.producer_id = who->id;
+    open.producer_epoch = who->epoch;
+    open.resume_token = (ProtobufCBinaryData){ LEAT_TOKEN_BYTES, (uint8_t *)who->resume_token };
+    Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
+    request.id = 9;
+    request.body_case = LEAT__CONTROL__REQUEST__BODY_OPEN_PRODUCER;
+    request.open_producer = &open;
+    Leat__Control__Response *response = wire_request(control, &request);
+    cr_assert_not_null(response);
+    const int error = response->error;
+    if (error == 0)
+        *stream = response->producer->streams[0]->stream;
+    leat__control__response__free_unpacked(response, NULL);
+    return error;
+}
+
+/* Every batch that is delivered says its producer's id and epoch. */
+Test(faults_data, who_says_a_producers_id_and_epoch_gets_nothing_and_disturbs_nothing)
+{
+    const int thief = wire_control(broker.control);
+    const struct wire_grant grant = wire_open_session(thief, 0);
+    uint32_t stream;
+    struct wire_producer guess = good.producer;
+    memset(guess.resume_token, 0, sizeof guess.resume_token);
+    cr_assert_eq(open_as(thief, "good", grant.session, &guess, &stream), LEAT_ERR_FENCED);
+    good_still_works();
+    guess.epoch = 9; /* never granted */
+    cr_assert_eq(open_as(thief, "good", grant.session, &guess, &stream), LEAT_ERR_FENCED);
+    good_still_works();
+    close(thief);
+}
+
+/* Who lost its producer to another stream hears so at once, not when it publishes again. */
+Test(faults_data, the_stream_that_loses_its_producer_is_told_at_once_and_answered_after)
+{
+    static struct attacker a;
+    static uint8_t batch[1 << 12];
+    struct leat_frame frame;
+    uint32_t session, stream = 0;
+    attacker_open(&a, "moved");
+    size_t size = wire_make_batch(batch, sizeof batch, &a.producer, 0, 1, 100);
+    cr_assert(wire_publish(a.fd, a.producer.stream, batch, size));
+    cr_assert_eq(next_run(&a).status, LEAT_OK);
+    const int other = attach_new(&session);
+    cr_assert_eq(open_as(good.control, "moved", session, &a.producer, &stream), 0);
+    cr_assert(wire_next_frame(&a.reader, &frame));
+    cr_assert_eq(frame.type, LEAT_FRAME_PUBLISH_ACK);
+    cr_assert_eq(frame.stream, a.producer.stream);
+    cr_assert_eq(leat_ack_run_at(&frame.publish_ack, 0).status, LEAT_ERR_FENCED);
+    size = wire_make_batch(batch, sizeof batch, &a.producer, 1, 1, 100);
+    cr_assert(wire_publish(a.fd, a.producer.stream, batch, size));
+    struct leat_ack_run run = next_run(&a);
+    cr_assert(run.status == LEAT_ERR_FENCED && run.first_sequence == 1, "not dropped in silence");
+    uint8_t blocked[LEAT_BLOCKED_BYTES];
+    leat_frame_write_blocked(blocked, a.producer.stream, 0);
+    cr_assert(wire_send(a.fd, blocked, sizeof blocked));
+    cr_assert_eq(next_run(&a).status, LEAT_ERR_FENCED, "nor left to wait for credit");
+    cr_assert(wire_publish(other, stream, batch, size));
+    struct wire_reader reader;
+    wire_reader_init(&reader, other);
+    cr_assert(wire_next_frame(&reader, &frame));
+    cr_assert_eq(frame.type, LEAT_FRAME_PUBLISH_ACK);
+    run = leat_ack_run_at(&frame.publish_ack, 0);
+    cr_assert(run.status == LEAT_OK && run.base_offset == 1);
+}
+
+Test(faults_data, who_waits_for_credit_of_a_stream_that_is_not_there_is_told)
+{
+    static struct attacker a;
+    attacker_open(&a, "gone");
+    uint8_t blocked[LEAT_BLOCKED_BYTES];
+    leat_frame_write_blocked(blocked, a.producer.stream ^ 0x5555, 0);
+    cr_assert(wire_send(a.fd, blocked, sizeof blocked));
+    cr_assert_eq(next_run(&a).status, LEAT_ERR_UNKNOWN_STREAM);
+}
+
 Test(faults_data, a_record_above_the_topics_limit_is_refused_by_name)
 {
     static struct attacker a;

@@ -136,7 +136,7 @@ void operation_free(struct control *control, struct operation *op)
             offsets_release(op->parts[i].entry);
         free(op->parts[i].metadata);
     }
-    free(op->producer.forgotten);
+    free(op->producer.first_unanswered);
     free(op);
 }
 

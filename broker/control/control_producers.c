@@ -3,16 +3,15 @@
 #include <string.h>
 
 #include "broker/control/control_state.h"
+#include "broker/shared/resume_token.h"
 
 /* Opening a producer:
  *
  *   OpenProducer --(named, known)--> FENCE every shard --+
  *        |                                               v
  *        +-----------------------------------> OPEN_PUBLISH each partition --> grant
- *                                                 |  ^
- *               resumed, and some have forgotten  |  |  under the next epoch, all of them new
- *                                                 +--+
  *
+ * Who resumes shows the token that its id and epoch were granted with, before anything is touched.
  * Between the steps topics and sessions may go: each step looks them up again. */
 
 /* ---- one publish stream a partition */
@@ -46,7 +45,10 @@ static void open_streams(struct control *control, struct operation *op)
             .partition = topic->partitions[i].partition,
             .publish = { .producer_id = op->producer.id,
                          .producer_epoch = op->producer.epoch,
-                         .resume = op->producer.resume },
+                         .resume = op->producer.resume,
+                         .first_unanswered = op->producer.first_unanswered != NULL
+                                                 ? op->producer.first_unanswered[i]
+                                                 : 0 },
         };
     }
     operation_send(control, op);
@@ -63,27 +65,6 @@ static void close_streams(struct control *control, const struct operation *op)
         if (part->message.status == LEAT_OK)
             control_post(control, part->shard, &m);
     }
-}
-
-/* Some partition has forgotten it: all go on under the next epoch. */
-static void open_expired(struct control *control, struct operation *op)
-{
-    op->producer.forgotten = calloc(op->count, 1);
-    close_streams(control, op);
-    if (op->producer.forgotten == NULL) {
-        peer_refuse_busy(control, op->owner, op->request);
-        operation_free(control, op);
-        return;
-    }
-    for (uint32_t i = 0; i < op->count; i++)
-        op->producer.forgotten[i] = op->parts[i].message.status == LEAT_ERR_PRODUCER_EXPIRED;
-    struct control_name *name =
-        op->producer.named ? names_find(&control->names, op->producer.name) : NULL;
-    if (name != NULL && name->id == op->producer.id && name->epoch == op->producer.epoch)
-        name->epoch++;
-    op->producer.epoch++;
-    op->producer.resume = false;
-    open_streams(control, op);
 }
 
 static void answer_grant(struct control *control, struct operation *op)
@@ -107,8 +88,7 @@ static void answer_grant(struct control *control, struct operation *op)
         streams[i].log_epoch = partition_log_epoch(m->partition);
         streams[i].next_sequence = m->publish.next_sequence;
         streams[i].credit = m->publish.credit;
-        streams[i].expired = op->producer.expired
-                             || (op->producer.forgotten != NULL && op->producer.forgotten[i] != 0);
+        streams[i].expired = op->producer.expired || m->publish.expired;
         list[i] = &streams[i];
     }
     const struct topic *topic = topics_find(control->options.topics, op->topic_id);
@@ -120,6 +100,9 @@ static void answer_grant(struct control *control, struct operation *op)
     grant.record_bytes_max = topic->settings.record_bytes_max;
     grant.streams = list;
     grant.n_streams = op->count;
+    uint8_t token[LEAT_TOKEN_BYTES];
+    resume_token_make(control->options.reset_secret, op->producer.id, op->producer.epoch, token);
+    grant.resume_token = (ProtobufCBinaryData){ .len = sizeof token, .data = token };
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = op->request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_PRODUCER;
@@ -160,28 +143,20 @@ static void refuse_failed(struct control *control, struct operation *op, const s
 void control_producer_opened(struct control *control, struct operation *op)
 {
     const struct message *wrong = NULL;
-    bool forgotten = false;
     if (op->owner == NULL) { /* its streams end with its sessions */
         operation_free(control, op);
         return;
     }
-    for (uint32_t i = 0; i < op->count; i++) {
-        const struct message *m = &op->parts[i].message;
-        if (m->status == LEAT_ERR_PRODUCER_EXPIRED && op->producer.resume)
-            forgotten = true;
-        else if (m->status != LEAT_OK && wrong == NULL)
-            wrong = m;
+    for (uint32_t i = 0; i < op->count && wrong == NULL; i++) {
+        if (op->parts[i].message.status != LEAT_OK)
+            wrong = &op->parts[i].message;
     }
-    if (topics_find(control->options.topics, op->topic_id) == NULL) {
+    if (topics_find(control->options.topics, op->topic_id) == NULL)
         peer_refuse_topic(control, op->owner, op->request, op->topic);
-    } else if (wrong != NULL) {
+    else if (wrong != NULL)
         refuse_failed(control, op, wrong);
-    } else if (forgotten) {
-        open_expired(control, op);
-        return;
-    } else {
+    else
         answer_grant(control, op);
-    }
     operation_free(control, op);
 }
 
@@ -214,13 +189,6 @@ static void fence(struct control *control, struct operation *op)
 
 enum step { STEP_REFUSED, STEP_OPEN, STEP_FENCE };
 
-static enum step refuse_epochs(struct control *control, const struct operation *op)
-{
-    peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
-                "the producer has used all its epochs: open a new one");
-    return STEP_REFUSED;
-}
-
 static enum step new_producer(struct control *control, struct operation *op)
 {
     if (catalog_new_id(control->options.catalog, &op->producer.id) != LEAT_OK) {
@@ -247,14 +215,6 @@ static enum step anonymous(struct control *control, struct operation *op,
         op->producer.expired = true;
         return new_producer(control, op);
     }
-    if (open->producer_epoch >= UINT32_MAX - 1)
-        return refuse_epochs(control, op);
-    if ((uint32_t)open->producer_id > control->options.catalog->counter) {
-        peer_refuse(control, op->owner, op->request, LEAT_ERR_INVALID,
-                    "open_producer.producer_id: %016llx was never given out",
-                    (unsigned long long)open->producer_id);
-        return STEP_REFUSED;
-    }
     op->producer.id = open->producer_id;
     op->producer.epoch = open->producer_epoch;
     op->producer.resume = true;
@@ -266,6 +226,8 @@ static enum step new_name(struct control *control, struct operation *op,
                           const Leat__Control__OpenProducer *open)
 {
     struct control_name *name;
+    if (new_producer(control, op) == STEP_REFUSED)
+        return STEP_REFUSED;
     const enum leat_error error = names_add(&control->names, open->name, &name);
     if (error != LEAT_OK) {
         peer_refuse(control, op->owner, op->request, error,
@@ -274,19 +236,21 @@ static enum step new_name(struct control *control, struct operation *op,
                     open->name, CONTROL_NAMES_MAX);
         return STEP_REFUSED;
     }
-    const enum step step = new_producer(control, op);
     name->id = op->producer.id;
     name->epoch = op->producer.epoch;
     name->claimed_id = open->producer_id;
     name->claimed_epoch = open->producer_epoch;
     op->producer.expired = open->producer_id != 0;
-    return step;
+    return STEP_OPEN;
 }
 
 static enum step bump(struct control *control, struct operation *op, struct control_name *name)
 {
-    if (name->epoch >= UINT32_MAX - 1)
-        return refuse_epochs(control, op);
+    if (name->epoch == UINT32_MAX) {
+        peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
+                    "the producer has used all its epochs: open one of another name");
+        return STEP_REFUSED;
+    }
     op->producer.id = name->id;
     op->producer.epoch = ++name->epoch;
     return STEP_FENCE;
@@ -306,7 +270,7 @@ static enum step named(struct control *control, struct operation *op,
         op->producer.id = name->id;
         op->producer.epoch = name->epoch;
         op->producer.resume = true;
-        return name->epoch >= UINT32_MAX - 1 ? refuse_epochs(control, op) : STEP_OPEN;
+        return STEP_OPEN;
     }
     /* From an earlier run: the newest of those who had the name then has it now. */
     if (!of_this_run(control, open->producer_id) && open->producer_id == name->claimed_id
@@ -350,6 +314,36 @@ static bool take_sessions(struct control *control, struct peer *p, uint64_t requ
     return true;
 }
 
+/* Whether it may resume what it says, and says it whole. Nothing is touched before. */
+static bool check_resume(struct control *control, struct peer *p, uint64_t request,
+                         const struct topic *topic, const Leat__Control__OpenProducer *open)
+{
+    const bool resumes = open->producer_id != 0;
+    if (resumes != (open->producer_epoch != 0) || resumes != (open->resume_token.len != 0)) {
+        peer_refuse(control, p, request, LEAT_ERR_INVALID,
+                    "open_producer: producer_id, producer_epoch and resume_token come together (to "
+                    "resume) or not at all");
+        return false;
+    }
+    if (open->n_first_unanswered != 0 && open->n_first_unanswered != topic->settings.partitions) {
+        peer_refuse(control, p, request, LEAT_ERR_INVALID,
+                    "open_producer.first_unanswered: there are %zu, and \"%s\" has %u partitions: "
+                    "expected one for each, or none",
+                    open->n_first_unanswered, topic->name, topic->settings.partitions);
+        return false;
+    }
+    /* Of an earlier run nothing is left that a token could protect. */
+    if (!resumes || !of_this_run(control, open->producer_id)
+        || resume_token_fits(control->options.reset_secret, open->producer_id, open->producer_epoch,
+                             open->resume_token.data))
+        return true;
+    peer_refuse(control, p, request, LEAT_ERR_FENCED,
+                "open_producer.resume_token is not the one that producer %016llx was granted with "
+                "at epoch %u, if it ever was: open a new producer",
+                (unsigned long long)open->producer_id, open->producer_epoch);
+    return false;
+}
+
 void control_open_producer(struct control *control, struct peer *p,
                            const Leat__Control__Request *request)
 {
@@ -360,13 +354,8 @@ void control_open_producer(struct control *control, struct peer *p,
         peer_refuse_topic(control, p, request->id, open->topic);
         return;
     }
-    if ((open->producer_id == 0) != (open->producer_epoch == 0)) {
-        peer_refuse(control, p, request->id, LEAT_ERR_INVALID,
-                    "open_producer: producer_id and producer_epoch come together (to resume) or "
-                    "not at all");
-        return;
-    }
-    if (!take_sessions(control, p, request->id, topic, open, sessions))
+    if (!check_resume(control, p, request->id, topic, open)
+        || !take_sessions(control, p, request->id, topic, open, sessions))
         return;
     const uint32_t partitions = topic->settings.partitions;
     const uint32_t parts = partitions > control->shard_count ? partitions : control->shard_count;
@@ -376,6 +365,16 @@ void control_open_producer(struct control *control, struct peer *p,
     op->topic_id = topic->id;
     strcpy(op->topic, topic->name);
     memcpy(op->producer.sessions, sessions, sizeof sessions);
+    if (open->n_first_unanswered != 0) {
+        op->producer.first_unanswered = calloc(partitions, sizeof *op->producer.first_unanswered);
+        if (op->producer.first_unanswered == NULL) {
+            peer_refuse_busy(control, p, request->id);
+            operation_free(control, op);
+            return;
+        }
+        memcpy(op->producer.first_unanswered, open->first_unanswered,
+               partitions * sizeof *op->producer.first_unanswered);
+    }
     switch (open->name[0] == '\0' ? anonymous(control, op, open) : named(control, op, open)) {
     case STEP_REFUSED: operation_free(control, op); break;
     case STEP_OPEN: open_streams(control, op); break;

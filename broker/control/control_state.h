@@ -135,7 +135,7 @@ struct operation {
         bool resume;
         bool named;
         bool expired;                       /* everything is new to the broker */
-        uint8_t *forgotten;                 /* by partition, when a resume failed; owned */
+        uint64_t *first_unanswered;         /* by partition; owned; NULL: all 0 */
         uint32_t sessions[LEAT_SHARDS_MAX]; /* by shard; 0: none */
         char name[LEAT_NAME_BYTES_MAX + 1];
     } producer;

@@ -185,6 +185,12 @@ uint32_t producer_expire(struct producer_table *table, leat_ns now, leat_ns idle
     return forgotten;
 }
 
+void producer_skip(struct producer *producer, uint64_t sequence)
+{
+    if (producer->next_sequence < sequence)
+        producer->next_sequence = sequence;
+}
+
 uint64_t producer_id(const struct producer *producer)
 {
     return producer->id;

@@ -6,8 +6,8 @@
  *
  * A definitive refusal consumes its sequence like an append does, LEAT_BUSY does not.
  * The table is bounded: a producer that no stream is bound to may be forgotten, oldest first, when
- * room is needed or when it was idle too long. A forgotten producer is told
- * LEAT_ERR_PRODUCER_EXPIRED when it resumes; it goes on under a new epoch.
+ * room is needed or when it was idle too long. A forgotten producer is told so when it resumes, and
+ * goes on from its first unanswered sequence.
  *
  * Threads: the owning shard. Allocates only in producer_table_open and producer_open. */
 #ifndef LEAT_BROKER_PRODUCER_H
@@ -39,10 +39,11 @@ enum producer_open_how {
 };
 
 /* Finds or creates the state and binds it (a bound producer is never forgotten). An older epoch of
- * the same id is replaced; *was_bound tells that another stream was bound to it (the caller
- * unbinds). LEAT_ERR_FENCED            a newer epoch exists LEAT_ERR_PRODUCER_EXPIRED  RESUME, and
+ * the same id is replaced; *was_bound tells that another stream was bound to it: the binding is
+ * handed over, and that stream must let go without producer_unbind. Nothing is changed by a
+ * refusal: LEAT_ERR_FENCED            a newer epoch exists LEAT_ERR_PRODUCER_EXPIRED  RESUME, and
  * nothing is remembered (or only an older epoch) LEAT_ERR_LIMIT             the table is full of
- * bound producers */
+ * bound producers LEAT_ERR_NO_MEMORY */
 enum leat_error producer_open(struct producer_table *table, uint64_t id, uint32_t epoch,
                               enum producer_open_how how, leat_ns now, struct producer **out,
                               bool *was_bound);
@@ -54,6 +55,9 @@ void producer_fence(struct producer_table *table, uint64_t id, uint32_t epoch);
 
 /* Forgets unbound producers idle since before now - idle_ns. Returns how many. */
 uint32_t producer_expire(struct producer_table *table, leat_ns now, leat_ns idle_ns);
+
+/* Its client says that everything below `sequence` was answered. Numbers only ever go up. */
+void producer_skip(struct producer *producer, uint64_t sequence);
 
 uint64_t producer_id(const struct producer *producer);
 uint64_t producer_next_sequence(const struct producer *producer);

@@ -52,17 +52,22 @@ enum leat_error publish_stream_open(struct publish_stream **out, struct session 
     return LEAT_OK;
 }
 
-void publish_stream_end(struct publish_stream *stream, enum leat_error status, leat_ns now)
+void publish_stream_hand_over(struct publish_stream *stream)
+{
+    stream->producer = NULL;
+    stream->ended_status = LEAT_ERR_FENCED;
+}
+
+void publish_stream_fence(struct publish_stream *stream, leat_ns now)
 {
     if (stream->producer != NULL)
         producer_unbind(stream->producer, now);
-    stream->producer = NULL;
-    stream->ended_status = (int16_t)status;
+    publish_stream_hand_over(stream);
 }
 
 void publish_stream_close(struct publish_stream *stream, leat_ns now)
 {
-    publish_stream_end(stream, LEAT_OK, now);
+    publish_stream_fence(stream, now);
     TAILQ_REMOVE(&stream->holding->publishers, stream, holding_link);
     free(stream->partial);
     free(stream);
@@ -96,8 +101,6 @@ static enum publish_outcome refuse_ended(const struct publish_stream *stream, co
                                          uint32_t size, struct leat_ack_run *run)
 {
     struct leat_batch batch;
-    if (stream->ended_status == LEAT_OK)
-        return PUBLISH_NOTHING;
     const enum leat_error error = leat_batch_parse(&batch, bytes, size);
     if (error != LEAT_OK)
         return broken(run, LEAT_ERR_MALFORMED);
@@ -296,7 +299,7 @@ bool publish_stream_answer_again(const struct publish_stream *stream, uint64_t *
                                       .count = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX,
                                       .status = stream->ended_status };
         *from = to;
-        return stream->ended_status != LEAT_OK;
+        return true;
     }
     if (!producer_recall(stream->producer, *from, &count, &verdict)) {
         /* Too long ago to remember one by one. */

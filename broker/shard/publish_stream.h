@@ -32,8 +32,7 @@ struct publish_stream {
     uint64_t producer_id;
     uint32_t number; /* of the stream */
     uint32_t producer_epoch;
-    int16_t
-        ended_status; /* LEAT_ERR_FENCED: say so; LEAT_OK: drop silently (bound elsewhere now) */
+    int16_t ended_status; /* what every batch is answered since; never LEAT_OK */
 
     uint64_t received_bytes; /* of whole batches, since it opened */
     uint64_t credit;         /* the client may send up to here */
@@ -55,12 +54,15 @@ struct publish_stream {
     struct stream_map joined; /* of the window */
 };
 
-/* Binds `producer` (kept until publish_stream_close). LEAT_ERR_NO_MEMORY. */
+/* `producer` is bound, and kept until publish_stream_close; NULL: the caller sets it before
+ * anything else. LEAT_ERR_NO_MEMORY. */
 enum leat_error publish_stream_open(struct publish_stream **out, struct session *session,
                                     struct holding *holding, struct producer *producer,
                                     const struct message_publish *opening);
-/* Its producer belongs to another stream now, or a newer epoch exists (LEAT_ERR_FENCED). */
-void publish_stream_end(struct publish_stream *stream, enum leat_error status, leat_ns now);
+/* A newer epoch exists: every batch is answered LEAT_ERR_FENCED from now on. */
+void publish_stream_fence(struct publish_stream *stream, leat_ns now);
+/* The same, because another stream has its producer now, still bound. */
+void publish_stream_hand_over(struct publish_stream *stream);
 /* Unbinds what is bound and frees it. The place in the session is the caller's. */
 void publish_stream_close(struct publish_stream *stream, leat_ns now);
 

@@ -52,6 +52,14 @@ static void count_answer(struct shard *shard, const struct leat_ack_run *run, ui
     }
 }
 
+void shard_refuse_stream(struct session *s, uint32_t stream, enum leat_error status)
+{
+    const struct leat_ack_run run = { .base_offset = LEAT_OFFSET_NONE,
+                                      .count = 1,
+                                      .status = (int16_t)status };
+    egress_ack(&s->out, stream, 0, &run);
+}
+
 void shard_refuse_unknown(struct session *s, uint32_t stream, uint64_t first_sequence,
                           uint32_t count)
 {
@@ -204,6 +212,17 @@ static enum leat_error credit(struct shard *shard, struct session *s,
     return LEAT_OK;
 }
 
+/* A client that waits for credit. It would wait for ever for one that is over. */
+static void blocked(struct shard *shard, struct session *s, uint32_t stream)
+{
+    const struct stream *place = session_stream(s, stream);
+    metric_add(&shard->counters.blocked, 1);
+    if (place == NULL)
+        shard_refuse_stream(s, stream, LEAT_ERR_UNKNOWN_STREAM);
+    else if (place->publish != NULL && place->publish->producer == NULL)
+        shard_refuse_stream(s, stream, (enum leat_error)place->publish->ended_status);
+}
+
 /* What stands committed where this stream commits, as the answer to the COMMIT of `asked`. */
 void shard_say_committed(struct session *s, uint32_t number, uint64_t asked, int16_t status)
 {
@@ -266,7 +285,7 @@ enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
         if (session_is_packets(s))
             pong(shard, s, frame->ping);
         return LEAT_OK;
-    case LEAT_FRAME_BLOCKED: metric_add(&shard->counters.blocked, 1); return LEAT_OK;
+    case LEAT_FRAME_BLOCKED: blocked(shard, s, frame->stream); return LEAT_OK;
     case LEAT_FRAME_RESET:
         return session_token_is(s->reset_token, frame->reset.token) ? LEAT_ERR_CLOSED
                                                                     : LEAT_ERR_PROTOCOL;

@@ -86,6 +86,18 @@ void shard_close_stream(struct shard *shard, struct session *s, uint32_t number)
     session_stream_free(s, number);
 }
 
+/* Told at once, not when it publishes again. One that does not read has no room to be told: it is
+ * when it publishes, or says that it is blocked. */
+static void tell_publisher(struct shard *shard, struct publish_stream *stream,
+                           enum leat_error status)
+{
+    struct session *s = stream->session;
+    if (!session_is_attached(s) || egress_room(&s->out) < EGRESS_ANSWER_BYTES)
+        return;
+    shard_refuse_stream(s, stream->number, status);
+    shard_want_output(shard, s);
+}
+
 static void remove_partition(struct shard *shard, const struct message *m)
 {
     struct holding *holding = holding_of(shard, m);
@@ -110,8 +122,10 @@ static void remove_partition(struct shard *shard, const struct message *m)
         }
         shard_close_stream(shard, s, sub->number);
     }
-    while ((stream = TAILQ_FIRST(&holding->publishers)) != NULL)
+    while ((stream = TAILQ_FIRST(&holding->publishers)) != NULL) {
+        tell_publisher(shard, stream, LEAT_ERR_UNKNOWN_STREAM);
         shard_close_stream(shard, stream->session, stream->number);
+    }
     if (holding->fresh)
         TAILQ_REMOVE(&shard->fresh, holding, fresh_link);
     shard->ticking -= holding->ticks;
@@ -177,16 +191,37 @@ static enum leat_error close_session(struct shard *shard, const struct message *
 
 /* ---- streams */
 
-/* Another stream is bound to this producer: what it still sends is dropped. */
-static void end_other_streams(struct shard *shard, struct holding *holding, uint64_t producer_id,
-                              enum leat_error status)
+/* The producer is bound to `mine` now: nothing that its older streams still send may come between,
+ * and who has them is told. */
+static void end_other_streams(struct shard *shard, struct holding *holding,
+                              const struct publish_stream *mine)
 {
     struct publish_stream *stream;
     TAILQ_FOREACH(stream, &holding->publishers, holding_link)
     {
-        if (stream->producer_id == producer_id && stream->producer != NULL)
-            publish_stream_end(stream, status, shard->now);
+        if (stream == mine || stream->producer_id != mine->producer_id || stream->producer == NULL)
+            continue;
+        publish_stream_hand_over(stream);
+        tell_publisher(shard, stream, LEAT_ERR_FENCED);
     }
+}
+
+static enum leat_error bind_producer(struct shard *shard, struct holding *holding,
+                                     struct message_publish *m, struct producer **producer)
+{
+    struct producer_table *table = partition_producers(holding->partition);
+    bool was_bound;
+    enum leat_error error = LEAT_ERR_PRODUCER_EXPIRED;
+    if (m->resume)
+        error = producer_open(table, m->producer_id, m->producer_epoch, PRODUCER_RESUME, shard->now,
+                              producer, &was_bound);
+    m->expired = m->resume && error == LEAT_ERR_PRODUCER_EXPIRED;
+    if (error == LEAT_ERR_PRODUCER_EXPIRED)
+        error = producer_open(table, m->producer_id, m->producer_epoch, PRODUCER_NEW, shard->now,
+                              producer, &was_bound);
+    if (error == LEAT_OK)
+        producer_skip(*producer, m->first_unanswered);
+    return error;
 }
 
 static enum leat_error open_publish(struct shard *shard, struct message *m)
@@ -201,23 +236,21 @@ static enum leat_error open_publish(struct shard *shard, struct message *m)
     enum leat_error error = session_stream_new(s, &place, &m->stream);
     if (error != LEAT_OK)
         return error;
-    /* Unbound first: whatever the old session still sends must not come between. */
-    end_other_streams(shard, holding, m->publish.producer_id, LEAT_OK);
-    struct producer *producer;
-    bool was_bound;
-    error = producer_open(
-        partition_producers(holding->partition), m->publish.producer_id, m->publish.producer_epoch,
-        m->publish.resume ? PRODUCER_RESUME : PRODUCER_NEW, shard->now, &producer, &was_bound);
+    /* All that can fail comes before an older stream of the producer ends. */
+    struct publish_stream *stream;
+    error = publish_stream_open(&stream, s, holding, NULL, &m->publish);
     if (error != LEAT_OK)
         return error;
-    error = publish_stream_open(&place->publish, s, holding, producer, &m->publish);
+    error = bind_producer(shard, holding, &m->publish, &stream->producer);
     if (error != LEAT_OK) {
-        producer_unbind(producer, shard->now);
+        publish_stream_close(stream, shard->now);
         return error;
     }
-    place->publish->number = m->stream;
-    m->publish.next_sequence = producer_next_sequence(producer);
-    m->publish.credit = place->publish->credit;
+    end_other_streams(shard, holding, stream);
+    stream->number = m->stream;
+    place->publish = stream;
+    m->publish.next_sequence = producer_next_sequence(stream->producer);
+    m->publish.credit = stream->credit;
     return LEAT_OK;
 }
 
@@ -273,9 +306,11 @@ static void fence(struct shard *shard, const struct message *m)
         struct publish_stream *stream;
         TAILQ_FOREACH(stream, &holding->publishers, holding_link)
         {
-            if (stream->producer_id == m->publish.producer_id
-                && stream->producer_epoch < m->publish.producer_epoch)
-                publish_stream_end(stream, LEAT_ERR_FENCED, shard->now);
+            if (stream->producer_id != m->publish.producer_id || stream->producer == NULL
+                || stream->producer_epoch >= m->publish.producer_epoch)
+                continue;
+            publish_stream_fence(stream, shard->now);
+            tell_publisher(shard, stream, LEAT_ERR_FENCED);
         }
         producer_fence(partition_producers(holding->partition), m->publish.producer_id,
                        m->publish.producer_epoch);

@@ -212,6 +212,8 @@ void shard_reset_packets(struct shard *shard, const struct session *s, enum leat
  * the session (LEAT_ERR_CLOSED: it ended itself). */
 enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
                                    const struct leat_frame *frame);
+/* Says that a publish stream is over, whatever was or will be sent on it. */
+void shard_refuse_stream(struct session *s, uint32_t stream, enum leat_error status);
 /* Answers records for a stream that is not there. */
 void shard_refuse_unknown(struct session *s, uint32_t stream, uint64_t first_sequence,
                           uint32_t count);

@@ -68,8 +68,10 @@ struct message_grant {
 struct message_publish {
     uint64_t producer_id;
     uint32_t producer_epoch;
-    bool resume;
+    bool resume;               /* it was open before: what is remembered of it goes on */
+    uint64_t first_unanswered; /* everything below was answered */
     /* reply: */
+    bool expired; /* it was to resume, and nothing is remembered here */
     uint64_t next_sequence;
     uint64_t credit;
 };
