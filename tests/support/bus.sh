@@ -170,7 +170,7 @@ begin() {
 # then, and nothing else: a shell about to become the program blocks SIGCHLD too.
 interrupt() {
     local tries=0
-    until grep -q '^SigBlk:[[:space:]]*0*4002$' "/proc/$1/status"; do
+    until grep -q '^SigBlk:[[:space:]]*0*4003$' "/proc/$1/status"; do
         tries=$((tries + 1))
         [ $tries -lt 400 ] || fail "process $1 does not listen to Ctrl-C after 20 s"
         read -rt 0.05 <> <(:) || :
