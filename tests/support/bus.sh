@@ -166,7 +166,7 @@ begin() {
     pids+=("$begun")
 }
 
-# interrupt PID: Ctrl-C, once it is waited for: what runs beside a script ignores it before. SIGINT and SIGTERM are blocked
+# interrupt PID: Ctrl-C, once it is waited for: what runs beside a script ignores it before. SIGHUP, SIGINT and SIGTERM are blocked
 # then, and nothing else: a shell about to become the program blocks SIGCHLD too.
 interrupt() {
     local tries=0
