@@ -117,8 +117,10 @@ static void on_hello(void *context, int error, const char *text,
     const Leat__Control__HelloReply *hello = response->hello;
     if (hello->version != LEAT_PROTOCOL_VERSION) {
         client_fail(client, LEAT_ERR_VERSION,
-                    "the broker speaks version %" PRIu32 ", this library %d", hello->version,
-                    LEAT_PROTOCOL_VERSION);
+                    "the broker speaks protocol version %" PRIu32
+                    " (%.64s), this library version %d (libleat " LEAT_VERSION "): upgrade %s",
+                    hello->version, hello->broker, LEAT_PROTOCOL_VERSION,
+                    hello->version < LEAT_PROTOCOL_VERSION ? "leatd" : "the library");
         return;
     }
     struct resolved cache = { 0 };

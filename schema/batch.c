@@ -34,14 +34,11 @@ enum leat_error leat_batch_parse(struct leat_batch *out, const uint8_t *bytes, s
     /* Checked before `out` is written, once and field by field: a copy of what was just stored
      * would wait for the stores. */
     const uint32_t batch_size = leat_load32(wire->size);
-    const uint32_t record_count = leat_load32(wire->record_count);
+    const uint32_t record_count = leat_load16(wire->last_record) + UINT32_C(1);
     const uint64_t base_offset = leat_load64(wire->base_offset);
     const uint64_t base_sequence = leat_load64(wire->base_sequence);
-    if (leat_load16(wire->reserved) != 0 || batch_size <= LEAT_BATCH_HEADER_BYTES
-        || batch_size > LEAT_BATCH_BYTES_LIMIT || batch_size % LEAT_ALIGN != 0) {
-        return LEAT_ERR_MALFORMED;
-    }
-    if (record_count == 0 || record_count > LEAT_BATCH_RECORDS_MAX
+    if (batch_size <= LEAT_BATCH_HEADER_BYTES || batch_size > LEAT_BATCH_BYTES_LIMIT
+        || batch_size % LEAT_ALIGN != 0
         || record_count > (batch_size - LEAT_BATCH_HEADER_BYTES) / LEAT_RECORD_HEADER_BYTES) {
         return LEAT_ERR_MALFORMED;
     }
@@ -297,11 +294,12 @@ uint32_t leat_header_write(uint8_t *at, const struct leat_header_view *header)
 void leat_batch_seal(uint8_t *bytes, const struct leat_batch *batch)
 {
     assert(batch->size > LEAT_BATCH_HEADER_BYTES && batch->size <= LEAT_BATCH_BYTES_LIMIT);
-    assert(batch->size % LEAT_ALIGN == 0 && batch->record_count >= 1);
+    assert(batch->size % LEAT_ALIGN == 0);
+    assert(batch->record_count >= 1 && batch->record_count <= LEAT_BATCH_RECORDS_MAX);
     struct leat_batch_wire *wire = (struct leat_batch_wire *)bytes;
     memset(wire, 0, sizeof *wire);
     leat_store32(wire->size, batch->size);
-    leat_store32(wire->record_count, batch->record_count);
+    leat_store16(wire->last_record, (uint16_t)(batch->record_count - 1));
     wire->format = LEAT_BATCH_FORMAT;
     wire->attributes = batch->attributes;
     leat_store32(wire->producer_epoch, batch->producer_epoch);
@@ -319,4 +317,36 @@ void leat_batch_stamp(uint8_t *bytes, uint64_t base_offset, uint64_t append_time
     leat_store64(wire->base_offset, base_offset);
     leat_store64(wire->append_time_ns, append_time_ns);
     leat_store32(wire->leader_epoch, leader_epoch);
+    leat_store32(wire->stamp_crc, 0);
+}
+
+uint32_t leat_batch_stamp_seed(uint64_t topic_id, uint32_t partition, uint64_t log_epoch)
+{
+    uint8_t identity[20];
+    leat_store64(identity, topic_id);
+    leat_store32(identity + 8, partition);
+    leat_store64(identity + 12, log_epoch);
+    return leat_crc32c(identity, sizeof identity);
+}
+
+/* 0 says that there is none, so it is not a value of one. */
+static uint32_t stamp_crc(const struct leat_batch_wire *wire, uint32_t seed)
+{
+    const uint8_t *stamp = (const uint8_t *)wire;
+    uint32_t crc = leat_crc32c_extend(seed, stamp, offsetof(struct leat_batch_wire, stamp_crc));
+    crc = leat_crc32c_extend(crc, wire->crc32c, sizeof wire->crc32c);
+    return crc != 0 ? crc : 1;
+}
+
+void leat_batch_stamp_protect(uint8_t *bytes, uint32_t seed)
+{
+    struct leat_batch_wire *wire = (struct leat_batch_wire *)bytes;
+    leat_store32(wire->stamp_crc, stamp_crc(wire, seed));
+}
+
+bool leat_batch_stamp_check(const uint8_t *bytes, uint32_t seed)
+{
+    const struct leat_batch_wire *wire = (const struct leat_batch_wire *)bytes;
+    const uint32_t said = leat_load32(wire->stamp_crc);
+    return said == 0 || said == stamp_crc(wire, seed);
 }

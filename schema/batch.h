@@ -25,10 +25,10 @@
 #include "schema/limits.h"
 
 enum {
-    LEAT_BATCH_FORMAT = 1,
+    LEAT_BATCH_FORMAT = 2,
     LEAT_BATCH_HEADER_BYTES = 64,
-    LEAT_BATCH_STAMP_BYTES = 20, /* the broker's part: base_offset, append_time, leader_epoch */
-    LEAT_BATCH_CRC_FROM = 24,    /* the CRC covers [24, size) */
+    LEAT_BATCH_STAMP_BYTES = 24, /* the broker's part: base_offset .. stamp_crc; crc32c follows */
+    LEAT_BATCH_CRC_FROM = 28,    /* the CRC covers [28, size) */
     LEAT_RECORD_HEADER_BYTES = 16,
 };
 
@@ -41,12 +41,12 @@ struct leat_batch_wire {
     uint8_t base_offset[8];    /* broker: offset of the first record */
     uint8_t append_time_ns[8]; /* broker: wall clock, ns since 1970, never decreasing */
     uint8_t leader_epoch[4];   /* broker: >= 1 */
-    uint8_t crc32c[4];         /* producer: over [24, size) */
+    uint8_t stamp_crc[4];      /* broker: see leat_batch_stamp_protect; 0: not protected */
+    uint8_t crc32c[4];         /* producer: over [28, size) */
     uint8_t size[4];           /* whole batch, header included */
-    uint8_t record_count[4];   /* 1 .. LEAT_BATCH_RECORDS_MAX */
     uint8_t format;            /* LEAT_BATCH_FORMAT */
     uint8_t attributes;
-    uint8_t reserved[2]; /* zero */
+    uint8_t last_record[2]; /* number of records - 1 */
     uint8_t producer_epoch[4];
     uint8_t producer_id[8];
     uint8_t base_sequence[8];     /* sequence of the first record; +1 a record */
@@ -117,7 +117,8 @@ struct leat_header_view {
  * codec or attribute; LEAT_ERR_MALFORMED. On any of them out is untouched. */
 enum leat_error leat_batch_parse(struct leat_batch *out, const uint8_t *bytes, size_t size);
 
-/* Two fields of a header that was parsed before: for walking a log's batches. */
+/* Fields of a header that was parsed before: for walking a log's batches. Offsets need not be
+ * dense: what the next batch begins with stands in its header and is not worked out. */
 static inline uint32_t leat_batch_size_at(const uint8_t *bytes)
 {
     return leat_load32(((const struct leat_batch_wire *)bytes)->size);
@@ -125,7 +126,12 @@ static inline uint32_t leat_batch_size_at(const uint8_t *bytes)
 
 static inline uint32_t leat_batch_count_at(const uint8_t *bytes)
 {
-    return leat_load32(((const struct leat_batch_wire *)bytes)->record_count);
+    return leat_load16(((const struct leat_batch_wire *)bytes)->last_record) + UINT32_C(1);
+}
+
+static inline uint64_t leat_batch_offset_at(const uint8_t *bytes)
+{
+    return leat_load64(((const struct leat_batch_wire *)bytes)->base_offset);
 }
 
 /* Everything a batch owes before it may enter a log or reach an application, in one pass: the
@@ -169,8 +175,18 @@ uint32_t leat_header_write(uint8_t *at, const struct leat_header_view *header);
  * Uses every field of `batch` but the broker's three, which become 0, and crc32c. */
 void leat_batch_seal(uint8_t *bytes, const struct leat_batch *batch);
 
-/* Broker: writes the first LEAT_BATCH_STAMP_BYTES. The CRC does not cover them. */
+/* Broker: writes the first LEAT_BATCH_STAMP_BYTES, with stamp_crc 0. The CRC does not cover them.
+ */
 void leat_batch_stamp(uint8_t *bytes, uint64_t base_offset, uint64_t append_time_ns,
                       uint32_t leader_epoch);
+
+/* What protects the stamp of batches that outlive the broker's memory: a CRC-32C over [0, 20) and
+ * the field crc32c, which begins with the CRC of topic id, partition and log epoch, so that a whole
+ * batch in the wrong log does not pass. */
+uint32_t leat_batch_stamp_seed(uint64_t topic_id, uint32_t partition, uint64_t log_epoch);
+/* Broker: sets stamp_crc of a stamped batch, never to 0. */
+void leat_batch_stamp_protect(uint8_t *bytes, uint32_t seed);
+/* False: the stamp was damaged, or belongs to another log. A stamp_crc of 0 passes. */
+bool leat_batch_stamp_check(const uint8_t *bytes, uint32_t seed);
 
 #endif

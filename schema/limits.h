@@ -7,7 +7,7 @@
 #include "schema/units.h"
 
 enum {
-    LEAT_PROTOCOL_VERSION = 1,
+    LEAT_PROTOCOL_VERSION = 2,
 
     LEAT_NAME_BYTES_MAX = 249, /* topic and group names: [A-Za-z0-9._-] (Kafka's rule) */
     LEAT_CLIENT_NAME_BYTES_MAX = 249,

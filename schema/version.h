@@ -3,6 +3,6 @@
 #ifndef LEAT_SCHEMA_VERSION_H
 #define LEAT_SCHEMA_VERSION_H
 
-#define LEAT_VERSION "0.1.0"
+#define LEAT_VERSION "0.2.0"
 
 #endif

@@ -356,3 +356,29 @@ Test(batch, record_bytes_knows_every_limit)
     cr_assert_leq(LEAT_BATCH_HEADER_BYTES + leat_record_bytes(0, 0, LEAT_RECORD_BYTES_LIMIT),
                   (uint64_t)LEAT_BATCH_BYTES_LIMIT);
 }
+
+Test(batch, the_stamp_is_protected_and_belongs_to_one_log)
+{
+    const uint32_t seed = leat_batch_stamp_seed(7, 3, 0x0102030405060708);
+    uint8_t bytes[LEAT_BATCH_HEADER_BYTES + 24] = { 0 };
+    const struct leat_batch batch = { .size = sizeof bytes, .record_count = 1, .producer_id = 9 };
+    const struct leat_record_view record = { .value = (const uint8_t *)"abc", .value_size = 3 };
+    leat_record_write(bytes + LEAT_BATCH_HEADER_BYTES, &record, 0);
+    leat_batch_seal(bytes, &batch);
+    leat_batch_stamp(bytes, 41, 42, 1);
+    cr_assert(leat_batch_stamp_check(bytes, seed), "without one, nothing is said");
+    leat_batch_stamp_protect(bytes, seed);
+    cr_assert(leat_batch_stamp_check(bytes, seed));
+    cr_assert_not(leat_batch_stamp_check(bytes, leat_batch_stamp_seed(8, 3, 0x0102030405060708)));
+    cr_assert_not(leat_batch_stamp_check(bytes, leat_batch_stamp_seed(7, 2, 0x0102030405060708)));
+    cr_assert_not(leat_batch_stamp_check(bytes, leat_batch_stamp_seed(7, 3, 1)));
+    for (int bit = 0; bit < 8 * (LEAT_BATCH_STAMP_BYTES + 4); bit++) {
+        if (bit / 8 >= 20 && bit / 8 < LEAT_BATCH_STAMP_BYTES)
+            continue; /* the field itself: 0 is one of its values */
+        bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        cr_assert_not(leat_batch_stamp_check(bytes, seed), "bit %d", bit);
+        bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    leat_batch_stamp(bytes, 41, 42, 1);
+    cr_assert_eq(leat_load32(bytes + 20), 0u, "a new stamp has none");
+}

@@ -106,6 +106,24 @@ Test(faults_control, no_version_in_common_is_said)
     cr_assert_eq(error_of(fd, &request, "77"), LEAT_ERR_VERSION);
 }
 
+Test(faults_control, a_client_of_the_version_before_is_told_what_to_upgrade)
+{
+    static const char *const said[] = { "versions 1 to 1", "version 2", "upgrade the client" };
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        const int fd = wire_connect(broker.control);
+        Leat__Control__Hello hello = LEAT__CONTROL__HELLO__INIT;
+        hello.version_min = hello.version_max = 1;
+        hello.client_name = (char *)"past";
+        hello.library = (char *)"libleat 0.1.0";
+        Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
+        request.id = 1;
+        request.body_case = LEAT__CONTROL__REQUEST__BODY_HELLO;
+        request.hello = &hello;
+        cr_assert_eq(error_of(fd, &request, said[i]), LEAT_ERR_VERSION);
+        close(fd);
+    }
+}
+
 static int create(int control, const char *name, const Leat__Control__TopicSettings *settings,
                   const char *expected_text)
 {

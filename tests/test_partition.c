@@ -220,7 +220,7 @@ Test(partition, what_is_wrong_with_a_batch_decides_whether_its_sequence_is_consu
     } cases[] = {
         { "another format", FORMAT, 9, LEAT_ERR_UNSUPPORTED, 0, false },
         { "a codec", ATTRIBUTES, 1, LEAT_ERR_UNSUPPORTED, 0, false },
-        { "a reserved byte", 34, 1, LEAT_ERR_MALFORMED, 0, false },
+        { "more records than fit", 34, 200, LEAT_ERR_MALFORMED, 0, false },
         { "a newer epoch", EPOCH, 2, LEAT_ERR_FENCED, 2, false },
         { "an older epoch", EPOCH, 0, LEAT_ERR_FENCED, 2, false },
         { "a record too long", FIRST_VALUE_SIZE, 200, LEAT_ERR_MALFORMED, 2, true },
@@ -246,6 +246,34 @@ Test(partition, what_is_wrong_with_a_batch_decides_whether_its_sequence_is_consu
     partition_stats(p, &stats);
     cr_assert_eq(stats.refused, refused);
     cr_assert_eq(stats.batches_in, 0u);
+    partition_close(p);
+}
+
+/* Offsets of a log that was cut need not be dense. Nothing makes such a log yet, so the test writes
+ * the header of a batch in the ring. */
+Test(partition, offsets_are_read_from_headers_and_may_have_holes)
+{
+    struct partition_options options = defaults();
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    const uint64_t from = options.first_offset;
+    struct partition_place place;
+    uint64_t size, position = 0;
+    for (uint64_t i = 0; i < 3; i++) {
+        position = partition_visible(p);
+        cr_assert_eq(publish(p, producer, make(1, 2 * i, 2, 8)).status, LEAT_OK);
+    }
+    uint8_t *header = (uint8_t *)(uintptr_t)partition_slice(p, position, 64, &size);
+    leat_store64(header, from + 5); /* from + 4 is missing */
+    cr_assert_eq(partition_seek(p, PARTITION_OFFSET, from + 3, &place), LEAT_OK);
+    cr_assert(place.offset == from + 3 && place.position < position);
+    cr_assert_eq(partition_seek(p, PARTITION_OFFSET, from + 4, &place), LEAT_OK);
+    cr_assert(place.offset == from + 5 && place.position == position, "the first one behind it");
+    cr_assert_eq(partition_seek(p, PARTITION_OFFSET, from + 6, &place), LEAT_OK);
+    cr_assert(place.offset == from + 6 && place.position == position);
+    for (uint64_t sequence = 6; partition_head(p) < position; sequence += 2)
+        cr_assert_eq(publish(p, producer, make(1, sequence, 2, 8)).status, LEAT_OK);
+    cr_assert_eq(partition_head_offset(p), from + 5, "the head's offset is that of its header");
     partition_close(p);
 }
 

@@ -70,7 +70,7 @@ static uint32_t make_batch(uint8_t *at, uint64_t sequence, uint32_t count, uint3
         memset(at + size + LEAT_RECORD_HEADER_BYTES, (int)(sequence + i), value_size);
     }
     leat_store32(header->size, size);
-    leat_store32(header->record_count, count);
+    leat_store16(header->last_record, (uint16_t)(count - 1));
     header->format = LEAT_BATCH_FORMAT;
     leat_store64(header->producer_id, ID);
     leat_store64(header->base_sequence, sequence);

@@ -41,10 +41,12 @@ static void handle_hello(struct control *control, struct peer *p, uint64_t reque
         return;
     }
     if (hello->version_min > LEAT_PROTOCOL_VERSION || hello->version_max < LEAT_PROTOCOL_VERSION) {
+        const bool old_client = hello->version_max < LEAT_PROTOCOL_VERSION;
         peer_refuse(control, p, request, LEAT_ERR_VERSION,
-                    "the client speaks protocol versions %u to %u, this broker (leatd %s) speaks "
-                    "%d: upgrade the older of the two",
-                    hello->version_min, hello->version_max, LEAT_VERSION, LEAT_PROTOCOL_VERSION);
+                    "the client speaks protocol versions %u to %u (%.64s), this broker version %d "
+                    "(leatd %s): upgrade %s",
+                    hello->version_min, hello->version_max, hello->library, LEAT_PROTOCOL_VERSION,
+                    LEAT_VERSION, old_client ? "the client's library" : "leatd");
         return;
     }
     peer_open(control, p, hello->client_name);

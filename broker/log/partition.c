@@ -175,8 +175,9 @@ static void drop_oldest(struct partition *p)
     const uint8_t *wire = ringlog_at(&p->log, p->log.head);
     ringlog_release(&p->log, p->log.head + leat_batch_size_at(wire));
     set(&p->head_position, p->log.head);
-    add(&p->head_offset, leat_batch_count_at(wire));
-    __builtin_prefetch(ringlog_at(&p->log, p->log.head)); /* the next one to go */
+    wire = ringlog_at(&p->log, p->log.head); /* the next one to go */
+    set(&p->head_offset,
+        p->log.head != p->log.tail ? leat_batch_offset_at(wire) : get(&p->next_offset));
 }
 
 /* Bytes that may not be dropped start here: what required readers have not consumed. */
@@ -460,15 +461,17 @@ static struct partition_place walk(const struct partition *p, const struct index
         place = (struct partition_place){ .position = from->position, .offset = from->offset };
     while (place.position != p->log.tail) {
         const struct leat_batch batch = batch_at(p, place.position);
+        place.offset = batch.base_offset;
         if (at == PARTITION_TIME && batch.append_time_ns >= value)
             break;
-        if (at == PARTITION_OFFSET && value - place.offset < batch.record_count) {
-            place.offset = value;
+        if (at == PARTITION_OFFSET && value < batch.base_offset + batch.record_count) {
+            place.offset = value > batch.base_offset ? value : batch.base_offset;
             break;
         }
         place.position += batch.size;
-        place.offset += batch.record_count;
     }
+    if (place.position == p->log.tail)
+        place.offset = get(&p->next_offset);
     return place;
 }
 

@@ -138,8 +138,8 @@ int wire_control(const char *control_address)
 {
     const int fd = wire_connect(control_address);
     Leat__Control__Hello hello = LEAT__CONTROL__HELLO__INIT;
-    hello.version_min = 1;
-    hello.version_max = 1;
+    hello.version_min = LEAT_PROTOCOL_VERSION;
+    hello.version_max = LEAT_PROTOCOL_VERSION;
     hello.client_name = (char *)"wire";
     hello.library = (char *)"wire";
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
