@@ -45,6 +45,20 @@ Test(groups, one_member_gets_everything_and_commits_where_it_is)
     cr_assert_eq(m.open[1].committed_log_epoch, m.open[1].log_epoch);
 }
 
+Test(groups, what_stands_committed_counts_whatever_log_a_member_knows)
+{
+    struct member m;
+    members_create_topic();
+    members_publish(50);
+    member_join(&m, "m-1");
+    member_open_all(&m);
+    member_commit(&m, 1, (struct leat_frame_commit){ .offset = 30 });
+    m.knows = m.open[1].log_epoch + 12345;
+    member_open(&m, 1);
+    cr_assert_eq(m.open[1].offset, 30u);
+    cr_assert_eq(m.open[1].committed, 30u);
+}
+
 Test(groups, commits_that_cannot_be_are_refused)
 {
     struct member m;

@@ -44,6 +44,7 @@ enum leat_error shard_find_group_start(struct shard *shard, const struct partiti
         /* All of a later life comes after an offset of an earlier one. */
         found.at = stands ? PARTITION_OFFSET : PARTITION_EARLIEST;
         found.start = want->committed;
+        found.log_epoch = 0; /* the group's place, not one that the member knows of another log */
     }
     const enum leat_error error = shard_find_start(p, &found);
     found.at = want->at;

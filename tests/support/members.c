@@ -155,6 +155,7 @@ Leat__Control__Response *member_ask_open(struct member *m, uint32_t partition,
     start.session = m->sessions[partition % MEMBER_SHARDS];
     start.at = at;
     start.otherwise = LEAT__CONTROL__START_AT__EARLIEST;
+    start.log_epoch = m->knows;
     Leat__Control__OpenSubscription open = LEAT__CONTROL__OPEN_SUBSCRIPTION__INIT;
     open.topic = (char *)"t";
     open.partitions = list;
