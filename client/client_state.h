@@ -79,6 +79,7 @@ struct reader {
     bool credit_again;   /* the packet with the last one was lost */
     bool ready_queued;   /* in its consumer's list */
     bool borrowed_noted; /* in its consumer's list */
+    bool gone;           /* that its topic is was told */
     bool paused;         /* by the application: nothing is handed out, no credit given */
     int error;           /* of the last opening */
     uint64_t topic_id;   /* of the log that the stream knows; 0: of none */

@@ -97,6 +97,25 @@ static void fill(struct leat_record *out, const struct reader *reader,
         out->headers_count++;
 }
 
+void reader_gone(struct reader *reader)
+{
+    struct leat_consumer *consumer = reader->topic->consumer;
+    reader->gone = true;
+    if (consumer->group != NULL || !consumer->opened)
+        return;
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        const struct subscribed *topic = &consumer->topics[i];
+        for (uint32_t j = 0; j < topic->reader_count; j++) {
+            if (!topic->readers[j].gone)
+                return;
+        }
+    }
+    consumer->over = client_error(consumer->client, LEAT_ERR_UNKNOWN_TOPIC,
+                                  "consumer of topic \"%s\": %s gone, and nothing is left to read",
+                                  consumer->topics[0].name,
+                                  consumer->topic_count == 1 ? "it is" : "it and the others are");
+}
+
 void reader_event(struct reader *reader, struct leat_event event)
 {
     struct leat_consumer *consumer = reader->topic->consumer;
@@ -173,6 +192,8 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
     if (reader->stream.dead)
         reader->state = READER_DEAD;
     reader_event(reader, event);
+    if (news->event == PARTITION_STREAM_DELETED)
+        reader_gone(reader);
     if (news->event == PARTITION_STREAM_DELETED && reader->topic->consumer->group != NULL)
         group_topic_deleted(reader);
 }
@@ -242,7 +263,7 @@ int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, siz
         n = INT32_MAX;
     if (consumer->group == NULL && TAILQ_EMPTY(&consumer->ready)
         && TAILQ_EMPTY(&consumer->borrowed))
-        return 0; /* who spins asks often */
+        return consumer->over; /* who spins asks often */
     release_all(consumer);
     if (consumer->group != NULL && !group_hands_out(consumer))
         return consumer->over; /* nothing is ours, as far as we know */
@@ -268,7 +289,7 @@ int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, siz
     client->leftover = client->leftover || !TAILQ_EMPTY(&consumer->ready);
     client->stats.records_received += filled;
     client_arm(client);
-    return (int)filled;
+    return filled > 0 ? (int)filled : consumer->over;
 }
 
 int leat_record_header(const struct leat_record *record, uint32_t index, struct leat_header *out)
@@ -372,7 +393,7 @@ int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t part
     bool asked = false;
     for (;;) {
         const enum owner_step step = reader->topic->step;
-        if (step == OWNER_OVER)
+        if (step == OWNER_OVER || reader->gone)
             return client_error(client, LEAT_ERR_UNKNOWN_TOPIC, "topic \"%s\" is gone", topic);
         if (asked && consumer->group != NULL && !reader->assigned)
             return consumer_find(consumer, topic, partition, &reader); /* lost meanwhile */

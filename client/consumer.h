@@ -40,6 +40,9 @@ int consumer_find(struct leat_consumer *consumer, const char *topic, uint32_t pa
                   struct reader **reader);
 /* Nothing more of the stream is handed out: what its opening has yet to say is said now. */
 void reader_tell_opening(struct reader *reader);
+/* The application was told that its topic is gone. Of a plain consumer: after the last one it is
+ * over. */
+void reader_gone(struct reader *reader);
 /* Tells the application of one of its partitions. */
 void reader_event(struct reader *reader, struct leat_event event);
 

@@ -21,6 +21,10 @@ static void topic_gone(struct subscribed *topic)
         if (topic->consumer->group != NULL && !reader->assigned)
             continue; /* another member's */
         const uint64_t offset = partition_stream_wanted(&reader->stream);
+        const bool told = reader->gone;
+        reader_gone(reader);
+        if (told)
+            continue;
         reader_event(reader, (struct leat_event){
                                  .type = LEAT_EVENT_TOPIC_DELETED,
                                  .error = LEAT_ERR_UNKNOWN_TOPIC,

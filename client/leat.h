@@ -66,7 +66,9 @@ enum leat_event_type {
                                         first_offset up to next_offset are skipped. When they are
                                         equal its end is unknown and nothing follows before a
                                         leat_consumer_seek */
-    LEAT_EVENT_TOPIC_DELETED = 10,   /* the topic is gone; nothing follows on this partition */
+    LEAT_EVENT_TOPIC_DELETED = 10,   /* the topic is gone; nothing follows on this partition. After
+                                        the last one of a consumer without a group
+                                        leat_consumer_poll says LEAT_ERR_UNKNOWN_TOPIC */
     LEAT_EVENT_FALLBACK = 11,        /* packets do not get through (`error`, `text`): data goes over
                                         TCP from now on, from where it was (fallback=tcp) */
     /* Of a group's consumers: */
@@ -377,8 +379,10 @@ LEAT_API int leat_consumer_open(leat_client *client, leat_consumer **consumer,
 
 /* Hands out up to n records that have arrived and releases the ones handed out before. Does no
  * I/O: that is leat_client_poll. Records and what they point at are valid until the next call of
- * this function or leat_consumer_close. Returns how many (0: nothing yet). Order is per
- * partition; GAP and LOG_RESET events of a partition come between the records they lie between. */
+ * this function or leat_consumer_close. Returns how many (0: nothing yet), or why the consumer is
+ * over, when no record is left: LEAT_ERR_UNKNOWN_TOPIC (all it read was deleted), of a group
+ * LEAT_ERR_FENCED or what the broker refused it with; close it. Order is per partition; GAP and
+ * LOG_RESET events of a partition come between the records they lie between. */
 LEAT_API int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, size_t n);
 
 /* Goes on from `offset` (start_at = LEAT_START_OFFSET), a time, or either end. What was buffered

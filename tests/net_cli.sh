@@ -7,8 +7,10 @@ LEATD=${LEATD:-build/release/bin/leatd}
 LEAT=${LEAT:-build/release/bin/leat}
 dir=$(mktemp -d)
 pid=
+pid2=
 cleanup() {
     [ -z "$pid" ] || kill "$pid" 2>/dev/null || :
+    [ -z "$pid2" ] || kill "$pid2" 2>/dev/null || :
     rm -rf "$dir"
 }
 trap cleanup EXIT
@@ -134,6 +136,34 @@ timeout 20 "$LEAT" sub shared --group team --member one --from earliest --count 
 "$LEAT" topic delete shared >/dev/null
 "$LEAT" topic delete t >/dev/null
 [ "$("$LEAT" topic list --json)" = '[]' ] || "$LEAT" topic list --json | grep -qv '"t"' || fail "the topic is still there"
+
+# Who reads a topic that is deleted ends at once, whichever way it reads: no timer of the connection wakes it.
+mkfifo "$dir/ready2"
+echo '{"port": 0, "data_port": 0, "keepalive_ms": 600000}' >"$dir/quiet.json"
+"$LEATD" --config "$dir/quiet.json" >"$dir/ready2" 2>"$dir/leatd2.err" &
+pid2=$!
+read -r ready <"$dir/ready2" || fail "$(cat "$dir/leatd2.err")"
+quiet=$(sed -E 's/.*"control":"([^"]+)".*/\1/' <<<"$ready")
+for way in tcp udp; do
+    for how in "" "--group g --from earliest" "--name n --required"; do
+        : >"$dir/out"
+        "$LEAT" topic create goes --ring-bytes 1MiB --record-bytes-max 4KiB --url "tcp://$quiet" >/dev/null
+        # shellcheck disable=SC2086
+        timeout 20 "$LEAT" sub goes $how --url "$way://$quiet" >"$dir/out" 2>"$dir/err" &
+        reader=$!
+        until [ -s "$dir/out" ] || ! kill -0 $reader 2>/dev/null; do
+            echo one | "$LEAT" pub goes --url "tcp://$quiet" >/dev/null
+        done
+        "$LEAT" topic delete goes --url "tcp://$quiet" >/dev/null
+        code=0
+        wait $reader || code=$?
+        [ "$code" = 1 ] && grep -q 'topic "goes" was deleted' "$dir/err" ||
+            fail "sub goes $how over $way, deleted: exit $code, $(cat "$dir/err")"
+    done
+done
+kill "$pid2"
+wait "$pid2" || fail "leatd with a long keepalive: exit $?"
+pid2=
 
 # perf prints what it says it prints, from an open loop, and cleans up after itself.
 "$LEAT" perf latency --rate 2000 --duration 0.5 --size 100 --json >"$dir/latency.json"

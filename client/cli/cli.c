@@ -75,7 +75,8 @@ int cli_fail(const struct cli *cli, const char *format, ...)
 
 int cli_fail_error(const struct cli *cli, const char *what, int error)
 {
-    const char *story = error == cli->fatal && error != 0 ? NULL : leat_client_error(cli->client);
+    const char *story =
+        error == cli->fatal && error != 0 ? cli->fatal_story : leat_client_error(cli->client);
     if (story == NULL || *story == '\0')
         return cli_fail(cli, "%s: %s", what, leat_strerror(error));
     /* The broker's texts often name it themselves. */
@@ -202,7 +203,11 @@ static void on_event(void *user, const struct leat_event *event)
     case LEAT_EVENT_RECORDS_LOST: cli->vanished += event->next_offset - event->first_offset; break;
     case LEAT_EVENT_PRODUCER_FENCED: cli->fatal = LEAT_ERR_FENCED; break;
     case LEAT_EVENT_MEMBER_FENCED: cli->fatal = event->error; break;
-    case LEAT_EVENT_TOPIC_DELETED: cli->fatal = LEAT_ERR_UNKNOWN_TOPIC; break;
+    case LEAT_EVENT_TOPIC_DELETED:
+        cli->fatal = LEAT_ERR_UNKNOWN_TOPIC;
+        snprintf(cli->fatal_story, sizeof(cli->fatal_story), "topic \"%s\" was deleted",
+                 event->topic != NULL ? event->topic : "");
+        break;
     default: break;
     }
     if (cli->events_json)

@@ -19,12 +19,13 @@ struct cli {
     const char *command; /* "pub": every message begins with it */
     const char *url;
     int signal_fd;
-    bool stopped;      /* SIGINT, SIGTERM or SIGHUP came */
-    bool events_json;  /* events as JSON objects on stderr */
-    uint64_t gaps;     /* GAP events seen */
-    uint64_t lost;     /* records they span */
-    uint64_t vanished; /* records acked earlier and lost with the broker */
-    int fatal;         /* leat_error of an event that ends the command, or 0 */
+    bool stopped;          /* SIGINT, SIGTERM or SIGHUP came */
+    bool events_json;      /* events as JSON objects on stderr */
+    uint64_t gaps;         /* GAP events seen */
+    uint64_t lost;         /* records they span */
+    uint64_t vanished;     /* records acked earlier and lost with the broker */
+    int fatal;             /* leat_error of an event that ends the command, or 0 */
+    char fatal_story[320]; /* more of it, or empty */
 };
 
 /* Connects; says why not. 0 or EXIT_FAILED. Close with cli_close in both cases. */

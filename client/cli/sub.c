@@ -217,8 +217,11 @@ static int sub_run(struct sub *sub)
     uint64_t last_ns = cli_monotonic_ns();
     while (sub->received < sub->count && !cli_stopped(&sub->cli)) {
         const int n = sub_drain(sub);
-        if (n < 0)
-            return cli_fail_error(&sub->cli, "reading", n);
+        /* What the poll told of comes behind the records before it. */
+        if (n < 0 || (n == 0 && sub->cli.fatal != 0)) {
+            output_flush(&sub->out);
+            return cli_fail_error(&sub->cli, "reading", n < 0 ? n : sub->cli.fatal);
+        }
         if (n > 0) {
             last_ns = cli_monotonic_ns();
             int error = sub->consumer_options.group != NULL ? sub_commit(sub) : 0;
