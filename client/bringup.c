@@ -100,6 +100,15 @@ static bool take_endpoints(struct leat_client *client, struct resolved *cache,
     return **wrong == '\0' || take_endpoint(client, cache, endpoint, *wrong);
 }
 
+/* False: packets of our transport are wanted, and no shard takes any. */
+static bool has_way(const struct leat_client *client)
+{
+    bool any = client->transport == URL_TCP;
+    for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++)
+        any = any || client->packet_endpoints[i].known;
+    return any;
+}
+
 /* ---- phases */
 
 static void on_hello(void *context, int error, const char *text,
@@ -134,6 +143,12 @@ static void on_hello(void *context, int error, const char *text,
                         told->shard, wrong);
             return;
         }
+    }
+    if (!has_way(client)) {
+        client_fail_path(client, LEAT_ERR_UNSUPPORTED,
+                         "the broker takes no packets of this transport; use tcp:// or "
+                         "fallback=tcp");
+        return;
     }
     if (packet_port_open(client) != LEAT_OK)
         return;

@@ -51,6 +51,13 @@ struct stream_name {
 void bringup_close_streams(struct leat_client *client, const struct stream_name *streams,
                            size_t count);
 
+/* Why not everything is up, as far as is known: what the last attempt met; "" when everything is.
+ */
+static inline const char *bringup_trouble(const struct leat_client *client)
+{
+    return client->announced ? "" : client->failure_text;
+}
+
 /* Waits until requests can be asked, at most until `deadline`.
  * LEAT_ERR_TIMEOUT, LEAT_ERR_CIRCUIT_OPEN, with their story. */
 int bringup_wait_ready(struct leat_client *client, leat_ns deadline);

@@ -467,6 +467,8 @@ static struct leat_consumer *make(struct leat_client *client, const char *const 
 static int not_in_time(const struct leat_consumer *consumer)
 {
     const char *why = consumer->group != NULL ? consumer->group->put_off : "";
+    if (*why == '\0')
+        why = bringup_trouble(consumer->client);
     return client_error(consumer->client, LEAT_ERR_TIMEOUT,
                         "consumer of topic \"%s\": not opened within request_timeout_ns%s%s",
                         consumer->topics[0].name, *why != '\0' ? ": " : "", why);

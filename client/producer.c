@@ -523,11 +523,12 @@ int leat_producer_open(leat_client *client, leat_producer **producer, const char
     client->work = true;
     while (opened->step != OWNER_READY && opened->step != OWNER_OVER) {
         if (client->now >= deadline) {
+            const char *why = bringup_trouble(client);
             free_producer(opened);
             return client_error(client, LEAT_ERR_TIMEOUT,
                                 "producer of topic \"%s\": not opened "
-                                "within request_timeout_ns",
-                                topic);
+                                "within request_timeout_ns%s%s",
+                                topic, *why != '\0' ? ": " : "", why);
         }
         client_run(client, deadline - client->now);
     }

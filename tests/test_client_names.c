@@ -11,6 +11,8 @@
 
 enum { ADDRESSES_MAX = 3 };
 
+static uint64_t request_timeout_ns; /* 0: the library's own */
+
 static struct leatd broker;
 static struct names {
     const char *control[ADDRESSES_MAX]; /* what "bus.test" stands for */
@@ -59,6 +61,7 @@ static leat_client *open_named(const char *way)
     const struct client_hooks hooks = { .resolve = resolve, .context = &names };
     const struct leat_client_options options = { .size = sizeof options,
                                                  .on_event = bus_on_event,
+                                                 .request_timeout_ns = request_timeout_ns,
                                                  .backoff_min_ns = SECOND / 1000,
                                                  .backoff_max_ns = SECOND / 20,
                                                  .circuit_failures = 1000000 };
@@ -120,5 +123,36 @@ BUS_TEST(names, every_address_of_a_data_endpoint_is_tried)
     bus_publish(producer, 1);
     cr_assert_geq(leat_client_poll(client, 0), 0);
     leat_client_close(client);
+    leatd_end(&broker);
+}
+
+/* An application without on_event has only this. */
+BUS_TEST(names, what_cannot_be_opened_names_the_address_that_was_not_reached)
+{
+    set_up("127.0.0.4");
+    names = (struct names){ .control = { "127.0.0.4" }, .data = { "::1" } };
+    request_timeout_ns = 3 * SECOND;
+    leat_client *client = open_named(way);
+    leat_producer *producer;
+    leat_consumer *consumer;
+    const char *topic = "t", *port = strrchr(broker.data[0], ':');
+    char address[64];
+    snprintf(address, sizeof address, "data.test%s", port);
+    cr_assert_eq(leat_producer_open(client, &producer, topic, NULL), LEAT_ERR_TIMEOUT);
+    cr_assert_neq(strstr(leat_client_error(client), address), NULL, "%s",
+                  leat_client_error(client));
+    cr_assert_eq(leat_consumer_open(client, &consumer, &topic, 1, NULL), LEAT_ERR_TIMEOUT);
+    cr_assert_neq(strstr(leat_client_error(client), address), NULL, "%s",
+                  leat_client_error(client));
+    leat_client_close(client);
+    leatd_end(&broker);
+}
+
+Test(names, packets_to_a_broker_that_takes_none_are_unsupported_at_once)
+{
+    leat_client *client;
+    leatd_start_config(&broker, "{\"port\": 0, \"data_port\": 0, \"udp\": false}");
+    cr_assert_eq(leat_client_open(&client, bus_url("udp", broker.url), NULL), LEAT_ERR_UNSUPPORTED);
+    cr_assert_neq(strstr(leat_client_error(NULL), "no packets"), NULL);
     leatd_end(&broker);
 }

@@ -32,6 +32,7 @@ static void configure(struct sim_broker *b, const struct sim_topic *wanted)
     config_init(&b->config, true);
     b->config.data_port = 0;
     b->config.udp = false;
+    b->config.keepalive_ms = 2000; /* shorter than some of the silences that cuts make */
     b->config.sessions_max = SESSIONS;
     b->config.connections_max = SESSIONS;
     b->config.log_memory_bytes = UINT64_C(64) << 20;
@@ -59,6 +60,7 @@ static void open_shard(struct sim_broker *b)
                                            .listen_host = "127.0.0.1",
                                            .sessions_max = SESSIONS,
                                            .connections_max = SESSIONS,
+                                           .keepalive_ns = b->config.keepalive_ms * LEAT_NS_PER_MS,
                                            .producer_idle_ns = UINT64_C(3600) * LEAT_NS_PER_S,
                                            .topics = b->topics,
                                            .inbox = b->inbox,
