@@ -287,7 +287,7 @@ Test(shard_packets, an_address_that_never_answers_gets_three_times_what_came_at_
     const uint64_t heard = forged->tx_bytes, said = to_victim->tx_bytes;
     shard_peer_send_attach(shard_peer.token);
     shard_peer_shard_turn();
-    shard_peer_open_streams();
+    shard_peer_open_subscription();
     for (uint32_t i = 0; i < patience; i++) {
         if (i < 20)
             shard_peer_send_credit(SHARD_PEER_RING);

@@ -399,16 +399,21 @@ void shard_peer_open_streams(void)
                                .partition = shard_peer.partition,
                                .topic_id = SHARD_PEER_TOPIC };
     publish.publish.producer_id = SHARD_PEER_PRODUCER;
-    struct message answer = shard_peer_ask(publish);
+    const struct message answer = shard_peer_ask(publish);
     cr_assert_eq(answer.status, LEAT_OK);
     own.publish = answer.stream;
+    shard_peer_open_subscription();
+}
+
+void shard_peer_open_subscription(void)
+{
     struct message subscribe = { .type = MESSAGE_OPEN_SUBSCRIPTION,
                                  .session = shard_peer.flow.options.session,
                                  .partition = shard_peer.partition,
                                  .topic_id = SHARD_PEER_TOPIC };
     subscribe.subscribe.at = PARTITION_EARLIEST;
     subscribe.subscribe.entry = shard_peer.entry;
-    answer = shard_peer_ask(subscribe);
+    const struct message answer = shard_peer_ask(subscribe);
     cr_assert_eq(answer.status, LEAT_OK);
     own.subscription = answer.stream;
     stream_map_init(&shard_peer.arrived, answer.subscribe.position);

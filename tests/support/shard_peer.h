@@ -91,6 +91,8 @@ uint64_t shard_peer_counted(const char *name);
 void shard_peer_attach(void);
 /* A publish stream, and a subscription from the log's beginning that has no credit yet. */
 void shard_peer_open_streams(void);
+/* The reader alone: a producer that another session has stays there. */
+void shard_peer_open_subscription(void);
 
 /* Control grants another session, which the peer's flow speaks from now on. */
 void shard_peer_open_session(uint32_t id);
