@@ -144,14 +144,15 @@ static void on_hello(void *context, int error, const char *text,
             return;
         }
     }
+    /* What is wrong here is told before what is wrong there. */
+    if (packet_port_open(client) != LEAT_OK)
+        return;
     if (!has_way(client)) {
         client_fail_path(client, LEAT_ERR_UNSUPPORTED,
                          "the broker takes no packets of this transport; use tcp:// or "
                          "fallback=tcp");
         return;
     }
-    if (packet_port_open(client) != LEAT_OK)
-        return;
     client->incarnation = hello->incarnation;
     liveness_begin(client, hello->keepalive_ms);
     resolve_answered(client);

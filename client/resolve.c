@@ -1,5 +1,6 @@
 #include "client/resolve.h"
 
+#include <assert.h>
 #include <netdb.h>
 #include <string.h>
 
@@ -92,6 +93,7 @@ const struct sockaddr_storage *resolve_next(struct leat_client *client)
             resolve_hosts(client); /* never none: the old ones stay */
         client->round_left = client->address_count;
     }
+    assert(client->address_count != 0);
     client->round_left--;
     client->address_now = client->address_next++ % client->address_count;
     return &client->addresses[client->address_now].address;

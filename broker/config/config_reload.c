@@ -49,14 +49,23 @@ static void add_name(char names[CONFIG_RELOAD_NAMES_BYTES], const char *name)
     snprintf(names + used, CONFIG_RELOAD_NAMES_BYTES - used, "%s%s", used == 0 ? "" : ", ", name);
 }
 
+static bool same_settings(const struct topic_settings *a, const struct topic_settings *b)
+{
+    return a->partitions == b->partitions && a->record_bytes_max == b->record_bytes_max
+           && a->ring_bytes == b->ring_bytes && a->retention_ms == b->retention_ms
+           && a->retention_bytes == b->retention_bytes
+           && a->required_timeout_ms == b->required_timeout_ms
+           && a->quota_publish_bytes == b->quota_publish_bytes
+           && a->quota_deliver_bytes == b->quota_deliver_bytes && a->overrun == b->overrun;
+}
+
 static bool same_topics(const struct config *a, const struct config *b)
 {
     if (a->topic_count != b->topic_count)
         return false;
     for (size_t i = 0; i < a->topic_count; i++) {
         if (strcmp(a->topics[i].name, b->topics[i].name) != 0
-            || memcmp(&a->topics[i].settings, &b->topics[i].settings, sizeof a->topics[i].settings)
-                   != 0)
+            || !same_settings(&a->topics[i].settings, &b->topics[i].settings))
             return false;
     }
     return true;
