@@ -127,6 +127,9 @@ void peer_end(struct control *control, struct peer *p)
         TAILQ_REMOVE(&control->work, p, work_link);
         control->work_count--;
     }
+    /* Closing alone ends the events only when nobody else holds the connection: a process that was
+     * passed the descriptor would keep them coming, for memory that is freed. */
+    epoll_ctl(control->epoll, EPOLL_CTL_DEL, p->fd, NULL);
     close(p->fd);
     control->connection_count--;
     metric_set(&control->counters.connections, control->connection_count);
