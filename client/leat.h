@@ -243,7 +243,7 @@ struct leat_record {
     uint32_t headers_count;
     int32_t partition;       /* sending: LEAT_ANY_PARTITION = by key; note that 0 is partition 0 */
     int64_t timestamp_ns;    /* producer's wall clock; sending: 0 = now */
-    uint64_t append_time_ns; /* received: broker's wall clock */
+    uint64_t append_time_ns; /* received: broker's wall clock, which may be set back */
     uint64_t offset;         /* received */
     uint64_t log_epoch;      /* received */
     uint64_t cookie;         /* sending: comes back in the delivery */
@@ -478,7 +478,8 @@ LEAT_API int leat_topic_describe(leat_client *client, const char *name,
                                  void (*visit)(void *user, const struct leat_topic_info *info),
                                  void *user);
 /* The offset `at` stands for now: LEAT_START_EARLIEST the oldest kept, LEAT_START_LATEST the next
- * one's, LEAT_START_TIME the first appended at or after `time_ns`. */
+ * one's, LEAT_START_TIME the first appended at or after `time_ns`. Where the broker's clock was set
+ * back, the newest records that cover `time_ns` count (schema/PROTOCOL.md, Times). */
 LEAT_API int leat_topic_offset(leat_client *client, const char *name, uint32_t partition,
                                int32_t at, uint64_t time_ns, uint64_t *offset);
 
@@ -527,7 +528,7 @@ struct leat_group_partition {
     uint64_t commit_time_ns;
     uint64_t lag_records; /* kept and not committed */
     uint64_t lag_bytes;
-    uint64_t lag_ms;        /* age of the first record not committed */
+    uint64_t lag_ms;        /* age of the first record not committed, by monotonic time */
     uint64_t lost_records;  /* that left the log before the group committed them, ever */
     uint64_t overrun_bytes; /* to be appended before the log loses the first one not committed */
     uint64_t overrun_ms;    /* the same in time, at the rate of what the log holds; 0: unknown */

@@ -39,7 +39,7 @@ enum leat_batch_attribute {
 
 struct leat_batch_wire {
     uint8_t base_offset[8];    /* broker: offset of the first record */
-    uint8_t append_time_ns[8]; /* broker: wall clock, ns since 1970, never decreasing */
+    uint8_t append_time_ns[8]; /* broker: wall clock, ns since 1970; PROTOCOL.md, Times */
     uint8_t leader_epoch[4];   /* broker: >= 1 */
     uint8_t stamp_crc[4];      /* broker: see leat_batch_stamp_protect; 0: not protected */
     uint8_t crc32c[4];         /* producer: over [28, size) */

@@ -17,7 +17,7 @@ static const struct index_entry *model(const struct index *index, uint64_t head,
     const struct index_entry *found = NULL;
     for (uint64_t i = index->first; i < index->first + index->count; i++) {
         const struct index_entry *e = &index->entries[i & index->mask];
-        const bool fits = by_time ? e->time_ns < limit : e->offset <= limit;
+        const bool fits = by_time ? e->mono_ns < limit : e->offset <= limit;
         if (e->position >= head && fits)
             found = e;
     }
@@ -55,5 +55,6 @@ Test(index, an_empty_one_finds_nothing)
     cr_assert_eq(index_open(&index, 1 << 20), LEAT_OK);
     cr_assert_eq(index_by_offset(&index, 0, 5), NULL);
     cr_assert_eq(index_by_time(&index, 0, 5), NULL);
+    cr_assert_eq(index_by_position(&index, 0, 5), NULL);
     index_close(&index);
 }

@@ -55,7 +55,7 @@ static uint64_t count_below(const struct index *index, enum index_key key, uint6
         const struct index_entry *entry = entry_at(index, index->first + middle);
         const uint64_t k = key == BY_POSITION ? entry->position
                            : key == BY_OFFSET ? entry->offset
-                                              : entry->time_ns;
+                                              : entry->mono_ns;
         if (k < value)
             low = middle + 1;
         else
@@ -78,7 +78,13 @@ const struct index_entry *index_by_offset(const struct index *index, uint64_t he
     return last_of(index, head, count);
 }
 
-const struct index_entry *index_by_time(const struct index *index, uint64_t head, uint64_t time_ns)
+const struct index_entry *index_by_time(const struct index *index, uint64_t head, leat_ns mono_ns)
 {
-    return last_of(index, head, count_below(index, BY_TIME, time_ns));
+    return last_of(index, head, count_below(index, BY_TIME, mono_ns));
+}
+
+const struct index_entry *index_by_position(const struct index *index, uint64_t head,
+                                            uint64_t position)
+{
+    return last_of(index, head, count_below(index, BY_POSITION, position + 1));
 }

@@ -1,6 +1,6 @@
 /* Index: from an offset or a time to a batch that is not far before it.
  *
- * Role: a bounded ring of (position, offset, append time), one entry about every `step` bytes of
+ * Role: a bounded ring of (position, offset, monotonic time), one entry about every `step` bytes of
  * log. Must not know: batches, rings of bytes, what is at a position. Threads: the owning shard.
  * Allocates only when opened. */
 #ifndef LEAT_BROKER_INDEX_H
@@ -9,11 +9,12 @@
 #include <stdint.h>
 
 #include "schema/error.h"
+#include "schema/units.h"
 
 struct index_entry {
     uint64_t position;
     uint64_t offset;
-    uint64_t time_ns;
+    leat_ns mono_ns; /* when it was appended */
 };
 
 struct index {
@@ -32,17 +33,20 @@ void index_add(struct index *index, const struct index_entry *entry);
 
 /* A batch begins at `position`. Each of the three is at least what it was in the call before. */
 static inline void index_note(struct index *index, uint64_t position, uint64_t offset,
-                              uint64_t time_ns)
+                              leat_ns mono_ns)
 {
     if (position >= index->next_position)
         index_add(index, &(struct index_entry){
-                             .position = position, .offset = offset, .time_ns = time_ns });
+                             .position = position, .offset = offset, .mono_ns = mono_ns });
 }
 
 /* The last entry that is not below position `head` with offset <= `offset`, or NULL. */
 const struct index_entry *index_by_offset(const struct index *index, uint64_t head,
                                           uint64_t offset);
-/* The last entry that is not below `head` with time < `time_ns`, or NULL. */
-const struct index_entry *index_by_time(const struct index *index, uint64_t head, uint64_t time_ns);
+/* The last entry that is not below `head` with monotonic time < `mono_ns`, or NULL. */
+const struct index_entry *index_by_time(const struct index *index, uint64_t head, leat_ns mono_ns);
+/* The last entry that is not below `head` with position <= `position`, or NULL. */
+const struct index_entry *index_by_position(const struct index *index, uint64_t head,
+                                            uint64_t position);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "broker/log/index.h"
 #include "broker/log/ringlog.h"
+#include "broker/log/times.h"
 #include "schema/crc32c.h"
 #include "schema/frame.h"
 
@@ -43,7 +44,6 @@ struct partition {
     counter head_position, tail_position; /* copies of log.head and log.tail, for others */
     counter head_offset, next_offset;
     counter batches_in;
-    uint64_t last_append_ns;
     uint64_t offset_limit;
     uint64_t wants_below;      /* offsets left under this: ask for more */
     uint64_t keep_bytes;       /* retention_bytes, or the whole ring */
@@ -54,6 +54,7 @@ struct partition {
     bool asked; /* for offsets, and not given yet */
     uint8_t overrun;
 
+    struct times times;
     counter duplicates, refused, busy, required_lost;
     struct required required;
     struct producer_table *producers;
@@ -225,14 +226,19 @@ static bool make_room(struct partition *p, uint64_t size)
     return true;
 }
 
-unsigned partition_retain(struct partition *p, leat_ns now, uint64_t wall_ns)
+void partition_see_clock(struct partition *p, leat_ns now, uint64_t wall_ns)
+{
+    times_see(&p->times, p->log.head, p->log.tail, now, wall_ns);
+}
+
+unsigned partition_retain(struct partition *p, leat_ns now)
 {
     if (p->options.retention_ns != 0) {
         const uint64_t held = protected_from(p);
         for (int i = 0; i < RETAIN_BATCHES_MAX && p->log.head != p->log.tail; i++) {
             const struct leat_batch oldest = batch_at(p, p->log.head);
-            if (!droppable(p, p->log.head, held) || wall_ns < oldest.append_time_ns
-                || wall_ns - oldest.append_time_ns < p->options.retention_ns)
+            const leat_ns age = times_age(&p->times, p->log.head, oldest.append_time_ns, now);
+            if (!droppable(p, p->log.head, held) || age < p->options.retention_ns)
                 break;
             drop_oldest(p);
         }
@@ -282,12 +288,11 @@ static bool is_new(struct partition *p, const struct producer *producer,
 }
 
 static void append(struct partition *p, const uint8_t *bytes, const struct leat_batch *batch,
-                   uint64_t wall_ns, uint64_t base_offset)
+                   leat_ns now, uint64_t wall_ns, uint64_t base_offset)
 {
     const uint64_t position = p->log.tail;
-    const uint64_t time = wall_ns > p->last_append_ns ? wall_ns : p->last_append_ns;
-    p->last_append_ns = time;
-    index_note(&p->index, position, base_offset, time);
+    const uint64_t time = times_stamp(&p->times, p->log.head, position, now, wall_ns);
+    index_note(&p->index, position, base_offset, now);
     /* One copy, then the stamp over it: for a small batch a second copy would cost more. */
     ringlog_append(&p->log, bytes, batch->size);
     leat_batch_stamp(ringlog_at(&p->log, position), base_offset, time, p->leader_epoch);
@@ -309,7 +314,6 @@ __attribute__((noinline, cold)) static void doubt_fence(const uint8_t *bytes, ui
 void partition_publish(struct partition *p, struct producer *producer, const uint8_t *bytes,
                        size_t size, leat_ns now, uint64_t wall_ns, struct publish_result *result)
 {
-    (void)now;
     struct leat_batch batch;
     *result = (struct publish_result){ .base_offset = LEAT_OFFSET_NONE };
     result->status = leat_batch_parse(&batch, bytes, size);
@@ -346,7 +350,7 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
         busy(p, result, BUSY_FULL_US);
         return;
     }
-    append(p, bytes, &batch, wall_ns, base_offset);
+    append(p, bytes, &batch, now, wall_ns, base_offset);
     result->base_offset = base_offset;
     producer_record(producer, batch.base_sequence, batch.record_count, batch.crc32c, LEAT_OK,
                     base_offset);
@@ -442,9 +446,9 @@ uint64_t partition_room_above(const struct partition *p, uint64_t position)
     return position < p->log.head || after > p->keep_bytes ? 0 : p->keep_bytes - after;
 }
 
-uint64_t partition_append_time(const struct partition *p, uint64_t position)
+leat_ns partition_age(const struct partition *p, uint64_t position, leat_ns now)
 {
-    return batch_at(p, position).append_time_ns;
+    return times_age(&p->times, position, batch_at(p, position).append_time_ns, now);
 }
 
 bool partition_overran(const struct partition *p, uint64_t position)
@@ -452,22 +456,45 @@ bool partition_overran(const struct partition *p, uint64_t position)
     return position < p->overran_position;
 }
 
-/* From a batch boundary on: the first batch for which `at` and `value` are reached. */
-static struct partition_place walk(const struct partition *p, const struct index_entry *from,
-                                   enum partition_seek_at at, uint64_t value)
+static struct partition_place place_of(const struct partition *p, const struct index_entry *entry)
 {
-    struct partition_place place = { .position = p->log.head, .offset = get(&p->head_offset) };
-    if (from != NULL)
-        place = (struct partition_place){ .position = from->position, .offset = from->offset };
+    if (entry == NULL)
+        return (struct partition_place){ p->log.head, get(&p->head_offset) };
+    return (struct partition_place){ entry->position, entry->offset };
+}
+
+static struct partition_place seek_offset(const struct partition *p, uint64_t offset)
+{
+    struct partition_place place = place_of(p, index_by_offset(&p->index, p->log.head, offset));
     while (place.position != p->log.tail) {
         const struct leat_batch batch = batch_at(p, place.position);
         place.offset = batch.base_offset;
-        if (at == PARTITION_TIME && batch.append_time_ns >= value)
-            break;
-        if (at == PARTITION_OFFSET && value < batch.base_offset + batch.record_count) {
-            place.offset = value > batch.base_offset ? value : batch.base_offset;
+        if (offset < batch.base_offset + batch.record_count) {
+            place.offset = offset > batch.base_offset ? offset : batch.base_offset;
             break;
         }
+        place.position += batch.size;
+    }
+    if (place.position == p->log.tail)
+        place.offset = get(&p->next_offset);
+    return place;
+}
+
+static struct partition_place seek_time(const struct partition *p, uint64_t time_ns)
+{
+    struct times_place want;
+    if (!times_find(&p->times, time_ns, &want))
+        return place_of(p, NULL);
+    const struct index_entry *entry = index_by_time(&p->index, p->log.head, want.mono_ns);
+    const struct index_entry *line = index_by_position(&p->index, p->log.head, want.from);
+    if (entry == NULL || (line != NULL && line->position > entry->position))
+        entry = line;
+    struct partition_place place = place_of(p, entry);
+    while (place.position != p->log.tail) {
+        const struct leat_batch batch = batch_at(p, place.position);
+        place.offset = batch.base_offset;
+        if (place.position >= want.from && (want.joined || batch.append_time_ns >= time_ns))
+            break;
         place.position += batch.size;
     }
     if (place.position == p->log.tail)
@@ -490,11 +517,9 @@ enum leat_error partition_seek(const struct partition *p, enum partition_seek_at
             return LEAT_ERR_OUT_OF_RANGE;
         if (value < get(&p->head_offset))
             value = get(&p->head_offset);
-        *out = walk(p, index_by_offset(&p->index, p->log.head, value), at, value);
+        *out = seek_offset(p, value);
         return LEAT_OK;
-    case PARTITION_TIME:
-        *out = walk(p, index_by_time(&p->index, p->log.head, value), at, value);
-        return LEAT_OK;
+    case PARTITION_TIME: *out = seek_time(p, value); return LEAT_OK;
     }
     return LEAT_ERR_INVALID;
 }

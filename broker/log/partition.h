@@ -104,10 +104,15 @@ void partition_offset_limit(struct partition *p, uint64_t limit);
 /* True once each time the reserve has fallen to half and more should be asked for. */
 bool partition_wants_offsets(struct partition *p);
 
-/* Forgets what retention says, and required readers that were away too long. Call about every
- * 100 ms; cheap when there is nothing to do. Work per call is bounded.
- * Returns the number of required readers that just lost their mark. */
-unsigned partition_retain(struct partition *p, leat_ns now, uint64_t wall_ns);
+/* What the clocks say. Call before a seek by TIME: since the last append the wall clock may have
+ * been stepped, which begins a new line of times (broker/log/times.h). */
+void partition_see_clock(struct partition *p, leat_ns now, uint64_t wall_ns);
+
+/* Forgets what retention says (age runs by monotonic time, whatever the wall clock does), and
+ * required readers that were away too long. Call about every 100 ms; cheap when there is nothing to
+ * do. Work per call is bounded. Returns the number of required readers that just lost their mark.
+ */
+unsigned partition_retain(struct partition *p, leat_ns now);
 
 /* ---- out */
 
@@ -124,8 +129,9 @@ const uint8_t *partition_slice(const struct partition *p, uint64_t position, uin
 
 /* Bytes that can be appended before the log loses what lies at `position`; 0: it has. */
 uint64_t partition_room_above(const struct partition *p, uint64_t position);
-/* When the batch at `position` was appended; head <= position < visible, a batch boundary. */
-uint64_t partition_append_time(const struct partition *p, uint64_t position);
+/* How long ago, by monotonic time, the batch at `position` was appended, or a little less; head <=
+ * position < visible, a batch boundary. */
+leat_ns partition_age(const struct partition *p, uint64_t position, leat_ns now);
 
 /* Keeps [position, position + size) from being overwritten until partition_unpin (any thread).
  * False: it may not be sent by reference (it crosses a chunk, or is not in the newest half of the
@@ -153,8 +159,10 @@ struct partition_place {
 };
 
 /* Finds where a reader begins. OFFSET below head: the head (the caller reports the gap). OFFSET
- * above next_offset: LEAT_ERR_OUT_OF_RANGE. TIME: first record appended at or after `value`; the
- * tail when there is none. Bounded work: one index step of batches is walked. */
+ * above next_offset: LEAT_ERR_OUT_OF_RANGE. TIME: the first record stamped `value` or later in the
+ * newest line of times that covers `value`, and the tail when there is none. Bounded work: one
+ * index step of batches is walked, and what was appended in TIMES_SPREAD_NS while the clock was
+ * slewed. */
 enum leat_error partition_seek(const struct partition *p, enum partition_seek_at at, uint64_t value,
                                struct partition_place *out);
 

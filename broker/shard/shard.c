@@ -236,7 +236,7 @@ static void tick(struct shard *shard)
     {
         if (!holding->ticks)
             continue;
-        const unsigned lost = partition_retain(holding->partition, shard->now, shard->wall_ns);
+        const unsigned lost = partition_retain(holding->partition, shard->now);
         holding->required_lost += lost;
         shard->notices |= lost != 0;
     }

@@ -2,13 +2,16 @@
 
 /* ---- where readers begin */
 
-enum leat_error shard_find_start(const struct partition *p, struct message_subscribe *want)
+enum leat_error shard_find_start(const struct shard *shard, struct partition *p,
+                                 struct message_subscribe *want)
 {
     struct partition_place place;
     enum partition_seek_at at = (enum partition_seek_at)want->at;
     /* An offset of another life of this log: all of the new one comes after it. */
     if (at == PARTITION_OFFSET && want->log_epoch != 0 && want->log_epoch != partition_log_epoch(p))
         at = PARTITION_EARLIEST;
+    if (at == PARTITION_TIME)
+        partition_see_clock(p, shard->now, shard->wall_ns);
     const enum leat_error error = partition_seek(p, at, want->start, &place);
     want->head_offset = partition_head_offset(p);
     want->next_offset = partition_next_offset(p);
@@ -28,7 +31,7 @@ static void set_committed(const struct offsets_entry *entry, struct message_subs
     want->committed_log_epoch = here ? entry->log_epoch : entry->before_log_epoch;
 }
 
-enum leat_error shard_find_group_start(struct shard *shard, const struct partition *p,
+enum leat_error shard_find_group_start(struct shard *shard, struct partition *p,
                                        struct message_subscribe *want)
 {
     struct offsets_entry *entry = want->entry;
@@ -46,7 +49,7 @@ enum leat_error shard_find_group_start(struct shard *shard, const struct partiti
         found.start = want->committed;
         found.log_epoch = 0; /* the group's place, not one that the member knows of another log */
     }
-    const enum leat_error error = shard_find_start(p, &found);
+    const enum leat_error error = shard_find_start(shard, p, &found);
     found.at = want->at;
     *want = found;
     if (error != LEAT_OK)
@@ -80,11 +83,11 @@ void shard_revoke(struct shard *shard, struct offsets_entry *entry)
     shard_close_stream(shard, s, sub->number);
 }
 
-static enum leat_error reset(struct shard *shard, const struct partition *p,
+static enum leat_error reset(struct shard *shard, struct partition *p,
                              struct message_subscribe *want)
 {
     set_committed(want->entry, want);
-    const enum leat_error error = shard_find_start(p, want);
+    const enum leat_error error = shard_find_start(shard, p, want);
     if (error == LEAT_OK && !want->dry_run)
         offsets_commit(want->entry, want->offset, shard->wall_ns);
     return error;
@@ -96,8 +99,7 @@ static uint64_t time_for(const struct shard *shard, const struct partition *p, u
     const uint64_t head = partition_head(p), held = partition_visible(p) - head;
     if (held == 0)
         return 0;
-    const uint64_t since = partition_append_time(p, head);
-    const uint64_t ms = shard->wall_ns > since ? (shard->wall_ns - since) / LEAT_NS_PER_MS : 0;
+    const uint64_t ms = partition_age(p, head, shard->now) / LEAT_NS_PER_MS;
     const unsigned __int128 time = (unsigned __int128)bytes * ms / held;
     return time > UINT64_MAX ? UINT64_MAX : (uint64_t)time;
 }
@@ -127,8 +129,7 @@ static enum leat_error measure(const struct shard *shard, const struct partition
     m->overrun_ms = time_for(shard, p, m->overrun_bytes);
     if (m->lag_bytes == 0)
         return LEAT_OK;
-    const uint64_t appended = partition_append_time(p, place.position);
-    m->lag_ms = shard->wall_ns > appended ? (shard->wall_ns - appended) / LEAT_NS_PER_MS : 0;
+    m->lag_ms = partition_age(p, place.position, shard->now) / LEAT_NS_PER_MS;
     return LEAT_OK;
 }
 

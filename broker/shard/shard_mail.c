@@ -264,7 +264,7 @@ static enum leat_error open_subscription(struct shard *shard, struct message *m)
         return LEAT_ERR_UNKNOWN_PARTITION;
     enum leat_error error = m->subscribe.entry != NULL
                                 ? shard_find_group_start(shard, holding->partition, &m->subscribe)
-                                : shard_find_start(holding->partition, &m->subscribe);
+                                : shard_find_start(shard, holding->partition, &m->subscribe);
     if (error != LEAT_OK)
         return error;
     /* After a reconnect the older stream of the same member may still be here. */
@@ -284,7 +284,7 @@ static enum leat_error seek(struct shard *shard, struct message *m)
 {
     const struct holding *holding = holding_of(shard, m);
     return holding == NULL ? LEAT_ERR_UNKNOWN_PARTITION
-                           : shard_find_start(holding->partition, &m->subscribe);
+                           : shard_find_start(shard, holding->partition, &m->subscribe);
 }
 
 static enum leat_error end_stream(struct shard *shard, const struct message *m)

@@ -259,9 +259,10 @@ void shard_reclaim_links(struct shard *shard, uint64_t topic_id);
 /* ---- shard_groups.c */
 
 /* Finds where the reader begins and what the log holds, for the reply. */
-enum leat_error shard_find_start(const struct partition *p, struct message_subscribe *want);
+enum leat_error shard_find_start(const struct shard *shard, struct partition *p,
+                                 struct message_subscribe *want);
 /* The same for a group's; then the group stands there. */
-enum leat_error shard_find_group_start(struct shard *shard, const struct partition *p,
+enum leat_error shard_find_group_start(struct shard *shard, struct partition *p,
                                        struct message_subscribe *want);
 /* Ends the stream that commits to `entry`, if there is one, and tells its client. */
 void shard_revoke(struct shard *shard, struct offsets_entry *entry);
