@@ -139,6 +139,22 @@ Test(faults_data, a_token_works_once_and_only_whole)
     close(first);
 }
 
+Test(faults_data, an_attach_of_another_version_is_told_so_and_keeps_the_token)
+{
+    const struct wire_grant grant = wire_open_session(good.control, 0);
+    int16_t status;
+    for (uint16_t version = LEAT_PROTOCOL_VERSION - 1; version <= LEAT_PROTOCOL_VERSION + 1;
+         version += 2) {
+        const int refused = wire_attach_as(broker.data[0], &grant, version, &status);
+        cr_assert_eq(status, LEAT_ERR_VERSION);
+        cr_assert(wire_wait_closed(refused));
+        close(refused);
+    }
+    const int fd = wire_attach(broker.data[0], &grant, &status);
+    cr_assert_eq(status, LEAT_OK);
+    close(fd);
+}
+
 Test(faults_data, frames_before_attach_close_the_connection)
 {
     const int fd = wire_connect(broker.data[0]);

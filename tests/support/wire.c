@@ -193,11 +193,11 @@ struct wire_grant wire_open_session(int control, uint32_t shard)
     return grant;
 }
 
-int wire_attach(const char *data_address, const struct wire_grant *grant, int16_t *status)
+int wire_attach_as(const char *data_address, const struct wire_grant *grant, uint16_t version,
+                   int16_t *status)
 {
     const int fd = wire_connect(data_address);
-    struct leat_frame_attach attach = { .session = grant->session,
-                                        .version = LEAT_PROTOCOL_VERSION };
+    struct leat_frame_attach attach = { .session = grant->session, .version = version };
     memcpy(attach.token, grant->token, LEAT_TOKEN_BYTES);
     uint8_t bytes[LEAT_ATTACH_BYTES];
     uint8_t answer[LEAT_ATTACHED_BYTES];
@@ -209,6 +209,11 @@ int wire_attach(const char *data_address, const struct wire_grant *grant, int16_
     assert(frame.type == LEAT_FRAME_ATTACHED);
     *status = frame.attached.status;
     return fd;
+}
+
+int wire_attach(const char *data_address, const struct wire_grant *grant, int16_t *status)
+{
+    return wire_attach_as(data_address, grant, LEAT_PROTOCOL_VERSION, status);
 }
 
 void wire_reader_init(struct wire_reader *reader, int fd)

@@ -50,6 +50,9 @@ struct wire_grant wire_open_session(int control, uint32_t shard);
 
 /* Connects and sends ATTACH; returns the fd, *status is what ATTACHED said. */
 int wire_attach(const char *data_address, const struct wire_grant *grant, int16_t *status);
+/* The same, as a client of another protocol version. */
+int wire_attach_as(const char *data_address, const struct wire_grant *grant, uint16_t version,
+                   int16_t *status);
 
 struct wire_reader {
     int fd;
