@@ -135,6 +135,13 @@ static void expect_records(const struct leat_batch *batch, const struct vector *
     cr_assert_not(leat_record_next(&it, &got), "%s: one record too many", v->name);
     leat_batch_seal(made, batch);
     leat_batch_stamp(made, batch->base_offset, batch->append_time_ns, batch->leader_epoch);
+    if (vector_text(v, "log_epoch", 0) != NULL) {
+        const uint32_t seed = leat_batch_stamp_seed(vector_number(v, "topic_id"),
+                                                    (uint32_t)vector_number(v, "partition"),
+                                                    vector_number(v, "log_epoch"));
+        cr_assert(leat_batch_stamp_check(v->bytes, seed), "%s", v->name);
+        leat_batch_stamp_protect(made, seed);
+    }
     cr_assert_eq(at, v->size, "%s", v->name);
     cr_assert_arr_eq(made, v->bytes, v->size, "%s: written otherwise", v->name);
 }
