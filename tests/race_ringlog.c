@@ -95,7 +95,7 @@ int main(void)
     struct logmem_budget budget = { .limit_bytes = RING, .pages = LOGMEM_NORMAL };
     pthread_t senders[SENDERS];
     uint64_t missing;
-    if (ringlog_open(&ring, RING, &budget, &missing) != LEAT_OK)
+    if (ringlog_open(&ring, RING, 0, &budget, &missing) != LEAT_OK)
         return 1;
     for (int i = 0; i < SENDERS; i++)
         pthread_create(&senders[i], NULL, send_jobs, &jobs[i]);

@@ -128,13 +128,17 @@ static void follow_head(const struct partition *p)
                            : partition_head(p) == partition_visible(p));
 }
 
-Test(partition, keeps_exactly_the_newest_batches_that_fit_over_many_laps, .timeout = 100)
+static void run_laps(uint64_t first_position)
 {
     struct seeded random = seeded_start("partition");
     struct partition_options options = defaults();
+    options.first_position = first_position;
     struct partition *p = open_partition(&options);
+    cr_assert(partition_head(p) == first_position && partition_visible(p) == first_position);
     struct producer *producers[3] = { bind(p, 1), bind(p, 2), bind(p, 3) };
-    uint64_t sequences[3] = { 0 }, offset = options.first_offset, position = 0, newest = 0;
+    uint64_t sequences[3] = { 0 }, offset = options.first_offset, position = first_position;
+    uint64_t newest = 0;
+    first = 0;
     for (last = 0; last < MODEL_MAX; last++) {
         const uint32_t who = seeded_below(&random, 3);
         const uint32_t count = 1 + seeded_below(&random, 8);
@@ -168,9 +172,40 @@ Test(partition, keeps_exactly_the_newest_batches_that_fit_over_many_laps, .timeo
     partition_stats(p, &stats);
     cr_assert_eq(stats.records_in, offset - options.first_offset);
     cr_assert_eq(stats.records_in - stats.evicted_records, offset - partition_head_offset(p));
+    cr_assert_eq(stats.bytes_in, position - first_position);
+    cr_assert_eq(stats.head_position, partition_head(p));
+    cr_assert_eq(stats.tail_position, position);
     cr_assert(partition_overran(p, partition_head(p) - 1));
     partition_close(p);
     cr_assert_eq(budget.used_bytes, 0u);
+}
+
+Test(partition, keeps_exactly_the_newest_batches_that_fit_over_many_laps, .timeout = 100)
+{
+    run_laps(0);
+}
+
+Test(partition, a_log_may_begin_at_any_position, .timeout = 100)
+{
+    run_laps((UINT64_C(1) << 50) + 3 * RING / 4 + 8);
+    struct partition_options options = defaults();
+    struct partition *p;
+    struct partition_stats stats;
+    struct partition_place place;
+    uint64_t missing;
+    options.first_position = UINT64_C(1) << 40;
+    p = open_partition(&options);
+    partition_stats(p, &stats);
+    cr_assert(stats.head_position == options.first_position
+              && stats.tail_position == options.first_position && stats.bytes_in == 0);
+    cr_assert_eq(partition_seek(p, PARTITION_EARLIEST, 0, &place), LEAT_OK);
+    cr_assert(place.position == options.first_position && place.offset == options.first_offset);
+    cr_assert_eq(partition_seek(p, PARTITION_OFFSET, 0, &place), LEAT_OK);
+    cr_assert(place.position == options.first_position && place.offset == options.first_offset);
+    cr_assert_not(partition_overran(p, 0), "nothing of it was overwritten");
+    partition_close(p);
+    options.first_position++;
+    cr_assert_eq(partition_open(&p, &options, &budget, &missing), LEAT_ERR_INVALID);
 }
 
 Test(partition, every_status)
@@ -280,9 +315,14 @@ Test(partition, offsets_are_read_from_headers_and_may_have_holes)
     cr_assert(place.offset == from + 5 && place.position == position, "the first one behind it");
     cr_assert_eq(partition_seek(p, PARTITION_OFFSET, from + 6, &place), LEAT_OK);
     cr_assert(place.offset == from + 6 && place.position == position);
-    for (uint64_t sequence = 6; partition_head(p) < position; sequence += 2)
+    uint64_t sequence = 6;
+    for (; partition_head(p) < position; sequence += 2)
         cr_assert_eq(publish(p, producer, make(1, sequence, 2, 8)).status, LEAT_OK);
     cr_assert_eq(partition_head_offset(p), from + 5, "the head's offset is that of its header");
+    struct partition_stats stats;
+    partition_stats(p, &stats);
+    cr_assert_eq(stats.evicted_records, 4u, "a hole holds no records");
+    cr_assert_eq(stats.records_in, sequence);
     partition_close(p);
 }
 

@@ -12,11 +12,11 @@ enum { RING = 1 << 17 };
 
 static struct logmem_budget budget = { .limit_bytes = 1 << 20, .pages = LOGMEM_NORMAL };
 
-static struct ringlog open_log(void)
+static struct ringlog open_log(uint64_t first_position)
 {
     struct ringlog log;
     uint64_t missing;
-    cr_assert_eq(ringlog_open(&log, RING, &budget, &missing), LEAT_OK);
+    cr_assert_eq(ringlog_open(&log, RING, first_position, &budget, &missing), LEAT_OK);
     return log;
 }
 
@@ -37,24 +37,28 @@ static void append(struct ringlog *log, uint64_t size)
 Test(ringlog, every_position_reads_back_until_it_is_released)
 {
     struct seeded random = seeded_start("ringlog");
-    struct ringlog log = open_log();
-    while (log.tail < 20u * RING) {
-        const uint64_t size = 1 + seeded_below(&random, RING / 3);
-        if (ringlog_free(&log) < size)
-            ringlog_release(&log, log.head + size);
-        append(&log, size);
-        const uint64_t span = log.tail - log.head;
-        const uint64_t from = log.head + seeded_next(&random) % span;
-        const uint8_t *bytes = ringlog_at(&log, from);
-        for (uint64_t i = from; i < log.tail; i++)
-            cr_assert(bytes[i - from] == byte_at(i), "position %lu", (unsigned long)i);
+    const uint64_t begins[] = { 0, 8, RING - 8, (UINT64_C(1) << 50) + 5 * RING / 8 };
+    for (size_t k = 0; k < sizeof begins / sizeof begins[0]; k++) {
+        struct ringlog log = open_log(begins[k]);
+        cr_assert(log.head == begins[k] && log.tail == begins[k] && ringlog_free(&log) == RING);
+        while (log.tail - begins[k] < 10u * RING) {
+            const uint64_t size = 1 + seeded_below(&random, RING / 3);
+            if (ringlog_free(&log) < size)
+                ringlog_release(&log, log.head + size);
+            append(&log, size);
+            const uint64_t span = log.tail - log.head;
+            const uint64_t from = log.head + seeded_next(&random) % span;
+            const uint8_t *bytes = ringlog_at(&log, from);
+            for (uint64_t i = from; i < log.tail; i++)
+                cr_assert(bytes[i - from] == byte_at(i), "position %lu", (unsigned long)i);
+        }
+        ringlog_close(&log, &budget);
     }
-    ringlog_close(&log, &budget);
 }
 
-Test(ringlog, a_pinned_chunk_stops_the_writer_and_only_when_it_gets_there)
+static void check_pins(uint64_t first_position)
 {
-    struct ringlog log = open_log();
+    struct ringlog log = open_log(first_position);
     append(&log, RING);
     for (uint64_t back = 1; back <= RING / LEAT_CHUNK_BYTES / 2; back++) {
         const uint64_t position = log.tail - back * LEAT_CHUNK_BYTES;
@@ -73,9 +77,15 @@ Test(ringlog, a_pinned_chunk_stops_the_writer_and_only_when_it_gets_there)
     ringlog_close(&log, &budget);
 }
 
+Test(ringlog, a_pinned_chunk_stops_the_writer_and_only_when_it_gets_there)
+{
+    check_pins(0);
+    check_pins(UINT64_C(7) * RING + LEAT_CHUNK_BYTES);
+}
+
 Test(ringlog, pins_of_new_bytes_in_the_tails_own_chunk_do_not_stop_it)
 {
-    struct ringlog log = open_log();
+    struct ringlog log = open_log(0);
     append(&log, RING + 0);
     ringlog_release(&log, 1000);
     append(&log, 1000);

@@ -43,7 +43,7 @@ struct partition {
     struct index index;
     counter head_position, tail_position; /* copies of log.head and log.tail, for others */
     counter head_offset, next_offset;
-    counter batches_in;
+    counter batches_in, records_in, bytes_in;
     uint64_t offset_limit;
     uint64_t wants_below;      /* offsets left under this: ask for more */
     uint64_t keep_bytes;       /* retention_bytes, or the whole ring */
@@ -55,6 +55,7 @@ struct partition {
     uint8_t overrun;
 
     struct times times;
+    counter evicted_records;
     counter duplicates, refused, busy, required_lost;
     struct required required;
     struct producer_table *producers;
@@ -84,7 +85,7 @@ static bool options_are_right(const struct partition_options *o)
            && o->ring_bytes <= LEAT_RING_BYTES_LIMIT && o->record_bytes_max != 0
            && o->record_bytes_max <= LEAT_RECORD_BYTES_LIMIT && o->leader_epoch >= 1
            && partition_largest_batch(o->ring_bytes, o->record_bytes_max) <= o->ring_bytes / 4
-           && o->first_offset <= o->offset_limit;
+           && o->first_offset <= o->offset_limit && o->first_position % LEAT_ALIGN == 0;
 }
 
 enum leat_error partition_open(struct partition **out, const struct partition_options *options,
@@ -102,7 +103,8 @@ enum leat_error partition_open(struct partition **out, const struct partition_op
     if (error == LEAT_OK)
         error = producer_table_open(&p->producers, producers);
     if (error == LEAT_OK)
-        error = ringlog_open(&p->log, options->ring_bytes, budget, missing_bytes);
+        error = ringlog_open(&p->log, options->ring_bytes, options->first_position, budget,
+                             missing_bytes);
     p->budget = budget;
     if (error != LEAT_OK) {
         partition_close(p);
@@ -115,6 +117,8 @@ enum leat_error partition_open(struct partition **out, const struct partition_op
     p->batch_bytes_max = partition_largest_batch(options->ring_bytes, options->record_bytes_max);
     p->leader_epoch = options->leader_epoch;
     p->overrun = options->overrun;
+    set(&p->head_position, options->first_position);
+    set(&p->tail_position, options->first_position);
     set(&p->head_offset, options->first_offset);
     set(&p->next_offset, options->first_offset);
     partition_offset_limit(p, options->offset_limit);
@@ -174,6 +178,7 @@ static struct leat_batch batch_at(const struct partition *p, uint64_t position)
 static void drop_oldest(struct partition *p)
 {
     const uint8_t *wire = ringlog_at(&p->log, p->log.head);
+    add(&p->evicted_records, leat_batch_count_at(wire));
     ringlog_release(&p->log, p->log.head + leat_batch_size_at(wire));
     set(&p->head_position, p->log.head);
     wire = ringlog_at(&p->log, p->log.head); /* the next one to go */
@@ -300,6 +305,8 @@ static void append(struct partition *p, const uint8_t *bytes, const struct leat_
     set(&p->next_offset, base_offset + batch->record_count);
     set(&p->tail_position, p->log.tail);
     add(&p->batches_in, 1);
+    add(&p->records_in, batch->record_count);
+    add(&p->bytes_in, batch->size);
 }
 
 /* Damaged bytes end no producer: it sends the batch again. The records are not looked at: a second
@@ -563,13 +570,12 @@ void partition_stats(const struct partition *p, struct partition_stats *out)
         .head_offset = get(&p->head_offset),
         .next_offset = get(&p->next_offset),
         .batches_in = get(&p->batches_in),
+        .records_in = get(&p->records_in),
+        .bytes_in = get(&p->bytes_in),
         .duplicates = get(&p->duplicates),
         .refused = get(&p->refused),
         .busy = get(&p->busy),
+        .evicted_records = get(&p->evicted_records),
         .required_lost = get(&p->required_lost),
     };
-    /* Dense offsets and positions from 0 say these already. */
-    out->records_in = out->next_offset - p->options.first_offset;
-    out->evicted_records = out->head_offset - p->options.first_offset;
-    out->bytes_in = out->tail_position;
 }

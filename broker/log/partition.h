@@ -7,7 +7,7 @@
  *
  *        head                        visible = tail
  *   ......[batch][batch][batch][batch]..........        positions: bytes since the log was created
- *         ^ head_offset               ^ next_offset      offsets: records, dense
+ *         ^ head_offset               ^ next_offset      offsets: records; they may have holes
  *
  * Threads: everything is for the owning shard, except partition_open and partition_close (control,
  * while no shard has it) and partition_stats (any thread). */
@@ -33,6 +33,7 @@ struct partition_options {
     uint64_t topic_id;
     uint64_t log_epoch;
     uint64_t first_offset;    /* of a new log; above every offset ever given out */
+    uint64_t first_position;  /* of its first byte; a multiple of LEAT_ALIGN */
     uint64_t offset_limit;    /* reserved so far; LEAT_OFFSET_NONE: no reservation needed */
     uint64_t ring_bytes;      /* power of two >= LEAT_RING_BYTES_MIN */
     uint64_t retention_bytes; /* 0: the whole ring */
@@ -186,7 +187,7 @@ struct producer_table *partition_producers(struct partition *p);
 
 struct partition_stats {
     uint64_t head_position, tail_position, head_offset, next_offset;
-    uint64_t batches_in, records_in, bytes_in;
+    uint64_t batches_in, records_in, bytes_in; /* appended since it was opened */
     uint64_t duplicates, refused, busy, evicted_records;
     uint64_t required_lost;
 };

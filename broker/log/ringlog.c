@@ -5,11 +5,12 @@
 
 enum { LINE_BYTES = 64, AHEAD_BYTES = 4 * LINE_BYTES }; /* more is seen by the processor itself */
 
-enum leat_error ringlog_open(struct ringlog *out, uint64_t size, struct logmem_budget *budget,
-                             uint64_t *missing_bytes)
+enum leat_error ringlog_open(struct ringlog *out, uint64_t size, uint64_t first_position,
+                             struct logmem_budget *budget, uint64_t *missing_bytes)
 {
     assert(size >= LEAT_RING_BYTES_MIN && (size & (size - 1)) == 0);
-    struct ringlog log = { .mask = size - 1 };
+    assert(first_position % LEAT_ALIGN == 0);
+    struct ringlog log = { .mask = size - 1, .head = first_position, .tail = first_position };
     *missing_bytes = 0;
     log.pins = calloc(size / LEAT_CHUNK_BYTES, sizeof *log.pins);
     if (log.pins == NULL)

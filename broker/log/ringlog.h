@@ -29,9 +29,10 @@ struct ringlog {
     _Atomic uint32_t *pins; /* by chunk of the ring */
 };
 
-/* As logmem_open; `size` is a power of two, at least LEAT_RING_BYTES_MIN. */
-enum leat_error ringlog_open(struct ringlog *out, uint64_t size, struct logmem_budget *budget,
-                             uint64_t *missing_bytes);
+/* As logmem_open; `size` is a power of two, at least LEAT_RING_BYTES_MIN. The log is empty: head
+ * and tail are at `first_position`, a multiple of LEAT_ALIGN. */
+enum leat_error ringlog_open(struct ringlog *out, uint64_t size, uint64_t first_position,
+                             struct logmem_budget *budget, uint64_t *missing_bytes);
 void ringlog_close(struct ringlog *log, struct logmem_budget *budget);
 
 /* The byte at `position`; bytes follow it contiguously up to the tail. head <= position <= tail. */
