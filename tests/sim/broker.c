@@ -11,6 +11,7 @@
 #include "broker/shard/shard_state.h"
 
 enum { SESSIONS = 32, STEPS_MAX = 64 };
+#define WALL_NS UINT64_C(1700000000000000000)
 
 static _Noreturn void fail(const char *what, const char *why)
 {
@@ -48,6 +49,7 @@ static void configure(struct sim_broker *b, const struct sim_topic *wanted)
     topic->settings.overrun = wanted->blocks ? PARTITION_BLOCK : PARTITION_EVICT;
     topic->settings.quota_publish_bytes = wanted->publish_quota;
     topic->settings.quota_deliver_bytes = wanted->deliver_quota;
+    topic->settings.retention_ms = wanted->retention_ms;
     topic->settings.record_bytes_max = 8192;
     if (settings_resolve(&topic->settings, &error) != LEAT_OK)
         fail("topic settings", error.name);
@@ -138,7 +140,7 @@ bool sim_broker_step(struct sim_broker *b, leat_ns now)
     bool worked = true, any = false;
     for (int i = 0; worked && i < STEPS_MAX; i++) {
         worked = control_step(b->control, now);
-        worked |= shard_step(b->shard, now, UINT64_C(1700000000000000000) + now);
+        worked |= shard_step(b->shard, now, WALL_NS + b->wall_off_ns + now);
         rcu_quiescent_state();
         any |= worked;
     }
@@ -148,7 +150,7 @@ bool sim_broker_step(struct sim_broker *b, leat_ns now)
 void sim_broker_iterate(struct sim_broker *b, leat_ns now)
 {
     b->shard->now = now;
-    b->shard->wall_ns = UINT64_C(1700000000000000000) + now;
+    b->shard->wall_ns = WALL_NS + b->wall_off_ns + now;
     shard_iterate(b->shard, true);
     rcu_quiescent_state();
 }

@@ -22,6 +22,7 @@ struct sim_topic {
     bool blocks;            /* writers wait for required readers */
     uint64_t publish_quota; /* bytes a second; 0: none. With one the credit is small */
     uint64_t deliver_quota;
+    uint64_t retention_ms; /* 0: no limit by age */
 };
 
 struct sim_broker {
@@ -37,6 +38,7 @@ struct sim_broker {
     bool owns_link;
     char address[32];
     struct control_shard_link shard_link;
+    uint64_t wall_off_ns; /* its wall clock is so far ahead (modulo 2^64): set at any time */
 };
 
 /* Control on `control_port` (0: any free one), with SIM_TOPIC. Any failure ends the program. */

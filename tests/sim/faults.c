@@ -54,6 +54,7 @@ void sim_open_broker(struct sim *sim)
 {
     sim_broker_open(&sim->broker, sim->fabric, ++sim->incarnation, sim->control_port, &sim->topic,
                     sim->now);
+    sim->broker.wall_off_ns = sim->wall_off_ns;
     sim->control_port =
         (uint16_t)strtoul(strrchr(sim_broker_control(&sim->broker), ':') + 1, NULL, 10);
 }
@@ -104,6 +105,20 @@ void sim_stand_still(struct sim *sim)
         sim->broker_stalled_until = until;
 }
 
+void sim_step_clock(struct sim *sim)
+{
+    const leat_ns hour = 3600 * LEAT_NS_PER_S;
+    switch (seeded_below(&sim->random, 3)) {
+    case 0: sim->wall_off_ns += sim_between(sim, hour, 240 * hour); break;
+    case 1: sim->wall_off_ns -= sim_between(sim, LEAT_NS_PER_S, 240 * hour); break;
+    default: sim->wall_off_ns = 0;
+    }
+    sim_total.clock_steps++;
+    sim->broker.wall_off_ns = sim->wall_off_ns;
+    sim_tell(sim, "the broker's wall clock is off by %.6f s",
+             (double)(int64_t)sim->wall_off_ns / 1e9);
+}
+
 void sim_side_goes_on(struct sim *sim)
 {
     leat_client *clients[CLIENTS];
@@ -135,7 +150,7 @@ static void restart_broker(struct sim *sim)
 void sim_fault(struct sim *sim)
 {
     struct sim_client *c = &sim->clients[seeded_below(&sim->random, CLIENTS)];
-    switch (seeded_below(&sim->random, 10)) {
+    switch (seeded_below(&sim->random, 12)) {
     case 0: sim_cut_some(sim); break;
     case 1:
         sim_total.stalls++;
@@ -164,6 +179,8 @@ void sim_fault(struct sim *sim)
     case 6: sim_trouble_link(sim, seeded_below(&sim->random, 4) == 0, true); break;
     case 7:
     case 8: sim_side_goes_on(sim); break;
+    case 10:
+    case 11: sim_step_clock(sim); break;
     default: break;
     }
 }

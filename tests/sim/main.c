@@ -150,6 +150,26 @@ static void check_end(struct sim *sim)
     }
 }
 
+/* Once its time is over nothing is kept, whatever the wall clock did. */
+static void check_retention(struct sim *sim)
+{
+    const leat_ns end = sim->now + (sim->topic.retention_ms + 500) * LEAT_NS_PER_MS;
+    if (sim->topic.retention_ms == 0 || sim->topic.blocks)
+        return;
+    while (sim->now < end) {
+        leat_ns next = sim_next_of_broker(sim);
+        sim_earliest(&next, end);
+        sim_go_to(sim, next);
+        sim_step_broker(sim);
+    }
+    for (unsigned p = 0; p < PARTITIONS; p++) {
+        const struct partition *partition = sim_broker_partition(&sim->broker, p);
+        if (partition_head_offset(partition) != partition_next_offset(partition))
+            sim_fail(sim, "kept for ever: head, next offset", partition_head_offset(partition),
+                     partition_next_offset(partition));
+    }
+}
+
 static void add_counters(const struct fabric_counters *c)
 {
     struct fabric_counters *t = &sim_total.fabric;
@@ -180,6 +200,8 @@ static void choose(struct sim *sim)
         sim->topic.publish_quota = 1000000 + seeded_below(r, 50000000);
     if (seeded_below(r, 8) == 0)
         sim->topic.deliver_quota = 1000000 + seeded_below(r, 50000000);
+    if (seeded_below(r, 3) == 0)
+        sim->topic.retention_ms = 1 + seeded_below(r, seeded_below(r, 2) == 0 ? 50 : 2000);
     sim->window_bytes = seeded_below(r, 3) == 0 ? 16384 : 32768;
     sim->seeks = !sim->broker_restarts && seeded_below(r, 4) == 0;
 }
@@ -202,6 +224,10 @@ static void run(uint64_t seed, bool verbose)
     fabric_now(sim.fabric, sim.now);
     sim.side.broken = sim_fail;
     sim.side.user = &sim;
+    for (unsigned i = 0; i < PARTITIONS; i++) {
+        sim.ages[i].broken = sim_fail;
+        sim.ages[i].user = &sim;
+    }
     sim.crew.head = log_head;
     sim.crew.now = time_now;
     sim.crew.broken = sim_fail;
@@ -221,10 +247,12 @@ static void run(uint64_t seed, bool verbose)
         leat_ns end = sim.now + sim_between(&sim, 500000, 20000000);
         sim_faults_choose(&sim);
         if (lasts) {
-            if (seeded_below(&sim.random, 2) == 0)
+            if (seeded_below(&sim.random, 2) == 0) {
                 sim_cut_some(&sim);
-            else
+                sim_total.silent_paths++; /* what goes over control still comes */
+            } else {
                 sim_stand_still(&sim);
+            }
             end += sim_between(&sim, 2 * LEAT_NS_PER_S, 5 * LEAT_NS_PER_S);
         } else {
             sim_fault(&sim);
@@ -244,6 +272,7 @@ static void run(uint64_t seed, bool verbose)
     check_end(&sim);
     for (unsigned i = 0; i < CLIENTS; i++)
         sim_client_close(&sim.clients[i]);
+    check_retention(&sim);
     sim_broker_close(&sim.broker);
     add_counters(fabric_counters(sim.fabric));
     /* What was due when its link closed goes first. */
@@ -269,17 +298,20 @@ static void report(void)
     const uint64_t faults = f->lost + f->burst_lost + f->duplicated + f->reordered + f->corrupted
                             + f->too_large + f->partitioned + f->overflowed + sim_total.stalls
                             + sim_total.cuts + sim_total.client_restarts + sim_total.broker_restarts
-                            + sim_total.full + sim_total.slow + sim_total.long_stalls;
+                            + sim_total.full + sim_total.slow + sim_total.long_stalls
+                            + sim_total.clock_steps;
     printf("%" PRIu64 " runs, %" PRIu64 " faults: %" PRIu64 " lost, %" PRIu64 " in bursts, %" PRIu64
            " doubled, %" PRIu64 " reordered, %" PRIu64 " corrupted, %" PRIu64 " too large, %" PRIu64
            " cut off, %" PRIu64 " stalls and %" PRIu64 " long ones, %" PRIu64 " cuts, %" PRIu64
+           " data paths silent for seconds, %" PRIu64 " steps of the wall clock, %" PRIu64
            " client and %" PRIu64 " broker restarts, %" PRIu64 " full and %" PRIu64
            " slow links, %" PRIu64 " references read late; %" PRIu64 " seeks, %" PRIu64
            " topics deleted\n",
            sim_total.runs, faults, f->lost, f->burst_lost, f->duplicated, f->reordered,
            f->corrupted, f->too_large, f->partitioned, sim_total.stalls, sim_total.long_stalls,
-           sim_total.cuts, sim_total.client_restarts, sim_total.broker_restarts, sim_total.full,
-           sim_total.slow, f->read_late, sim_total.seeks, sim_total.deletions);
+           sim_total.cuts, sim_total.silent_paths, sim_total.clock_steps, sim_total.client_restarts,
+           sim_total.broker_restarts, sim_total.full, sim_total.slow, f->read_late, sim_total.seeks,
+           sim_total.deletions);
     printf("%" PRIu64 " packets; %" PRIu64 " records published, %" PRIu64 " acknowledged, %" PRIu64
            " delivered, %" PRIu64 " gaps over %" PRIu64 " records, %" PRIu64
            " reconnects; none lost in silence, doubled or out of order\n",

@@ -60,7 +60,11 @@ bool sim_step_broker(struct sim *sim)
 {
     if (sim->now < sim->broker_stalled_until)
         return false;
-    return sim_broker_step(&sim->broker, sim->now);
+    const bool worked = sim_broker_step(&sim->broker, sim->now);
+    for (unsigned p = 0; p < PARTITIONS; p++)
+        ages_look(&sim->ages[p], sim_broker_partition(&sim->broker, p),
+                  sim->topic.retention_ms * LEAT_NS_PER_MS, sim->topic.blocks, sim->now);
+    return worked;
 }
 
 leat_ns sim_next_of_broker(const struct sim *sim)

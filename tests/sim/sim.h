@@ -12,6 +12,7 @@
 
 #include "client/leat.h"
 #include "tests/seeded.h"
+#include "tests/sim/ages.h"
 #include "tests/sim/broker.h"
 #include "tests/sim/crew.h"
 #include "tests/sim/fabric.h"
@@ -46,6 +47,7 @@ struct sim {
     struct sim_broker broker;
     uint32_t incarnation;
     uint16_t control_port;
+    uint64_t wall_off_ns; /* of the broker's wall clock, modulo 2^64 */
     leat_ns broker_stalled_until;
     bool broker_restarts; /* this run has them */
     bool seeks;           /* its readers do */
@@ -60,6 +62,7 @@ struct sim {
     struct ledger ledgers[LEDGERS_MAX];
     unsigned ledger_partition[LEDGERS_MAX];
     unsigned ledger_count;
+    struct ages ages[PARTITIONS];
     uint64_t records;
     uint64_t sends_left;
 };
@@ -67,7 +70,8 @@ struct sim {
 /* Of all runs. */
 extern struct sim_totals {
     uint64_t runs, records, acked, delivered, lost_in_gaps, gaps, reconnects;
-    uint64_t stalls, cuts, long_stalls, client_restarts, broker_restarts;
+    uint64_t stalls, cuts, silent_paths, long_stalls, clock_steps;
+    uint64_t client_restarts, broker_restarts;
     uint64_t full, slow, seeks, deletions;
     uint64_t handovers, processed, again, members_lost;
     struct fabric_counters fabric;
@@ -106,6 +110,8 @@ void sim_faults_choose(struct sim *sim);
 void sim_fault(struct sim *sim);
 void sim_cut_some(struct sim *sim);
 void sim_heal(struct sim *sim);
+/* The broker's wall clock is set, by hours or days, or set right again. */
+void sim_step_clock(struct sim *sim);
 /* The broker's link: its wire takes nothing, its device is slow to say what it has sent. */
 void sim_trouble_link(struct sim *sim, bool full, bool slow);
 /* Its device reads from the log up to so long after it was told to; 0: at once. */
