@@ -27,7 +27,7 @@ static void count_out(void *user, struct group_member *member, enum group_out wh
 static void count_forgotten(void *user, struct group_partition *p)
 {
     (void)user;
-    p->offsets = NULL;
+    group_partition_set_offsets(p, NULL);
     forgotten++;
 }
 
@@ -97,7 +97,7 @@ static void open_all(const struct group_member *member)
         struct group_topic *in = member->group->topics[t];
         for (uint32_t i = 0; in != NULL && i < in->count; i++) {
             if (in->partitions[i].owner == member)
-                in->partitions[i].offsets = &entry;
+                group_partition_set_offsets(&in->partitions[i], &entry);
         }
     }
 }

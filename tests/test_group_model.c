@@ -219,7 +219,7 @@ static void member_out(void *user, struct group_member *member, enum group_out w
 static void forget(void *user, struct group_partition *p)
 {
     (void)user;
-    p->offsets = NULL;
+    group_partition_set_offsets(p, NULL);
 }
 
 static void *waiter_of(const struct event *e)
@@ -289,7 +289,7 @@ static void handle_open(const struct event *e)
     struct event opened = *e;
     opened.kind = EVENT_OPENED;
     opened.epoch = member->joined_epoch;
-    p->offsets = &w.entry;
+    group_partition_set_offsets(p, &w.entry);
     post_to_shard(opened);
 }
 
@@ -308,6 +308,26 @@ static void check_owners(void)
                          at->owner->id, "partition %u is granted while another has it", p);
         cr_assert_eq(s->joined_epoch, at->owner->joined_epoch,
                      "partition %u: an earlier holder of the id still has a stream", p);
+    }
+}
+
+/* A group keeps count, so that a list of groups costs what it is long. */
+static void check_counts(void)
+{
+    for (uint32_t g = 0; g < w.g.count; g++) {
+        const struct group *group = w.g.all[g];
+        uint32_t in_use = 0, leaving = 0, dropping = 0;
+        for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
+            const struct group_topic *topic = group->topics[t];
+            for (uint32_t i = 0; topic != NULL && i < topic->count; i++) {
+                in_use += group_partition_in_use(&topic->partitions[i]);
+                leaving += topic->partitions[i].state == GROUP_LEAVING;
+                dropping += topic->partitions[i].state == GROUP_DROPPING;
+            }
+        }
+        cr_assert_eq(group->in_use, in_use);
+        cr_assert_eq(group->leaving, leaving);
+        cr_assert_eq(group->dropping, dropping);
     }
 }
 
@@ -360,6 +380,7 @@ static void step(void)
     cr_assert_leq(moved, least_moves(&before), "more was taken away than had to be");
     w.moves += moved;
     check_owners();
+    check_counts();
     while ((member = groups_next_answer(&w.g)) != NULL)
         answer(member);
     while ((p = groups_next_drop(&w.g)) != NULL) {

@@ -12,28 +12,8 @@ static Leat__Control__GroupState state_of(const struct group *group)
 {
     if (group->member_count == 0)
         return LEAT__CONTROL__GROUP_STATE__EMPTY;
-    for (uint32_t i = 0; i < group->member_count; i++) {
-        if (group->members[i]->leaving != 0)
-            return LEAT__CONTROL__GROUP_STATE__MOVING;
-    }
-    return group->dropping != 0 ? LEAT__CONTROL__GROUP_STATE__MOVING
-                                : LEAT__CONTROL__GROUP_STATE__STABLE;
-}
-
-static bool is_known(const struct group_partition *p)
-{
-    return p->owner != NULL || p->offsets != NULL;
-}
-
-static uint32_t known_partitions(const struct group *group)
-{
-    uint32_t count = 0;
-    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
-        const struct group_topic *topic = group->topics[t];
-        for (uint32_t i = 0; topic != NULL && i < topic->count; i++)
-            count += is_known(&topic->partitions[i]);
-    }
-    return count;
+    return group->leaving != 0 || group->dropping != 0 ? LEAT__CONTROL__GROUP_STATE__MOVING
+                                                       : LEAT__CONTROL__GROUP_STATE__STABLE;
 }
 
 /* ---- lists */
@@ -56,7 +36,7 @@ void control_list_groups(struct control *control, struct peer *p,
             rows[i].group = (char *)group->name;
             rows[i].state = state_of(group);
             rows[i].members = group->member_count;
-            rows[i].partitions = known_partitions(group);
+            rows[i].partitions = group->in_use;
             list[i] = &rows[i];
         }
         Leat__Control__GroupList groups = LEAT__CONTROL__GROUP_LIST__INIT;
@@ -103,7 +83,7 @@ static uint32_t set_measures(const struct control *control, struct operation *op
     for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
         const struct group_topic *topic = group->topics[t];
         for (uint32_t i = 0; is_wanted(topic, only) && i < topic->count; i++) {
-            if (!is_known(&topic->partitions[i]))
+            if (!group_partition_in_use(&topic->partitions[i]))
                 continue;
             if (op != NULL && count < room)
                 set_measure(control, &op->parts[count], topic, i);

@@ -43,7 +43,7 @@ static void forget(void *user, struct group_partition *partition)
     const struct control *control = user;
     offsets_remove(control->offsets, partition->offsets);
     free(partition->metadata);
-    partition->offsets = NULL;
+    group_partition_set_offsets(partition, NULL);
     partition->metadata = NULL;
 }
 
@@ -368,7 +368,7 @@ enum leat_error control_group_entry(struct control *control, struct group_partit
     const enum leat_error error =
         offsets_create(control->offsets, &key, partition_log_epoch(log), out);
     if (error == LEAT_OK)
-        partition->offsets = *out;
+        group_partition_set_offsets(partition, *out);
     return error;
 }
 

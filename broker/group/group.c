@@ -84,6 +84,7 @@ static void free_partitions(struct groups *g, struct group_topic *topic)
             TAILQ_REMOVE(&g->drops, p, drop_link);
         if (p->offsets != NULL)
             g->hooks.forget(g->hooks.user, p);
+        group_set_owner(p, NULL);
     }
     topic->group->partition_count -= topic->count;
     g->partitions -= topic->count;
@@ -272,7 +273,7 @@ static void remove_topic(struct groups *g, struct group_topic *topic)
         if (p->state == GROUP_OWNED)
             p->owner->assigned--;
         else
-            p->owner->leaving--;
+            group_end_leaving(p->owner);
         p->owner->changed = true; /* until the group is settled */
     }
     free_partitions(g, topic);

@@ -48,7 +48,8 @@ enum group_partition_state { GROUP_FREE, GROUP_OWNED, GROUP_LEAVING, GROUP_DROPP
 struct group_partition {
     struct group_member *owner;  /* OWNED, LEAVING; else NULL */
     struct group_member *target; /* who is to have it; NULL: nobody */
-    void *offsets;               /* the caller's; NULL: no shard has ever had a stream of it */
+    /* The caller's, set by group_partition_set_offsets; NULL: no shard has ever had a stream of it. */
+    void *offsets;
     char *metadata;              /* the caller's: text of the last commit that had any */
     leat_ns leave_by;            /* LEAVING */
     uint32_t epoch; /* of the assignment that granted it (OWNED) or took it (LEAVING) */
@@ -100,6 +101,8 @@ struct group {
     uint32_t epoch;
     uint32_t member_count, member_room, topic_count, partition_count;
     uint32_t dropping;             /* partitions in state DROPPING */
+    uint32_t leaving;              /* partitions in state LEAVING */
+    uint32_t in_use;               /* partitions with an owner or with offsets */
     uint32_t named;                /* members it has given names to */
     bool unassigned;               /* members or topics have changed since the last assignment */
     bool unsettled;                /* in the list of those to look at */
@@ -217,6 +220,14 @@ struct group_partition *groups_next_drop(struct groups *g);
 void groups_dropped(struct groups *g, struct group_partition *partition);
 
 /* ---- topics, offsets */
+
+/* Whether anything is to be told of it: it has an owner or offsets. */
+static inline bool group_partition_in_use(const struct group_partition *p)
+{
+    return p->owner != NULL || p->offsets != NULL;
+}
+/* Sets what the caller keeps of it; NULL: nothing any more. */
+void group_partition_set_offsets(struct group_partition *p, void *offsets);
 
 /* There is no such topic any more. */
 void groups_topic_removed(struct groups *g, uint64_t topic_id);

@@ -32,6 +32,12 @@ void group_remove_member(struct groups *g, struct group_member *member, enum gro
 
 /* ---- group_step.c */
 
+/* The owner of a partition, and the group's count of partitions in use. NULL: nobody. */
+void group_set_owner(struct group_partition *p, struct group_member *owner);
+/* One partition of `member` enters the state LEAVING, or ends it. */
+void group_begin_leaving(struct group_member *member);
+void group_end_leaving(struct group_member *member);
+
 /* It is to be looked at in the next step. */
 void group_unsettle(struct groups *g, struct group *group);
 /* Its owner has it no more, whatever it thinks. */

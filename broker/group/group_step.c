@@ -11,6 +11,34 @@ void group_unsettle(struct groups *g, struct group *group)
     group->unsettled = true;
 }
 
+/* ---- what a group counts of its partitions, so that nobody has to walk them */
+
+void group_set_owner(struct group_partition *p, struct group_member *owner)
+{
+    p->topic->group->in_use -= group_partition_in_use(p);
+    p->owner = owner;
+    p->topic->group->in_use += group_partition_in_use(p);
+}
+
+void group_partition_set_offsets(struct group_partition *p, void *offsets)
+{
+    p->topic->group->in_use -= group_partition_in_use(p);
+    p->offsets = offsets;
+    p->topic->group->in_use += group_partition_in_use(p);
+}
+
+void group_begin_leaving(struct group_member *member)
+{
+    member->leaving++;
+    member->group->leaving++;
+}
+
+void group_end_leaving(struct group_member *member)
+{
+    member->leaving--;
+    member->group->leaving--;
+}
+
 /* ---- partitions change hands */
 
 void group_start_drop(struct groups *g, struct group_partition *p)
@@ -19,8 +47,8 @@ void group_start_drop(struct groups *g, struct group_partition *p)
     if (p->state == GROUP_OWNED)
         p->owner->assigned--;
     else
-        p->owner->leaving--;
-    p->owner = NULL;
+        group_end_leaving(p->owner);
+    group_set_owner(p, NULL);
     p->state = GROUP_FREE;
     group_unsettle(g, group);
     if (p->offsets == NULL)
@@ -151,7 +179,8 @@ static void settle_partition(struct group_partition *p, uint32_t epoch, leat_ns 
     case GROUP_FREE:
         if (p->target == NULL)
             return;
-        owner = p->owner = p->target;
+        owner = p->target;
+        group_set_owner(p, owner);
         p->state = GROUP_OWNED;
         owner->assigned++;
         break;
@@ -161,7 +190,7 @@ static void settle_partition(struct group_partition *p, uint32_t epoch, leat_ns 
         p->state = GROUP_LEAVING;
         p->leave_by = now + owner->session_ms * LEAT_NS_PER_MS;
         owner->assigned--;
-        owner->leaving++;
+        group_begin_leaving(owner);
         if (p->leave_by < owner->leave_by)
             owner->leave_by = p->leave_by;
         break;
@@ -170,7 +199,7 @@ static void settle_partition(struct group_partition *p, uint32_t epoch, leat_ns 
             return;
         p->state = GROUP_OWNED;
         owner->assigned++;
-        owner->leaving--;
+        group_end_leaving(owner);
         break;
     case GROUP_DROPPING: return;
     }
