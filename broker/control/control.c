@@ -121,6 +121,7 @@ static void init(struct control *control, const struct control_options *options)
     TAILQ_INIT(&control->closing);
     TAILQ_INIT(&control->dead);
     TAILQ_INIT(&control->work);
+    TAILQ_INIT(&control->costly);
     control->shard_count = options->config->shards;
     control->budget = (struct logmem_budget){ .limit_bytes = options->config->log_memory_bytes,
                                               .pages = options->config->hugepages,
@@ -283,7 +284,7 @@ static int timeout_ms(const struct control *control, bool mail_left)
         deadline = groups;
     if (control->offsets_save == NULL && control->offsets_due < deadline)
         deadline = control->offsets_due;
-    if (!TAILQ_EMPTY(&control->work) || deadline <= control->now)
+    if (!TAILQ_EMPTY(&control->work) || !TAILQ_EMPTY(&control->costly) || deadline <= control->now)
         return 0;
     if (mail_left)
         return QUEUE_RETRY_MS;
@@ -352,7 +353,7 @@ bool control_step(struct control *control, leat_ns now)
     const int ready = epoll_wait(control->epoll, events, CONTROL_EVENTS_MAX, 0);
     control->now = now;
     iterate(control, events, ready > 0 ? ready : 0);
-    return ready > 0 || !TAILQ_EMPTY(&control->work);
+    return ready > 0 || !TAILQ_EMPTY(&control->work) || !TAILQ_EMPTY(&control->costly);
 }
 
 /* ---- stopping */

@@ -274,6 +274,7 @@ void control_reset_group(struct control *control, struct peer *p,
                         some ? (uint32_t)ask->n_partitions : topic->settings.partitions);
     if (op == NULL)
         return;
+    control_charge(control, op->count);
     op->topic_id = topic->id;
     op->dry_run = ask->dry_run;
     for (uint32_t i = 0; i < op->count; i++) {

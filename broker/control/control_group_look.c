@@ -27,6 +27,7 @@ void control_list_groups(struct control *control, struct peer *p,
     const uint32_t count = left < LIST_PAGE ? left : LIST_PAGE;
     Leat__Control__GroupSummary *rows = calloc(count + 1, sizeof *rows);
     Leat__Control__GroupSummary **list = calloc(count + 1, sizeof(Leat__Control__GroupSummary *));
+    control_charge(control, count);
     if (rows == NULL || list == NULL) {
         peer_refuse_busy(control, p, request->id);
     } else {
@@ -108,6 +109,7 @@ void control_describe_group(struct control *control, struct peer *p,
         operation_begin(control, p, request->id, OPERATION_DESCRIBE_GROUP, count);
     if (op == NULL)
         return;
+    control_charge(control, (uint64_t)group->partition_count + count);
     strcpy(op->group, ask->group);
     op->cut = count < all;
     set_measures(control, op, group, ask->topic, count);

@@ -9,10 +9,11 @@
 
 enum {
     ACCEPTS_PER_ITERATION = 64,
-    REQUESTS_PER_TURN = 32,
+    REQUESTS_PER_TURN = 8,
     IN_BYTES_MIN = 4096,
     OUT_BYTES_MIN = 4096,
     DROP_BYTES = 16384,
+    COSTLY_ROWS_MIN = 16, /* of any costly request: its lookups, its message */
 };
 #define HELLO_NS (10 * LEAT_NS_PER_S)
 #define CLOSING_NS LEAT_NS_PER_S
@@ -110,6 +111,24 @@ void peer_accept(struct control *control)
     }
 }
 
+/* ---- costly requests wait in a line of their own */
+
+static void join_costly(struct control *control, struct peer *p)
+{
+    p->costly = true;
+    TAILQ_INSERT_TAIL(&control->costly, p, costly_link);
+    control->costly_count++;
+}
+
+static void leave_costly(struct control *control, struct peer *p)
+{
+    if (!p->costly)
+        return;
+    p->costly = false;
+    TAILQ_REMOVE(&control->costly, p, costly_link);
+    control->costly_count--;
+}
+
 /* ---- death */
 
 void peer_end(struct control *control, struct peer *p)
@@ -127,6 +146,7 @@ void peer_end(struct control *control, struct peer *p)
         TAILQ_REMOVE(&control->work, p, work_link);
         control->work_count--;
     }
+    leave_costly(control, p);
     /* Closing alone ends the events only when nobody else holds the connection: a process that was
      * passed the descriptor would keep them coming, for memory that is freed. */
     epoll_ctl(control->epoll, EPOLL_CTL_DEL, p->fd, NULL);
@@ -148,6 +168,7 @@ void peer_end_soon(struct control *control, struct peer *p)
     if (p->state != PEER_CLOSING)
         move(control, p, PEER_CLOSING);
     p->in_used = 0;
+    leave_costly(control, p);
     peer_want_work(control, p);
 }
 
@@ -215,7 +236,7 @@ static size_t owed(const struct peer *p)
 /* Whether it may be read and served: what it asks costs memory until it reads the answers. */
 static bool welcome(const struct peer *p)
 {
-    return owed(p) <= CONTROL_OUTPUT_PAUSE_BYTES
+    return !p->costly && owed(p) <= CONTROL_OUTPUT_PAUSE_BYTES
            && p->operations < CONTROL_OPERATIONS_PER_CONNECTION;
 }
 
@@ -275,19 +296,27 @@ static bool receive(struct control *control, struct peer *p)
     return true;
 }
 
-/* One message at `bytes`. */
-static void handle(struct control *control, struct peer *p, const uint8_t *bytes, size_t size)
+/* One message at `bytes`. False: it waits for the connection's turn among costly requests. */
+static bool handle(struct control *control, struct peer *p, const uint8_t *bytes, size_t size)
 {
     Leat__Control__Request *request;
     if (leat_control_unpack_request(&request, bytes, size) != LEAT_OK) {
         peer_end(control, p);
-        return;
+        return true;
     }
-    metric_add(&control->counters.requests, 1);
-    control_handle_request(control, p, request);
+    const bool costly = p->state == PEER_OPEN && control_request_is_costly(request);
+    const bool now = !costly || p->costly_turn;
+    if (now) {
+        p->costly_turn &= !costly;
+        metric_add(&control->counters.requests, 1);
+        control_handle_request(control, p, request);
+    } else {
+        join_costly(control, p);
+    }
     leat_control_free_request(request);
-    if (!p->dead && p->state == PEER_GREETING)
+    if (now && !p->dead && p->state == PEER_GREETING)
         peer_end_soon(control, p); /* no Hello came, or none that was good */
+    return now;
 }
 
 /* Handles whole messages. True when more may wait. */
@@ -310,8 +339,9 @@ static bool handle_input(struct control *control, struct peer *p)
             more = true;
             break;
         }
-        handle(control, p, p->in + at + LEAT_CONTROL_PREFIX_BYTES,
-               total - LEAT_CONTROL_PREFIX_BYTES);
+        if (!handle(control, p, p->in + at + LEAT_CONTROL_PREFIX_BYTES,
+                    total - LEAT_CONTROL_PREFIX_BYTES))
+            break;
         at += total;
     }
     if (p->dead || p->state == PEER_CLOSING)
@@ -507,7 +537,7 @@ static void turn(struct control *control, struct peer *p)
         if (welcome(p) && p->input_ready && !receive(control, p))
             return;
         p->input_ready = false; /* epoll says it again */
-        more = handle_input(control, p);
+        more = !p->costly && handle_input(control, p);
     }
     if (p->dead || !flush(control, p))
         return;
@@ -517,7 +547,7 @@ static void turn(struct control *control, struct peer *p)
         peer_want_work(control, p);
 }
 
-void peer_work(struct control *control)
+static void cheap_turns(struct control *control)
 {
     /* Who wants another turn comes behind the others, in the next iteration. */
     for (uint32_t turns = control->work_count; turns > 0; turns--) {
@@ -529,4 +559,27 @@ void peer_work(struct control *control)
         p->working = false;
         turn(control, p);
     }
+}
+
+/* One request of each connection that has waited, as far as the iteration's budget goes. */
+static void costly_turns(struct control *control)
+{
+    control->cost = 0;
+    for (uint32_t turns = control->costly_count;
+         turns > 0 && control->cost < CONTROL_COST_PER_ITERATION; turns--) {
+        struct peer *p = TAILQ_FIRST(&control->costly);
+        if (p == NULL)
+            return;
+        leave_costly(control, p);
+        p->costly_turn = true;
+        control_charge(control, COSTLY_ROWS_MIN);
+        turn(control, p);
+        p->costly_turn = false;
+    }
+}
+
+void peer_work(struct control *control)
+{
+    cheap_turns(control);
+    costly_turns(control);
 }

@@ -362,6 +362,7 @@ void control_open_producer(struct control *control, struct peer *p,
     struct operation *op = operation_begin(control, p, request->id, OPERATION_PRODUCER, parts);
     if (op == NULL)
         return;
+    control_charge(control, parts);
     op->topic_id = topic->id;
     strcpy(op->topic, topic->name);
     memcpy(op->producer.sessions, sessions, sizeof sessions);

@@ -119,6 +119,22 @@ static bool check(struct control *control, struct peer *p, const Leat__Control__
     return false;
 }
 
+bool control_request_is_costly(const Leat__Control__Request *request)
+{
+    switch (request->body_case) {
+    case LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC:
+    case LEAT__CONTROL__REQUEST__BODY_DELETE_TOPIC:
+    case LEAT__CONTROL__REQUEST__BODY_LIST_TOPICS:
+    case LEAT__CONTROL__REQUEST__BODY_DESCRIBE_TOPIC:
+    case LEAT__CONTROL__REQUEST__BODY_OPEN_PRODUCER:
+    case LEAT__CONTROL__REQUEST__BODY_LIST_GROUPS:
+    case LEAT__CONTROL__REQUEST__BODY_DESCRIBE_GROUP:
+    case LEAT__CONTROL__REQUEST__BODY_RESET_GROUP:
+    case LEAT__CONTROL__REQUEST__BODY_DELETE_GROUP: return true;
+    default: return false;
+    }
+}
+
 static void dispatch(struct control *control, struct peer *p, const Leat__Control__Request *r)
 {
     switch (r->body_case) {

@@ -31,6 +31,9 @@ enum {
     CONTROL_TEXT_BYTES = 1024,
     CONTROL_SPARE_DESCRIPTORS = 2,
     CONTROL_RETRY_MS = 20,
+    /* What costly requests may cost in one iteration, in rows and partitions (each some 100 ns);
+     * the last may exceed it by what one request can cost. */
+    CONTROL_COST_PER_ITERATION = 4096,
 };
 
 /* What an epoll event points at: every such struct begins with one of these. */
@@ -55,6 +58,8 @@ struct peer {
     enum peer_state state;
     bool dead;        /* closed in this iteration; freed at its end */
     bool working;     /* in control->work */
+    bool costly;      /* in control->costly: its next request waits there, the rest behind it */
+    bool costly_turn; /* its turn among those: one costly request may be handled */
     bool input_ready; /* the kernel may have more */
     uint32_t interest;
     uint32_t operations; /* that wait for shards */
@@ -69,6 +74,7 @@ struct peer {
     struct quota joins;
     TAILQ_ENTRY(peer) link; /* of its state's list, oldest first */
     TAILQ_ENTRY(peer) work_link;
+    TAILQ_ENTRY(peer) costly_link;
     char client_name[LEAT_CLIENT_NAME_BYTES_MAX + 1];
 };
 
@@ -199,8 +205,9 @@ struct control {
     leat_ns save_again;   /* reservations that could not be stored; LEAT_NS_NEVER */
     bool reserving;       /* some partition waits for MESSAGE_OFFSETS_RESERVED */
 
-    struct peers greeting, open, closing, dead, work;
-    uint32_t connection_count, work_count;
+    struct peers greeting, open, closing, dead, work, costly;
+    uint32_t connection_count, work_count, costly_count;
+    uint64_t cost; /* of this iteration's requests so far, see CONTROL_COST_PER_ITERATION */
 
     struct control_shard shards[LEAT_SHARDS_MAX];
     uint32_t shard_count;
@@ -263,6 +270,14 @@ void peer_refuse_topic(struct control *control, struct peer *p, uint64_t request
 
 /* ---- control_requests.c */
 
+/* Whether its cost grows with what the broker holds, and not only with the request's size. A
+ * connection has one such request handled in its turn, behind everybody's cheap ones. */
+bool control_request_is_costly(const Leat__Control__Request *request);
+/* `rows` were looked at for a request: what CONTROL_COST_PER_ITERATION bounds. */
+static inline void control_charge(struct control *control, uint64_t rows)
+{
+    control->cost += rows;
+}
 void control_handle_request(struct control *control, struct peer *p,
                             const Leat__Control__Request *request);
 

@@ -105,6 +105,7 @@ static void answer_topic(struct control *control, struct peer *p, uint64_t reque
                          const struct topic *topic)
 {
     struct picture picture;
+    control_charge(control, topic->settings.partitions);
     if (!draw(&picture, topic, true)) {
         peer_refuse_busy(control, p, request);
         return;
@@ -145,6 +146,7 @@ void control_create_topic(struct control *control, struct peer *p,
         peer_refuse_busy(control, p, request->id);
         return;
     }
+    control_charge(control, settings.partitions);
     const enum leat_error error =
         registry_create(control, create->name, &settings, &topic, error_text);
     if (error != LEAT_OK)
@@ -182,6 +184,7 @@ void control_delete_topic(struct control *control, struct peer *p,
     if (op == NULL)
         return;
     op->topic_id = topic->id;
+    control_charge(control, op->count);
     const enum leat_error error = registry_delete(control, topic, op, error_text);
     if (error != LEAT_OK) {
         peer_refuse(control, p, request->id, error, "%s", error_text);
@@ -244,6 +247,8 @@ static bool answer_list(struct control *control, struct peer *p, uint64_t reques
     Leat__Control__TopicList topics = LEAT__CONTROL__TOPIC_LIST__INIT;
     topics.topics = listing.list;
     topics.n_topics = listing.count;
+    for (size_t i = 0; i < listing.count; i++)
+        control_charge(control, 1 + listing.list[i]->n_partitions);
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_TOPICS;

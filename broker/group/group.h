@@ -48,13 +48,14 @@ enum group_partition_state { GROUP_FREE, GROUP_OWNED, GROUP_LEAVING, GROUP_DROPP
 struct group_partition {
     struct group_member *owner;  /* OWNED, LEAVING; else NULL */
     struct group_member *target; /* who is to have it; NULL: nobody */
-    /* The caller's, set by group_partition_set_offsets; NULL: no shard has ever had a stream of it. */
+    /* The caller's, set by group_partition_set_offsets; NULL: no shard has ever had a stream of it.
+     */
     void *offsets;
-    char *metadata;              /* the caller's: text of the last commit that had any */
-    leat_ns leave_by;            /* LEAVING */
-    uint32_t epoch; /* of the assignment that granted it (OWNED) or took it (LEAVING) */
-    uint8_t state;  /* group_partition_state */
-    bool told;      /* DROPPING: the shard is */
+    char *metadata;   /* the caller's: text of the last commit that had any */
+    leat_ns leave_by; /* LEAVING */
+    uint32_t epoch;   /* of the assignment that granted it (OWNED) or took it (LEAVING) */
+    uint8_t state;    /* group_partition_state */
+    bool told;        /* DROPPING: the shard is */
     struct group_topic *topic;
     TAILQ_ENTRY(group_partition) drop_link;
 };

@@ -1,0 +1,269 @@
+/* Goal: a request that costs more than its size makes nobody wait but those who ask such things:
+ * in one iteration control looks at a bounded number of rows, whatever is asked of it, and answers
+ * cheap requests first. Method: control itself in this process, stepped one iteration at a time in
+ * virtual time, with raw connections over loopback; what a step costs is counted, never timed. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <urcu-qsbr.h>
+
+#include "broker/control/control_state.h"
+#include "schema/control.h"
+#include "tests/support/wire.h"
+
+enum {
+    GROUPS = 2048, /* as many as one list holds */
+    HOSTILE = 24,
+    LISTS = 200, /* that each of them asks for without waiting */
+    JOINS_PER_STEP = 8,
+    STEPS_MAX = 100000,
+};
+
+static struct {
+    struct config config;
+    struct catalog catalog;
+    struct topics *topics;
+    struct metrics *metrics;
+    struct mailbox *inbox, *outbox;
+    struct control *control;
+    int wake, shard_wake;
+    leat_ns now;
+    uint64_t id;
+} rig;
+
+static struct mailbox *new_box(int wake)
+{
+    struct mailbox *box = aligned_alloc(alignof(struct mailbox), sizeof *box);
+    cr_assert_neq(box, NULL);
+    mailbox_init(box, wake);
+    return box;
+}
+
+static void configure(void)
+{
+    struct settings_error wrong;
+    config_init(&rig.config, true);
+    rig.config.port = 0;
+    rig.config.keepalive_ms = 600000;
+    rig.config.log_memory_bytes = UINT64_C(8) << 20;
+    rig.config.topics = calloc(1, sizeof *rig.config.topics);
+    cr_assert_neq(rig.config.topics, NULL);
+    rig.config.topic_count = 1;
+    strcpy(rig.config.topics->name, "t");
+    rig.config.topics->settings.partitions = 1;
+    rig.config.topics->settings.ring_bytes = 1 << 20;
+    cr_assert_eq(settings_resolve(&rig.config.topics->settings, &wrong), LEAT_OK);
+}
+
+static void set_up(void)
+{
+    char text[CONTROL_ERROR_TEXT];
+    rcu_register_thread();
+    configure();
+    catalog_init(&rig.catalog);
+    rig.catalog.incarnation = 1;
+    rig.wake = eventfd(0, EFD_NONBLOCK);
+    rig.shard_wake = eventfd(0, EFD_NONBLOCK);
+    rig.inbox = new_box(rig.shard_wake);
+    rig.outbox = new_box(rig.wake);
+    rig.now = LEAT_NS_PER_S;
+    cr_assert_eq(metrics_open(&rig.metrics), LEAT_OK);
+    cr_assert_eq(topics_open(&rig.topics), LEAT_OK);
+    const struct control_shard_link shard = { .inbox = rig.inbox,
+                                              .outbox = rig.outbox,
+                                              .tcp_address = "127.0.0.1:1" };
+    const struct control_options options = { .config = &rig.config,
+                                             .topics = rig.topics,
+                                             .catalog = &rig.catalog,
+                                             .shards = &shard,
+                                             .wake = rig.wake,
+                                             .metrics = rig.metrics };
+    cr_assert_eq(control_open(&rig.control, &options, text), LEAT_OK, "%s", text);
+}
+
+static void tear_down(void)
+{
+    control_close(rig.control);
+    topics_close(rig.topics);
+    rcu_barrier();
+    metrics_close(rig.metrics);
+    catalog_free(&rig.catalog);
+    config_free(&rig.config);
+    close(rig.wake);
+    close(rig.shard_wake);
+    free(rig.inbox);
+    free(rig.outbox);
+    rcu_unregister_thread();
+}
+
+TestSuite(control_turns, .init = set_up, .fini = tear_down, .timeout = 120);
+
+/* ---- peers */
+
+static void step(void)
+{
+    rig.now += LEAT_NS_PER_MS;
+    control_step(rig.control, rig.now);
+    rcu_quiescent_state();
+}
+
+static void send_request(int fd, Leat__Control__Request__BodyCase which, void *body)
+{
+    static uint8_t bytes[4096];
+    size_t size;
+    Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
+    request.id = ++rig.id;
+    request.body_case = which;
+    request.ping = body; /* any member of the union */
+    cr_assert_eq(leat_control_pack_request(bytes, sizeof bytes, &size, &request), LEAT_OK);
+    cr_assert(wire_send(fd, bytes, size));
+}
+
+static void ask_ping(int fd)
+{
+    Leat__Control__Ping ping = LEAT__CONTROL__PING__INIT;
+    send_request(fd, LEAT__CONTROL__REQUEST__BODY_PING, &ping);
+}
+
+static void ask_list(int fd)
+{
+    Leat__Control__ListGroups list = LEAT__CONTROL__LIST_GROUPS__INIT;
+    send_request(fd, LEAT__CONTROL__REQUEST__BODY_LIST_GROUPS, &list);
+}
+
+static bool has_answer(int fd)
+{
+    uint8_t byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+/* Steps until an answer comes; returns how many that were. */
+static unsigned steps_to_answer(int fd)
+{
+    unsigned steps = 0;
+    for (; !has_answer(fd); steps++) {
+        cr_assert_lt(steps, (unsigned)STEPS_MAX, "no answer comes");
+        step();
+    }
+    return steps;
+}
+
+/* The id of the next answer. */
+static uint64_t take_answer(int fd)
+{
+    steps_to_answer(fd);
+    Leat__Control__Response *response = wire_response(fd);
+    cr_assert_neq(response, NULL, "closed instead of answered");
+    cr_assert_eq(response->error, 0, "%s", response->error_text);
+    const uint64_t id = response->id;
+    leat__control__response__free_unpacked(response, NULL);
+    return id;
+}
+
+static int new_peer(void)
+{
+    const int fd = wire_connect(control_address(rig.control));
+    Leat__Control__Hello hello = LEAT__CONTROL__HELLO__INIT;
+    hello.version_min = hello.version_max = LEAT_PROTOCOL_VERSION;
+    hello.client_name = (char *)"peer";
+    send_request(fd, LEAT__CONTROL__REQUEST__BODY_HELLO, &hello);
+    take_answer(fd);
+    return fd;
+}
+
+static void make_groups(int fd)
+{
+    char name[16];
+    char *topics[] = { (char *)"t" };
+    Leat__Control__JoinGroup join = LEAT__CONTROL__JOIN_GROUP__INIT;
+    join.group = name;
+    join.topics = topics;
+    join.n_topics = 1;
+    join.session_timeout_ms = 600000;
+    for (unsigned i = 0; i < GROUPS; i++) {
+        snprintf(name, sizeof name, "group-%04u", i);
+        rig.now += 2 * LEAT_NS_PER_MS; /* slower than what one connection may */
+        send_request(fd, LEAT__CONTROL__REQUEST__BODY_JOIN_GROUP, &join);
+        take_answer(fd);
+    }
+    cr_assert_eq(rig.control->groups.count, (uint32_t)GROUPS);
+}
+
+/* Takes what has come, so that nobody is left unread for not reading. */
+static void drain(int fd)
+{
+    static uint8_t bytes[1 << 18];
+    while (recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+        ;
+}
+
+/* ---- tests */
+
+Test(control_turns, a_flood_of_lists_costs_an_iteration_no_more_than_its_budget)
+{
+    int hostile[HOSTILE];
+    const int honest = new_peer();
+    unsigned steps = 0;
+    uint64_t cost = 0;
+    make_groups(honest);
+    for (int i = 0; i < HOSTILE; i++)
+        hostile[i] = new_peer();
+    for (int i = 0; i < HOSTILE * LISTS; i++)
+        ask_list(hostile[i % HOSTILE]);
+    for (; cost < (uint64_t)HOSTILE * LISTS * GROUPS; steps++) {
+        cr_assert_lt(steps, (unsigned)STEPS_MAX, "not every list is answered");
+        ask_ping(honest);
+        step();
+        /* Whoever pings is answered in the iteration that reads it. */
+        cr_assert(has_answer(honest), "step %u: the honest one waits", steps);
+        take_answer(honest);
+        cr_assert_leq(rig.control->cost, CONTROL_COST_PER_ITERATION + GROUPS + 64u,
+                      "step %u looks at too much", steps);
+        cost += rig.control->cost;
+        for (int i = 0; i < HOSTILE; i++)
+            drain(hostile[i]);
+    }
+    for (int i = 0; i < HOSTILE; i++)
+        close(hostile[i]);
+    close(honest);
+}
+
+Test(control_turns, answers_of_one_connection_keep_their_order)
+{
+    const int fd = new_peer();
+    const uint64_t first = rig.id + 1;
+    for (int i = 0; i < 20; i++) {
+        ask_list(fd);
+        ask_ping(fd);
+        ask_ping(fd);
+    }
+    for (uint64_t id = first; id <= rig.id; id++)
+        cr_assert_eq(take_answer(fd), id);
+    close(fd);
+}
+
+Test(control_turns, who_leaves_while_it_waits_leaves_the_line)
+{
+    int fds[8];
+    for (int i = 0; i < 8; i++)
+        fds[i] = new_peer();
+    for (int i = 0; i < 8; i++) {
+        ask_list(fds[i]);
+        ask_list(fds[i]);
+    }
+    step();
+    cr_assert_eq(rig.control->costly_count, 8u, "each waits with its second");
+    for (int i = 0; i < 8; i++) {
+        const struct linger reset = { .l_onoff = 1 };
+        setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        close(fds[i]);
+    }
+    for (int i = 0; i < 3; i++)
+        step();
+    cr_assert_eq(rig.control->costly_count, 0u);
+    cr_assert_eq(rig.control->connection_count, 0u);
+}
