@@ -7,7 +7,8 @@
  * Threads: everything here is the control thread, registered with RCU (QSBR) and online, except
  * where it blocks. Its parts:
  *      control.c             open, close, the loop
- *      control_peer.c        buffers, framing, keepalive
+ *      control_peer.c        input, turns, keepalive
+ *      control_answers.c     what connections are owed
  *      control_requests.c    hello, ping, and who handles what
  *      control_mail.c        to and from shards; operations that wait for their answers
  *      control_topics.c      create, delete, list, describe

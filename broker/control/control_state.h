@@ -256,6 +256,13 @@ void peer_bury(struct control *control);
 void peer_expire(struct control *control);
 leat_ns peer_deadline(const struct control *control);
 
+/* ---- control_answers.c */
+
+/* Bytes that it has yet to be sent. */
+static inline size_t peer_owed(const struct peer *p)
+{
+    return p->out_to - p->out_from;
+}
 /* Packs an answer. NULL `p`: nobody is there any more. */
 void peer_answer(struct control *control, struct peer *p, Leat__Control__Response *response);
 void peer_done(struct control *control, struct peer *p, uint64_t request);

@@ -1,0 +1,119 @@
+/* Answers to a connection: packed behind those it is still owed; see control_peer.c for who sends
+ * them, and when. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/control/control_state.h"
+
+enum { OUT_BYTES_MIN = 4096 };
+
+static bool make_output_room(struct peer *p, size_t size)
+{
+    if (p->out_room - p->out_to >= size)
+        return true;
+    if (p->out_from > 0) {
+        memmove(p->out, p->out + p->out_from, peer_owed(p));
+        p->out_to -= p->out_from;
+        p->out_from = 0;
+    }
+    size_t room = p->out_room < OUT_BYTES_MIN ? OUT_BYTES_MIN : p->out_room;
+    while (room - p->out_to < size)
+        room *= 2;
+    if (room == p->out_room)
+        return true;
+    uint8_t *bytes = realloc(p->out, room);
+    if (bytes == NULL)
+        return false;
+    p->out = bytes;
+    p->out_room = room;
+    return true;
+}
+
+void peer_answer(struct control *control, struct peer *p, Leat__Control__Response *response)
+{
+    size_t wrote;
+    if (p == NULL || p->dead)
+        return;
+    const size_t size = leat_control_response_bytes(response);
+    if (size - LEAT_CONTROL_PREFIX_BYTES > LEAT_CONTROL_BYTES_MAX) {
+        peer_refuse(control, p, response->id, LEAT_ERR_TOO_LARGE,
+                    "the answer would take %zu bytes, more than one message holds (%d): ask for "
+                    "less at a time",
+                    size, LEAT_CONTROL_BYTES_MAX);
+        return;
+    }
+    if (!make_output_room(p, size)
+        || leat_control_pack_response(p->out + p->out_to, p->out_room - p->out_to, &wrote, response)
+               != LEAT_OK) {
+        peer_end(control, p);
+        return;
+    }
+    p->out_to += wrote;
+    peer_want_work(control, p);
+}
+
+void peer_done(struct control *control, struct peer *p, uint64_t request)
+{
+    Leat__Control__Done done = LEAT__CONTROL__DONE__INIT;
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.id = request;
+    response.body_case = LEAT__CONTROL__RESPONSE__BODY_DONE;
+    response.done = &done;
+    peer_answer(control, p, &response);
+}
+
+static void refuse(struct control *control, struct peer *p, Leat__Control__Response *response,
+                   const char *text)
+{
+    metric_add(&control->counters.requests_refused, 1);
+    response->error_text = (char *)text;
+    peer_answer(control, p, response);
+}
+
+void peer_refuse(struct control *control, struct peer *p, uint64_t request, enum leat_error error,
+                 const char *format, ...)
+{
+    char text[CONTROL_TEXT_BYTES];
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    response.id = request;
+    response.error = error;
+    refuse(control, p, &response, text);
+}
+
+void peer_refuse_for(struct control *control, struct peer *p, uint64_t request,
+                     enum leat_error error, uint32_t retry_after_ms, const char *format, ...)
+{
+    char text[CONTROL_TEXT_BYTES];
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    response.id = request;
+    response.error = error;
+    response.retry_after_ms = retry_after_ms;
+    refuse(control, p, &response, text);
+}
+
+void peer_refuse_busy(struct control *control, struct peer *p, uint64_t request)
+{
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.id = request;
+    response.error = LEAT_BUSY;
+    response.retry_after_ms = CONTROL_RETRY_MS;
+    refuse(control, p, &response,
+           "the broker has too many requests under way: ask again a little "
+           "later");
+}
+
+void peer_refuse_topic(struct control *control, struct peer *p, uint64_t request, const char *name)
+{
+    peer_refuse(control, p, request, LEAT_ERR_UNKNOWN_TOPIC,
+                "there is no topic \"%s\": create it with `leat topic create %s`", name, name);
+}
