@@ -174,6 +174,8 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
         if (reader->opening_unknown) {
             event.first_offset = LEAT_NO_OFFSET;
             event.lost_at_least = 0;
+            event.text = "unknown: the log began anew; how far the old one had been read, and what "
+                         "it had, is not known here. Offsets restart at next_offset";
         }
         break;
     case PARTITION_STREAM_BAD_BATCH:

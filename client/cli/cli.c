@@ -134,6 +134,12 @@ static const char *gap_reason(int32_t reason)
     }
 }
 
+/* Whether it says how many records are gone. */
+static bool event_has_loss(int32_t type)
+{
+    return type == LEAT_EVENT_GAP || type == LEAT_EVENT_LOG_RESET;
+}
+
 /* Where the offsets of an event mean something. */
 static bool event_has_range(int32_t type)
 {
@@ -147,6 +153,15 @@ static bool event_has_next(int32_t type)
     return type == LEAT_EVENT_LOG_RESET || type == LEAT_EVENT_ASSIGNED;
 }
 
+/* `,"NAME":N`, or null where `value` is LEAT_UNKNOWN (which LEAT_NO_OFFSET is too). */
+static void print_json_number(const char *name, uint64_t value)
+{
+    if (value == LEAT_UNKNOWN)
+        fprintf(stderr, ",\"%s\":null", name);
+    else
+        fprintf(stderr, ",\"%s\":%" PRIu64, name, value);
+}
+
 static void print_event_json(const struct leat_event *event)
 {
     char text[2048] = "\"\"";
@@ -158,16 +173,52 @@ static void print_event_json(const struct leat_event *event)
         fprintf(stderr, ",\"topic\":\"%s\"", event->topic);
     if (event->partition >= 0)
         fprintf(stderr, ",\"partition\":%d", event->partition);
-    if (event_has_range(event->type))
-        fprintf(stderr, ",\"first_offset\":%" PRIu64, event->first_offset);
+    if (event_has_range(event->type) || event_has_loss(event->type))
+        print_json_number("first_offset", event->first_offset);
     if (event_has_range(event->type) || event_has_next(event->type))
         fprintf(stderr, ",\"next_offset\":%" PRIu64 ",\"log_epoch\":\"%" PRIu64 "\"",
                 event->next_offset, event->log_epoch);
+    if (event_has_loss(event->type)) {
+        print_json_number("lost_at_least", event->lost_at_least);
+        print_json_number("lost_at_most", event->lost_at_most);
+    }
     if (event->type == LEAT_EVENT_GAP)
         fprintf(stderr, ",\"reason\":\"%s\"", gap_reason(event->reason));
     if (event->error != 0)
         fprintf(stderr, ",\"error\":\"%s\"", leat_strerror(event->error));
     fprintf(stderr, ",\"text\":%s}\n", text);
+}
+
+/* ", 7 records", or what is known of their number. */
+static void print_loss(const struct leat_event *event)
+{
+    if (event->lost_at_most == LEAT_UNKNOWN && event->lost_at_least == 0)
+        fputs(", how many records is unknown", stderr);
+    else if (event->lost_at_most == LEAT_UNKNOWN)
+        fprintf(stderr, ", at least %" PRIu64 " records lost", event->lost_at_least);
+    else if (event->lost_at_least != event->lost_at_most)
+        fprintf(stderr, ", at least %" PRIu64 " and at most %" PRIu64 " records",
+                event->lost_at_least, event->lost_at_most);
+    else
+        fprintf(stderr, ", %" PRIu64 " records", event->lost_at_most);
+}
+
+/* What the event says of offsets: those that are gone, and where it goes on. */
+static void print_offsets(const struct leat_event *event)
+{
+    if (event_has_range(event->type))
+        fprintf(stderr, ": offsets %" PRIu64 "..%" PRIu64, event->first_offset,
+                event->next_offset - 1);
+    if (event->type == LEAT_EVENT_GAP)
+        print_loss(event);
+    else if (event_has_range(event->type))
+        fprintf(stderr, ", %" PRIu64 " records", event->next_offset - event->first_offset);
+    if (event->type == LEAT_EVENT_LOG_RESET && event->first_offset != LEAT_NO_OFFSET) {
+        fprintf(stderr, ": the old log from offset %" PRIu64 " on", event->first_offset);
+        print_loss(event);
+    }
+    if (event_has_next(event->type))
+        fprintf(stderr, ": goes on at offset %" PRIu64, event->next_offset);
 }
 
 static void print_event_text(const struct cli *cli, const struct leat_event *event)
@@ -177,12 +228,7 @@ static void print_event_text(const struct cli *cli, const struct leat_event *eve
         fprintf(stderr, ": %s", event->topic);
     if (event->partition >= 0)
         fprintf(stderr, " partition %d", event->partition);
-    if (event_has_range(event->type))
-        fprintf(stderr, ": offsets %" PRIu64 "..%" PRIu64 ", %" PRIu64 " records",
-                event->first_offset, event->next_offset - 1,
-                event->next_offset - event->first_offset);
-    if (event_has_next(event->type))
-        fprintf(stderr, ": goes on at offset %" PRIu64, event->next_offset);
+    print_offsets(event);
     if (event->type == LEAT_EVENT_GAP)
         fprintf(stderr, " (%s)", gap_reason(event->reason));
     if (event->error != 0)
@@ -196,10 +242,6 @@ static void on_event(void *user, const struct leat_event *event)
     struct cli *cli = user;
     switch (event->type) {
     case LEAT_EVENT_CONNECTED: return; /* no news */
-    case LEAT_EVENT_GAP:
-        cli->gaps++;
-        cli->lost += event->next_offset - event->first_offset;
-        break;
     case LEAT_EVENT_RECORDS_LOST: cli->vanished += event->next_offset - event->first_offset; break;
     case LEAT_EVENT_PRODUCER_FENCED: cli->fatal = LEAT_ERR_FENCED; break;
     case LEAT_EVENT_MEMBER_FENCED: cli->fatal = event->error; break;

@@ -21,8 +21,6 @@ struct cli {
     int signal_fd;
     bool stopped;          /* SIGINT, SIGTERM or SIGHUP came */
     bool events_json;      /* events as JSON objects on stderr */
-    uint64_t gaps;         /* GAP events seen */
-    uint64_t lost;         /* records they span */
     uint64_t vanished;     /* records acked earlier and lost with the broker */
     int fatal;             /* leat_error of an event that ends the command, or 0 */
     char fatal_story[320]; /* more of it, or empty */

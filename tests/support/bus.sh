@@ -122,15 +122,15 @@ client_url() { # client_url NUMBER
     echo "dpdk://$control?device=$device&ip=10.9.$([ "$broker_host" = 127.0.0.1 ] && echo "$1" || echo 1).$(($1 + 1))/24&mtu=$mtu$url_more"
 }
 
-# start_broker NAME SETTINGS: leatd, with its log in $dir/NAME.err; sets $broker and $control. SETTINGS are members of
-# the configuration, beside the ports.
+# start_broker NAME SETTINGS ARGUMENTS...: leatd, with its log in $dir/NAME.err; sets $broker and $control. SETTINGS are members
+# of the configuration, beside the ports.
 start_broker() {
     local ready
     printf '{"host": "%s", "allow_unauthenticated": true, "port": %d, "data_port": 0, %s %s}' \
         "$broker_host" "$port" "$(broker_ports)" "$2" >"$dir/$1.json"
     rm -f "$dir/ready"
     mkfifo "$dir/ready"
-    "${broker_in[@]}" "$LEATD" --config "$dir/$1.json" >"$dir/ready" 2>"$dir/$1.err" 9>&- &
+    "${broker_in[@]}" "$LEATD" --config "$dir/$1.json" "${@:3}" >"$dir/ready" 2>"$dir/$1.err" 9>&- &
     broker=$!
     pids+=("$broker")
     read -r ready <"$dir/ready" || fail "leatd does not start"
