@@ -8,6 +8,7 @@
 #include "client/client_core.h"
 #include "client/consumer_group.h"
 #include "client/data_link.h"
+#include "client/group_readers.h"
 #include "schema/error_text.h"
 
 enum { TURN_RECORDS_MAX = 64 }; /* of one partition before the next has its turn */

@@ -11,6 +11,7 @@
 #include "client/consumer.h"
 #include "client/data_link.h"
 #include "client/group_ask.h"
+#include "client/group_readers.h"
 #include "schema/error_text.h"
 
 /* ---- making */
@@ -90,129 +91,6 @@ int group_topic_known(struct subscribed *topic, const Leat__Control__Topic *told
     return LEAT_OK;
 }
 
-/* ---- partitions that come and go */
-
-static uint8_t *place_of(const struct reader *reader)
-{
-    struct subscribed *topic = reader->topic;
-    struct leat_consumer *consumer = topic->consumer;
-    return &consumer->group->membership.topics[topic - consumer->topics].places[reader->partition];
-}
-
-/* Calls for each reader of the consumer. */
-static void each_reader(struct leat_consumer *consumer, void (*visit)(struct reader *reader))
-{
-    for (size_t i = 0; i < consumer->topic_count; i++) {
-        for (uint32_t j = 0; j < consumer->topics[i].reader_count; j++)
-            visit(&consumer->topics[i].readers[j]);
-    }
-}
-
-/* Where this member goes on, should the group not know. */
-static uint64_t goes_on_at(const struct reader *reader)
-{
-    const struct commits *commits = &reader->commits;
-    const struct partition_stream *stream = &reader->stream;
-    if (commits->standing_epoch != 0 && commits->standing_epoch == stream->log_epoch
-        && commits->standing < stream->next_offset)
-        return commits->standing;
-    return stream->next_offset;
-}
-
-/* It is nobody's here: nothing that arrived of it is handed out. */
-static void drop(struct reader *reader)
-{
-    struct consumer_group *group = reader->topic->consumer->group;
-    struct partition_stream *stream = &reader->stream;
-    data_link_detach_reader(reader);
-    if (reader->assigned)
-        reader_tell_opening(reader); /* nobody else will be told */
-    partition_stream_place(stream, goes_on_at(reader), stream->log_epoch);
-    if (commits_pending(&reader->commits) && group->worst == LEAT_OK)
-        group->worst = LEAT_ERR_UNKNOWN_MEMBER;
-    reader->commits = (struct commits){ 0 };
-    reader->assigned = reader->leaving = reader->paused = false;
-    reader->resumes = reader->processed_due = false;
-    if (reader->topic->step != OWNER_OVER)
-        reader->state = READER_IDLE;
-}
-
-/* What is assigned and not open is to be opened. */
-static void want(struct reader *reader)
-{
-    const struct leat_consumer_options *options = &reader->topic->consumer->options;
-    const uint8_t place = *place_of(reader);
-    if (reader->state != READER_IDLE || (place & PLACE_HELD) == 0 || (place & PLACE_LEAVING) != 0)
-        return;
-    if (!reader->assigned) {
-        reader->at_committed = true;
-        reader->start_at = options->start_at;
-        reader->start = options->start;
-    }
-    reader_want(reader);
-}
-
-/* What is another's is read on by that one: where this member stood says nothing any more. After a
- * restart of the broker it does: then it may be all that anybody knows. */
-static void forget_place(struct reader *reader)
-{
-    if (*place_of(reader) == 0 && reader->had_in == reader->topic->consumer->client->incarnation)
-        reader->had = false;
-}
-
-static void commit_processed(struct reader *reader)
-{
-    if (!reader->processed_due)
-        return;
-    reader->processed_due = false;
-    if (reader->commits.standing_epoch == reader->stream.log_epoch
-        && reader->commits.standing >= reader->processed)
-        return; /* after a seek back */
-    commits_ask(&reader->commits, reader->processed, reader->stream.log_epoch);
-    reader->commit_own = false;
-    data_link_queue_credit(reader);
-}
-
-static void tell_revoked(struct reader *reader)
-{
-    struct leat_client *client = reader->topic->consumer->client;
-    reader_tell_opening(reader);
-    commit_processed(reader);
-    reader->leaving = true;
-    reader->leave_by =
-        client_after(client->now, reader->topic->consumer->group->membership.session_ns / 2);
-    reader_event(reader,
-                 (struct leat_event){ .type = LEAT_EVENT_REVOKED,
-                                      .first_offset = commits_standing(&reader->commits),
-                                      .next_offset = partition_stream_wanted(&reader->stream),
-                                      .text = "the partition goes to another member" });
-}
-
-/* One step of letting go: the application is told, its last commit answered, the stream closed. */
-static void leave(struct reader *reader)
-{
-    struct leat_consumer *consumer = reader->topic->consumer;
-    struct leat_client *client = consumer->client;
-    if ((*place_of(reader) & PLACE_LEAVING) == 0 || reader->state == READER_OPENING)
-        return;
-    if (reader->assigned && !reader->leaving && reader->topic->step != OWNER_OVER)
-        tell_revoked(reader);
-    if (commits_pending(&reader->commits) && reader->link != NULL
-        && client->now < reader->leave_by) {
-        if (reader->leave_by < consumer->group->wake_at)
-            consumer->group->wake_at = reader->leave_by;
-        return;
-    }
-    if (reader->link != NULL) {
-        const struct stream_name name = { reader->link->session, reader->number };
-        bringup_close_streams(client, &name, 1);
-    }
-    drop(reader);
-    reader->had = false;
-    membership_let_go(&consumer->group->membership, (uint32_t)(reader->topic - consumer->topics),
-                      reader->partition);
-}
-
 /* Of a topic from which everything goes: is it there at all? Who was told that it is deleted is not
  * told that another has it. */
 static void look_at_topic(struct subscribed *topic)
@@ -222,25 +100,12 @@ static void look_at_topic(struct subscribed *topic)
         return;
     for (uint32_t i = 0; i < topic->reader_count; i++) {
         const struct reader *reader = &topic->readers[i];
-        if ((*place_of(reader) & PLACE_ASSIGNED) != 0)
+        if ((*group_place(reader) & PLACE_ASSIGNED) != 0)
             return;
         news = news || (reader->assigned && !reader->leaving);
     }
     if (news)
         topic->step = OWNER_DESCRIBE;
-}
-
-/* Everything is others' now. */
-static void lose_all(struct leat_consumer *consumer)
-{
-    for (size_t i = 0; i < consumer->topic_count; i++) {
-        struct subscribed *topic = &consumer->topics[i];
-        if (topic->step != OWNER_OPENING)
-            continue;
-        control_link_forget(&consumer->client->control, topic);
-        topic->step = OWNER_OPEN;
-    }
-    each_reader(consumer, drop);
 }
 
 /* ---- what the broker says */
@@ -259,7 +124,7 @@ static void member_event(struct leat_consumer *consumer, int type, int error, co
 
 static void over(struct leat_consumer *consumer, int error, const char *text)
 {
-    lose_all(consumer);
+    group_lose_all(consumer);
     consumer->over = client_error(consumer->client, error, "%s", text);
     if (consumer->opened)
         member_event(consumer, LEAT_EVENT_MEMBER_FENCED, error, text);
@@ -291,7 +156,7 @@ static bool is_given_what_is_over(const struct leat_consumer *consumer)
 
 static void lost(struct leat_consumer *consumer, const char *text)
 {
-    lose_all(consumer);
+    group_lose_all(consumer);
     member_event(consumer, LEAT_EVENT_MEMBER_LOST, LEAT_ERR_UNKNOWN_MEMBER, text);
 }
 
@@ -312,8 +177,8 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
             lost(consumer, "a topic that was deleted is there again; joining again without it");
             break;
         }
-        each_reader(consumer, want);
-        each_reader(consumer, forget_place);
+        group_each_reader(consumer, group_want);
+        group_each_reader(consumer, group_forget_place);
         for (size_t i = 0; i < consumer->topic_count; i++)
             look_at_topic(&consumer->topics[i]);
         client->leftover = client->leftover || !TAILQ_EMPTY(&consumer->ready);
@@ -352,7 +217,7 @@ void group_advance(struct leat_consumer *consumer)
     if (consumer->over != LEAT_OK || !all_described(consumer))
         return;
     consumer->group->wake_at = LEAT_NS_NEVER;
-    each_reader(consumer, leave);
+    group_each_reader(consumer, group_let_go);
     while (client->failure == 0) {
         const struct membership_asked asked = membership_next(m, client->now);
         if (asked.what == MEMBERSHIP_NOTHING)
@@ -370,7 +235,7 @@ leat_ns group_timers(struct leat_consumer *consumer)
         return LEAT_NS_NEVER;
     if (group->commit_at <= client->now) {
         group->commit_at = LEAT_NS_NEVER;
-        each_reader(consumer, commit_processed);
+        group_each_reader(consumer, group_commit_processed);
     }
     leat_ns next = membership_deadline(&group->membership);
     next = group->wake_at < next ? group->wake_at : next;
@@ -398,121 +263,6 @@ bool group_hands_out(const struct leat_consumer *consumer)
            && membership_is_in(&consumer->group->membership, client_clock(consumer->client));
 }
 
-/* ---- streams */
-
-bool group_places(struct reader *reader, const Leat__Control__SubscriptionStream *stream)
-{
-    const bool other = reader->stream.log_epoch != stream->log_epoch;
-    reader->opening_unknown = false;
-    if (!reader->at_committed)
-        return false;
-    if (stream->committed_log_epoch == 0 && reader->stream.log_epoch != 0) {
-        reader->opening_unknown = !reader->had;
-        return reader->had || other;
-    }
-    /* The group goes on in the new log already; this member has yet to hear that it is one. */
-    if (other && reader->topic_id != 0 && reader->topic_id != stream->topic_id) {
-        reader->opening_unknown = !reader->had;
-        return true;
-    }
-    if (stream->committed_log_epoch == 0)
-        return false;
-    partition_stream_place(&reader->stream, stream->committed, stream->committed_log_epoch);
-    return true;
-}
-
-void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream *stream)
-{
-    /* Opened where the group stands, it stands where the stream begins. */
-    if (reader->at_committed)
-        commits_stand(&reader->commits, stream->offset, stream->log_epoch);
-    else if (stream->committed_log_epoch != 0)
-        commits_stand(&reader->commits, stream->committed, stream->committed_log_epoch);
-    reader->opening_counted = reader->at_committed && reader->stream.opening != 0;
-    reader->at_committed = false;
-    reader->had = true;
-    reader->had_in = reader->topic->consumer->client->incarnation;
-    reader->lost = 0;
-    if (commits_due(&reader->commits))
-        data_link_queue_credit(reader);
-    if (reader->assigned)
-        return;
-    reader->assigned = true;
-    reader->processed = stream->offset;
-    reader_event(reader, (struct leat_event){ .type = LEAT_EVENT_ASSIGNED,
-                                              .first_offset = stream->offset,
-                                              .next_offset = stream->offset,
-                                              .text = "the partition is this member's" });
-}
-
-void group_doubt(struct reader *reader)
-{
-    struct leat_consumer *consumer = reader->topic->consumer;
-    reader->state = READER_IDLE;
-    membership_doubt(&consumer->group->membership, consumer->client->now);
-    consumer->client->work = true;
-}
-
-/* News of the group that the member has yet to hear. */
-static bool is_group_news(int error)
-{
-    return error == LEAT_ERR_NOT_ASSIGNED || error == LEAT_ERR_FENCED
-           || error == LEAT_ERR_UNKNOWN_MEMBER;
-}
-
-bool group_refused(struct reader *reader, int error)
-{
-    if (!is_group_news(error))
-        return false;
-    group_doubt(reader);
-    return true;
-}
-
-bool group_refused_all(struct subscribed *topic, int error)
-{
-    if (!is_group_news(error))
-        return false;
-    topic->step = OWNER_READY;
-    for (uint32_t i = 0; i < topic->reader_count; i++) {
-        if (topic->readers[i].state == READER_OPENING)
-            group_doubt(&topic->readers[i]);
-    }
-    return true;
-}
-
-void group_topic_deleted(struct reader *reader)
-{
-    struct leat_consumer *consumer = reader->topic->consumer;
-    drop(reader);
-    /* It may be there again already: then the partition is opened anew, when the broker gives it.
-     */
-    if (reader->topic->step == OWNER_READY)
-        reader->topic->step = OWNER_DESCRIBE;
-    membership_doubt(&consumer->group->membership, consumer->client->now);
-    consumer->client->work = true;
-}
-
-/* ---- what was processed */
-
-void group_processed(struct reader *reader)
-{
-    struct leat_consumer *consumer = reader->topic->consumer;
-    struct consumer_group *group = consumer->group;
-    const int32_t when = consumer->options.commit;
-    if (when == LEAT_COMMIT_OFF || !reader->assigned || reader->stream.opening != 0
-        || reader->stream.next_offset == reader->processed)
-        return;
-    reader->processed = reader->stream.next_offset;
-    reader->processed_due = true;
-    if (when == LEAT_COMMIT_PROCESSED) {
-        commit_processed(reader);
-    } else if (group->commit_at == LEAT_NS_NEVER) {
-        group->commit_at =
-            client_after(consumer->client->now, consumer->options.commit_interval_ns);
-        client_timer_at(consumer->client, group->commit_at);
-    }
-}
-
 /* ---- the end */
 
 static bool is_in(const struct leat_consumer *consumer)
@@ -525,7 +275,7 @@ void group_finish(struct leat_consumer *consumer)
 {
     if (!is_in(consumer))
         return;
-    each_reader(consumer, commit_processed);
+    group_each_reader(consumer, group_commit_processed);
     leat_consumer_commit_wait(consumer, consumer->client->options.values.request_timeout_ns);
 }
 

@@ -28,23 +28,6 @@ bool group_hands_out(const struct leat_consumer *consumer);
 /* The topic was described so, its readers are made. LEAT_ERR_NO_MEMORY, with its story. */
 int group_topic_known(struct subscribed *topic, const Leat__Control__Topic *told);
 
-/* Of any consumer: where the group stood, as the stream's grant says it, is where the application
- * stands. False: it has no such place. */
-bool group_places(struct reader *reader, const Leat__Control__SubscriptionStream *stream);
-/* Its stream is open. */
-void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream *stream);
-/* Its stream, or every one that was asked for, was refused. True: the group sees to it. */
-bool group_refused(struct reader *reader, int error);
-bool group_refused_all(struct subscribed *topic, int error);
-
-/* It has no stream any more, and whether the partition is this member's is to be heard at once. */
-void group_doubt(struct reader *reader);
-/* Its stream ended with the topic, and the application was told. */
-void group_topic_deleted(struct reader *reader);
-
-/* The application has done with what it was handed of the partition. */
-void group_processed(struct reader *reader);
-
 /* Before the streams are closed: the last commits, as far as they can be said. */
 void group_finish(struct leat_consumer *consumer);
 /* After that. */

@@ -7,129 +7,10 @@
 #include "client/client_core.h"
 #include "client/consumer.h"
 #include "client/consumer_group.h"
+#include "client/consumer_topics.h"
 #include "client/data_link.h"
+#include "client/group_readers.h"
 #include "schema/error_text.h"
-
-static void topic_gone(struct subscribed *topic)
-{
-    topic->step = OWNER_OVER;
-    for (uint32_t i = 0; i < topic->reader_count; i++) {
-        struct reader *reader = &topic->readers[i];
-        if (reader->state == READER_DEAD)
-            continue;
-        reader->state = READER_DEAD;
-        if (topic->consumer->group != NULL && !reader->assigned)
-            continue; /* another member's */
-        const uint64_t offset = partition_stream_wanted(&reader->stream);
-        const bool told = reader->gone;
-        reader_gone(reader);
-        if (told)
-            continue;
-        reader_event(reader, (struct leat_event){
-                                 .type = LEAT_EVENT_TOPIC_DELETED,
-                                 .error = LEAT_ERR_UNKNOWN_TOPIC,
-                                 .first_offset = offset,
-                                 .next_offset = offset,
-                                 .text = "the topic is gone; nothing follows on this partition" });
-    }
-}
-
-static void refused(struct subscribed *topic, int error, const char *text)
-{
-    struct leat_consumer *consumer = topic->consumer;
-    if (!consumer->opened) {
-        topic->step = OWNER_OVER;
-        consumer->over = client_error(consumer->client, error, "%s",
-                                      *text != '\0' ? text : leat_error_text(error));
-    } else if (error == LEAT_ERR_UNKNOWN_TOPIC) {
-        topic_gone(topic);
-    } else {
-        client_fail(consumer->client, error, "consumer of topic \"%s\": %s", topic->name, text);
-    }
-}
-
-static bool answer_came(struct subscribed *topic, int error, const char *text,
-                        const Leat__Control__Response *response)
-{
-    if (response == NULL) {
-        if (error == LEAT_ERR_TIMEOUT)
-            client_fail(topic->consumer->client, error, "consumer of topic \"%s\": %s", topic->name,
-                        text);
-        return false;
-    }
-    if (error != 0)
-        refused(topic, error, text);
-    return error == 0;
-}
-
-static enum leat_error make_readers(struct subscribed *topic)
-{
-    const struct leat_consumer *consumer = topic->consumer;
-    const struct leat_consumer_options *options = &consumer->options;
-    const bool all = consumer->partitions == NULL;
-    const uint32_t count = all ? topic->shards.partitions : options->partition_count;
-    for (uint32_t i = 0; !all && i < count; i++) {
-        if (consumer->partitions[i] >= topic->shards.partitions)
-            return (enum leat_error)client_error(
-                consumer->client, LEAT_ERR_UNKNOWN_PARTITION,
-                "partition %" PRIu32 ": topic \"%s\" has partitions 0 to %" PRIu32,
-                consumer->partitions[i], topic->name, topic->shards.partitions - 1);
-    }
-    if (count > 0)
-        topic->readers = calloc(count, sizeof *topic->readers);
-    if (topic->readers == NULL)
-        return (enum leat_error)client_error(consumer->client, LEAT_ERR_NO_MEMORY,
-                                             "consumer of topic \"%s\": no memory", topic->name);
-    topic->reader_count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        struct reader *reader = &topic->readers[i];
-        reader->kind = STREAM_READER;
-        reader->partition = all ? i : consumer->partitions[i];
-        reader->topic = topic;
-        reader->state = consumer->group != NULL ? READER_IDLE : READER_WANTED;
-        reader->start_at = options->start_at;
-        reader->start = options->start;
-    }
-    return LEAT_OK;
-}
-
-static void on_described(void *context, int error, const char *text,
-                         const Leat__Control__Response *response)
-{
-    struct subscribed *topic = context;
-    struct leat_consumer *consumer = topic->consumer;
-    if (!answer_came(topic, error, text, response))
-        return;
-    struct topic_shards shards = { 0 };
-    const enum leat_error failed = topic_shards_take(&shards, response);
-    if (failed != LEAT_OK) {
-        refused(topic, failed, "describe_topic");
-        return;
-    }
-    const bool another = topic->readers != NULL && shards.partitions != topic->shards.partitions;
-    topic_shards_free(&topic->shards);
-    topic->shards = shards;
-    if (another) {
-        topic_gone(topic);
-        return;
-    }
-    if (topic->readers == NULL) {
-        consumer->over = make_readers(topic);
-        if (consumer->over != LEAT_OK) {
-            topic->step = OWNER_OVER;
-            return;
-        }
-    }
-    if (consumer->group != NULL) {
-        consumer->over = group_topic_known(topic, response->topic);
-        if (consumer->over != LEAT_OK) {
-            topic->step = OWNER_OVER;
-            return;
-        }
-    }
-    topic->step = OWNER_OPEN;
-    consumer->client->work = true;
-}
 
 /* The window is reserved when the broker has told how large a batch can be. */
 static enum leat_error reserve_window(struct reader *reader, uint32_t batch_bytes_max)
@@ -170,7 +51,7 @@ static bool reader_refused(struct reader *reader, int error)
              leat_error_text(error));
     if (error == LEAT_ERR_UNKNOWN_PARTITION)
         error = topic->consumer->opened ? LEAT_ERR_UNKNOWN_TOPIC : error;
-    refused(topic, error, text);
+    topic_refused(topic, error, text);
     return false;
 }
 
@@ -192,7 +73,7 @@ static bool open_reader(struct reader *reader, const Leat__Control__Subscription
     if (error == LEAT_OK)
         error = data_link_attach(link, stream->stream, reader);
     if (error != LEAT_OK) {
-        refused(topic, error, "no memory for the consumer's window");
+        topic_refused(topic, error, "no memory for the consumer's window");
         return false;
     }
     const struct partition_stream_start start = { .position = stream->position,
@@ -232,7 +113,7 @@ static void on_subscribed(void *context, int error, const char *text,
     if (response != NULL && error != 0 && topic->consumer->group != NULL
         && group_refused_all(topic, error))
         return;
-    if (!answer_came(topic, error, text, response))
+    if (!topic_answer_came(topic, error, text, response))
         return;
     const Leat__Control__SubscriptionGrant *grant = response->subscription;
     size_t at = 0;
@@ -308,7 +189,7 @@ static void ask_subscribe(struct subscribed *topic)
     Leat__Control__OpenSubscription open = LEAT__CONTROL__OPEN_SUBSCRIPTION__INIT;
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
     if (starts == NULL || list == NULL) {
-        refused(topic, LEAT_ERR_NO_MEMORY, "no memory to subscribe");
+        topic_refused(topic, LEAT_ERR_NO_MEMORY, "no memory to subscribe");
         goto done;
     }
     for (uint32_t i = 0; i < topic->reader_count; i++) {
@@ -349,9 +230,8 @@ void consumer_advance(struct leat_consumer *consumer)
         group_advance(consumer);
     for (size_t i = 0; i < consumer->topic_count; i++) {
         struct subscribed *topic = &consumer->topics[i];
-        if (topic->step == OWNER_DESCRIBE
-            && bringup_describe(consumer->client, topic->name, on_described, topic) == LEAT_OK)
-            topic->step = OWNER_DESCRIBING;
+        if (topic->step == OWNER_DESCRIBE)
+            topic_describe(topic);
         else if (topic->step == OWNER_OPEN
                  && (consumer->group == NULL || consumer->group->membership.confirmed))
             ask_subscribe(topic);
