@@ -201,8 +201,9 @@ struct subscribed {
     enum owner_step step;
     char name[LEAT_NAME_BYTES_MAX + 1];
     struct topic_shards shards;
-    struct reader *readers;
+    struct reader **readers;
     uint32_t reader_count;
+    uint32_t reader_room; /* more are there when the topic once had more partitions */
 };
 
 /* A request of a group that is under way. */

@@ -107,7 +107,7 @@ void reader_gone(struct reader *reader)
     for (size_t i = 0; i < consumer->topic_count; i++) {
         const struct subscribed *topic = &consumer->topics[i];
         for (uint32_t j = 0; j < topic->reader_count; j++) {
-            if (!topic->readers[j].gone)
+            if (!topic->readers[j]->gone)
                 return;
         }
     }
@@ -323,8 +323,8 @@ struct reader *consumer_reader(struct leat_consumer *consumer, const char *topic
         if (strcmp(subscribed->name, topic) != 0)
             continue;
         for (uint32_t j = 0; j < subscribed->reader_count; j++) {
-            if (subscribed->readers[j].partition == partition)
-                return &subscribed->readers[j];
+            if (subscribed->readers[j]->partition == partition)
+                return subscribed->readers[j];
         }
     }
     return NULL;
@@ -434,7 +434,7 @@ void leat_consumer_close(leat_consumer *consumer)
     count = 0;
     for (size_t i = 0; names != NULL && i < consumer->topic_count; i++) {
         for (uint32_t j = 0; j < consumer->topics[i].reader_count; j++) {
-            const struct reader *reader = &consumer->topics[i].readers[j];
+            const struct reader *reader = consumer->topics[i].readers[j];
             if (reader->link != NULL)
                 names[count++] = (struct stream_name){ reader->link->session, reader->number };
         }

@@ -70,7 +70,7 @@ static void ask_all(struct leat_consumer *consumer)
     for (size_t i = 0; i < consumer->topic_count; i++) {
         struct subscribed *topic = &consumer->topics[i];
         for (uint32_t j = 0; j < topic->reader_count; j++) {
-            struct reader *reader = &topic->readers[j];
+            struct reader *reader = topic->readers[j];
             if (reader->assigned && reader->stream.opening == 0)
                 ask(reader, reader->stream.next_offset);
         }
@@ -105,7 +105,7 @@ static bool any_pending(const struct leat_consumer *consumer)
     for (size_t i = 0; i < consumer->topic_count; i++) {
         const struct subscribed *topic = &consumer->topics[i];
         for (uint32_t j = 0; j < topic->reader_count; j++) {
-            if (commits_pending(&topic->readers[j].commits))
+            if (commits_pending(&topic->readers[j]->commits))
                 return true;
         }
     }
@@ -205,8 +205,8 @@ int leat_consumer_assignment(leat_consumer *consumer,
     for (size_t i = 0; i < consumer->topic_count; i++) {
         struct subscribed *topic = &consumer->topics[i];
         for (uint32_t j = 0; j < topic->reader_count; j++) {
-            if (topic->readers[j].assigned && !topic->readers[j].leaving)
-                visit(user, topic->name, topic->readers[j].partition);
+            if (topic->readers[j]->assigned && !topic->readers[j]->leaving)
+                visit(user, topic->name, topic->readers[j]->partition);
         }
     }
     return LEAT_OK;

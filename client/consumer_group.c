@@ -87,7 +87,7 @@ int group_topic_known(struct subscribed *topic, const Leat__Control__Topic *told
                             "consumer of topic \"%s\": no memory", topic->name);
     known->partitions = topic->reader_count;
     for (uint32_t i = 0; i < topic->reader_count; i++)
-        note_log(&topic->readers[i], told);
+        note_log(topic->readers[i], told);
     return LEAT_OK;
 }
 
@@ -99,7 +99,7 @@ static void look_at_topic(struct subscribed *topic)
     if (topic->step != OWNER_READY)
         return;
     for (uint32_t i = 0; i < topic->reader_count; i++) {
-        const struct reader *reader = &topic->readers[i];
+        const struct reader *reader = topic->readers[i];
         if ((*group_place(reader) & PLACE_ASSIGNED) != 0)
             return;
         news = news || (reader->assigned && !reader->leaving);

@@ -99,7 +99,7 @@ static bool open_reader(struct reader *reader, const Leat__Control__Subscription
 static bool any_wanted(const struct subscribed *topic)
 {
     for (uint32_t i = 0; i < topic->reader_count; i++) {
-        if (topic->readers[i].state == READER_WANTED)
+        if (topic->readers[i]->state == READER_WANTED)
             return true;
     }
     return false;
@@ -119,7 +119,7 @@ static void on_subscribed(void *context, int error, const char *text,
     size_t at = 0;
     bool right = response->body_case == LEAT__CONTROL__RESPONSE__BODY_SUBSCRIPTION;
     for (uint32_t i = 0; i < topic->reader_count && right; i++) {
-        struct reader *reader = &topic->readers[i];
+        struct reader *reader = topic->readers[i];
         if (reader->state != READER_OPENING)
             continue;
         right = at < grant->n_streams;
@@ -175,8 +175,8 @@ static void ask_subscribe(struct subscribed *topic)
     struct leat_client *client = consumer->client;
     uint64_t wanted = 0;
     for (uint32_t i = 0; i < topic->reader_count; i++) {
-        if (topic->readers[i].state == READER_WANTED)
-            wanted |= UINT64_C(1) << topic->shards.shard[topic->readers[i].partition];
+        if (topic->readers[i]->state == READER_WANTED)
+            wanted |= UINT64_C(1) << topic->shards.shard[topic->readers[i]->partition];
     }
     if (wanted == 0) {
         topic->step = OWNER_READY;
@@ -193,7 +193,7 @@ static void ask_subscribe(struct subscribed *topic)
         goto done;
     }
     for (uint32_t i = 0; i < topic->reader_count; i++) {
-        const struct reader *reader = &topic->readers[i];
+        const struct reader *reader = topic->readers[i];
         if (reader->state != READER_WANTED)
             continue;
         list[open.n_partitions] = &starts[open.n_partitions];
@@ -215,8 +215,8 @@ static void ask_subscribe(struct subscribed *topic)
     if (bringup_ask(client, &request, on_subscribed, topic) == LEAT_OK) {
         topic->step = OWNER_OPENING;
         for (uint32_t i = 0; i < topic->reader_count; i++) {
-            if (topic->readers[i].state == READER_WANTED)
-                topic->readers[i].state = READER_OPENING;
+            if (topic->readers[i]->state == READER_WANTED)
+                topic->readers[i]->state = READER_OPENING;
         }
     }
 done:
@@ -256,7 +256,7 @@ void consumer_disconnected(struct leat_consumer *consumer)
     for (size_t i = 0; i < consumer->topic_count; i++) {
         struct subscribed *topic = &consumer->topics[i];
         for (uint32_t j = 0; j < topic->reader_count; j++) {
-            struct reader *reader = &topic->readers[j];
+            struct reader *reader = topic->readers[j];
             data_link_detach_reader(reader);
             partition_stream_stop(&reader->stream);
             if (reader->state != READER_DEAD)
@@ -273,9 +273,10 @@ void consumer_free(struct leat_consumer *consumer)
     for (size_t i = 0; consumer->topics != NULL && i < consumer->topic_count; i++) {
         struct subscribed *topic = &consumer->topics[i];
         control_link_forget(&client->control, topic);
-        for (uint32_t j = 0; j < topic->reader_count; j++) {
-            data_link_detach_reader(&topic->readers[j]);
-            mirror_release(&topic->readers[j].window);
+        for (uint32_t j = 0; j < topic->reader_room; j++) {
+            data_link_detach_reader(topic->readers[j]);
+            mirror_release(&topic->readers[j]->window);
+            free(topic->readers[j]);
         }
         free(topic->readers);
         topic_shards_free(&topic->shards);

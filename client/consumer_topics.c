@@ -13,7 +13,7 @@ static void topic_gone(struct subscribed *topic)
 {
     topic->step = OWNER_OVER;
     for (uint32_t i = 0; i < topic->reader_count; i++) {
-        struct reader *reader = &topic->readers[i];
+        struct reader *reader = topic->readers[i];
         if (reader->state == READER_DEAD)
             continue;
         reader->state = READER_DEAD;
@@ -61,6 +61,29 @@ bool topic_answer_came(struct subscribed *topic, int error, const char *text,
     return error == 0;
 }
 
+/* Readers stay where they are for as long as the consumer: the application may hold records in the
+ * window of one whose partition is gone. False: no memory. */
+static bool make_reader(struct subscribed *topic, uint32_t partition)
+{
+    const struct leat_consumer *consumer = topic->consumer;
+    struct reader **readers =
+        realloc(topic->readers, (topic->reader_room + 1) * sizeof(struct reader *));
+    if (readers == NULL)
+        return false;
+    topic->readers = readers;
+    struct reader *reader = calloc(1, sizeof *reader);
+    if (reader == NULL)
+        return false;
+    reader->kind = STREAM_READER;
+    reader->partition = partition;
+    reader->topic = topic;
+    reader->state = consumer->group != NULL ? READER_IDLE : READER_WANTED;
+    reader->start_at = consumer->options.start_at;
+    reader->start = consumer->options.start;
+    readers[topic->reader_room++] = reader;
+    return true;
+}
+
 static enum leat_error make_readers(struct subscribed *topic)
 {
     const struct leat_consumer *consumer = topic->consumer;
@@ -74,21 +97,13 @@ static enum leat_error make_readers(struct subscribed *topic)
                 "partition %" PRIu32 ": topic \"%s\" has partitions 0 to %" PRIu32,
                 consumer->partitions[i], topic->name, topic->shards.partitions - 1);
     }
-    if (count > 0)
-        topic->readers = calloc(count, sizeof *topic->readers);
-    if (topic->readers == NULL)
-        return (enum leat_error)client_error(consumer->client, LEAT_ERR_NO_MEMORY,
-                                             "consumer of topic \"%s\": no memory", topic->name);
-    topic->reader_count = count;
     for (uint32_t i = 0; i < count; i++) {
-        struct reader *reader = &topic->readers[i];
-        reader->kind = STREAM_READER;
-        reader->partition = all ? i : consumer->partitions[i];
-        reader->topic = topic;
-        reader->state = consumer->group != NULL ? READER_IDLE : READER_WANTED;
-        reader->start_at = options->start_at;
-        reader->start = options->start;
+        if (!make_reader(topic, all ? i : consumer->partitions[i]))
+            return (enum leat_error)client_error(consumer->client, LEAT_ERR_NO_MEMORY,
+                                                 "consumer of topic \"%s\": no memory",
+                                                 topic->name);
     }
+    topic->reader_count = count;
     return LEAT_OK;
 }
 

@@ -18,7 +18,7 @@ void group_each_reader(struct leat_consumer *consumer, void (*visit)(struct read
 {
     for (size_t i = 0; i < consumer->topic_count; i++) {
         for (uint32_t j = 0; j < consumer->topics[i].reader_count; j++)
-            visit(&consumer->topics[i].readers[j]);
+            visit(consumer->topics[i].readers[j]);
     }
 }
 
@@ -212,8 +212,8 @@ bool group_refused_all(struct subscribed *topic, int error)
         return false;
     topic->step = OWNER_READY;
     for (uint32_t i = 0; i < topic->reader_count; i++) {
-        if (topic->readers[i].state == READER_OPENING)
-            group_doubt(&topic->readers[i]);
+        if (topic->readers[i]->state == READER_OPENING)
+            group_doubt(topic->readers[i]);
     }
     return true;
 }
