@@ -8,6 +8,7 @@
 
 #include "broker/shard/holding.h"
 #include "broker/shard/publish_stream.h"
+#include "broker/shard/publisher_index.h"
 #include "schema/batch.h"
 #include "schema/crc32c.h"
 #include "tests/seeded.h"
@@ -23,6 +24,7 @@ static struct {
     struct session session;
     struct session_path path;
     struct publish_stream *stream;
+    struct publisher_index index;
 } w;
 
 static void set_up(void)
@@ -46,6 +48,7 @@ static void set_up(void)
     const struct message_publish opening = { .producer_id = ID };
     cr_assert_eq(publish_stream_open(&w.stream, &w.session, w.holding, w.producer, &opening),
                  LEAT_OK);
+    publisher_index_add(&w.index, w.stream);
 }
 
 static void tear_down(void)

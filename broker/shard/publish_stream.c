@@ -54,6 +54,8 @@ enum leat_error publish_stream_open(struct publish_stream **out, struct session 
 
 void publish_stream_hand_over(struct publish_stream *stream)
 {
+    if (stream->producer != NULL)
+        LIST_REMOVE(stream, producer_link);
     stream->producer = NULL;
     stream->ended_status = LEAT_ERR_FENCED;
 }

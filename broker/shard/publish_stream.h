@@ -28,7 +28,8 @@
 struct publish_stream {
     struct session *session;
     struct holding *holding;
-    struct producer *producer; /* NULL: ended, see ended_status */
+    struct producer *producer; /* NULL: ended, see ended_status; else it is in the shard's index */
+    LIST_ENTRY(publish_stream) producer_link;
     uint64_t producer_id;
     uint32_t number; /* of the stream */
     uint32_t producer_epoch;

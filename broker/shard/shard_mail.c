@@ -193,13 +193,14 @@ static enum leat_error close_session(struct shard *shard, const struct message *
 
 /* The producer is bound to `mine` now: nothing that its older streams still send may come between,
  * and who has them is told. */
-static void end_other_streams(struct shard *shard, struct holding *holding,
-                              const struct publish_stream *mine)
+static void end_other_streams(struct shard *shard, const struct publish_stream *mine)
 {
-    struct publish_stream *stream;
-    TAILQ_FOREACH(stream, &holding->publishers, holding_link)
-    {
-        if (stream == mine || stream->producer_id != mine->producer_id || stream->producer == NULL)
+    struct publish_stream *stream, *next;
+    struct publisher_bucket *bucket = publisher_index_find(&shard->publishers, mine->producer_id);
+    for (stream = LIST_FIRST(bucket); stream != NULL; stream = next) {
+        next = LIST_NEXT(stream, producer_link);
+        if (stream == mine || stream->producer_id != mine->producer_id
+            || stream->holding != mine->holding)
             continue;
         publish_stream_hand_over(stream);
         tell_publisher(shard, stream, LEAT_ERR_FENCED);
@@ -246,7 +247,8 @@ static enum leat_error open_publish(struct shard *shard, struct message *m)
         publish_stream_close(stream, shard->now);
         return error;
     }
-    end_other_streams(shard, holding, stream);
+    publisher_index_add(&shard->publishers, stream);
+    end_other_streams(shard, stream);
     stream->number = m->stream;
     place->publish = stream;
     m->publish.next_sequence = producer_next_sequence(stream->producer);
@@ -298,22 +300,21 @@ static enum leat_error end_stream(struct shard *shard, const struct message *m)
     return LEAT_OK;
 }
 
+/* Control resumes nobody of an older epoch any more: what is bound is all that there is to fence.
+ */
 static void fence(struct shard *shard, const struct message *m)
 {
-    struct holding *holding;
-    TAILQ_FOREACH(holding, &shard->holdings.all, link)
-    {
-        struct publish_stream *stream;
-        TAILQ_FOREACH(stream, &holding->publishers, holding_link)
-        {
-            if (stream->producer_id != m->publish.producer_id || stream->producer == NULL
-                || stream->producer_epoch >= m->publish.producer_epoch)
-                continue;
-            publish_stream_fence(stream, shard->now);
-            tell_publisher(shard, stream, LEAT_ERR_FENCED);
-        }
-        producer_fence(partition_producers(holding->partition), m->publish.producer_id,
+    struct publish_stream *stream, *next;
+    const uint64_t id = m->publish.producer_id;
+    for (stream = LIST_FIRST(publisher_index_find(&shard->publishers, id)); stream != NULL;
+         stream = next) {
+        next = LIST_NEXT(stream, producer_link);
+        if (stream->producer_id != id || stream->producer_epoch >= m->publish.producer_epoch)
+            continue;
+        producer_fence(partition_producers(stream->holding->partition), id,
                        m->publish.producer_epoch);
+        publish_stream_fence(stream, shard->now);
+        tell_publisher(shard, stream, LEAT_ERR_FENCED);
     }
 }
 

@@ -21,6 +21,7 @@
 #include "broker/shard/connection.h"
 #include "broker/shard/holding.h"
 #include "broker/shard/publish_stream.h"
+#include "broker/shard/publisher_index.h"
 #include "broker/shard/session.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/subscription.h"
@@ -123,6 +124,7 @@ struct shard {
 
     struct connections connections;
     struct holdings holdings;
+    struct publisher_index publishers;
     struct holding_list fresh;
     struct holding_list leaving; /* their removal is to be answered */
     struct subscription_list throttled_subscriptions;
