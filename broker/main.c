@@ -56,6 +56,7 @@ struct broker {
     struct config loaded;    /* what the file said, without what the command line changed */
     const char *config_path; /* NULL: SIGHUP reads nothing */
     struct metrics *metrics;
+    struct memory_budget memory; /* of clients */
     struct topics *topics;
     struct catalog catalog;
     struct statefile state;
@@ -288,6 +289,7 @@ static bool open_lane(struct broker *b, uint32_t i)
         .keepalive_ns = c->keepalive_ms * LEAT_NS_PER_MS,
         .producer_idle_ns = c->producer_idle_ms * LEAT_NS_PER_MS,
         .topics = b->topics,
+        .memory = &b->memory,
         .inbox = lane->inbox,
         .outbox = lane->outbox,
         .metrics = b->metrics,
@@ -341,6 +343,7 @@ static bool open_broker(struct broker *b)
     char text[ERROR_TEXT];
     if (!open_state(b))
         return false;
+    b->memory.limit_bytes = b->config.client_memory_bytes;
     b->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (b->wake < 0 || metrics_open(&b->metrics) != LEAT_OK || topics_open(&b->topics) != LEAT_OK)
         return refuse("no memory or descriptors left");
@@ -359,6 +362,7 @@ static bool open_broker(struct broker *b)
     struct control_options options = {
         .config = &b->config,
         .topics = b->topics,
+        .memory = &b->memory,
         .catalog = &b->catalog,
         .state = b->keeps_state ? &b->state : NULL,
         .shards = b->links,
@@ -451,7 +455,8 @@ static void say_ready(const struct broker *b)
         log_line(LOG_WARN, "leatd.ready_unsaid", log_text("stdout", strerror(errno)));
     log_line(LOG_INFO, "leatd.ready", log_text("control", control_address(b->control)),
              log_u64("shards", b->config.shards), log_u64("incarnation", b->catalog.incarnation),
-             log_u64("log_memory_bytes", b->config.log_memory_bytes));
+             log_u64("log_memory_bytes", b->config.log_memory_bytes),
+             log_u64("client_memory_bytes", b->config.client_memory_bytes));
 }
 
 /* Signals are read by control alone; every thread inherits this. */

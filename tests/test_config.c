@@ -30,6 +30,7 @@ Test(config, an_empty_object_is_the_defaults)
     cr_assert_eq(config.topic_count, 0u);
     config_fit_memory(&config);
     cr_assert_neq(config.log_memory_bytes, 0u);
+    cr_assert_neq(config.client_memory_bytes, 0u);
     config_free(&config);
 }
 
@@ -84,6 +85,7 @@ Test(config, mistakes_name_place_value_and_expectation)
         { "{\"shards\": 65}", { "shards: got 65", "1 to 64", "" } },
         { "{\"data_port\": 65535, \"shards\": 2}", { "data_port", "65535", "" } },
         { "{\"idle\": \"lazy\"}", { "idle: got \"lazy\"", "laptop", "balanced" } },
+        { "{\"client_memory_bytes\": \"1MiB\"}", { "client_memory_bytes", "1MiB", "" } },
         { "{\"log_memory_bytes\": \"12 parsecs\"}", { "log_memory_bytes", "12 parsecs", "MiB" } },
         { "{\"log_memory_bytes\": \"99999999999999999999GiB\"}", { "log_memory_bytes", "", "" } },
         { "{\"host\": \"localhost\"}", { "host: got \"localhost\"", "127.0.0.1", "" } },

@@ -11,7 +11,7 @@ enum { CRC = 0x1234 }; /* of every batch, where it does not matter */
 static struct producer_table *new_table(uint32_t capacity)
 {
     struct producer_table *table;
-    cr_assert_eq(producer_table_open(&table, capacity), LEAT_OK);
+    cr_assert_eq(producer_table_open(&table, capacity, NULL), LEAT_OK);
     return table;
 }
 
@@ -23,13 +23,23 @@ static struct producer *must_open(struct producer_table *table, uint64_t id, uin
     return producer;
 }
 
+/* As a partition does it: asked first, then told. */
+static void record(struct producer *p, uint64_t first, uint32_t count, uint32_t crc,
+                   enum leat_error status, uint64_t base_offset)
+{
+    const struct producer_verdict v = producer_check(p, producer_epoch(p), first, count, crc);
+    cr_assert_eq(v.status, LEAT_OK);
+    cr_assert_not(v.answered);
+    producer_record(p, first, count, crc, status, base_offset);
+}
+
 Test(producer, batches_are_new_seen_early_or_cut_differently)
 {
     struct producer_table *table = new_table(4);
     struct producer *p = must_open(table, 1, 1);
-    producer_record(p, 0, 10, CRC, LEAT_OK, 100);
-    producer_record(p, 10, 5, CRC, LEAT_ERR_BAD_CRC, LEAT_OFFSET_NONE); /* consumed */
-    producer_record(p, 15, 5, CRC, LEAT_OK, 110);
+    record(p, 0, 10, CRC, LEAT_OK, 100);
+    record(p, 10, 5, CRC, LEAT_ERR_BAD_CRC, LEAT_OFFSET_NONE); /* consumed */
+    record(p, 15, 5, CRC, LEAT_OK, 110);
     static const struct {
         uint64_t first;
         uint32_t count;
@@ -63,8 +73,8 @@ Test(producer, the_same_numbers_with_another_content_are_no_duplicate)
 {
     struct producer_table *table = new_table(4);
     struct producer *p = must_open(table, 1, 1);
-    producer_record(p, 0, 10, CRC, LEAT_OK, 100);
-    producer_record(p, 10, 5, CRC, LEAT_ERR_BAD_CRC, LEAT_OFFSET_NONE);
+    record(p, 0, 10, CRC, LEAT_OK, 100);
+    record(p, 10, 5, CRC, LEAT_ERR_BAD_CRC, LEAT_OFFSET_NONE);
     struct producer_verdict v = producer_check(p, 1, 0, 10, CRC);
     cr_assert(v.answered && v.status == LEAT_OK && v.base_offset == 100);
     v = producer_check(p, 1, 0, 10, CRC + 1);
@@ -82,7 +92,7 @@ Test(producer, the_last_k_results_are_remembered_and_older_ones_are_known_as_dup
     struct producer_table *table = new_table(4);
     struct producer *p = must_open(table, 1, 1);
     for (uint64_t i = 0; i < 1000; i++)
-        producer_record(p, 3 * i, 3, CRC, LEAT_OK, 5000 + 3 * i);
+        record(p, 3 * i, 3, CRC, LEAT_OK, 5000 + 3 * i);
     for (uint64_t i = 0; i < 1000; i++) {
         const struct producer_verdict v = producer_check(p, 1, 3 * i, 3, CRC);
         if (i >= 1000 - LEAT_IN_FLIGHT_BATCHES_MAX) {
@@ -100,7 +110,7 @@ Test(producer, epochs_replace_and_fence)
     struct producer_table *table = new_table(4);
     struct producer *old = must_open(table, 1, 3), *p;
     bool was_bound;
-    producer_record(old, 0, 7, CRC, LEAT_OK, 0);
+    record(old, 0, 7, CRC, LEAT_OK, 0);
     cr_assert_eq(producer_open(table, 1, 2, PRODUCER_NEW, 0, &p, &was_bound), LEAT_ERR_FENCED);
     cr_assert_eq(producer_open(table, 1, 4, PRODUCER_RESUME, 0, &p, &was_bound),
                  LEAT_ERR_PRODUCER_EXPIRED, "nothing is remembered of epoch 4");
@@ -151,7 +161,7 @@ Test(producer, a_table_of_many_finds_each_through_any_churn)
         const uint64_t id = (uint64_t)i << 32 | 5;
         if (bound[i] != NULL) {
             cr_assert_eq(producer_next_sequence(bound[i]), next[i]);
-            producer_record(bound[i], next[i]++, 1, CRC, LEAT_OK, 0);
+            record(bound[i], next[i]++, 1, CRC, LEAT_OK, 0);
             if (seeded_below(&random, 3) == 0) {
                 producer_unbind(bound[i], (leat_ns)step);
                 bound[i] = NULL;
@@ -173,5 +183,89 @@ Test(producer, a_table_of_many_finds_each_through_any_churn)
         else
             cr_assert_eq(producer_next_sequence(bound[i]), next[i]);
     }
+    producer_table_close(table);
+}
+
+Test(producer, costs_little_until_it_sends)
+{
+    enum { RUNS = 60, PARTITIONS = 4096 };
+    struct memory_budget budget = { 0 };
+    struct producer_table *table;
+    cr_assert_eq(producer_table_open(&table, RUNS, &budget), LEAT_OK);
+    const uint64_t empty = budget.used_bytes;
+    for (uint64_t i = 0; i < RUNS; i++)
+        must_open(table, i, 1);
+    const uint64_t opened = budget.used_bytes, each = (opened - empty) / RUNS;
+    cr_assert_leq(each, 128u, "60 runs with 4096 partitions would take %lu MiB",
+                  (unsigned long)(each * RUNS * PARTITIONS >> 20));
+    struct producer *p = must_open(table, 0, 1);
+    record(p, 0, 1, CRC, LEAT_OK, 0);
+    cr_assert_leq(budget.used_bytes - opened, PRODUCER_FIRST_RESULTS * PRODUCER_RESULT_BYTES);
+    producer_table_close(table);
+    cr_assert_eq(budget.used_bytes, 0u);
+}
+
+Test(producer, no_result_is_lost_while_the_room_for_them_grows)
+{
+    struct producer_table *table = new_table(4);
+    struct producer *p = must_open(table, 1, 1);
+    for (uint64_t n = 0; n < 3 * LEAT_IN_FLIGHT_BATCHES_MAX; n++) {
+        record(p, n, 1, CRC + (uint32_t)n, LEAT_OK, 100 + n);
+        for (uint64_t i = 0; i <= n && i < PRODUCER_FIRST_RESULTS; i++) {
+            const struct producer_verdict v =
+                producer_check(p, 1, n - i, 1, CRC + (uint32_t)(n - i));
+            cr_assert(v.answered && v.base_offset == 100 + n - i);
+        }
+        const uint64_t oldest =
+            n < LEAT_IN_FLIGHT_BATCHES_MAX ? 0 : n + 1 - LEAT_IN_FLIGHT_BATCHES_MAX;
+        const struct producer_verdict v = producer_check(p, 1, oldest, 1, CRC + (uint32_t)oldest);
+        cr_assert(v.answered && v.base_offset == 100 + oldest, "of %lu", (unsigned long)n);
+    }
+    producer_table_close(table);
+}
+
+Test(producer, without_memory_nothing_is_consumed_and_all_goes_on_when_there_is_some)
+{
+    struct memory_budget budget = { 0 };
+    struct producer_table *table;
+    struct producer *p, *q;
+    bool was_bound;
+    cr_assert_eq(producer_table_open(&table, 4, &budget), LEAT_OK);
+    p = must_open(table, 1, 1);
+    for (uint64_t n = 0; n < 2 * LEAT_IN_FLIGHT_BATCHES_MAX; n++) {
+        budget.limit_bytes = budget.used_bytes;
+        const enum leat_error error = producer_check(p, 1, n, 1, CRC).status;
+        cr_assert(error == LEAT_OK || error == LEAT_BUSY);
+        cr_assert_eq(producer_next_sequence(p), n);
+        for (uint64_t i = n > LEAT_IN_FLIGHT_BATCHES_MAX ? n - LEAT_IN_FLIGHT_BATCHES_MAX : 0;
+             i < n; i++)
+            cr_assert(producer_check(p, 1, i, 1, CRC).answered, "%lu of %lu", (unsigned long)i,
+                      (unsigned long)n);
+        if (n == 0)
+            cr_assert_eq(error, LEAT_BUSY);
+        cr_assert_eq(producer_open(table, 2, 1, PRODUCER_NEW, 0, &q, &was_bound),
+                     LEAT_ERR_NO_MEMORY);
+        budget.limit_bytes = 0;
+        record(p, n, 1, CRC, LEAT_OK, n);
+    }
+    producer_table_close(table);
+    cr_assert_eq(budget.used_bytes, 0u);
+}
+
+Test(producer, one_that_never_sent_is_forgotten_soon)
+{
+    const leat_ns week = 7 * 24 * 3600 * LEAT_NS_PER_S;
+    struct producer_table *table = new_table(4);
+    struct producer *sent = must_open(table, 1, 1), *unused = must_open(table, 2, 1), *p;
+    bool was_bound;
+    record(sent, 0, 1, CRC, LEAT_OK, 0);
+    producer_unbind(sent, 0);
+    producer_unbind(unused, 0);
+    cr_assert_eq(producer_expire(table, PRODUCER_UNUSED_IDLE_NS - 1, week), 0u);
+    cr_assert_eq(producer_expire(table, PRODUCER_UNUSED_IDLE_NS, week), 1u);
+    cr_assert_eq(producer_open(table, 2, 1, PRODUCER_RESUME, 0, &p, &was_bound),
+                 LEAT_ERR_PRODUCER_EXPIRED);
+    cr_assert_eq(producer_open(table, 1, 1, PRODUCER_RESUME, 0, &p, &was_bound), LEAT_OK);
+    cr_assert_eq(producer_next_sequence(p), 1u);
     producer_table_close(table);
 }

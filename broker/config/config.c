@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "broker/config/config_value.h"
+#include "broker/log/memory_budget.h"
 #include "broker/log/partition.h"
 #include "broker/shard/session.h"
 #include "schema/control.h"
@@ -294,6 +295,8 @@ static void parse_limits(struct config *config, const struct config_place *at)
     uint64_t buffer = config->socket_buffer_bytes;
     config_size(at, "log_memory_bytes", LOG_MEMORY_MIN, UINT64_C(1) << 50,
                 &config->log_memory_bytes);
+    config_size(at, "client_memory_bytes", MEMORY_BUDGET_BYTES_MIN, UINT64_C(1) << 50,
+                &config->client_memory_bytes);
     config_u32(at, "sessions_max", 1, SESSION_SLOTS_MAX, &config->sessions_max);
     config_u32(at, "connections_max", 1, CONNECTIONS_LIMIT, &config->connections_max);
     config_u32(at, "producers_max", 1, PRODUCERS_LIMIT, &config->producers_max);
@@ -341,6 +344,7 @@ static bool parse_root(struct config *config, const struct config_place *at)
                                          "state_dir",
                                          "log_memory_bytes",
                                          "hugepages",
+                                         "client_memory_bytes",
                                          "sessions_max",
                                          "connections_max",
                                          "producers_max",

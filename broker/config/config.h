@@ -52,9 +52,10 @@ struct config {
     char state_dir[CONFIG_FOLDER_BYTES]; /* empty: nothing is kept */
     uint64_t log_memory_bytes;           /* 0: not given, see config_fit_memory */
     enum logmem_pages hugepages;
-    uint32_t sessions_max;    /* per shard */
-    uint32_t connections_max; /* of control, and of each shard */
-    uint32_t producers_max;   /* per partition */
+    uint64_t client_memory_bytes; /* beside the logs; 0: not given, see config_fit_memory */
+    uint32_t sessions_max;        /* per shard */
+    uint32_t connections_max;     /* of control, and of each shard */
+    uint32_t producers_max;       /* per partition */
     uint64_t producer_idle_ms;
     uint32_t socket_buffer_bytes;
     char tcp_congestion[CONFIG_CONGESTION_BYTES];
@@ -90,7 +91,8 @@ enum leat_error config_parse(struct config *config, const char *bytes, size_t si
 /* Reads the file and parses it. */
 enum leat_error config_load(struct config *config, const char *path, struct config_errors *errors);
 
-/* Gives log_memory_bytes a value where it has none: half of what the machine has left. */
+/* Gives log_memory_bytes and client_memory_bytes values where they have none: a half and a quarter
+ * of what the machine has left. */
 void config_fit_memory(struct config *config);
 
 /* Port N, data ports N + CONFIG_PORT_STEP + shard; 0: all of them free-chosen. False: no room above

@@ -11,6 +11,7 @@
 #include "broker/shard/session.h"
 
 #define MEMORY_FALLBACK (UINT64_C(256) * LEAT_MIB)
+#define CLIENT_MEMORY_LEAST (UINT64_C(64) * LEAT_MIB) /* unless the configuration says less */
 
 static const char *const IDLE_NAMES[] = { "latency", "balanced", "laptop" };
 static const char *const PAGES_NAMES[] = { "auto", "require", "off" };
@@ -33,10 +34,11 @@ static uint64_t memory_available(void)
 
 void config_fit_memory(struct config *config)
 {
-    if (config->log_memory_bytes != 0)
-        return;
-    const uint64_t half = memory_available() / 2 / LEAT_MIB * LEAT_MIB;
-    config->log_memory_bytes = half != 0 ? half : MEMORY_FALLBACK;
+    const uint64_t quarter = memory_available() / 4 / LEAT_MIB * LEAT_MIB;
+    if (config->log_memory_bytes == 0)
+        config->log_memory_bytes = quarter != 0 ? 2 * quarter : MEMORY_FALLBACK;
+    if (config->client_memory_bytes == 0)
+        config->client_memory_bytes = quarter > CLIENT_MEMORY_LEAST ? quarter : CLIENT_MEMORY_LEAST;
 }
 
 static json_t *plan_topics(const struct config *config)
@@ -81,7 +83,8 @@ static json_t *plan_memory(const struct config *config)
     const uint64_t mailboxes = UINT64_C(2) * sizeof(struct mailbox) * config->shards;
     const uint64_t session = SESSION_RECEIVE_BYTES + EGRESS_BYTES;
     const uint64_t sessions = session * config->sessions_max * config->shards;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "log_limit_bytes", (json_int_t)limit,
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "client_limit_bytes",
+                     (json_int_t)config->client_memory_bytes, "log_limit_bytes", (json_int_t)limit,
                      "log_declared_bytes", (json_int_t)declared, "log_missing_bytes",
                      (json_int_t)(declared > limit ? declared - limit : 0), "mailboxes_bytes",
                      (json_int_t)mailboxes, "each_session_bytes", (json_int_t)session,
@@ -115,7 +118,8 @@ char *config_plan(const struct config *config, const struct link_dpdk_plan *port
     for (uint32_t i = 0; i < config->cpu_count; i++)
         json_array_append_new(cpus, json_integer(config->cpus[i]));
     json_t *plan = json_pack(
-        "{s:s, s:i, s:i, s:{s:s}, s:i, s:o, s:s, s:s*, s:I, s:s, s:i, s:i, s:i, s:I, s:I, s:s*, "
+        "{s:s, s:i, s:i, s:{s:s}, s:i, s:o, s:s, s:s*, s:I, s:s, s:I, s:i, s:i, s:i, s:I, s:I, "
+        "s:s*, "
         "s:i, s:i, s:b, s:b, s:o, s:s, s:o, s:o, s:o}",
         "host", config->host, "port", (int)config->port, "data_port", (int)config->data_port,
         "advertise", "host",
@@ -123,10 +127,10 @@ char *config_plan(const struct config *config, const struct link_dpdk_plan *port
         (int)config->shards, "cpus", cpus, "idle", IDLE_NAMES[config->idle], "state_dir",
         config->state_dir[0] != '\0' ? config->state_dir : NULL, "log_memory_bytes",
         (json_int_t)config->log_memory_bytes, "hugepages", PAGES_NAMES[config->hugepages],
-        "sessions_max", (int)config->sessions_max, "connections_max", (int)config->connections_max,
-        "producers_max", (int)config->producers_max, "producer_idle_ms",
-        (json_int_t)config->producer_idle_ms, "socket_buffer_bytes",
-        (json_int_t)config->socket_buffer_bytes, "tcp_congestion",
+        "client_memory_bytes", (json_int_t)config->client_memory_bytes, "sessions_max",
+        (int)config->sessions_max, "connections_max", (int)config->connections_max, "producers_max",
+        (int)config->producers_max, "producer_idle_ms", (json_int_t)config->producer_idle_ms,
+        "socket_buffer_bytes", (json_int_t)config->socket_buffer_bytes, "tcp_congestion",
         config->tcp_congestion[0] != '\0' ? config->tcp_congestion : NULL, "keepalive_ms",
         (int)config->keepalive_ms, "offsets_snapshot_ms", (int)config->offsets_snapshot_ms, "udp",
         (int)config->udp, "allow_unauthenticated", (int)config->allow_unauthenticated, "dpdk",

@@ -31,6 +31,7 @@ static const struct fixed_setting FIXED_SETTINGS[] = {
     FIXED_TEXT(state_dir),
     FIXED(log_memory_bytes),
     FIXED(hugepages),
+    FIXED(client_memory_bytes),
     FIXED(sessions_max),
     FIXED(connections_max),
     FIXED(producers_max),

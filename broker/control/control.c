@@ -222,6 +222,7 @@ enum leat_error control_open(struct control **out, const struct control_options 
     if (error == LEAT_OK)
         error = listen_on(control, error_text);
     register_counters(control);
+    control_memory_register(control);
     if (error == LEAT_OK && control_groups_open(control) != LEAT_OK) {
         snprintf(error_text, CONTROL_ERROR_TEXT, "control: no memory for groups");
         error = LEAT_ERR_NO_MEMORY;
@@ -327,6 +328,7 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
     control_groups_step(control);
     control_offsets_step(control);
     registry_reserve(control);
+    control_memory_step(control);
     const bool mail_left = control_flush_mail(control);
     /* While events wait, what somebody said may be among them. */
     if (ready < CONTROL_EVENTS_MAX)
@@ -420,6 +422,7 @@ void control_close(struct control *control)
     control_groups_close(control);
     registry_stop(control);
     metrics_unregister(control->options.metrics, &control->counters, sizeof control->counters);
+    control_memory_unregister(control);
     names_free(&control->names);
     const int descriptors[] = { control->listener.fd, control->signals.fd, control->epoll };
     for (size_t i = 0; i < sizeof descriptors / sizeof descriptors[0]; i++) {

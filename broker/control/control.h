@@ -20,6 +20,7 @@
  *      control_group_look.c  lists and descriptions of groups
  *      control_offsets.c     where groups stand, over a restart
  *      control_producers.c   opening producers
+ *      control_memory.c      what clients may make it hold
  *      control_names.c       named producers */
 #ifndef LEAT_BROKER_CONTROL_H
 #define LEAT_BROKER_CONTROL_H
@@ -27,7 +28,7 @@
 #include "broker/state/catalog.h"
 #include "broker/config/config.h"
 #include "broker/log/logmem.h"
-#include "broker/log/logmem.h"
+#include "broker/log/memory_budget.h"
 #include "broker/shared/mailbox.h"
 #include "broker/shared/reset_token.h"
 #include "broker/state/statefile.h"
@@ -59,6 +60,7 @@ struct control_options {
     const struct control_shard_link *shards; /* config->shards of them; their threads run */
     int wake;                                /* eventfd */
     struct metrics *metrics;
+    struct memory_budget *memory; /* of clients; NULL: no limit. Outlives control */
     void (*memory_opened)(
         const struct logmem *mem); /* log memory: see broker/log/logmem.h; or NULL */
     void (*memory_closing)(const struct logmem *mem);

@@ -91,6 +91,7 @@ static enum leat_error open_partition(struct control *control, const struct cata
         .leader_epoch = 1,
         .producers_max = control->config->producers_max,
         .overrun = s->overrun,
+        .memory = control->options.memory,
     };
     uint64_t missing;
     enum leat_error error = partition_open(out, &options, &control->budget, &missing);

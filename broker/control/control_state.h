@@ -226,6 +226,8 @@ struct control {
     bool offsets_loaded;               /* they may be written */
     uint32_t offsets_crc;              /* of the last that was written */
     size_t offsets_size;
+    uint64_t memory_refused; /* times that the log has told of */
+    leat_ns memory_said;
     struct operation *_Atomic buried; /* a grace period has passed; any thread pushes */
 
     struct control_counters counters;
@@ -236,6 +238,13 @@ struct control {
 /* Gives up the spare descriptors, for as long as something short needs some. */
 void control_lend_descriptors(struct control *control);
 void control_take_descriptors(struct control *control);
+
+/* ---- control_memory.c */
+
+void control_memory_register(struct control *control);
+void control_memory_unregister(struct control *control);
+/* Says in the log that clients were refused for want of memory, now and then. */
+void control_memory_step(struct control *control);
 
 /* ---- control_peer.c */
 

@@ -32,6 +32,7 @@ enum {
     BUSY_FULL_US = 1000,   /* until a required reader may have moved on */
     BUSY_OFFSETS_US = 500, /* a state file is being written */
     BUSY_PINNED_US = 50,
+    BUSY_MEMORY_US = 100000,   /* until others have given some back */
     RETAIN_BATCHES_MAX = 4096, /* dropped in one call */
 };
 
@@ -101,7 +102,7 @@ enum leat_error partition_open(struct partition **out, const struct partition_op
         options->producers_max != 0 ? options->producers_max : PARTITION_PRODUCERS_DEFAULT;
     enum leat_error error = index_open(&p->index, options->ring_bytes);
     if (error == LEAT_OK)
-        error = producer_table_open(&p->producers, producers);
+        error = producer_table_open(&p->producers, producers, options->memory);
     if (error == LEAT_OK)
         error = ringlog_open(&p->log, options->ring_bytes, options->first_position, budget,
                              missing_bytes);
@@ -272,8 +273,8 @@ static void refuse(struct partition *p, struct producer *producer, uint32_t crc,
 }
 
 /* False: the producer's memory answers it. `result` is empty yet. */
-static bool is_new(struct partition *p, const struct producer *producer,
-                   const struct leat_batch *batch, struct publish_result *result)
+static bool is_new(struct partition *p, struct producer *producer, const struct leat_batch *batch,
+                   struct publish_result *result)
 {
     result->first_sequence = batch->base_sequence;
     result->count = batch->record_count;
@@ -289,6 +290,8 @@ static bool is_new(struct partition *p, const struct producer *producer,
         return true;
     if (verdict.answered || verdict.status == LEAT_ERR_DUPLICATE)
         add(&p->duplicates, 1);
+    else if (verdict.status == LEAT_BUSY)
+        busy(p, result, BUSY_MEMORY_US);
     return false;
 }
 

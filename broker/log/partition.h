@@ -41,9 +41,10 @@ struct partition_options {
     leat_ns required_timeout_ns;
     uint32_t index; /* within its topic */
     uint32_t record_bytes_max;
-    uint32_t leader_epoch;  /* >= 1 */
-    uint32_t producers_max; /* remembered; 0: PARTITION_PRODUCERS_DEFAULT */
-    uint8_t overrun;        /* partition_overrun */
+    uint32_t leader_epoch;        /* >= 1 */
+    uint32_t producers_max;       /* remembered; 0: PARTITION_PRODUCERS_DEFAULT */
+    uint8_t overrun;              /* partition_overrun */
+    struct memory_budget *memory; /* of what producers make it remember; kept; NULL: no limit */
 };
 
 enum { PARTITION_PRODUCERS_DEFAULT = 1024 };
@@ -81,15 +82,13 @@ struct publish_result {
  * have received it just now. Checks header, producer, CRC and records; stamps a copy into the ring.
  *   LEAT_OK                appended, or appended before and its offset is still known
  *   LEAT_ERR_DUPLICATE     appended before, offset no longer known
- *   LEAT_BUSY              full under `block`, offsets not yet reserved, or a chunk pinned: the
- *                          sequence is NOT consumed; nothing behind it is appended
- *   LEAT_ERR_OUT_OF_ORDER  sequence above the next one, or what would be FENCED is damaged: not
- *                          consumed
- *   LEAT_ERR_FENCED        id or epoch are not the producer's, or its numbers were used for other
- *                          records (see producer_check)
- *   LEAT_ERR_MALFORMED, BAD_CRC, TOO_LARGE, UNSUPPORTED: refused for good; when the header could be
- *                          trusted this far and the sequence is the next one, it IS consumed. A
- *                          batch whose header does not parse has count 0: the session must end.
+ *   LEAT_BUSY              full under `block`, offsets not yet reserved, a chunk pinned, or no
+ *                          memory to remember the result: the sequence is NOT consumed; nothing
+ * behind it is appended LEAT_ERR_OUT_OF_ORDER  sequence above the next one, or what would be FENCED
+ * is damaged: not consumed LEAT_ERR_FENCED        id or epoch are not the producer's, or its
+ * numbers were used for other records (see producer_check) LEAT_ERR_MALFORMED, BAD_CRC, TOO_LARGE,
+ * UNSUPPORTED: refused for good; when the header could be trusted this far and the sequence is the
+ * next one, it IS consumed. A batch whose header does not parse has count 0: the session must end.
  * `now` is monotonic, `wall_ns` since 1970. */
 void partition_publish(struct partition *p, struct producer *producer, const uint8_t *batch,
                        size_t size, leat_ns now, uint64_t wall_ns, struct publish_result *result);

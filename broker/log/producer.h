@@ -9,13 +9,19 @@
  * room is needed or when it was idle too long. A forgotten producer is told so when it resumes, and
  * goes on from its first unanswered sequence.
  *
- * Threads: the owning shard. Allocates only in producer_table_open and producer_open. */
+ * Memory: PRODUCER_BYTES each when it is opened; room for results when its first batch comes,
+ * little at first. One that never sent a batch is forgotten after PRODUCER_UNUSED_IDLE_NS: nothing
+ * is lost with it. All of it is charged to a budget.
+ *
+ * Threads: the owning shard. Allocates in producer_table_open and producer_open, and in
+ * producer_check for a producer's first LEAT_IN_FLIGHT_BATCHES_MAX batches. */
 #ifndef LEAT_BROKER_PRODUCER_H
 #define LEAT_BROKER_PRODUCER_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/log/memory_budget.h"
 #include "schema/error.h"
 #include "schema/limits.h"
 #include "schema/units.h"
@@ -29,8 +35,16 @@ struct producer_verdict {
     uint64_t base_offset;
 };
 
-/* `capacity`: producers remembered. LEAT_ERR_NO_MEMORY. */
-enum leat_error producer_table_open(struct producer_table **out, uint32_t capacity);
+enum {
+    PRODUCER_BYTES = 72, /* of one that sent nothing; each remembered result: */
+    PRODUCER_RESULT_BYTES = 32,
+    PRODUCER_FIRST_RESULTS = 4, /* that there is room for when the first batch comes */
+};
+#define PRODUCER_UNUSED_IDLE_NS (300 * LEAT_NS_PER_S)
+
+/* `capacity`: producers remembered. `budget`: kept; NULL: no limit. LEAT_ERR_NO_MEMORY. */
+enum leat_error producer_table_open(struct producer_table **out, uint32_t capacity,
+                                    struct memory_budget *budget);
 void producer_table_close(struct producer_table *table);
 
 enum producer_open_how {
@@ -53,7 +67,8 @@ void producer_unbind(struct producer *producer, leat_ns now);
  * the producer is not known here yet (then there is nothing to refuse). */
 void producer_fence(struct producer_table *table, uint64_t id, uint32_t epoch);
 
-/* Forgets unbound producers idle since before now - idle_ns. Returns how many. */
+/* Forgets unbound producers idle since before now - idle_ns, and those that never sent anything
+ * after PRODUCER_UNUSED_IDLE_NS if that is less. Returns how many. */
 uint32_t producer_expire(struct producer_table *table, leat_ns now, leat_ns idle_ns);
 
 /* Its client says that everything below `sequence` was answered. Numbers only ever go up. */
@@ -66,12 +81,13 @@ uint32_t producer_epoch(const struct producer *producer);
 /* What is to be done with a batch whose header says `crc`:
  *
  *   LEAT_OK                append (or refuse for good), then call producer_record
+ *   LEAT_BUSY              new, but there is no memory to remember its result: nothing is changed
  *   answered               appended or refused earlier: repeat that answer
  *   LEAT_ERR_DUPLICATE     appended before, too long ago to remember
  *   LEAT_ERR_OUT_OF_ORDER  a batch before it is missing
  *   LEAT_ERR_FENCED        wrong epoch; or its numbers were used by a batch of another content or
  *                          another length, so that two producers write under one identity */
-struct producer_verdict producer_check(const struct producer *producer, uint32_t epoch,
+struct producer_verdict producer_check(struct producer *producer, uint32_t epoch,
                                        uint64_t first_sequence, uint32_t count, uint32_t crc);
 
 /* The answer given to the batch that began at `first_sequence`, and how many records it had. False:

@@ -1,0 +1,78 @@
+#include "broker/log/memory_budget.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { ACCOUNTS_LEAST = 4 }; /* accounts that can be full at a time */
+
+/* Relaxed throughout: the numbers order nothing else. */
+
+bool memory_budget_take(struct memory_budget *budget, uint64_t bytes)
+{
+    if (budget == NULL)
+        return true;
+    uint64_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
+    do {
+        if (budget->limit_bytes != 0
+            && (used > budget->limit_bytes || bytes > budget->limit_bytes - used)) {
+            atomic_fetch_add_explicit(&budget->refused, 1, memory_order_relaxed);
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&budget->used_bytes, &used, used + bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+void memory_budget_give(struct memory_budget *budget, uint64_t bytes)
+{
+    if (budget == NULL)
+        return;
+    const uint64_t before =
+        atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
+    assert(before >= bytes);
+    (void)before;
+}
+
+void *memory_budget_calloc(struct memory_budget *budget, size_t size)
+{
+    if (!memory_budget_take(budget, size))
+        return NULL;
+    void *memory = calloc(1, size);
+    if (memory == NULL)
+        memory_budget_give(budget, size);
+    return memory;
+}
+
+void memory_budget_free(struct memory_budget *budget, void *memory, size_t size)
+{
+    if (memory == NULL)
+        return;
+    free(memory);
+    memory_budget_give(budget, size);
+}
+
+uint64_t memory_account_most(const struct memory_budget *budget)
+{
+    return budget == NULL || budget->limit_bytes == 0 ? UINT64_MAX
+                                                      : budget->limit_bytes / ACCOUNTS_LEAST;
+}
+
+bool memory_account_take(struct memory_account *account, uint64_t bytes)
+{
+    const uint64_t most = memory_account_most(account->budget);
+    if (account->used_bytes > most || bytes > most - account->used_bytes) {
+        atomic_fetch_add_explicit(&account->budget->refused, 1, memory_order_relaxed);
+        return false;
+    }
+    if (!memory_budget_take(account->budget, bytes))
+        return false;
+    account->used_bytes += bytes;
+    return true;
+}
+
+void memory_account_give(struct memory_account *account, uint64_t bytes)
+{
+    assert(account->used_bytes >= bytes);
+    account->used_bytes -= bytes;
+    memory_budget_give(account->budget, bytes);
+}

@@ -1,0 +1,49 @@
+/* Memory budget: what clients can make the broker hold beside the logs, counted against one limit.
+ *
+ * Role: charge and give back bytes. An account holds one client's connection to its part of the
+ * budget, so that one client cannot take it all. Must not know: what the memory is for, who is
+ * refused, allocators' overhead.
+ *
+ * Whoever is refused holds nothing more than before and answers its client before any effect.
+ *
+ * Threads: a budget is for any thread; an account belongs to its owner's. */
+#ifndef LEAT_BROKER_MEMORY_BUDGET_H
+#define LEAT_BROKER_MEMORY_BUDGET_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schema/units.h"
+
+/* The least limit: see tests/test_memory_limits.c. */
+#define MEMORY_BUDGET_BYTES_MIN (UINT64_C(16) * LEAT_MIB)
+
+struct memory_budget {
+    uint64_t limit_bytes; /* 0: none */
+    _Atomic uint64_t used_bytes;
+    _Atomic uint64_t refused; /* times there was not enough left */
+};
+
+/* False: over the limit, nothing is charged. `budget` may be NULL: no limit. */
+bool memory_budget_take(struct memory_budget *budget, uint64_t bytes);
+void memory_budget_give(struct memory_budget *budget, uint64_t bytes);
+
+/* Zeroed memory that is charged; NULL: over the limit, or the allocator has none. */
+void *memory_budget_calloc(struct memory_budget *budget, size_t size);
+/* `size`: as it was asked for. NULL `memory` is a no-op. */
+void memory_budget_free(struct memory_budget *budget, void *memory, size_t size);
+
+struct memory_account {
+    struct memory_budget *budget; /* NULL: no limit */
+    uint64_t used_bytes;
+};
+
+/* What one account may hold of `budget`: a quarter; UINT64_MAX: no limit. */
+uint64_t memory_account_most(const struct memory_budget *budget);
+/* As for a budget; false also when the account would hold more than its part. */
+bool memory_account_take(struct memory_account *account, uint64_t bytes);
+void memory_account_give(struct memory_account *account, uint64_t bytes);
+
+#endif
