@@ -309,7 +309,7 @@ Test(group, deleted_topics_go_and_come_back_by_name)
     step();
     open_all(a);
     cr_assert_eq(beat("a", a->epoch, NULL, 0), LEAT_OK);
-    groups_topic_removed(&g, six.id);
+    groups_topic_removed(&g, six.name, six.id);
     cr_assert_eq(forgotten, 6u);
     groups_step(&g, now);
     cr_assert_eq(groups_next_answer(&g), a);
@@ -393,7 +393,7 @@ Test(group, tables_have_an_end)
     cr_assert_eq(groups_join(&g, &last, now, &member, &why), LEAT_OK);
     step();
     cr_assert_eq(g.partitions, six.partitions + two.partitions);
-    groups_topic_removed(&g, two.id);
+    groups_topic_removed(&g, two.name, two.id);
     cr_assert_eq(g.partitions, six.partitions);
 }
 
@@ -415,7 +415,7 @@ Test(group, a_topic_that_comes_back_too_large_is_refused_and_taken_when_there_is
     const char *why = NULL;
     join_topics("a", large, 5);
     step();
-    groups_topic_removed(&g, 1);
+    groups_topic_removed(&g, "l0", 1);
     step();
     groups_topic_added(&g, &back);
     step();
@@ -423,7 +423,7 @@ Test(group, a_topic_that_comes_back_too_large_is_refused_and_taken_when_there_is
     cr_assert_not_null(strstr(why, "16384 partitions"));
     cr_assert_eq(groups_join(&g, &late, now, &member, &why), LEAT_ERR_LIMIT);
     step();
-    groups_topic_removed(&g, 2);
+    groups_topic_removed(&g, "l1", 2);
     step();
     cr_assert_eq(groups_restore(&g, "g", &back, &found, &why), LEAT_OK);
     cr_assert_eq(found->count, 4096u);
@@ -448,4 +448,51 @@ Test(group, members_without_an_id_are_named_apart)
     const struct group_member *a = join(""), *b = join("");
     cr_assert_str_neq(a->id, b->id);
     cr_assert_eq(strncmp(a->id, "desk-", 5), 0, "%s", a->id);
+}
+
+Test(group, one_step_looks_at_a_bounded_number_of_partitions)
+{
+    enum { GROUPS = 12 };
+    static const struct group_topic_ref large[] = {
+        { "l0", 1, 4096 }, { "l1", 2, 4096 }, { "l2", 3, 4096 }, { "l3", 4, 4096 }
+    };
+    char name[16];
+    const char *why;
+    struct group_member *members[GROUPS];
+    for (unsigned i = 0; i < GROUPS; i++) {
+        snprintf(name, sizeof name, "g%u", i);
+        const struct group_join join = { .group = name,
+                                         .member_id = "a",
+                                         .client = "desk",
+                                         .topics = large,
+                                         .topic_count = 4,
+                                         .session_ms = SESSION_MS };
+        cr_assert_eq(groups_join(&g, &join, now, &members[i], &why), LEAT_OK);
+    }
+    unsigned steps = 0, before = 0;
+    while (groups_deadline(&g) == 0) {
+        unsigned settled = 0;
+        groups_step(&g, now);
+        while (groups_next_answer(&g) != NULL)
+            ;
+        for (unsigned i = 0; i < GROUPS; i++)
+            settled += members[i]->assigned == 4 * 4096;
+        cr_assert_gt(settled, before, "a step takes something on");
+        cr_assert_leq((settled - before) * GROUP_PARTITIONS_MAX,
+                      2u * GROUPS_STEP_PARTITIONS + GROUP_PARTITIONS_MAX);
+        before = settled;
+        steps++;
+    }
+    cr_assert_eq(before, (unsigned)GROUPS);
+    cr_assert_geq(steps, 2u);
+}
+
+Test(group, a_topic_is_found_in_the_groups_that_have_it_and_in_no_other)
+{
+    join_topics("a", &six, 1);
+    step();
+    cr_assert_eq(groups_next_topic(&g, "two", NULL), NULL);
+    struct group_topic *found = groups_next_topic(&g, "six", NULL);
+    cr_assert_eq(found, topic("six"));
+    cr_assert_eq(groups_next_topic(&g, "six", found), NULL);
 }

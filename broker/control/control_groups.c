@@ -376,10 +376,11 @@ enum leat_error control_group_entry(struct control *control, struct group_partit
 static const struct group_partition *find_holder(const struct control *control,
                                                  const struct topic *topic, const struct message *m)
 {
-    for (uint32_t i = 0; topic != NULL && i < control->groups.count; i++) {
-        const struct group *group = control->groups.all[i];
-        const struct group_partition *p = control_group_partition(group, topic, m->partition_index);
-        if (p != NULL && p->offsets != NULL && control_hash_group(group->name) == m->value)
+    const struct group_topic *in = NULL;
+    while (topic != NULL && (in = groups_next_topic(&control->groups, topic->name, in)) != NULL) {
+        const bool there = in->id == topic->id && m->partition_index < in->count;
+        const struct group_partition *p = there ? &in->partitions[m->partition_index] : NULL;
+        if (p != NULL && p->offsets != NULL && control_hash_group(in->group->name) == m->value)
             return p;
     }
     return NULL;

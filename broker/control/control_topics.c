@@ -191,7 +191,7 @@ void control_delete_topic(struct control *control, struct peer *p,
         operation_free(control, op);
         return;
     }
-    groups_topic_removed(&control->groups, op->topic_id);
+    groups_topic_removed(&control->groups, name, op->topic_id);
     operation_send(control, op);
 }
 

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/crc32c.h"
+
 enum { FIRST_ROOM = 16 };
 
 /* ---- finding */
@@ -62,6 +64,24 @@ struct group_topic *group_find_topic(const struct group *group, const char *name
     return NULL;
 }
 
+static struct group_topic_bucket *bucket_of(const struct groups *g, const char *name)
+{
+    const uint32_t hash = leat_crc32c(name, strlen(name));
+    const struct group_topic_bucket *bucket =
+        &g->topics[hash & ((1u << GROUP_TOPIC_BUCKET_BITS) - 1)];
+    return (struct group_topic_bucket *)bucket;
+}
+
+struct group_topic *groups_next_topic(const struct groups *g, const char *name,
+                                      const struct group_topic *previous)
+{
+    struct group_topic *topic =
+        previous != NULL ? LIST_NEXT(previous, name_link) : LIST_FIRST(bucket_of(g, name));
+    while (topic != NULL && strcmp(topic->name, name) != 0)
+        topic = LIST_NEXT(topic, name_link);
+    return topic;
+}
+
 /* ---- open and close */
 
 enum leat_error groups_open(struct groups *g, const struct groups_hooks *hooks)
@@ -97,6 +117,7 @@ static void free_partitions(struct groups *g, struct group_topic *topic)
 void group_free_topic(struct groups *g, struct group_topic *topic)
 {
     free_partitions(g, topic);
+    LIST_REMOVE(topic, name_link);
     topic->group->topics[topic->place] = NULL;
     topic->group->topic_count--;
     free(topic);
@@ -228,6 +249,7 @@ static enum leat_error make_topic(struct groups *g, struct group *group,
         free(topic);
         return error;
     }
+    LIST_INSERT_HEAD(bucket_of(g, topic->name), topic, name_link);
     group->topics[place] = topic;
     group->topic_count++;
     *out = topic;
@@ -281,26 +303,24 @@ static void remove_topic(struct groups *g, struct group_topic *topic)
     group_unsettle(g, topic->group);
 }
 
-void groups_topic_removed(struct groups *g, uint64_t topic_id)
+void groups_topic_removed(struct groups *g, const char *name, uint64_t topic_id)
 {
-    for (uint32_t i = 0; i < g->count; i++) {
-        for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
-            struct group_topic *topic = g->all[i]->topics[t];
-            if (topic != NULL && topic->id == topic_id)
-                remove_topic(g, topic);
-        }
+    for (struct group_topic *topic = groups_next_topic(g, name, NULL); topic != NULL;
+         topic = groups_next_topic(g, name, topic)) {
+        if (topic->id == topic_id)
+            remove_topic(g, topic);
     }
 }
 
 void groups_topic_added(struct groups *g, const struct group_topic_ref *ref)
 {
     const char *why;
-    for (uint32_t i = 0; i < g->count; i++) {
-        struct group_topic *topic = group_find_topic(g->all[i], ref->name);
-        if (topic == NULL || topic->id != 0 || set_partitions(g, topic, ref, &why) != LEAT_OK)
+    for (struct group_topic *topic = groups_next_topic(g, ref->name, NULL); topic != NULL;
+         topic = groups_next_topic(g, ref->name, topic)) {
+        if (topic->id != 0 || set_partitions(g, topic, ref, &why) != LEAT_OK)
             continue;
-        g->all[i]->unassigned = true;
-        group_unsettle(g, g->all[i]);
+        topic->group->unassigned = true;
+        group_unsettle(g, topic->group);
     }
 }
 

@@ -38,6 +38,10 @@ enum {
     GROUPS_MEMBERS_MAX = 1 << 16,    /* of all groups */
     GROUP_PARTITIONS_MAX = 1 << 14,  /* of one group, all topics */
     GROUPS_PARTITIONS_MAX = 1 << 22, /* of all groups: 300 MB */
+    GROUP_TOPIC_BUCKET_BITS = 12,
+    /* Partitions looked at in one groups_step for timeouts, and as many again for assignments. What
+     * is left is taken on in the next step. One group's, at most, may be more. */
+    GROUPS_STEP_PARTITIONS = 1 << 15,
 };
 
 struct group;
@@ -68,6 +72,7 @@ struct group_topic {
     uint32_t subscribers;
     uint32_t place; /* in its group: the bit in a member's `topics` */
     struct group_partition *partitions;
+    LIST_ENTRY(group_topic) name_link; /* of all groups' topics with names of one hash */
     char name[LEAT_NAME_BYTES_MAX + 1];
 };
 
@@ -124,9 +129,12 @@ struct groups_hooks {
     void (*forget)(void *user, struct group_partition *partition);
 };
 
+LIST_HEAD(group_topic_bucket, group_topic);
+
 struct groups {
     struct groups_hooks hooks;
-    struct group **all; /* by name */
+    struct group_topic_bucket topics[1 << GROUP_TOPIC_BUCKET_BITS]; /* of all groups, by name */
+    struct group **all;                                             /* by name */
     uint32_t count, room;
     uint32_t members;
     uint32_t partitions;
@@ -210,7 +218,7 @@ uint32_t group_heartbeat_ms(const struct group_member *member);
 
 /* ---- what follows */
 
-/* Timeouts, assignment, grants. Then take the answers and the drops. */
+/* Timeouts, assignment, grants, as far as one step goes. Then take the answers and the drops. */
 void groups_step(struct groups *g, leat_ns now);
 /* When it wants to be stepped even if nothing comes. */
 leat_ns groups_deadline(const struct groups *g);
@@ -230,8 +238,12 @@ static inline bool group_partition_in_use(const struct group_partition *p)
 /* Sets what the caller keeps of it; NULL: nothing any more. */
 void group_partition_set_offsets(struct group_partition *p, void *offsets);
 
+/* A topic as one of the groups has it: the next one behind `previous` (NULL: the first), or NULL.
+ */
+struct group_topic *groups_next_topic(const struct groups *g, const char *name,
+                                      const struct group_topic *previous);
 /* There is no such topic any more. */
-void groups_topic_removed(struct groups *g, uint64_t topic_id);
+void groups_topic_removed(struct groups *g, const char *name, uint64_t topic_id);
 /* There is a topic of this name. Groups whose members named it get its partitions. */
 void groups_topic_added(struct groups *g, const struct group_topic_ref *topic);
 /* The group and its topic, made where they are not there, for offsets that no member brings. What

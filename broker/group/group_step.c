@@ -62,7 +62,8 @@ void group_start_drop(struct groups *g, struct group_partition *p)
 /* Every partition that `member` has. */
 void group_drop_all(struct groups *g, struct group_member *member)
 {
-    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
+    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX && member->assigned + member->leaving != 0;
+         t++) {
         struct group_topic *topic = member->group->topics[t];
         for (uint32_t i = 0; topic != NULL && i < topic->count; i++) {
             if (topic->partitions[i].owner == member)
@@ -150,12 +151,15 @@ static void forgive(struct group_member *member, leat_ns now)
         member->heard = now;
 }
 
-static void run_timers(struct groups *g, leat_ns now)
+/* Returns how many partitions it looked at; stops when those are `room`. */
+static uint32_t run_timers(struct groups *g, leat_ns now, uint32_t room)
 {
     struct timer *timer;
-    while ((timer = timers_due(&g->timers, now)) != NULL) {
+    uint32_t looked = 0;
+    while (looked < room && (timer = timers_due(&g->timers, now)) != NULL) {
         struct group_member *member =
             (void *)((char *)timer - offsetof(struct group_member, timer));
+        looked += 1 + member->group->partition_count;
         forgive(member, now);
         if (now - member->heard >= member->session_ms * LEAT_NS_PER_MS) {
             group_remove_member(g, member, GROUP_OUT_SILENT);
@@ -169,6 +173,7 @@ static void run_timers(struct groups *g, leat_ns now)
         }
         group_set_timer(g, member);
     }
+    return looked;
 }
 
 /* Takes the partition one step on. `epoch`: of the assignment in the making. */
@@ -252,9 +257,11 @@ static void settle(struct groups *g, struct group *group, leat_ns now)
 void groups_step(struct groups *g, leat_ns now)
 {
     struct group *group;
-    run_timers(g, now);
-    while ((group = TAILQ_FIRST(&g->unsettled)) != NULL)
+    uint32_t looked = run_timers(g, now, GROUPS_STEP_PARTITIONS);
+    while (looked < 2 * GROUPS_STEP_PARTITIONS && (group = TAILQ_FIRST(&g->unsettled)) != NULL) {
+        looked += 1 + group->partition_count + group->member_count;
         settle(g, group, now);
+    }
 }
 
 leat_ns groups_deadline(const struct groups *g)
