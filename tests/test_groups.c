@@ -382,10 +382,9 @@ static int publish_one(const struct member *m, struct wire_reader *reader,
     return leat_ack_run_at(&frame.publish_ack, 0).status;
 }
 
-Test(groups, under_block_a_required_group_holds_producers_until_it_commits)
+/* One partition; required_timeout_ms 0: the default. Returns a control connection. */
+static int create_blocking_topic(uint64_t required_timeout_ms)
 {
-    struct member m, p;
-    uint64_t sequence = 0;
     const int control = wire_control(members_broker.control);
     Leat__Control__TopicSettings settings = LEAT__CONTROL__TOPIC_SETTINGS__INIT;
     Leat__Control__CreateTopic create = LEAT__CONTROL__CREATE_TOPIC__INIT;
@@ -395,8 +394,17 @@ Test(groups, under_block_a_required_group_holds_producers_until_it_commits)
     settings.ring_bytes = MEMBER_RING;
     settings.record_bytes_max = 1000;
     settings.overrun = LEAT__CONTROL__OVERRUN__BLOCK;
+    settings.required_timeout_ms = required_timeout_ms;
     members_expect(members_ask(control, LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC, &create), 0,
                    NULL);
+    return control;
+}
+
+Test(groups, under_block_a_required_group_holds_producers_until_it_commits)
+{
+    struct member m, p;
+    uint64_t sequence = 0;
+    const int control = create_blocking_topic(0);
     member_join(&m, "m-1");
     member_requires = true;
     member_open_all(&m);
@@ -426,5 +434,33 @@ Test(groups, under_block_a_required_group_holds_producers_until_it_commits)
     cr_assert_eq(publish_one(&p, &p.readers[0], &producer, sequence), 0, "on control as well");
     r = members_describe(control, "g");
     cr_assert_eq(r->group->partitions[0]->lost_records, 0u);
+    members_done(r);
+}
+
+Test(groups, a_required_group_that_is_there_and_never_commits_is_waited_for_no_longer)
+{
+    struct member m, p;
+    uint64_t sequence = 0;
+    bool held = false;
+    const int control = create_blocking_topic(500);
+    member_join(&m, "m-1");
+    member_requires = true;
+    member_open_all(&m);
+    member_connect(&p, "producer");
+    const struct wire_producer producer = wire_open_producer(p.control, "t", p.sessions[0]);
+    /* Three rings' worth: with the mark it ends in one. */
+    while (sequence < 3000) {
+        const int status = publish_one(&p, &p.readers[0], &producer, sequence);
+        cr_assert(status == 0 || status == LEAT_BUSY);
+        held |= status == LEAT_BUSY;
+        sequence += status == 0 ? 100 : 0;
+    }
+    cr_assert(held);
+    while (!leatd_log_has(&members_broker, "topic.required_reader_lost"))
+        members_done(members_describe(control, "g"));
+    cr_assert(leatd_log_has(&members_broker, "\"group\":\"g\",\"client\":"));
+    Leat__Control__Response *r = members_describe(control, "g");
+    cr_assert_not(r->group->partitions[0]->required);
+    cr_assert(r->group->partitions[0]->open, "it is there all the same");
     members_done(r);
 }

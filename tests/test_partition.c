@@ -358,14 +358,36 @@ Test(partition, a_duplicate_is_answered_from_memory_and_then_only_known)
     partition_close(p);
 }
 
+/* Publishes batches of 1080 bytes until one is refused; returns the sequence of that one. */
+static uint64_t fill_until_busy(struct partition *p, struct producer *producer, uint64_t sequence)
+{
+    for (;; sequence++) {
+        const struct publish_result r = publish(p, producer, make(1, sequence, 1, 1000));
+        if (r.status == LEAT_OK)
+            continue;
+        cr_assert_eq(r.status, LEAT_BUSY);
+        return sequence;
+    }
+}
+
+static struct required_lost lost[REQUIRED_MAX];
+
+/* Of nobody in particular. */
+static int attach(struct partition *p, uint64_t name_hash, uint64_t position)
+{
+    uint64_t given_up;
+    return partition_required_attach(p, name_hash, position, (struct required_maker){ 0 },
+                                     &given_up);
+}
+
 Test(partition, block_holds_the_writer_at_the_mark_and_nothing_else_does)
 {
     struct partition_options options = defaults();
     options.overrun = PARTITION_BLOCK;
     struct partition *p = open_partition(&options);
     struct producer *producer = bind(p, 1);
-    const int slot = partition_required_attach(p, 99, 0);
-    cr_assert_eq(partition_required_attach(p, 99, 0), slot, "the same reader, again");
+    const int slot = attach(p, 99, 0);
+    cr_assert_eq(attach(p, 99, 0), slot, "the same reader, again");
     uint64_t sequence = 0;
     struct publish_result r;
     for (;;) {
@@ -382,23 +404,100 @@ Test(partition, block_holds_the_writer_at_the_mark_and_nothing_else_does)
     cr_assert_eq(publish(p, producer, make(1, sequence + 1, 1, 1000)).status, LEAT_BUSY);
     partition_required_detach(p, slot, now);
     partition_required_detach(p, slot, now);
-    cr_assert_eq(partition_retain(p, now + 999), 0u);
+    cr_assert_eq(partition_retain(p, now + 999, lost), 0u);
     cr_assert_eq(publish(p, producer, make(1, sequence + 1, 1, 1000)).status, LEAT_BUSY);
-    cr_assert_eq(partition_retain(p, now + 1000), 1u);
+    cr_assert_eq(partition_retain(p, now + 1000, lost), 1u);
     cr_assert_eq(publish(p, producer, make(1, sequence + 1, 1, 1000)).status, LEAT_OK);
     partition_close(p);
 }
 
-/* Publishes batches of 1080 bytes until one is refused; returns the sequence of that one. */
-static uint64_t fill_until_busy(struct partition *p, struct producer *producer, uint64_t sequence)
+Test(partition, a_mark_that_holds_writers_and_does_not_move_is_lost_once)
 {
-    for (;; sequence++) {
-        const struct publish_result r = publish(p, producer, make(1, sequence, 1, 1000));
-        if (r.status == LEAT_OK)
-            continue;
-        cr_assert_eq(r.status, LEAT_BUSY);
-        return sequence;
+    struct partition_options options = defaults();
+    options.overrun = PARTITION_BLOCK;
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    const leat_ns began = now;
+    const int stuck = attach(p, 98, 0), slow = attach(p, 99, 0);
+    uint64_t sequence = fill_until_busy(p, producer, 0);
+    now = began + 999;
+    partition_required_advance(p, slow, 1080);
+    cr_assert_eq(publish(p, producer, make(1, sequence, 1, 1000)).status, LEAT_BUSY);
+    cr_assert_eq(partition_retain(p, now, lost), 0u);
+    now = began + 1500;
+    cr_assert_eq(partition_retain(p, now, lost), 0u, "no writer has asked since");
+    cr_assert_eq(publish(p, producer, make(1, sequence, 1, 1000)).status, LEAT_BUSY);
+    cr_assert_eq(partition_retain(p, now, lost), 1u);
+    cr_assert(lost[0].name_hash == 98 && lost[0].handle == stuck && lost[0].stuck);
+    /* The other one moved: it holds by what it has not consumed, from now on. */
+    cr_assert_eq(publish(p, producer, make(1, sequence, 1, 1000)).status, LEAT_OK);
+    cr_assert_eq(publish(p, producer, make(1, sequence + 1, 1, 1000)).status, LEAT_BUSY);
+    cr_assert_eq(partition_retain(p, now, lost), 0u);
+    /* A new mark in the place of the lost one is not moved or left by the one who lost it. */
+    const int other = attach(p, 97, 1080);
+    cr_assert_neq(other, stuck);
+    partition_required_advance(p, stuck, 1 << 14);
+    partition_required_detach(p, stuck, now);
+    partition_required_advance(p, slow, 1 << 14);
+    cr_assert_eq(publish(p, producer, make(1, sequence + 1, 1, 1000)).status, LEAT_BUSY);
+    partition_required_advance(p, other, 1 << 14);
+    cr_assert_eq(publish(p, producer, make(1, sequence + 1, 1, 1000)).status, LEAT_OK);
+    now = began;
+    partition_close(p);
+}
+
+Test(partition, writers_that_gave_up_count_for_nothing)
+{
+    struct partition_options options = defaults();
+    options.overrun = PARTITION_BLOCK;
+    options.required_timeout_ns = 10 * REQUIRED_PAUSE_NS;
+    struct partition *p = open_partition(&options);
+    struct producer *producer = bind(p, 1);
+    const leat_ns began = now;
+    attach(p, 98, 0);
+    const uint64_t sequence = fill_until_busy(p, producer, 0);
+    now += 9 * REQUIRED_PAUSE_NS; /* nobody asks meanwhile */
+    cr_assert_eq(publish(p, producer, make(1, sequence, 1, 1000)).status, LEAT_BUSY);
+    for (int i = 0; i < 19; i++) {
+        now += REQUIRED_PAUSE_NS / 2;
+        cr_assert_eq(publish(p, producer, make(1, sequence, 1, 1000)).status, LEAT_BUSY);
+        cr_assert_eq(partition_retain(p, now, lost), 0u);
     }
+    now += REQUIRED_PAUSE_NS / 2;
+    cr_assert_eq(publish(p, producer, make(1, sequence, 1, 1000)).status, LEAT_BUSY);
+    cr_assert_eq(partition_retain(p, now, lost), 1u);
+    now = began;
+    partition_close(p);
+}
+
+Test(partition, required_readers_are_shared_out)
+{
+    struct partition_options options = defaults();
+    options.overrun = PARTITION_BLOCK;
+    struct partition *p = open_partition(&options);
+    uint64_t given_up;
+    int handles[REQUIRED_MAX];
+    for (uint32_t i = 0; i < REQUIRED_OF_ADDRESS_MAX; i++) {
+        const struct required_maker maker = { .connection = 1 + i / 2, .address = 1 };
+        handles[i] = partition_required_attach(p, 100 + i, 0, maker, &given_up);
+        cr_assert_geq(handles[i], 0);
+        if (i == 1)
+            cr_assert_eq(partition_required_attach(p, 7, 0, maker, &given_up),
+                         REQUIRED_OF_CONNECTION);
+    }
+    const struct required_maker fifth = { .connection = 5, .address = 1 };
+    cr_assert_eq(partition_required_attach(p, 7, 0, fifth, &given_up), REQUIRED_OF_ADDRESS);
+    const struct required_maker stranger = { .connection = 6, .address = 2 };
+    cr_assert_geq(partition_required_attach(p, 7, 0, stranger, &given_up), 0);
+    cr_assert_eq(given_up, 0u);
+    /* Only what is its own and what nobody has open gives way. */
+    const struct required_maker of_first = { .connection = 1, .address = 1 };
+    partition_required_detach(p, handles[2], now);
+    cr_assert_eq(partition_required_attach(p, 8, 0, of_first, &given_up), REQUIRED_OF_CONNECTION);
+    partition_required_detach(p, handles[1], now);
+    cr_assert_geq(partition_required_attach(p, 8, 0, of_first, &given_up), 0);
+    cr_assert_eq(given_up, 101u);
+    partition_close(p);
 }
 
 Test(partition, a_mark_within_a_batch_keeps_that_whole_batch)
@@ -409,7 +508,7 @@ Test(partition, a_mark_within_a_batch_keeps_that_whole_batch)
     options.retention_bytes = RING / 2;
     struct partition *p = open_partition(&options);
     struct producer *producer = bind(p, 1);
-    const int slot = partition_required_attach(p, 99, 0);
+    const int slot = attach(p, 99, 0);
     uint64_t sequence = fill_until_busy(p, producer, 0);
     static const struct {
         uint64_t mark, head;
@@ -424,7 +523,7 @@ Test(partition, a_mark_within_a_batch_keeps_that_whole_batch)
         partition_required_advance(p, slot, steps[i].mark);
         sequence = fill_until_busy(p, producer, sequence);
         cr_assert_eq(partition_head(p), steps[i].head, "step %zu: by the writer", i);
-        partition_retain(p, now + 1000);
+        partition_retain(p, now + 1000, lost);
         cr_assert_eq(partition_head(p), steps[i].head, "step %zu: by age", i);
     }
     partition_close(p);
@@ -438,8 +537,8 @@ Test(partition, the_slowest_of_the_required_readers_holds_and_their_number_is_bo
     struct producer *producer = bind(p, 1);
     int slots[REQUIRED_MAX];
     for (int i = 0; i < REQUIRED_MAX; i++)
-        cr_assert_geq(slots[i] = partition_required_attach(p, 100 + (uint64_t)i, 0), 0);
-    cr_assert_eq(partition_required_attach(p, 7, 0), -1);
+        cr_assert_geq(slots[i] = attach(p, 100 + (uint64_t)i, 0), 0);
+    cr_assert_eq(attach(p, 7, 0), -1);
     uint64_t sequence = fill_until_busy(p, producer, 0);
     for (int i = 0; i < REQUIRED_MAX; i++) {
         cr_assert_eq(partition_head(p), 0u, "reader %d has not moved", i);
@@ -451,11 +550,11 @@ Test(partition, the_slowest_of_the_required_readers_holds_and_their_number_is_bo
     /* A name that comes back in time keeps its mark; one that does not loses it. */
     partition_required_detach(p, slots[0], now);
     partition_required_detach(p, slots[1], now);
-    cr_assert_eq(partition_required_attach(p, 100, 0), slots[0]);
-    cr_assert_eq(partition_retain(p, now + 1000), 1u);
+    cr_assert_eq(attach(p, 100, 0), slots[0]);
+    cr_assert_eq(partition_retain(p, now + 1000, lost), 1u);
     sequence = fill_until_busy(p, producer, sequence);
     cr_assert_eq(partition_head(p), 1080u, "the one that came back still holds");
-    cr_assert_geq(partition_required_attach(p, 7, partition_visible(p)), 0, "a place is free");
+    cr_assert_geq(attach(p, 7, partition_visible(p)), 0, "a place is free");
     struct partition_stats stats;
     partition_stats(p, &stats);
     cr_assert_eq(stats.required_lost, 1u);
@@ -474,12 +573,12 @@ Test(partition, retention_by_age_and_by_bytes)
     cr_assert_leq(partition_visible(p) - partition_head(p), 10000u);
     cr_assert_gt(partition_visible(p) - partition_head(p), 10000u - 1000);
     const uint64_t by_bytes = partition_head_offset(p);
-    partition_retain(p, now - 1);
+    partition_retain(p, now - 1, lost);
     cr_assert_eq(partition_head_offset(p), by_bytes, "all younger than 100 ns");
-    partition_retain(p, now + 50);
+    partition_retain(p, now + 50, lost);
     cr_assert_eq(partition_head_offset(p), partition_next_offset(p) - 4);
     cr_assert_not(partition_overran(p, 0), "retired, not overrun");
-    partition_retain(p, now + 1000);
+    partition_retain(p, now + 1000, lost);
     cr_assert_eq(partition_head(p), partition_visible(p));
     cr_assert_eq(partition_head_offset(p), partition_next_offset(p));
     struct partition_place place;
@@ -502,14 +601,14 @@ Test(partition, age_drops_a_bounded_number_a_call)
     struct producer *producer = bind(p, 1);
     for (uint64_t i = 0; i < MANY; i++)
         cr_assert_eq(publish(p, producer, make(1, i, 1, 8)).status, LEAT_OK);
-    partition_retain(p, now + 99);
+    partition_retain(p, now + 99, lost);
     cr_assert_eq(partition_head(p), 0u, "none is too old");
-    partition_retain(p, now + 100);
+    partition_retain(p, now + 100, lost);
     const uint64_t once = partition_head_offset(p) - options.first_offset;
     cr_assert(once > 0 && once < MANY, "in one call %lu", (unsigned long)once);
     for (int calls = 1; partition_head(p) != partition_visible(p); calls++) {
         cr_assert_lt(calls, 10);
-        partition_retain(p, now + 100);
+        partition_retain(p, now + 100, lost);
     }
     partition_close(p);
 }
@@ -581,12 +680,13 @@ static void live_through(struct seeded *random, enum partition_overrun overrun)
 {
     struct partition_options options = defaults();
     options.overrun = (uint8_t)overrun;
+    options.required_timeout_ns = LEAT_NS_PER_S; /* no mark is lost here */
     options.retention_ns = 400;
     options.retention_bytes = RING / 4 * 3;
     struct partition *p = open_partition(&options);
     struct producer *producer = bind(p, 1);
     uint64_t sequence = 0, mark = 0, newest = 0, busy = 0;
-    const int slot = partition_required_attach(p, 5, 0);
+    const int slot = attach(p, 5, 0);
     first = last = 0;
     while (last < MODEL_MAX / 2) {
         if (seeded_below(random, 30) == 0)
@@ -622,7 +722,7 @@ static void live_through(struct seeded *random, enum partition_overrun overrun)
             newest = e.time;
         }
         if (seeded_below(random, 50) == 0)
-            partition_retain(p, now);
+            partition_retain(p, now, lost);
         follow_head(p);
         if (overrun == PARTITION_BLOCK && first > 0)
             cr_assert_leq(model[first - 1].position + model[first - 1].size, mark, "was held");

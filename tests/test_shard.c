@@ -382,7 +382,7 @@ Test(shard, a_required_reader_that_stays_away_loses_its_mark_and_control_hears_o
     bool told = false;
     struct message m;
     while (mailbox_receive(w.outbox, &m))
-        told |= m.type == MESSAGE_REQUIRED_LOST && m.value == 1;
+        told |= m.type == MESSAGE_REQUIRED_LOST && m.status == LEAT_ERR_CLOSED;
     cr_assert(told);
 }
 

@@ -76,7 +76,8 @@ static uint64_t find(struct partition *p, uint64_t time_ns)
 
 static uint64_t kept(struct partition *p)
 {
-    partition_retain(p, now);
+    struct required_lost lost[REQUIRED_MAX];
+    partition_retain(p, now, lost);
     return partition_next_offset(p) - partition_head_offset(p);
 }
 

@@ -93,8 +93,8 @@ static void register_counters(struct control *control)
           METRIC_COUNTER, &c->offsets_writes },
         { "leat_group_offsets_failures_total", "Times they could not be stored.", NULL,
           METRIC_COUNTER, &c->offsets_failures },
-        { "leat_required_readers_lost_total", "Required readers that were away too long.", NULL,
-          METRIC_COUNTER, &c->required_lost },
+        { "leat_required_readers_lost_total", "Required readers that producers wait for no more.",
+          NULL, METRIC_COUNTER, &c->required_lost },
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         if (metrics_register(control->options.metrics, &list[i]) != LEAT_OK)

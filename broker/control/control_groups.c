@@ -403,3 +403,37 @@ void control_held_back(struct control *control, const struct message *m)
                  log_u64("committed", offsets_committed(p->offsets)),
                  log_text("do", "make the group read faster, or give the topic a larger ring"));
 }
+
+/* Why a required reader has lost its mark, and what to do about it. */
+static void say_why(int16_t status, const char **why, const char **what)
+{
+    switch (status) {
+    case LEAT_ERR_TIMEOUT:
+        *why = "producers waited for it for required_timeout_ms, and it did not move";
+        *what = "see why it neither consumes nor commits; it is required again when it subscribes";
+        break;
+    case LEAT_ERR_LIMIT:
+        *why = "nobody had it open, and its client made other required readers in its place";
+        *what = "use fewer required readers on a control connection";
+        break;
+    default:
+        *why = "nobody had it open for required_timeout_ms";
+        *what = "start it again: it is required again when it subscribes";
+        break;
+    }
+}
+
+void control_required_lost(struct control *control, const struct message *m)
+{
+    const struct topic *topic = topics_find(control->options.topics, m->topic_id);
+    const struct group_partition *p = find_holder(control, topic, m);
+    const char *why, *what;
+    say_why(m->status, &why, &what);
+    metric_add(&control->counters.required_lost, 1);
+    log_line(LOG_WARN, "topic.required_reader_lost",
+             log_text("topic", topic != NULL ? topic->name : "(deleted)"),
+             log_u64("partition", m->partition_index),
+             log_text("group", p != NULL ? p->topic->group->name : ""),
+             log_text("client", control_session_client(control, m->session)), log_text("why", why),
+             log_text("then", "producers do not wait for it any more"), log_text("do", what));
+}

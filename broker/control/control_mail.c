@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "broker/control/control_state.h"
-#include "ops/log.h"
 
 enum {
     MAIL_PER_SHARD = 1024, /* read in one iteration */
@@ -200,14 +199,7 @@ static void take(struct control *control, const struct message *m)
     case MESSAGE_SESSION_CLOSED: control_session_ended(control, m->session, m->status); break;
     case MESSAGE_RESERVE_OFFSETS: registry_want_offsets(control, m); break;
     case MESSAGE_HELD_BACK: control_held_back(control, m); break;
-    case MESSAGE_REQUIRED_LOST: {
-        const struct topic *topic = topics_find(control->options.topics, m->topic_id);
-        metric_add(&control->counters.required_lost, m->value);
-        log_line(LOG_WARN, "topic.required_reader_lost",
-                 log_text("topic", topic != NULL ? topic->name : "(deleted)"),
-                 log_u64("partition", m->partition_index), log_u64("readers", m->value));
-        break;
-    }
+    case MESSAGE_REQUIRED_LOST: control_required_lost(control, m); break;
     case MESSAGE_ADD_PARTITION:
     case MESSAGE_REMOVE_PARTITION:
     case MESSAGE_GRANT_SESSION:

@@ -77,6 +77,12 @@ struct control_session *control_session_of(struct control *control, const struct
     return s != NULL && s->state == SESSION_LIVE && s->owner == p ? s : NULL;
 }
 
+const char *control_session_client(struct control *control, uint32_t id)
+{
+    const struct control_session *s = find(control, id);
+    return s != NULL && s->owner != NULL ? s->owner->client_name : "";
+}
+
 /* ---- opening */
 
 /* A client's rate is shared out to the shards, so that the whole broker never gives it more. */

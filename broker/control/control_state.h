@@ -365,6 +365,8 @@ void control_session_close_all(struct control *control, struct peer *p);
 void control_session_ended(struct control *control, uint32_t id, int status);
 /* The shard has closed it, as it was told. */
 void control_session_closed(struct control *control, uint32_t id);
+/* The name of the client that has it; empty: it has ended. */
+const char *control_session_client(struct control *control, uint32_t id);
 /* The session, when it is live and of this connection. */
 struct control_session *control_session_of(struct control *control, const struct peer *p,
                                            uint32_t id);
@@ -408,6 +410,8 @@ void control_group_forget_peer(struct control *control, struct peer *p);
 void control_dropped(struct control *control, struct operation *op);
 /* Producers wait for a required reader: says which. */
 void control_held_back(struct control *control, const struct message *message);
+/* A required reader has lost its mark: says which, and why. */
+void control_required_lost(struct control *control, const struct message *message);
 void control_group_topic_created(struct control *control, const struct topic *topic);
 /* The entry of the partition of its topic, made where there is none. LEAT_ERR_LIMIT,
  * LEAT_ERR_NO_MEMORY. */

@@ -237,7 +237,7 @@ void partition_see_clock(struct partition *p, leat_ns now, uint64_t wall_ns)
     times_see(&p->times, p->log.head, p->log.tail, now, wall_ns);
 }
 
-unsigned partition_retain(struct partition *p, leat_ns now)
+unsigned partition_retain(struct partition *p, leat_ns now, struct required_lost lost[REQUIRED_MAX])
 {
     if (p->options.retention_ns != 0) {
         const uint64_t held = protected_from(p);
@@ -249,9 +249,9 @@ unsigned partition_retain(struct partition *p, leat_ns now)
             drop_oldest(p);
         }
     }
-    const unsigned lost = required_expire(&p->required, now, p->options.required_timeout_ns);
-    add(&p->required_lost, lost);
-    return lost;
+    const unsigned count = required_expire(&p->required, now, p->options.required_timeout_ns, lost);
+    add(&p->required_lost, count);
+    return count;
 }
 
 /* ---- in */
@@ -321,6 +321,17 @@ __attribute__((noinline, cold)) static void doubt_fence(const uint8_t *bytes, ui
         result->status = LEAT_ERR_OUT_OF_ORDER;
 }
 
+/* Required readers keep `size` bytes from being appended: which do, and since when. */
+__attribute__((noinline, cold)) static void note_hold(struct partition *p, uint64_t size,
+                                                      leat_ns now)
+{
+    uint64_t needed = p->log.head;
+    while (p->log.tail + size - needed > p->log.mem.size)
+        needed += leat_batch_size_at(ringlog_at(&p->log, needed));
+    required_hold(&p->required, needed, now);
+    p->held = true;
+}
+
 void partition_publish(struct partition *p, struct producer *producer, const uint8_t *bytes,
                        size_t size, leat_ns now, uint64_t wall_ns, struct publish_result *result)
 {
@@ -356,7 +367,7 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
         return;
     }
     if (!make_room(p, batch.size)) {
-        p->held = true;
+        note_hold(p, batch.size, now);
         busy(p, result, BUSY_FULL_US);
         return;
     }
@@ -545,19 +556,22 @@ bool partition_take_held(struct partition *p, uint64_t *name_hash)
     return held;
 }
 
-int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position)
+int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position,
+                              struct required_maker maker, uint64_t *given_up)
 {
-    return required_attach(&p->required, name_hash, position);
+    const int handle = required_attach(&p->required, name_hash, position, maker, given_up);
+    add(&p->required_lost, *given_up != 0);
+    return handle;
 }
 
-void partition_required_advance(struct partition *p, int slot, uint64_t position)
+void partition_required_advance(struct partition *p, int handle, uint64_t position)
 {
-    required_advance(&p->required, slot, position);
+    required_advance(&p->required, handle, position);
 }
 
-void partition_required_detach(struct partition *p, int slot, leat_ns now)
+void partition_required_detach(struct partition *p, int handle, leat_ns now)
 {
-    required_detach(&p->required, slot, now);
+    required_detach(&p->required, handle, now);
 }
 
 struct producer_table *partition_producers(struct partition *p)

@@ -109,10 +109,11 @@ bool partition_wants_offsets(struct partition *p);
 void partition_see_clock(struct partition *p, leat_ns now, uint64_t wall_ns);
 
 /* Forgets what retention says (age runs by monotonic time, whatever the wall clock does), and
- * required readers that were away too long. Call about every 100 ms; cheap when there is nothing to
- * do. Work per call is bounded. Returns the number of required readers that just lost their mark.
- */
-unsigned partition_retain(struct partition *p, leat_ns now);
+ * takes the marks from required readers that were away, or held producers back, for too long. Call
+ * about every 100 ms; cheap when there is nothing to do. Work per call is bounded. Returns the
+ * number of required readers that just lost their mark; `lost`: which. */
+unsigned partition_retain(struct partition *p, leat_ns now,
+                          struct required_lost lost[REQUIRED_MAX]);
 
 /* ---- out */
 
@@ -172,9 +173,10 @@ enum leat_error partition_seek(const struct partition *p, enum partition_seek_at
 /* True once after a publish that was answered BUSY because required readers hold the log: the name
  * of the one that is furthest behind. */
 bool partition_take_held(struct partition *p, uint64_t *name_hash);
-int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position);
-void partition_required_advance(struct partition *p, int slot, uint64_t position);
-void partition_required_detach(struct partition *p, int slot, leat_ns now);
+int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position,
+                              struct required_maker maker, uint64_t *given_up);
+void partition_required_advance(struct partition *p, int handle, uint64_t position);
+void partition_required_detach(struct partition *p, int handle, leat_ns now);
 
 /* ---- producers */
 

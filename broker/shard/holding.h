@@ -39,7 +39,12 @@ struct holding {
     bool ticks;           /* something in it ends with time: retention by age, required readers */
     uint64_t held_by;     /* the required reader that producers wait for: control must hear; or 0 */
     leat_ns held_said;    /* when it did last */
-    unsigned required_lost; /* readers whose loss of the mark control must hear of */
+    struct holding_lost { /* readers whose loss of the mark control must hear of */
+        uint64_t name_hash;
+        uint32_t session; /* that has one of them open; 0: none */
+        int16_t why;      /* as in MESSAGE_REQUIRED_LOST */
+    } required_lost[REQUIRED_MAX];
+    uint32_t required_lost_count;
     TAILQ_HEAD(waiting_list, subscription) waiting; /* caught up: woken by the next append */
     TAILQ_HEAD(reader_list, subscription) readers;  /* every one */
     TAILQ_HEAD(publisher_list, publish_stream) publishers;

@@ -228,17 +228,34 @@ static void handle_event(struct shard *shard, const struct epoll_event *event)
     }
 }
 
+/* A session that has the reader open whose mark this was; 0: none. */
+static uint32_t forget_mark(struct holding *holding, int mark)
+{
+    struct subscription *sub;
+    uint32_t session = 0;
+    TAILQ_FOREACH(sub, &holding->readers, reader_link)
+    {
+        if (sub->required_mark != mark)
+            continue;
+        sub->required_mark = -1;
+        session = sub->session->id;
+    }
+    return session;
+}
+
 static void tick(struct shard *shard)
 {
     struct holding *holding;
+    struct required_lost lost[REQUIRED_MAX];
     shard->tick_deadline = shard->ticking != 0 ? shard->now + TICK_NS : LEAT_NS_NEVER;
     TAILQ_FOREACH(holding, &shard->holdings.all, link)
     {
         if (!holding->ticks)
             continue;
-        const unsigned lost = partition_retain(holding->partition, shard->now);
-        holding->required_lost += lost;
-        shard->notices |= lost != 0;
+        const unsigned count = partition_retain(holding->partition, shard->now, lost);
+        for (unsigned i = 0; i < count; i++)
+            shard_tell_lost(shard, holding, lost[i].name_hash, forget_mark(holding, lost[i].handle),
+                            lost[i].stuck ? LEAT_ERR_TIMEOUT : LEAT_ERR_CLOSED);
     }
 }
 

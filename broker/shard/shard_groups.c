@@ -123,7 +123,7 @@ static enum leat_error measure(const struct shard *shard, const struct partition
         return error;
     const struct subscription *sub = m->entry->holder;
     m->open = sub != NULL;
-    m->required = sub != NULL && sub->required_slot >= 0;
+    m->required = sub != NULL && sub->required_mark >= 0;
     m->lag_bytes = partition_visible(p) - place.position;
     m->overrun_bytes = partition_room_above(p, place.position);
     m->overrun_ms = time_for(shard, p, m->overrun_bytes);

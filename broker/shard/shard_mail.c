@@ -276,7 +276,11 @@ static enum leat_error open_subscription(struct shard *shard, struct message *m)
     error = session_stream_new(s, &place, &m->stream);
     if (error != LEAT_OK)
         return error;
-    error = subscription_open(&place->subscription, s, holding, &m->subscribe, shard->now);
+    uint64_t given_up;
+    error =
+        subscription_open(&place->subscription, s, holding, &m->subscribe, &given_up, shard->now);
+    if (given_up != 0)
+        shard_tell_lost(shard, holding, given_up, 0, LEAT_ERR_LIMIT);
     if (error == LEAT_OK)
         place->subscription->number = m->stream;
     return error;
@@ -405,13 +409,28 @@ void shard_send_notices(struct shard *shard)
                 return;
             holding->held_by = 0;
         }
-        if (holding->required_lost != 0) {
+        while (holding->required_lost_count != 0) {
+            const struct holding_lost *lost =
+                &holding->required_lost[holding->required_lost_count - 1];
             message.type = MESSAGE_REQUIRED_LOST;
-            message.value = holding->required_lost;
+            message.value = lost->name_hash;
+            message.session = lost->session;
+            message.status = lost->why;
             if (!shard_tell(shard, &message))
                 return;
-            holding->required_lost = 0;
+            holding->required_lost_count--;
         }
     }
     shard->notices = false;
+}
+
+void shard_tell_lost(struct shard *shard, struct holding *holding, uint64_t name_hash,
+                     uint32_t session, enum leat_error why)
+{
+    shard->notices = true;
+    /* So many are only there when control has read nothing for long: the newest are told. */
+    if (holding->required_lost_count == REQUIRED_MAX)
+        holding->required_lost_count--;
+    holding->required_lost[holding->required_lost_count++] =
+        (struct holding_lost){ .name_hash = name_hash, .session = session, .why = (int16_t)why };
 }

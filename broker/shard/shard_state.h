@@ -284,5 +284,9 @@ bool shard_tell(struct shard *shard, const struct message *message);
 void shard_give_back(struct shard *shard);
 /* Tells what holdings have to tell. */
 void shard_send_notices(struct shard *shard);
+/* A required reader of the holding has lost its mark: control is told, as MESSAGE_REQUIRED_LOST
+ * says. */
+void shard_tell_lost(struct shard *shard, struct holding *holding, uint64_t name_hash,
+                     uint32_t session, enum leat_error why);
 
 #endif

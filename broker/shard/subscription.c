@@ -7,17 +7,21 @@
 #define NEVER_SAID UINT64_MAX
 
 enum leat_error subscription_open(struct subscription **out, struct session *session,
-                                  struct holding *holding, const struct message_subscribe *opening,
-                                  leat_ns now)
+                                  struct holding *holding, struct message_subscribe *opening,
+                                  uint64_t *given_up, leat_ns now)
 {
     struct subscription *sub = calloc(1, sizeof *sub);
     if (sub == NULL)
         return LEAT_ERR_NO_MEMORY;
-    sub->required_slot = -1;
+    sub->required_mark = -1;
+    *given_up = 0;
     if (opening->required) {
-        sub->required_slot =
-            partition_required_attach(holding->partition, opening->name_hash, opening->position);
-        if (sub->required_slot < 0) {
+        const struct required_maker maker = { .connection = opening->maker,
+                                              .address = opening->maker_address };
+        sub->required_mark = partition_required_attach(holding->partition, opening->name_hash,
+                                                       opening->position, maker, given_up);
+        if (sub->required_mark < 0) {
+            opening->refused = (int8_t)sub->required_mark;
             free(sub);
             return LEAT_ERR_LIMIT;
         }
@@ -46,8 +50,8 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
 
 void subscription_close(struct subscription *sub, leat_ns now)
 {
-    if (sub->required_slot >= 0)
-        partition_required_detach(sub->holding->partition, sub->required_slot, now);
+    if (sub->required_mark >= 0)
+        partition_required_detach(sub->holding->partition, sub->required_mark, now);
     if (sub->entry != NULL) {
         sub->entry->holder = NULL;
         offsets_release(sub->entry);
@@ -143,8 +147,8 @@ bool subscription_credit(struct subscription *sub, const struct leat_frame_credi
     if (consumed > sub->consumed && consumed <= visible) {
         sub->consumed = consumed;
         /* What a group has consumed and not committed, its next member reads again. */
-        if (sub->required_slot >= 0 && sub->entry == NULL)
-            partition_required_advance(sub->holding->partition, sub->required_slot, consumed);
+        if (sub->required_mark >= 0 && sub->entry == NULL)
+            partition_required_advance(sub->holding->partition, sub->required_mark, consumed);
     }
     if (credit->limit <= sub->limit)
         return false;
@@ -156,9 +160,9 @@ bool subscription_credit(struct subscription *sub, const struct leat_frame_credi
 static void release_producers(struct partition *p, const struct subscription *sub, uint64_t offset)
 {
     struct partition_place place;
-    if (sub != NULL && sub->required_slot >= 0
+    if (sub != NULL && sub->required_mark >= 0
         && partition_seek(p, PARTITION_OFFSET, offset, &place) == LEAT_OK)
-        partition_required_advance(p, sub->required_slot, place.position);
+        partition_required_advance(p, sub->required_mark, place.position);
 }
 
 enum leat_error subscription_commit_to(struct partition *p, struct offsets_entry *entry,

@@ -40,7 +40,7 @@ struct subscription {
     uint32_t deficit;      /* bytes it may still get in this turn: packets only */
     bool gap_said;
     struct leat_frame_gap gap;   /* the last one said */
-    int required_slot;           /* in the partition; -1: producers do not wait for it */
+    int required_mark;           /* a handle; -1: producers do not wait for it, or no more */
     struct offsets_entry *entry; /* where its group stands: held; NULL: it is of no group */
     uint64_t lost;               /* records its client says it lost, of those counted in `entry` */
     uint64_t first_offset;       /* nothing below can be lost by it */
@@ -66,10 +66,11 @@ struct subscription_next {
 };
 
 /* In state PARKED, until the first credit. `opening` is the request, its `position` already found.
- * LEAT_ERR_NO_MEMORY; LEAT_ERR_LIMIT: too many required readers. */
+ * *given_up: the name of a required reader of the same client that lost its mark for it; 0: none.
+ * LEAT_ERR_NO_MEMORY; LEAT_ERR_LIMIT: too many required readers, opening->refused says whose. */
 enum leat_error subscription_open(struct subscription **out, struct session *session,
-                                  struct holding *holding, const struct message_subscribe *opening,
-                                  leat_ns now);
+                                  struct holding *holding, struct message_subscribe *opening,
+                                  uint64_t *given_up, leat_ns now);
 /* It is in no list of state. Frees it. */
 void subscription_close(struct subscription *sub, leat_ns now);
 

@@ -50,7 +50,10 @@ enum message_type {
     MESSAGE_SESSION_CLOSED,  /* `session` ended by itself (peer gone, silent, protocol error, never
                                 attached); status: why, 0: its client left */
     MESSAGE_RESERVE_OFFSETS, /* `partition` runs low; `value`: next_offset now */
-    MESSAGE_REQUIRED_LOST,   /* `partition`: a required reader was away too long */
+    MESSAGE_REQUIRED_LOST,   /* `partition`: the required reader `value` (its name's hash) has lost
+                                its mark. status: LEAT_ERR_CLOSED: was away too long;
+                                LEAT_ERR_TIMEOUT: held producers back too long (`session` has it
+                                open; 0: none); LEAT_ERR_LIMIT: its client made others */
     MESSAGE_HELD_BACK,       /* `partition`: producers are told BUSY, because the required reader
                                 `value` (its name's hash) has not read on; at most once a second */
 };
@@ -81,10 +84,12 @@ struct message_subscribe {
     uint64_t log_epoch; /* with an offset: of which log; 0: whichever. At COMMITTED: the log the
                            member knows; 0: none */
     uint64_t name_hash; /* of a required reader */
-    uint8_t at;         /* partition_seek_at, or MESSAGE_AT_COMMITTED */
-    uint8_t otherwise;  /* at COMMITTED, when nothing is: partition_seek_at */
+    uint32_t maker, maker_address; /* numbers of its control connection and of the address */
+    uint8_t at;                    /* partition_seek_at, or MESSAGE_AT_COMMITTED */
+    uint8_t otherwise;             /* at COMMITTED, when nothing is: partition_seek_at */
     bool required;
     bool dry_run;                /* RESET: only say what would be */
+    int8_t refused;              /* reply: required_refusal, with status LEAT_ERR_LIMIT */
     struct offsets_entry *entry; /* of a group's subscription; NULL: of none. Held by the sender
                                     until the reply */
     /* reply: */
