@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "broker/state/statefile.h"
@@ -152,4 +153,87 @@ Test(statefile, a_write_that_fails_leaves_the_old_content)
     cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_OK);
     cr_assert_eq(size, sizeof PAYLOAD);
     free(payload);
+}
+
+/* ---- what somebody else put there */
+
+static void refused_as(const char *what)
+{
+    uint8_t *payload;
+    size_t size;
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_ERR_STATE);
+    cr_assert_not_null(strstr(text, what), "%s", text);
+    cr_assert_not_null(strstr(text, path), "%s", text);
+}
+
+Test(statefile, what_is_no_regular_file_is_refused_and_nobody_waits_for_it, .timeout = 20)
+{
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    refused_as("a fifo");
+    unlink(path);
+    cr_assert_eq(symlink("/etc/passwd", path), 0);
+    refused_as("a symbolic link");
+    unlink(path);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    refused_as("a folder");
+    rmdir(path);
+    if (mknod(path, S_IFCHR | 0600, makedev(1, 5)) != 0)
+        cr_skip_test("no device nodes can be made here");
+    refused_as("a device");
+}
+
+Test(statefile, what_is_written_aside_is_a_new_file_of_its_own)
+{
+    char aside[160], victim[160];
+    struct stat about;
+    snprintf(aside, sizeof aside, "%s.new", path);
+    snprintf(victim, sizeof victim, "%s/victim", folder);
+    const int fd = open(victim, O_WRONLY | O_CREAT, 0644);
+    cr_assert_eq(write(fd, "keep", 4), 4);
+    close(fd);
+    for (int linked = 0; linked < 3; linked++) {
+        if (linked == 0)
+            cr_assert_eq(symlink(victim, aside), 0);
+        else if (linked == 1)
+            cr_assert_eq(link(victim, aside), 0);
+        else
+            cr_assert_eq(mkfifo(aside, 0644), 0);
+        cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, sizeof PAYLOAD, text),
+                     LEAT_OK, "%s", text);
+        cr_assert_eq(stat(victim, &about), 0);
+        cr_assert_eq(about.st_size, 4, "another file was written to");
+        cr_assert_eq(lstat(path, &about), 0);
+        cr_assert(S_ISREG(about.st_mode));
+        cr_assert_eq(about.st_mode & 07777, 0600);
+    }
+}
+
+static void reopening_is_refused(const char *why)
+{
+    cr_assert_eq(statefile_open(&file, folder, text), LEAT_ERR_STATE, "%s", text);
+    cr_assert_not_null(strstr(text, why), "%s", text);
+    cr_assert_not_null(strstr(text, folder), "%s", text);
+}
+
+Test(statefile, a_folder_or_lock_of_somebody_else_is_refused, .timeout = 20)
+{
+    char lock[160];
+    snprintf(lock, sizeof lock, "%s/lock", folder);
+    statefile_close(&file);
+    cr_assert_eq(chmod(folder, 0777), 0);
+    reopening_is_refused("every user may write");
+    cr_assert_eq(chmod(folder, 01777), 0);
+    reopening_is_refused("every user may write");
+    cr_assert_eq(chmod(folder, 0775), 0);
+    unlink(lock);
+    cr_assert_eq(symlink("/etc/passwd", lock), 0);
+    reopening_is_refused("a symbolic link");
+    unlink(lock);
+    cr_assert_eq(mkfifo(lock, 0600), 0);
+    reopening_is_refused("a fifo");
+    unlink(lock);
+    if (geteuid() != 0)
+        cr_skip_test("only root can give a folder away");
+    cr_assert_eq(chown(folder, 65534, (gid_t)-1), 0);
+    reopening_is_refused("belongs to user 65534");
 }

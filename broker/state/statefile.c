@@ -51,6 +51,74 @@ static enum leat_error io_error(char error_text[STATEFILE_ERROR_TEXT], const cha
     return LEAT_ERR_IO;
 }
 
+/* Whoever may write there decides what the next run of the broker is, and what it writes to. */
+static enum leat_error check_folder(int folder, const char *path,
+                                    char error_text[STATEFILE_ERROR_TEXT])
+{
+    struct stat about;
+    if (fstat(folder, &about) != 0)
+        return io_error(error_text, "the state folder cannot be looked at", path);
+    const uid_t user = geteuid();
+    if (about.st_uid != user && about.st_uid != 0) {
+        snprintf(error_text, STATEFILE_ERROR_TEXT,
+                 "%s: the state folder belongs to user %u and leatd runs as user %u: give it to "
+                 "that user (chown), or give another state_dir",
+                 path, (unsigned)about.st_uid, (unsigned)user);
+        return LEAT_ERR_STATE;
+    }
+    if ((about.st_mode & S_IWOTH) != 0) {
+        snprintf(error_text, STATEFILE_ERROR_TEXT,
+                 "%s: every user may write to the state folder (mode %04o): take that away "
+                 "(chmod o-w), or give another state_dir",
+                 path, (unsigned)about.st_mode & 07777u);
+        return LEAT_ERR_STATE;
+    }
+    return LEAT_OK;
+}
+
+/* Opens `name` without following a link and without waiting for the other end of a fifo. -1: errno
+ * says why; EINVAL: it is no regular file. */
+static int open_regular(int folder, const char *name, int flags)
+{
+    struct stat about;
+    const int fd = openat(folder, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    if (fd < 0 || (fstat(fd, &about) == 0 && S_ISREG(about.st_mode)))
+        return fd;
+    close(fd);
+    errno = EINVAL;
+    return -1;
+}
+
+static enum leat_error not_opened(char error_text[STATEFILE_ERROR_TEXT], const char *what,
+                                  const char *path)
+{
+    if (errno != EINVAL && errno != ELOOP && errno != ENXIO && errno != EISDIR)
+        return io_error(error_text, what, path);
+    snprintf(error_text, STATEFILE_ERROR_TEXT,
+             "%s: expected a regular file, found %s: somebody else put it there; remove it", path,
+             errno == ELOOP ? "a symbolic link" : "a folder, a fifo, a socket or a device");
+    return LEAT_ERR_STATE;
+}
+
+static enum leat_error take_lock(struct statefile *f, char error_text[STATEFILE_ERROR_TEXT])
+{
+    char path[STATEFILE_PATH_MAX + sizeof LOCK_NAME + 1];
+    snprintf(path, sizeof path, "%s/" LOCK_NAME, f->path);
+    f->lock = open_regular(f->folder, LOCK_NAME, O_RDWR | O_CREAT);
+    if (f->lock < 0)
+        return not_opened(error_text,
+                          "the state folder's lock cannot be made (the user of leatd must be able "
+                          "to write there)",
+                          path);
+    if (flock(f->lock, LOCK_EX | LOCK_NB) == 0)
+        return LEAT_OK;
+    snprintf(error_text, STATEFILE_ERROR_TEXT,
+             "%s: another leatd is using this state folder: stop it, or give this one a "
+             "state_dir of its own",
+             f->path);
+    return LEAT_BUSY;
+}
+
 enum leat_error statefile_open(struct statefile *f, const char *folder,
                                char error_text[STATEFILE_ERROR_TEXT])
 {
@@ -69,24 +137,12 @@ enum leat_error statefile_open(struct statefile *f, const char *folder,
     f->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (f->folder < 0)
         return io_error(error_text, "the state folder cannot be opened", folder);
-    f->lock = openat(f->folder, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (f->lock < 0) {
-        io_error(error_text,
-                 "the state folder's lock cannot be made (the user of leatd must be "
-                 "able to write there)",
-                 folder);
+    enum leat_error error = check_folder(f->folder, folder, error_text);
+    if (error == LEAT_OK)
+        error = take_lock(f, error_text);
+    if (error != LEAT_OK)
         statefile_close(f);
-        return LEAT_ERR_IO;
-    }
-    if (flock(f->lock, LOCK_EX | LOCK_NB) != 0) {
-        snprintf(error_text, STATEFILE_ERROR_TEXT,
-                 "%s: another leatd is using this state folder: stop it, or give this one a "
-                 "state_dir of its own",
-                 folder);
-        statefile_close(f);
-        return LEAT_BUSY;
-    }
-    return LEAT_OK;
+    return error;
 }
 
 void statefile_close(struct statefile *f)
@@ -162,9 +218,9 @@ enum leat_error statefile_read(const struct statefile *f, const struct statefile
     const struct full_name path = name_of(f, kind);
     *payload = NULL;
     *size = 0;
-    const int fd = openat(f->folder, kind->name, O_RDONLY | O_CLOEXEC);
+    const int fd = open_regular(f->folder, kind->name, O_RDONLY);
     if (fd < 0)
-        return errno == ENOENT ? LEAT_OK : io_error(error_text, "cannot be opened", path.text);
+        return errno == ENOENT ? LEAT_OK : not_opened(error_text, "cannot be opened", path.text);
     enum leat_error error = load(path.text, fd, &bytes, &total, error_text);
     close(fd);
     if (error != LEAT_OK)
@@ -233,7 +289,10 @@ enum leat_error statefile_write(const struct statefile *f, const struct statefil
         return LEAT_ERR_NO_MEMORY;
     }
     enum leat_error error = LEAT_OK;
-    const int fd = openat(f->folder, aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    /* Always a new file: what has that name may be a link to another one. */
+    unlinkat(f->folder, aside, 0);
+    const int fd =
+        openat(f->folder, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 || !write_all(fd, bytes, size + STATEFILE_OVERHEAD_BYTES) || fsync(fd) != 0)
         error = io_error(error_text, "cannot be written aside", path.text);
     free(bytes);

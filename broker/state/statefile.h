@@ -39,21 +39,22 @@ struct statefile {
 };
 
 /* Makes the folder when only its last part is missing, and locks it.
- * LEAT_BUSY: another broker has it. LEAT_ERR_IO. Then error_text names the folder and what to do.
- */
+ * LEAT_BUSY: another broker has it. LEAT_ERR_STATE: it belongs to another user (root apart), every
+ * user may write there, or the lock is no regular file. LEAT_ERR_IO. Then error_text names the
+ * folder and what to do. */
 enum leat_error statefile_open(struct statefile *f, const char *folder,
                                char error_text[STATEFILE_ERROR_TEXT]);
 void statefile_close(struct statefile *f);
 
 /* The payload, the caller frees *payload; NULL when there is no file yet.
- * LEAT_ERR_STATE (torn, corrupt, newer), LEAT_ERR_IO, LEAT_ERR_NO_MEMORY: error_text says what is
- * wrong and what to do; the file is untouched. */
+ * LEAT_ERR_STATE (torn, corrupt, newer, no regular file), LEAT_ERR_IO, LEAT_ERR_NO_MEMORY:
+ * error_text says what is wrong and what to do; the file is untouched. */
 enum leat_error statefile_read(const struct statefile *f, const struct statefile_kind *kind,
                                uint8_t **payload, size_t *size,
                                char error_text[STATEFILE_ERROR_TEXT]);
 
-/* Replaces the payload durably: written aside, synced with its folder, renamed. On an error the old
- * content stands. */
+/* Replaces the payload durably: written aside into a new file of mode 0600, synced with its folder,
+ * renamed. On an error the old content stands. */
 enum leat_error statefile_write(const struct statefile *f, const struct statefile_kind *kind,
                                 const uint8_t *payload, size_t size,
                                 char error_text[STATEFILE_ERROR_TEXT]);
