@@ -27,6 +27,15 @@ size_t json_text_utf8(const char *bytes, size_t size)
     return wrong ? 0 : length;
 }
 
+static char *put_control(char *at, uint8_t code)
+{
+    static const char hex[] = "0123456789abcdef";
+    memcpy(at, "\\u00", 4);
+    at[4] = hex[code >> 4];
+    at[5] = hex[code & 15];
+    return at + 6;
+}
+
 size_t json_text_escape(char *to, const char *bytes, size_t size)
 {
     char *at = to;
@@ -43,12 +52,11 @@ size_t json_text_escape(char *to, const char *bytes, size_t size)
             *at++ = (char)c;
             i++;
         } else if (c < 0x20 || c == 0x7F) {
-            static const char hex[] = "0123456789abcdef";
-            memcpy(at, "\\u00", 4);
-            at[4] = hex[c >> 4];
-            at[5] = hex[c & 15];
-            at += 6;
+            at = put_control(at, c);
             i++;
+        } else if (c == 0xC2 && (uint8_t)bytes[i + 1] < 0xA0) { /* U+0080 to U+009F */
+            at = put_control(at, (uint8_t)bytes[i + 1]);
+            i += 2;
         } else {
             memcpy(at, bytes + i, length);
             at += length;

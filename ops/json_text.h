@@ -1,6 +1,7 @@
 /* JSON strings from bytes of any kind.
  *
- * Role: quote and escape; what is not UTF-8 becomes U+FFFD.
+ * Role: quote and escape, all that a terminal obeys too (C0, DEL, C1); what is not UTF-8 becomes
+ * U+FFFD.
  * Must not know: what is said. Threads: any. */
 #ifndef LEAT_OPS_JSON_TEXT_H
 #define LEAT_OPS_JSON_TEXT_H

@@ -71,6 +71,18 @@ read -r ready <"$dir/ready" || fail "$(cat "$dir/leatd.err")"
 LEAT_URL=tcp://$(sed -E 's/.*"control":"([^"]+)".*/\1/' <<<"$ready")
 export LEAT_URL
 
+# A paced replay that is stopped sends nothing that was not due: the second record is due in 2.5 hours.
+"$LEAT" topic create paced --ring-bytes 64KiB >/dev/null
+printf '1 first\n9000000000000 second\n' >"$dir/paced.in"
+"$LEAT" pub paced --file "$dir/paced.in" --timestamp-field 1 --replay-speed 1 >"$dir/paced.out" 2>"$dir/paced.err" &
+paced=$!
+timeout 60 "$LEAT" sub paced --from earliest --count 1 >/dev/null || fail "the first record did not come"
+kill -TERM $paced
+! wait $paced || fail "a replay that was stopped: status 0"
+grep -q "stopped after 1 records" "$dir/paced.err" || fail "a replay that was stopped: $(cat "$dir/paced.err")"
+grep -q "^1 records, 7 bytes" "$dir/paced.out" || fail "a replay that was stopped: $(cat "$dir/paced.out")"
+"$LEAT" topic delete paced >/dev/null
+
 refused 1 "leat topic create nothere" pub nothere
 refused 1 "leat topic create nothere" sub nothere
 refused 1 "nothere" topic describe nothere

@@ -1,6 +1,5 @@
 #include "client/cli/cli.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -38,20 +37,20 @@ uint64_t cli_wall_ns(void)
     return clock_ns(CLOCK_REALTIME);
 }
 
-/* How many bytes at `c` may be shown as they are; 0: the next one may not. Terminals obey UTF-8's
- * second block of control characters (U+0080 to U+009F) too, and some lone bytes. */
-static size_t printable(const char *c)
+/* Terminals obey UTF-8's second block of control characters (U+0080 to U+009F) too, and some lone
+ * bytes. */
+size_t cli_printable(const char *bytes, size_t size)
 {
-    const size_t size = json_text_utf8(c, strnlen(c, 4));
-    const bool second_block =
-        size == 2 && (unsigned char)c[0] == 0xC2 && (unsigned char)c[1] < 0xA0;
-    return second_block || iscntrl((unsigned char)*c) ? 0 : size;
+    const unsigned char first = (unsigned char)bytes[0];
+    const size_t length = json_text_utf8(bytes, size);
+    const bool second_block = length == 2 && first == 0xC2 && (unsigned char)bytes[1] < 0xA0;
+    return second_block || first < 0x20 || first == 0x7F ? 0 : length;
 }
 
 void cli_print(FILE *to, const char *text)
 {
     while (*text != '\0') {
-        const size_t size = printable(text);
+        const size_t size = cli_printable(text, strnlen(text, 4));
         if (size == 0)
             fprintf(to, "\\x%02X", (unsigned char)*text);
         else

@@ -54,6 +54,10 @@ bool cli_parse_start(const char *text, int32_t *at, uint64_t *value);
     "expected earliest, latest, an offset, or @TIME (nanoseconds since 1970, or " \
     "2024-08-08T23:54:15Z)"
 
+/* How many of these bytes, at most 4, are one character that may be shown as it is; 0: the first
+ * one may not: it is a control character (C0, DEL, C1) or not UTF-8. `size` >= 1. */
+size_t cli_printable(const char *bytes, size_t size);
+
 /* Text from elsewhere: no control character and no lone byte gets at the terminal, each becomes
  * \xHH. */
 void cli_print(FILE *to, const char *text);

@@ -129,7 +129,6 @@ static int fill_record(struct publish *p, const struct source_record *from,
     record->value = from->bytes == NULL ? (const void *)"" : from->bytes + value_at;
     record->value_size = (uint32_t)(from->size - value_at);
     record->key_size = (uint32_t)key_size;
-    p->bytes += key_size + (from->size - value_at);
     return 0;
 }
 
@@ -141,6 +140,8 @@ static int send_record(struct publish *p, const struct source_record *from)
                                   .cookie = from->number };
     if (fill_record(p, from, &record) != 0 || keep_time(p, from, &record) != 0)
         return EXIT_FAILED;
+    if (cli_stopped(p->cli))
+        return 0; /* it may not be due yet */
     int error;
     while ((error = leat_producer_send(p->producer, &record)) == LEAT_BUSY) {
         if (cli_stopped(p->cli))
@@ -154,6 +155,7 @@ static int send_record(struct publish *p, const struct source_record *from)
     }
     p->progress_ns = p->sent == p->answered ? cli_monotonic_ns() : p->progress_ns;
     p->sent++;
+    p->bytes += record.key_size + record.value_size;
     return 0;
 }
 

@@ -27,6 +27,7 @@ struct sub_options {
     uint64_t count;
     uint64_t timeout_ns;
     bool required;
+    bool raw;
 };
 
 struct sub {
@@ -38,6 +39,7 @@ struct sub {
     uint8_t delimiter[SUB_DELIMITER_MAX];
     size_t delimiter_size;
     bool json;
+    bool visible;   /* a terminal reads it: what it would obey is escaped */
     uint64_t count; /* UINT64_MAX: no end */
     uint64_t timeout_ns;
     uint64_t received;
@@ -98,6 +100,7 @@ static int sub_understand(struct sub *sub, const struct sub_options *o,
     consumer->group = o->group;
     consumer->member = o->member;
     consumer->commit = LEAT_COMMIT_OFF; /* sub_commit does, behind the output */
+    sub->visible = !o->raw && isatty(STDOUT_FILENO);
     sub->json = common->json || strcmp(o->format, "json") == 0;
     sub->count = o->count == 0 ? UINT64_MAX : o->count;
     sub->timeout_ns = o->timeout_ns;
@@ -165,12 +168,36 @@ static void put_json(struct output *out, const struct leat_record *record)
     output_text(out, "}\n");
 }
 
+/* Tabs and line feeds stay: they move nothing but what comes after them. */
+static void put_visible(struct output *out, const char *bytes, size_t size)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    size_t shown = 0; /* from here on it was not put yet */
+    for (size_t at = 0; at < size;) {
+        const size_t length = cli_printable(bytes + at, size - at);
+        if (length != 0 || bytes[at] == '\n' || bytes[at] == '\t') {
+            at += length != 0 ? length : 1;
+            continue;
+        }
+        const uint8_t byte = (uint8_t)bytes[at];
+        const char escaped[4] = { '\\', 'x', hex[byte >> 4], hex[byte & 15] };
+        output_bytes(out, bytes + shown, at - shown);
+        output_bytes(out, escaped, sizeof(escaped));
+        shown = ++at;
+    }
+    output_bytes(out, bytes + shown, size - shown);
+}
+
 static void put_record(struct sub *sub, const struct leat_record *record)
 {
     if (sub->json) {
         put_json(&sub->out, record);
     } else {
-        output_bytes(&sub->out, record->value, record->value == NULL ? 0 : record->value_size);
+        const size_t size = record->value == NULL ? 0 : record->value_size;
+        if (sub->visible)
+            put_visible(&sub->out, record->value, size);
+        else
+            output_bytes(&sub->out, record->value, size);
         output_bytes(&sub->out, sub->delimiter, sub->delimiter_size);
     }
     sub->received++;
@@ -283,6 +310,8 @@ int command_sub(int argc, char **argv)
         { "format", "value|json", "value [default], or one JSON object a line", ARGS_TEXT,
           &o.format, 0, 0 },
         { "delimiter", "D", "behind each value [\\n]", ARGS_TEXT, &o.delimiter, 0, 0 },
+        { "raw", NULL, "to a terminal too, values as they are, control characters unescaped",
+          ARGS_FLAG, &o.raw, 0, 0 },
         { "name", "NAME", "this reader's name, shown to operators", ARGS_TEXT, &o.name, 0, 0 },
         { "required", NULL, "producers of a `block` topic wait for this reader", ARGS_FLAG,
           &o.required, 0, 0 },
