@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,6 +91,17 @@ Test(config_reload, a_mistake_changes_nothing)
     cr_assert_eq(reload("{"), LEAT_ERR_MALFORMED);
     unlink(path);
     cr_assert_eq(config_reload(&config, &loaded, path, waiting, &errors), LEAT_ERR_IO);
+    cr_assert_eq(config_quota_of(&config, "a")->publish_bytes, 5);
+}
+
+/* leatd --config <(...): nobody writes to that pipe any more, or somebody keeps it open. */
+Test(config_reload, nobody_waits_for_what_is_no_file, .timeout = 20)
+{
+    unlink(path);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_eq(config_reload(&config, &loaded, path, waiting, &errors), LEAT_ERR_IO);
+    cr_assert_not_null(strstr(errors.text, "only a regular file"), "%s", errors.text);
+    cr_assert_eq(errors.count, 1);
     cr_assert_eq(config_quota_of(&config, "a")->publish_bytes, 5);
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker/config/config_value.h"
@@ -416,24 +417,30 @@ enum leat_error config_parse(struct config *config, const char *bytes, size_t si
     return errors->count == 0 ? LEAT_OK : LEAT_ERR_INVALID;
 }
 
-enum leat_error config_load(struct config *config, const char *path, struct config_errors *errors)
+/* -1: errno says why. *bytes: allocated, up to one more than a configuration may have. */
+static ssize_t read_file(int fd, char **bytes)
+{
+    const size_t room = CONFIG_FILE_BYTES_MAX + 1;
+    size_t size = 0;
+    *bytes = malloc(room);
+    if (*bytes == NULL)
+        return -1;
+    while (size < room) {
+        const ssize_t got = read(fd, *bytes + size, room - size);
+        if (got == 0)
+            break;
+        if (got < 0 && errno != EINTR)
+            return -1;
+        size += got > 0 ? (size_t)got : 0;
+    }
+    return (ssize_t)size;
+}
+
+static enum leat_error load(struct config *config, const char *path, int fd,
+                            struct config_errors *errors)
 {
     char *bytes = NULL;
-    ssize_t size = -1;
-    *errors = (struct config_errors){ .used = 0 };
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && (bytes = malloc(CONFIG_FILE_BYTES_MAX + 1)) != NULL) {
-        size = 0;
-        ssize_t got;
-        while (size <= CONFIG_FILE_BYTES_MAX
-               && (got = read(fd, bytes + size, (size_t)(CONFIG_FILE_BYTES_MAX + 1 - size))) != 0) {
-            if (got < 0 && errno != EINTR) {
-                size = -1;
-                break;
-            }
-            size += got > 0 ? got : 0;
-        }
-    }
+    const ssize_t size = fd < 0 ? -1 : read_file(fd, &bytes);
     const int reason = errno;
     if (fd >= 0)
         close(fd);
@@ -446,6 +453,25 @@ enum leat_error config_load(struct config *config, const char *path, struct conf
         error = config_parse(config, bytes, (size_t)size, path, errors);
     free(bytes);
     return error;
+}
+
+enum leat_error config_load(struct config *config, const char *path, struct config_errors *errors)
+{
+    *errors = (struct config_errors){ .used = 0 };
+    return load(config, path, open(path, O_RDONLY | O_CLOEXEC), errors);
+}
+
+enum leat_error config_load_again(struct config *config, const char *path,
+                                  struct config_errors *errors)
+{
+    struct stat about;
+    *errors = (struct config_errors){ .used = 0 };
+    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || (fstat(fd, &about) == 0 && S_ISREG(about.st_mode)))
+        return load(config, path, fd, errors);
+    close(fd);
+    return say(errors, LEAT_ERR_IO, path,
+               "only a regular file can be read again, and this is a pipe, a folder or a device");
 }
 
 /* ---- what follows from it */

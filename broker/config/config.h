@@ -90,6 +90,10 @@ enum leat_error config_parse(struct config *config, const char *bytes, size_t si
 
 /* Reads the file and parses it. */
 enum leat_error config_load(struct config *config, const char *path, struct config_errors *errors);
+/* The same while the broker runs, which does not wait for a pipe's other end: LEAT_ERR_IO unless it
+ * is a regular file. */
+enum leat_error config_load_again(struct config *config, const char *path,
+                                  struct config_errors *errors);
 
 /* Gives log_memory_bytes and client_memory_bytes values where they have none: a half and a quarter
  * of what the machine has left. */

@@ -118,7 +118,7 @@ enum leat_error config_reload(struct config *config, struct config *loaded, cons
 {
     struct config next;
     config_init(&next, false);
-    enum leat_error error = config_load(&next, path, errors);
+    enum leat_error error = config_load_again(&next, path, errors);
     if (error == LEAT_OK && !copy_quotas(config, &next))
         error = LEAT_ERR_NO_MEMORY;
     if (error != LEAT_OK) {
