@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
@@ -158,11 +159,15 @@ static bool configure(struct config *config, const struct arguments *arguments)
     return true;
 }
 
-/* Without a file, and with --dev, there is nothing to read again. */
+/* Without a file, with one that is read once (a pipe), and with --dev there is nothing to read
+ * again.
+ */
 static bool remember_file(struct broker *b, const struct arguments *arguments)
 {
     static struct config_errors errors;
-    if (arguments->config == NULL || arguments->dev)
+    struct stat about;
+    if (arguments->config == NULL || arguments->dev
+        || (stat(arguments->config, &about) == 0 && !S_ISREG(about.st_mode)))
         return true;
     b->config_path = arguments->config;
     config_init(&b->loaded, false);
@@ -180,8 +185,10 @@ static void reload(void *user)
     struct broker *b = user;
     char waiting[CONFIG_RELOAD_NAMES_BYTES];
     if (b->config_path == NULL) {
-        log_line(LOG_INFO, "leatd.nothing_to_reload",
-                 log_text("reason", "started with --dev, or without --config"));
+        log_line(
+            LOG_INFO, "leatd.nothing_to_reload",
+            log_text("reason",
+                     "started with --dev, without --config, or with one that is no regular file"));
         return;
     }
     if (config_reload(&b->config, &b->loaded, b->config_path, waiting, &errors) != LEAT_OK) {
@@ -199,7 +206,9 @@ static void reload(void *user)
 
 static bool refuse(const char *text)
 {
-    fprintf(stderr, "leatd: cannot start: %s\n", text);
+    char line[ERROR_TEXT + 32];
+    snprintf(line, sizeof line, "leatd: cannot start: %s", text);
+    log_say(line);
     return false;
 }
 
@@ -475,6 +484,8 @@ static void set_process(void)
     /* Other servers reopen logs or dump state on these: sent by habit, they must not end it. */
     signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);
+    /* In the background of a terminal that is set so (stty tostop), a line of the log stops it. */
+    signal(SIGTTOU, SIG_IGN);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
@@ -509,6 +520,7 @@ int main(int argc, char **argv)
         return print_plan(&broker.config);
     set_process();
     log_open(STDERR_FILENO, broker.config.log_level);
+    log_start();
     rcu_register_thread();
     broker.wake = -1;
     for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++)
@@ -522,5 +534,6 @@ int main(int argc, char **argv)
     }
     close_broker(&broker);
     rcu_unregister_thread();
+    log_stop();
     return opened ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,7 +1,6 @@
 #include "ops/log.h"
 
 #include <inttypes.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,10 +8,11 @@
 #include <unistd.h>
 
 #include "ops/json_text.h"
+#include "ops/log_writer.h"
 #include "schema/units.h"
 
 enum {
-    LINE_BYTES = 16384,
+    LINE_BYTES = LOG_WRITER_LINE_BYTES,
     TEXT_BYTES_MAX = 1024,
     LINES_PER_SECOND = 10, /* of one event */
     EVENTS_MAX = 64,       /* limited one by one; the rest share the last place */
@@ -20,24 +20,15 @@ enum {
 
 static struct {
     pthread_mutex_t lock;
-    int fd;
     enum log_level minimum;
-    uint64_t lost; /* lines that nobody took */
+    bool opened;
     struct event {
         char name[64];
         uint64_t second; /* the one it counts in */
         uint64_t lines;
         uint64_t held_back;
     } events[EVENTS_MAX];
-} state = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = STDERR_FILENO, .minimum = LOG_INFO };
-
-void log_open(int fd, enum log_level minimum)
-{
-    pthread_mutex_lock(&state.lock);
-    state.fd = fd;
-    state.minimum = minimum;
-    pthread_mutex_unlock(&state.lock);
-}
+} state = { .lock = PTHREAD_MUTEX_INITIALIZER, .minimum = LOG_INFO };
 
 /* The counter of this event; the last one is for all that found no place of their own. */
 static struct event *event_named(const char *name)
@@ -70,6 +61,9 @@ static bool may_write(const char *name, uint64_t second, uint64_t *held)
     event->lines++;
     return true;
 }
+
+/* How long an orderly end waits for the log's reader. */
+#define LOG_FLUSH_NS LEAT_NS_PER_S
 
 struct line {
     char bytes[LINE_BYTES];
@@ -122,54 +116,100 @@ static void put_field(struct line *line, const struct log_field *field)
     line->cut = false;
 }
 
-/* One write a line. A pipe or terminal that is full (its reader stopped) costs the line, not the
- * thread: a shard does not wait for whoever reads the log. One at a time, or two would share the
- * room that one saw. */
-static void write_line(int fd, const char *bytes, size_t size, uint64_t lost)
+static void begin_line(struct line *line, const struct timespec *now, enum log_level level,
+                       const char *event)
 {
-    struct pollfd out = { .fd = fd, .events = POLLOUT };
+    static const char *const levels[] = { "debug", "info", "warn", "error" };
+    struct tm utc;
+    char head[64];
+    line->used = 0;
+    line->cut = false;
+    gmtime_r(&now->tv_sec, &utc);
+    const size_t size = strftime(head, sizeof head, "{\"time\":\"%Y-%m-%dT%H:%M:%S", &utc);
+    put(line, head, size);
+    put(line, head,
+        (size_t)snprintf(head, sizeof head, ".%06ldZ\",\"level\":\"%s\",\"event\":",
+                         now->tv_nsec / 1000, levels[level]));
+    put_text(line, event);
+}
+
+static size_t end_line(struct line *line)
+{
+    memcpy(line->bytes + line->used, "}\n", 2);
+    return line->used + 2;
+}
+
+/* The writer's thread. */
+static size_t tell_lost(char bytes[LINE_BYTES], uint64_t lost)
+{
+    struct line line;
+    struct timespec now;
+    const struct log_field field = log_u64("lines", lost);
+    clock_gettime(CLOCK_REALTIME, &now);
+    begin_line(&line, &now, LOG_WARN, "log.lines_lost");
+    put_field(&line, &field);
+    const size_t size = end_line(&line);
+    memcpy(bytes, line.bytes, size);
+    return size;
+}
+
+void log_open(int fd, enum log_level minimum)
+{
     pthread_mutex_lock(&state.lock);
-    const bool taken = poll(&out, 1, 0) > 0 && write(fd, bytes, size) > 0;
-    state.lost += taken ? 0 : lost + 1;
+    state.minimum = minimum;
+    state.opened = true;
     pthread_mutex_unlock(&state.lock);
+    log_writer_set(fd, tell_lost);
+}
+
+/* Who never called log_open has stderr. */
+static bool wants(enum log_level level, const char *event, uint64_t second, uint64_t *held)
+{
+    pthread_mutex_lock(&state.lock);
+    if (!state.opened)
+        log_writer_set(STDERR_FILENO, tell_lost);
+    state.opened = true;
+    const bool wanted = level >= state.minimum && may_write(event, second, held);
+    pthread_mutex_unlock(&state.lock);
+    return wanted;
 }
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count)
 {
-    static const char *const levels[] = { "debug", "info", "warn", "error" };
+    struct line line;
     struct timespec now;
-    struct tm utc;
-    char head[64];
     uint64_t held;
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    pthread_mutex_lock(&state.lock);
-    const int fd = state.fd;
-    const bool wanted = level >= state.minimum && may_write(event, (uint64_t)now.tv_sec, &held);
-    const uint64_t lost = wanted ? state.lost : 0;
-    state.lost -= lost;
-    pthread_mutex_unlock(&state.lock);
-    if (!wanted)
+    if (!wants(level, event, (uint64_t)now.tv_sec, &held))
         return;
-
-    struct line line = { .used = 0 };
-    const size_t size = strftime(head, sizeof head, "{\"time\":\"%Y-%m-%dT%H:%M:%S", &utc);
-    put(&line, head, size);
-    put(&line, head,
-        (size_t)snprintf(head, sizeof head, ".%06ldZ\",\"level\":\"%s\",\"event\":",
-                         now.tv_nsec / 1000, levels[level]));
-    put_text(&line, event);
+    begin_line(&line, &now, level, event);
     for (size_t i = 0; i < count; i++)
         put_field(&line, &fields[i]);
     if (held != 0) {
         const struct log_field field = log_u64("held_back", held);
         put_field(&line, &field);
     }
-    if (lost != 0) {
-        const struct log_field field = log_u64("lines_lost", lost);
-        put_field(&line, &field);
-    }
-    memcpy(line.bytes + line.used, "}\n", 2);
-    write_line(fd, line.bytes, line.used + 2, lost);
+    log_writer_put(line.bytes, end_line(&line));
+}
+
+void log_say(const char *text)
+{
+    char line[LINE_BYTES];
+    const size_t size = strnlen(text, sizeof line - 1);
+    memcpy(line, text, size);
+    line[size] = '\n';
+    log_writer_put(line, size + 1);
+}
+
+void log_start(void)
+{
+    if (!log_writer_start())
+        log_line(LOG_WARN, "log.no_thread",
+                 log_text("then", "whoever logs waits for the log's reader"));
+}
+
+void log_stop(void)
+{
+    log_writer_stop(LOG_FLUSH_NS);
 }

@@ -2,9 +2,10 @@
  *
  *   {"time":"2026-11-24T10:11:12.123456Z","level":"warn","event":"log.normal_pages","topic":"quotes"}
  *
- * Role: format and write; limit a repeating event to 10 lines a second, saying how many were held
- * back; never wait for the log's reader, saying how many lines it lost. Must not know: who logs,
- * what for. Not for a record's way. Threads: any; a line is one write(2). */
+ * Role: format; limit a repeating event to 10 lines a second, saying how many were held back; never
+ * wait for the log's reader (log_writer does), saying how many lines that cost ("log.lines_lost").
+ * Must not know: who logs, what for. Not for a record's way. Threads: any; a line is one write(2).
+ */
 #ifndef LEAT_OPS_LOG_H
 #define LEAT_OPS_LOG_H
 
@@ -27,6 +28,15 @@ struct log_field {
 
 /* Lines below `minimum` are dropped. Before this is called: stderr, LOG_INFO. */
 void log_open(int fd, enum log_level minimum);
+
+/* From now on a thread of its own writes the lines; before, whoever logs does. A reader that stops
+ * costs the lines that 256 KiB do not hold, and nobody waits for it. */
+void log_start(void);
+/* Writes what waits, for a second at most, and ends the thread. The last call of all. */
+void log_stop(void);
+
+/* A line of text that is no event, in order with those that are; cut at 16 KiB. After log_open. */
+void log_say(const char *text);
 
 /* `event`: "room.what_happened". */
 void log_write(enum log_level level, const char *event, const struct log_field *fields,

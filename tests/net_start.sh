@@ -123,6 +123,21 @@ stop
 for file in "$dir"/quiet/*; do
     ! grep -qa '"event"' "$file" || fail "leatd <&- 2>&- wrote its log into $file"
 done
+# A configuration that can be read once only: a pipe.
+start piped --config <(echo '{"port": 0, "data_port": 0, "hugepages": "off"}')
+kill -HUP "${pids[-1]}"
+until grep -q '"event":"leatd.nothing_to_reload"' "$dir/piped.err"; do
+    kill -0 "${pids[-1]}" || fail "SIGHUP ended it: $(cat "$dir/piped.err")"
+done
+stop
+# What somebody else put into the state folder.
+rm -rf "$dir/state"
+mkdir -m 0700 "$dir/state"
+mkfifo "$dir/state/catalog"
+refused 1 "$dir/state/catalog: expected a regular file" --config "$dir/stateful.json"
+rm "$dir/state/catalog"
+chmod 0777 "$dir/state"
+refused 1 "every user may write" --config "$dir/stateful.json"
 # Normal pages instead of hugepages are said out loud, unless they were asked for.
 if [ "$(awk '/HugePages_Free/ { print $2 }' /proc/meminfo)" = 0 ]; then
     printf '{"port": 0, "data_port": 0, "topics": [{"name": "t", "ring_bytes": "4MiB", "record_bytes_max": 4096}]}' >"$dir/pages.json"

@@ -94,7 +94,7 @@ static void start(struct leatd *d, const char *port, unsigned descriptors)
     if (d->pid == 0) {
         /* A test that crashes must not leave a broker behind. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        const int log = open(d->log_path, O_WRONLY | O_APPEND | O_CLOEXEC);
+        const int log = open(d->log_path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
         if (getppid() != parent || log < 0 || dup2(out[1], 1) < 0 || dup2(log, 2) < 0)
             _exit(126);
         if (descriptors != 0) {
@@ -135,6 +135,13 @@ void leatd_start_config(struct leatd *d, const char *json)
     start(d, "0", 0);
 }
 
+void leatd_start_logging(struct leatd *d, const char *path)
+{
+    *d = (struct leatd){ .borrowed_log = true };
+    snprintf(d->log_path, sizeof d->log_path, "%s", path);
+    start(d, "0", 0);
+}
+
 static int end(struct leatd *d, int signal)
 {
     int status = 0;
@@ -168,7 +175,8 @@ void leatd_restart(struct leatd *d)
 void leatd_end(struct leatd *d)
 {
     leatd_stop(d);
-    unlink(d->log_path);
+    if (!d->borrowed_log)
+        unlink(d->log_path);
     if (d->config_path[0] != '\0')
         unlink(d->config_path);
 }

@@ -20,6 +20,7 @@ struct leatd {
     char data[LEATD_SHARDS_MAX][LEATD_ADDRESS_MAX];
     char config_path[64]; /* of a configuration leatd_start_config wrote; "" else */
     char log_path[64];    /* what it says on stderr goes here */
+    bool borrowed_log;
 };
 
 /* `leatd --dev --port 0`, waits for the ready line. */
@@ -29,6 +30,8 @@ void leatd_start(struct leatd *d);
 void leatd_start_config(struct leatd *d, const char *json);
 /* At most `descriptors` file descriptors. */
 void leatd_start_limited(struct leatd *d, unsigned descriptors);
+/* `leatd --dev --port 0` whose stderr is `path`, which stays the caller's. */
+void leatd_start_logging(struct leatd *d, const char *path);
 /* Ends it by SIGTERM (or kills it), waits; returns its wait status. The files stay. */
 int leatd_stop(struct leatd *d);
 int leatd_kill(struct leatd *d);
