@@ -375,7 +375,8 @@ static void fall_back(struct leat_client *client)
 void bringup_down(struct leat_client *client)
 {
     const int failure = client->failure;
-    control_link_end(&client->control, failure == LEAT_ERR_TIMEOUT ? LEAT_ERR_UNREACHABLE : failure,
+    control_link_end(&client->control, client->epoll,
+                     failure == LEAT_ERR_TIMEOUT ? LEAT_ERR_UNREACHABLE : failure,
                      client->failure_text);
     struct leat_producer *producer;
     TAILQ_FOREACH(producer, &client->producers, link)

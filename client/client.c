@@ -433,7 +433,7 @@ static void free_client(struct leat_client *client)
     for (uint32_t i = 0; i < client->links_end; i++)
         data_link_free(client->links[i]);
     packet_port_close(client);
-    control_link_end(&client->control, LEAT_ERR_CLOSED, "the client was closed");
+    control_link_end(&client->control, client->epoll, LEAT_ERR_CLOSED, "the client was closed");
     control_link_release(&client->control);
     if (client->timer >= 0)
         close(client->timer);

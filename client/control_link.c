@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "transport/event_wait.h"
 #include "transport/link_tcp.h"
 
 enum {
@@ -183,10 +184,10 @@ void control_link_forget(struct control_link *link, const void *context)
     }
 }
 
-void control_link_end(struct control_link *link, int error, const char *text)
+void control_link_end(struct control_link *link, int epoll, int error, const char *text)
 {
     if (link->fd >= 0)
-        close(link->fd);
+        event_close(epoll, link->fd);
     control_link_use(link, -1);
     for (unsigned i = 0; i < CONTROL_PENDING_MAX; i++) {
         if (link->pending[i].id != 0)

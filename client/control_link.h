@@ -64,8 +64,9 @@ leat_ns control_link_expire(struct control_link *link, leat_ns now);
 /* Whoever asked with this context does not want the answer any more. */
 void control_link_forget(struct control_link *link, const void *context);
 
-/* Closes the connection; every pending request is answered with `error`. */
-void control_link_end(struct control_link *link, int error, const char *text);
+/* Closes the connection, which may be in the set of `epoll`; every pending request is answered with
+ * `error`. */
+void control_link_end(struct control_link *link, int epoll, int error, const char *text);
 void control_link_release(struct control_link *link); /* and its memory */
 
 #endif

@@ -67,10 +67,13 @@ void packet_port_close(struct leat_client *client)
     struct packet_port *port = &client->port;
     if (port->link == NULL)
         return;
+    const int fd = port->link->ops->descriptor(port->link);
+    if (fd >= 0) /* see event_close */
+        epoll_ctl(client->epoll, EPOLL_CTL_DEL, fd, NULL);
     if (port->driver != NULL)
         packet_port_close_dpdk(port);
     else
-        port->link->ops->close(port->link); /* epoll lets go of its descriptor by itself */
+        port->link->ops->close(port->link);
     *port = (struct packet_port){ 0 };
 }
 

@@ -8,6 +8,7 @@
 #include "client/client_core.h"
 #include "client/resolve.h"
 #include "schema/error_text.h"
+#include "transport/event_wait.h"
 #include "transport/link_tcp.h"
 
 static void watch(struct data_link *link, int how, bool output)
@@ -88,7 +89,7 @@ void tcp_link_writable(struct data_link *link)
 void tcp_link_end(struct data_link *link)
 {
     if (link->fd >= 0)
-        close(link->fd); /* epoll lets go of it by itself */
+        event_close(link->client->epoll, link->fd);
     link->fd = -1;
     link->watches_output = false;
     link->slice_left = link->staged = link->small_size = link->spill_size = 0;

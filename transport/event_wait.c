@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Kernels before 5.11 answer ENOSYS, older seccomp profiles EPERM. */
 static atomic_bool refused;
@@ -25,4 +26,10 @@ int event_wait(int epoll, struct epoll_event *events, int max, leat_ns timeout)
     }
     const leat_ns ms = timeout / LEAT_NS_PER_MS + (timeout % LEAT_NS_PER_MS != 0);
     return epoll_wait(epoll, events, max, ms > INT32_MAX ? INT32_MAX : (int)ms);
+}
+
+void event_close(int epoll, int fd)
+{
+    epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL);
+    close(fd);
 }

@@ -104,7 +104,8 @@ static bool is_control(int fd)
     return false;
 }
 
-/* The first of `out` is the event that wakes the handler. */
+/* The first of `out` is the event that wakes the handler. Every descriptor of the process is looked
+ * at: meanwhile this thread holds what another one may be closing (see event_close). */
 static nfds_t find_sockets(struct pollfd out[SOCKETS_MAX])
 {
     nfds_t count = 0;

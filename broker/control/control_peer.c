@@ -4,6 +4,7 @@
 
 #include "broker/control/control_state.h"
 #include "ops/log.h"
+#include "transport/event_wait.h"
 
 enum {
     ACCEPTS_PER_ITERATION = 64,
@@ -144,10 +145,7 @@ void peer_end(struct control *control, struct peer *p)
         control->work_count--;
     }
     leave_costly(control, p);
-    /* Closing alone ends the events only when nobody else holds the connection: a process that was
-     * passed the descriptor would keep them coming, for memory that is freed. */
-    epoll_ctl(control->epoll, EPOLL_CTL_DEL, p->fd, NULL);
-    close(p->fd);
+    event_close(control->epoll, p->fd);
     control->connection_count--;
     metric_set(&control->counters.connections, control->connection_count);
     if (control->accept_again != LEAT_NS_NEVER)

@@ -1,18 +1,19 @@
 #include "broker/shard/connection.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "transport/event_wait.h"
 #include "transport/link_tcp.h"
 
 #define LINGER_NS LEAT_NS_PER_S
 
-void connections_init(struct connections *c)
+void connections_init(struct connections *c, int epoll)
 {
     TAILQ_INIT(&c->waiting);
     TAILQ_INIT(&c->lingering);
     TAILQ_INIT(&c->dead);
     c->count = 0;
+    c->epoll = epoll;
 }
 
 struct connection *connections_add(struct connections *c, int fd, bool lingering, leat_ns now)
@@ -32,7 +33,7 @@ struct connection *connections_add(struct connections *c, int fd, bool lingering
 void connections_end(struct connections *c, struct connection *connection)
 {
     if (connection->fd >= 0)
-        close(connection->fd);
+        event_close(c->epoll, connection->fd);
     connection->fd = -1;
     connection->dead = true;
     TAILQ_REMOVE(connection->lingering ? &c->lingering : &c->waiting, connection, link);

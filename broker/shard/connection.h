@@ -35,9 +35,10 @@ struct connections {
     struct connection_list lingering; /* oldest first */
     struct connection_list dead;
     uint32_t count; /* waiting and lingering */
+    int epoll;      /* the shard's, in which they may be */
 };
 
-void connections_init(struct connections *c);
+void connections_init(struct connections *c, int epoll);
 /* Takes `fd`. NULL: no memory; `fd` is still the caller's. */
 struct connection *connections_add(struct connections *c, int fd, bool lingering, leat_ns now);
 /* Closes its descriptor (unless it was taken: fd < 0) and frees it in connections_bury. */

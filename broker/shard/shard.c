@@ -89,7 +89,7 @@ static void init_lists(struct shard *shard)
     TAILQ_INIT(&shard->leaving);
     TAILQ_INIT(&shard->throttled_subscriptions);
     TAILQ_INIT(&shard->throttled_publishers);
-    connections_init(&shard->connections);
+    connections_init(&shard->connections, shard->epoll);
     holdings_init(&shard->holdings);
 }
 
@@ -114,9 +114,9 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
     shard->quota_deadline = LEAT_NS_NEVER;
     shard->tick_deadline = LEAT_NS_NEVER;
     shard->resume_accept_deadline = LEAT_NS_NEVER;
+    shard->epoll = epoll_create1(EPOLL_CLOEXEC);
     init_lists(shard);
     loopgap_init(&shard->loopgap);
-    shard->epoll = epoll_create1(EPOLL_CLOEXEC);
     const struct link_tcp_options link = { .socket_buffer_bytes = options->socket_buffer_bytes,
                                            .congestion = options->tcp_congestion,
                                            .user_timeout_ms =

@@ -3,6 +3,7 @@
 
 #include "broker/shard/shard_state.h"
 #include "ops/log.h"
+#include "transport/event_wait.h"
 
 enum {
     ACCEPTS_PER_ITERATION = 64,
@@ -106,7 +107,7 @@ static void say_goodbye(struct shard *shard, int fd, const uint8_t *bytes, size_
     if (link_tcp_send(fd, &piece, 1, &sent) == LEAT_OK && link_tcp_end_output(fd) == LEAT_OK)
         lingering = connections_add(&shard->connections, fd, true, shard->now);
     if (lingering == NULL)
-        close(fd);
+        event_close(shard->epoll, fd);
     else if (!watch(shard, fd, lingering, EPOLL_CTL_MOD, EPOLLIN))
         connections_end(&shard->connections, lingering);
 }
@@ -175,7 +176,7 @@ static void reset(struct shard *shard, struct session *s, enum leat_error status
     if (error == LEAT_OK && !egress_pending(&s->out))
         say_goodbye(shard, s->fd, bytes, size);
     else
-        close(s->fd);
+        event_close(shard->epoll, s->fd);
 }
 
 void shard_end_session(struct shard *shard, struct session *s, enum leat_error status)
@@ -204,7 +205,7 @@ void shard_end_session(struct shard *shard, struct session *s, enum leat_error s
     } else if (s->fd >= 0 && status != LEAT_OK) {
         reset(shard, s, status);
     } else if (s->fd >= 0) {
-        close(s->fd);
+        event_close(shard->epoll, s->fd);
     }
     if (session_is_attached(s))
         metric_add(&shard->counters.sessions_ended, 1);
