@@ -134,9 +134,12 @@ static int parse_arguments(int argc, char **argv, struct arguments *out)
 
 /* ---- configuration and state */
 
-static bool configure(struct config *config, const struct arguments *arguments)
+/* *memory_said: a warning, or empty. */
+static bool configure(struct config *config, const struct arguments *arguments,
+                      char memory_said[CONFIG_MEMORY_TEXT])
 {
     static struct config_errors errors;
+    static struct memory_limits limits;
     config_init(config, arguments->dev);
     if (arguments->config != NULL && config_load(config, arguments->config, &errors) != LEAT_OK) {
         fprintf(stderr, "leatd: cannot start: %u mistake%s in the configuration\n%s", errors.count,
@@ -155,8 +158,11 @@ static bool configure(struct config *config, const struct arguments *arguments)
                 arguments->port + CONFIG_PORT_STEP + config->shards - 1);
         return false;
     }
-    config_fit_memory(config);
-    return true;
+    memory_limits_read(&limits, "");
+    if (config_fit_memory(config, &limits, memory_said) == LEAT_OK)
+        return true;
+    fprintf(stderr, "leatd: cannot start: %s\n", memory_said);
+    return false;
 }
 
 /* Without a file, with one that is read once (a pipe), and with --dev there is nothing to read
@@ -492,12 +498,14 @@ static void set_process(void)
     }
 }
 
-static int print_plan(struct config *config)
+static int print_plan(struct config *config, const char *memory_said)
 {
     struct link_dpdk_plan ports[CONFIG_PORTS_MAX];
     char *plan = config_plan(config, ports_plan(config, ports) ? ports : NULL);
     if (plan != NULL)
         puts(plan);
+    if (memory_said[0] != '\0')
+        fprintf(stderr, "leatd: warning: %s\n", memory_said);
     const int code = plan != NULL ? EXIT_SUCCESS : EXIT_FAILURE;
     free(plan);
     config_free(config);
@@ -508,19 +516,23 @@ int main(int argc, char **argv)
 {
     static struct broker broker;
     struct arguments arguments = { .config = NULL };
+    char memory_said[CONFIG_MEMORY_TEXT];
     standard_files_keep();
     const int code = parse_arguments(argc, argv, &arguments);
     if (code >= 0)
         return code;
-    if (!configure(&broker.config, &arguments) || !remember_file(&broker, &arguments)) {
+    if (!configure(&broker.config, &arguments, memory_said)
+        || !remember_file(&broker, &arguments)) {
         config_free(&broker.config);
         return EXIT_FAILURE;
     }
     if (arguments.plan)
-        return print_plan(&broker.config);
+        return print_plan(&broker.config, memory_said);
     set_process();
     log_open(STDERR_FILENO, broker.config.log_level);
     log_start();
+    if (memory_said[0] != '\0')
+        log_line(LOG_WARN, "leatd.memory_limit", log_text("reason", memory_said));
     rcu_register_thread();
     broker.wake = -1;
     for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++)

@@ -28,7 +28,10 @@ Test(config, an_empty_object_is_the_defaults)
     cr_assert_eq(config.idle, IDLE_BALANCED);
     cr_assert_eq(config.hugepages, LOGMEM_AUTO);
     cr_assert_eq(config.topic_count, 0u);
-    config_fit_memory(&config);
+    struct memory_limits limits;
+    char said[CONFIG_MEMORY_TEXT];
+    memory_limits_read(&limits, "");
+    cr_assert_eq(config_fit_memory(&config, &limits, said), LEAT_OK, "%s", said);
     cr_assert_neq(config.log_memory_bytes, 0u);
     cr_assert_neq(config.client_memory_bytes, 0u);
     config_free(&config);

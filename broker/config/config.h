@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "broker/config/config_ports.h"
+#include "broker/config/memory_limits.h"
 #include "broker/log/logmem.h"
 #include "broker/shared/settings.h"
 #include "broker/shard/shard.h"
@@ -26,6 +27,7 @@ enum {
     CONFIG_QUOTAS_MAX = 4096,
     CONFIG_FILE_BYTES_MAX = 4 << 20,
     CONFIG_ERROR_BYTES = 16384,
+    CONFIG_MEMORY_TEXT = 1024,
     CONFIG_DATA_PORT_DEFAULT = 7430,
     CONFIG_PORT_STEP = 10, /* --port N: data ports from N + this */
 };
@@ -60,8 +62,9 @@ struct config {
     uint32_t socket_buffer_bytes;
     char tcp_congestion[CONFIG_CONGESTION_BYTES];
     uint32_t keepalive_ms;
-    uint32_t offsets_snapshot_ms; /* between two of where groups stand; 0: at the end only */
-    bool udp;                     /* take packets over UDP too, on the data ports */
+    uint32_t offsets_snapshot_ms;     /* between two of where groups stand; 0: at the end only */
+    struct memory_limit memory_limit; /* the least one, of what the logs' pages are; not read */
+    bool udp;                         /* take packets over UDP too, on the data ports */
     struct config_ports ports;
     bool allow_unauthenticated;
     enum log_level log_level;
@@ -96,8 +99,10 @@ enum leat_error config_load_again(struct config *config, const char *path,
                                   struct config_errors *errors);
 
 /* Gives log_memory_bytes and client_memory_bytes values where they have none: a half and a quarter
- * of what the machine has left. */
-void config_fit_memory(struct config *config);
+ * of what the machine has left and this process may have. LEAT_ERR_LIMIT: what the file says is
+ * more than that, and `text` says which limit. LEAT_OK: `text` is empty or warns. */
+enum leat_error config_fit_memory(struct config *config, const struct memory_limits *limits,
+                                  char text[CONFIG_MEMORY_TEXT]);
 
 /* Port N, data ports N + CONFIG_PORT_STEP + shard; 0: all of them free-chosen. False: no room above
  * N. */

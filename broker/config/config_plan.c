@@ -10,36 +10,9 @@
 #include "broker/log/partition.h"
 #include "broker/shard/session.h"
 
-#define MEMORY_FALLBACK (UINT64_C(256) * LEAT_MIB)
-#define CLIENT_MEMORY_LEAST (UINT64_C(64) * LEAT_MIB) /* unless the configuration says less */
-
 static const char *const IDLE_NAMES[] = { "latency", "balanced", "laptop" };
 static const char *const PAGES_NAMES[] = { "auto", "require", "off" };
 static const char *const LEVEL_NAMES[] = { "debug", "info", "warn", "error" };
-
-/* Bytes that could be used without swapping, as the kernel sees it; 0: unknown. */
-static uint64_t memory_available(void)
-{
-    char line[128];
-    uint64_t kib = 0;
-    FILE *file = fopen("/proc/meminfo", "re");
-    while (file != NULL && kib == 0 && fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "MemAvailable: %" SCNu64, &kib) != 1)
-            kib = 0;
-    }
-    if (file != NULL)
-        fclose(file);
-    return kib * 1024;
-}
-
-void config_fit_memory(struct config *config)
-{
-    const uint64_t quarter = memory_available() / 4 / LEAT_MIB * LEAT_MIB;
-    if (config->log_memory_bytes == 0)
-        config->log_memory_bytes = quarter != 0 ? 2 * quarter : MEMORY_FALLBACK;
-    if (config->client_memory_bytes == 0)
-        config->client_memory_bytes = quarter > CLIENT_MEMORY_LEAST ? quarter : CLIENT_MEMORY_LEAST;
-}
 
 static json_t *plan_topics(const struct config *config)
 {
@@ -83,7 +56,10 @@ static json_t *plan_memory(const struct config *config)
     const uint64_t mailboxes = UINT64_C(2) * sizeof(struct mailbox) * config->shards;
     const uint64_t session = SESSION_RECEIVE_BYTES + EGRESS_BYTES;
     const uint64_t sessions = session * config->sessions_max * config->shards;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "client_limit_bytes",
+    const bool limited = config->memory_limit.from[0] != '\0';
+    return json_pack("{s:o, s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "limit_bytes",
+                     limited ? json_integer((json_int_t)config->memory_limit.bytes) : json_null(),
+                     "limit_from", limited ? config->memory_limit.from : NULL, "client_limit_bytes",
                      (json_int_t)config->client_memory_bytes, "log_limit_bytes", (json_int_t)limit,
                      "log_declared_bytes", (json_int_t)declared, "log_missing_bytes",
                      (json_int_t)(declared > limit ? declared - limit : 0), "mailboxes_bytes",
