@@ -25,6 +25,7 @@ static struct {
     struct session_path path;
     struct publish_stream *stream;
     struct publisher_index index;
+    struct stream_buffers buffers;
 } w;
 
 static void set_up(void)
@@ -45,9 +46,11 @@ static void set_up(void)
                                &w.producer, &was_bound),
                  LEAT_OK);
     w.session.path = &w.path;
+    stream_buffers_init(&w.buffers);
     const struct message_publish opening = { .producer_id = ID };
-    cr_assert_eq(publish_stream_open(&w.stream, &w.session, w.holding, w.producer, &opening),
-                 LEAT_OK);
+    cr_assert_eq(
+        publish_stream_open(&w.stream, &w.session, w.holding, &w.buffers, w.producer, &opening),
+        LEAT_OK);
     publisher_index_add(&w.index, w.stream);
 }
 

@@ -7,20 +7,32 @@ enum { ACCOUNTS_LEAST = 4 }; /* accounts that can be full at a time */
 
 /* Relaxed throughout: the numbers order nothing else. */
 
-bool memory_budget_take(struct memory_budget *budget, uint64_t bytes)
+static void refuse(struct memory_budget *budget)
+{
+    if (budget != NULL)
+        atomic_fetch_add_explicit(&budget->refused, 1, memory_order_relaxed);
+}
+
+static bool try(struct memory_budget *budget, uint64_t bytes)
 {
     if (budget == NULL)
         return true;
     uint64_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
     do {
         if (budget->limit_bytes != 0
-            && (used > budget->limit_bytes || bytes > budget->limit_bytes - used)) {
-            atomic_fetch_add_explicit(&budget->refused, 1, memory_order_relaxed);
+            && (used > budget->limit_bytes || bytes > budget->limit_bytes - used))
             return false;
-        }
     } while (!atomic_compare_exchange_weak_explicit(&budget->used_bytes, &used, used + bytes,
                                                     memory_order_relaxed, memory_order_relaxed));
     return true;
+}
+
+bool memory_budget_take(struct memory_budget *budget, uint64_t bytes)
+{
+    const bool taken = try(budget, bytes);
+    if (!taken)
+        refuse(budget);
+    return taken;
 }
 
 void memory_budget_give(struct memory_budget *budget, uint64_t bytes)
@@ -57,17 +69,31 @@ uint64_t memory_account_most(const struct memory_budget *budget)
                                                       : budget->limit_bytes / ACCOUNTS_LEAST;
 }
 
-bool memory_account_take(struct memory_account *account, uint64_t bytes)
+bool memory_account_fits(const struct memory_account *account, uint64_t bytes)
 {
     const uint64_t most = memory_account_most(account->budget);
-    if (account->used_bytes > most || bytes > most - account->used_bytes) {
-        atomic_fetch_add_explicit(&account->budget->refused, 1, memory_order_relaxed);
-        return false;
-    }
-    if (!memory_budget_take(account->budget, bytes))
+    return account->used_bytes <= most && bytes <= most - account->used_bytes;
+}
+
+bool memory_account_try(struct memory_account *account, uint64_t bytes)
+{
+    if (!memory_account_fits(account, bytes) || !try(account->budget, bytes))
         return false;
     account->used_bytes += bytes;
     return true;
+}
+
+void memory_account_refuse(struct memory_account *account)
+{
+    refuse(account->budget);
+}
+
+bool memory_account_take(struct memory_account *account, uint64_t bytes)
+{
+    const bool taken = memory_account_try(account, bytes);
+    if (!taken)
+        refuse(account->budget);
+    return taken;
 }
 
 void memory_account_give(struct memory_account *account, uint64_t bytes)

@@ -44,6 +44,11 @@ struct memory_account {
 uint64_t memory_account_most(const struct memory_budget *budget);
 /* As for a budget; false also when the account would hold more than its part. */
 bool memory_account_take(struct memory_account *account, uint64_t bytes);
+/* The same, for who can make room and try again: a refusal is not counted until the last. */
+bool memory_account_try(struct memory_account *account, uint64_t bytes);
+void memory_account_refuse(struct memory_account *account);
+/* Whether `bytes` more are within the account's part. */
+bool memory_account_fits(const struct memory_account *account, uint64_t bytes);
 void memory_account_give(struct memory_account *account, uint64_t bytes);
 
 #endif

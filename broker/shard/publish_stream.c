@@ -9,6 +9,7 @@ enum {
     WINDOW_BYTES_MIN = 4 << 20,
     PACKET_WINDOW_BATCHES = 2,
     PACKET_WINDOW_BYTES_MIN = 1 << 20,
+    BUSY_MEMORY_US = 100000, /* until others have given some back */
 };
 
 /* A quota may be overdrawn by what was promised: promise one batch when there is one. */
@@ -23,30 +24,38 @@ static uint32_t window_bytes(const struct session *session, const struct holding
     return (uint32_t)(batches > least ? batches : least);
 }
 
+static size_t stream_bytes(bool by_position)
+{
+    return sizeof(struct publish_stream) + (by_position ? sizeof(struct stream_map) : 0);
+}
+
 enum leat_error publish_stream_open(struct publish_stream **out, struct session *session,
-                                    struct holding *holding, struct producer *producer,
+                                    struct holding *holding, struct stream_buffers *buffers,
+                                    struct producer *producer,
                                     const struct message_publish *opening)
 {
-    struct publish_stream *stream = calloc(1, sizeof *stream);
-    if (stream == NULL)
+    const bool by_position = session_is_packets(session);
+    if (!memory_account_take(&session->memory_account, stream_bytes(by_position)))
         return LEAT_ERR_NO_MEMORY;
-    stream->window_bytes = window_bytes(session, holding);
-    stream->by_position = session_is_packets(session);
-    /* Any batch may come in pieces, also one that would fit a frame. Resident only once one does.
-     */
-    stream->partial =
-        malloc(stream->by_position ? 2 * (size_t)stream->window_bytes : holding->batch_bytes_max);
-    if (stream->partial == NULL) {
-        free(stream);
+    struct publish_stream *stream = calloc(1, stream_bytes(by_position));
+    if (stream == NULL) {
+        memory_account_give(&session->memory_account, stream_bytes(by_position));
         return LEAT_ERR_NO_MEMORY;
     }
+    stream->window_bytes = window_bytes(session, holding);
+    stream->by_position = by_position;
+    stream->buffers = buffers;
+    stream->buffer.account = &session->memory_account;
     stream->session = session;
     stream->holding = holding;
     stream->producer = producer;
     stream->producer_id = opening->producer_id;
     stream->producer_epoch = opening->producer_epoch;
     stream->credit = stream->window_bytes;
-    stream_map_init(&stream->joined, 0);
+    if (by_position) {
+        stream->joined = (struct stream_map *)(stream + 1);
+        stream_map_init(stream->joined, 0);
+    }
     TAILQ_INSERT_TAIL(&holding->publishers, stream, holding_link);
     *out = stream;
     return LEAT_OK;
@@ -58,6 +67,13 @@ void publish_stream_hand_over(struct publish_stream *stream)
         LIST_REMOVE(stream, producer_link);
     stream->producer = NULL;
     stream->ended_status = LEAT_ERR_FENCED;
+    /* What has come of a batch is not taken any more: only its header is answered. */
+    if (stream->partial_size != 0 && stream->partial_refusal == LEAT_OK) {
+        memcpy(stream->partial_header, stream->buffer.bytes, LEAT_BATCH_HEADER_BYTES);
+        stream->partial_refusal = LEAT_ERR_FENCED;
+    }
+    stream->busy = false;
+    stream_buffer_free(stream->buffers, &stream->buffer);
 }
 
 void publish_stream_fence(struct publish_stream *stream, leat_ns now)
@@ -71,7 +87,7 @@ void publish_stream_close(struct publish_stream *stream, leat_ns now)
 {
     publish_stream_fence(stream, now);
     TAILQ_REMOVE(&stream->holding->publishers, stream, holding_link);
-    free(stream->partial);
+    memory_account_give(&stream->session->memory_account, stream_bytes(stream->by_position));
     free(stream);
 }
 
@@ -143,10 +159,40 @@ static bool begin_partial(struct publish_stream *stream, const struct leat_frame
 {
     if (publish->piece_at != 0 || publish->size < LEAT_BATCH_HEADER_BYTES)
         return false;
+    const uint32_t most = stream->holding->batch_bytes_max;
     stream->partial_size = publish->batch_size;
     stream->partial_have = 0;
-    stream->partial_refused = publish->batch_size > stream->holding->batch_bytes_max;
+    stream->partial_refusal = LEAT_OK;
+    if (publish->batch_size > most)
+        stream->partial_refusal = LEAT_ERR_TOO_LARGE;
+    else if (stream->producer == NULL)
+        stream->partial_refusal = stream->ended_status;
+    else if (!stream_buffer_reserve(stream->buffers, &stream->buffer, publish->batch_size,
+                                    stream_buffer_round(publish->batch_size, most), 0, 0))
+        stream->partial_refusal = LEAT_BUSY;
     return true;
+}
+
+/* All of a batch has come of which only the header was kept. */
+static enum publish_outcome refuse_partial(struct publish_stream *stream, uint32_t size,
+                                           leat_ns now, uint64_t wall_ns, struct leat_ack_run *run)
+{
+    const enum leat_error status = (enum leat_error)stream->partial_refusal;
+    struct publish_result refused;
+    struct leat_batch batch;
+    if (stream->producer != NULL && status == LEAT_BUSY) {
+        /* Nothing is consumed. A header that cannot be read has no sequence: count 0. */
+        const bool right = leat_batch_parse(&batch, stream->partial_header, size) == LEAT_OK;
+        refused = (struct publish_result){ .status = right ? LEAT_BUSY : LEAT_ERR_MALFORMED,
+                                           .first_sequence = right ? batch.base_sequence : 0,
+                                           .count = right ? batch.record_count : 0,
+                                           .retry_after_us = BUSY_MEMORY_US,
+                                           .base_offset = LEAT_OFFSET_NONE };
+    } else if (stream->producer != NULL) {
+        partition_refuse(stream->holding->partition, stream->producer, stream->partial_header,
+                         status, &refused);
+    }
+    return take_whole(stream, stream->partial_header, size, &refused, now, wall_ns, run);
 }
 
 enum publish_outcome publish_stream_take(struct publish_stream *stream,
@@ -163,8 +209,8 @@ enum publish_outcome publish_stream_take(struct publish_stream *stream,
         return broken(run, LEAT_ERR_MALFORMED);
     if (publish->piece_at != stream->partial_have || publish->batch_size != stream->partial_size)
         return broken(run, LEAT_ERR_MALFORMED);
-    if (!stream->partial_refused)
-        memcpy(stream->partial + stream->partial_have, publish->bytes, publish->size);
+    if (stream->partial_refusal == LEAT_OK)
+        memcpy(stream->buffer.bytes + stream->partial_have, publish->bytes, publish->size);
     else if (publish->piece_at == 0)
         memcpy(stream->partial_header, publish->bytes, LEAT_BATCH_HEADER_BYTES);
     stream->partial_have += publish->size;
@@ -173,13 +219,12 @@ enum publish_outcome publish_stream_take(struct publish_stream *stream,
 
     const uint32_t size = stream->partial_size;
     stream->partial_size = 0;
-    if (!stream->partial_refused)
-        return take_whole(stream, stream->partial, size, NULL, now, wall_ns, run);
-    struct publish_result refused;
-    if (stream->producer != NULL)
-        partition_refuse(stream->holding->partition, stream->producer, stream->partial_header,
-                         LEAT_ERR_TOO_LARGE, &refused);
-    return take_whole(stream, stream->partial_header, size, &refused, now, wall_ns, run);
+    if (stream->partial_refusal != LEAT_OK)
+        return refuse_partial(stream, size, now, wall_ns, run);
+    const enum publish_outcome outcome =
+        take_whole(stream, stream->buffer.bytes, size, NULL, now, wall_ns, run);
+    stream_buffer_rest(stream->buffers, &stream->buffer);
+    return outcome;
 }
 
 /* ---- in packets */
@@ -210,35 +255,49 @@ static enum publish_outcome take_next(struct publish_stream *stream, const uint8
     return outcome;
 }
 
-/* The window's bytes from received_bytes on. */
+/* The window's bytes from `position` on. */
 static uint8_t *window_at(const struct publish_stream *stream, uint64_t position)
 {
-    return stream->partial + (position - stream->partial_from);
+    return stream->buffer.bytes + (position - stream->partial_from);
 }
 
-/* The window has room for two, so it moves at most once for each window of bytes. */
-static void move_window(struct publish_stream *stream, uint64_t end)
+/* Nothing of the window is needed. */
+static bool is_idle(const struct publish_stream *stream)
 {
-    if (end - stream->partial_from <= 2 * (uint64_t)stream->window_bytes)
-        return;
-    uint64_t last = stream->joined.next;
-    if (stream->joined.count != 0)
-        last = stream->joined.ranges[stream->joined.count - 1].to;
-    if (last > stream->received_bytes)
-        memmove(stream->partial, window_at(stream, stream->received_bytes),
-                last - stream->received_bytes);
-    stream->partial_from = stream->received_bytes;
+    return stream->joined->next == stream->received_bytes && stream->joined->count == 0;
+}
+
+/* Makes the buffer reach up to `end`. Where there is memory it has room for twice what is in use,
+ * so that it moves or grows at most once for so many bytes. False: no memory. */
+static bool reach(struct publish_stream *stream, uint64_t end)
+{
+    if (stream->buffer.bytes != NULL && end - stream->partial_from <= stream->buffer.room)
+        return stream_buffer_reserve(stream->buffers, &stream->buffer, 0, 0, 0, 0);
+    uint64_t last = stream->joined->next;
+    if (stream->joined->count != 0)
+        last = stream->joined->ranges[stream->joined->count - 1].to;
+    const uint64_t from = stream->received_bytes;
+    const uint32_t keep = last > from ? (uint32_t)(last - from) : 0;
+    const uint32_t need = end > last ? (uint32_t)(end - from) : keep;
+    if (!stream_buffer_reserve(stream->buffers, &stream->buffer, need,
+                               stream_buffer_round(2 * (uint64_t)need, 2 * stream->window_bytes),
+                               keep != 0 ? (uint32_t)(from - stream->partial_from) : 0, keep))
+        return false;
+    stream->partial_from = from;
+    return true;
 }
 
 enum publish_outcome publish_stream_more(struct publish_stream *stream, leat_ns now,
                                          uint64_t wall_ns, struct leat_ack_run *run)
 {
-    for (;;) {
-        const uint64_t have = stream->joined.next - stream->received_bytes;
-        const uint8_t *bytes = window_at(stream, stream->received_bytes);
+    while (stream->producer != NULL) {
+        const uint64_t have = stream->joined->next - stream->received_bytes;
         struct leat_batch batch;
+        if (stream->buffer.bytes != NULL && is_idle(stream))
+            stream_buffer_rest(stream->buffers, &stream->buffer);
         if (stream->busy || have < LEAT_BATCH_HEADER_BYTES)
             return PUBLISH_NOTHING;
+        const uint8_t *bytes = window_at(stream, stream->received_bytes);
         const enum leat_error error = leat_batch_parse(&batch, bytes, have);
         if (error != LEAT_OK && error != LEAT_AGAIN)
             return broken(run, error);
@@ -251,6 +310,17 @@ enum publish_outcome publish_stream_more(struct publish_stream *stream, leat_ns 
         if (outcome != PUBLISH_NOTHING)
             return outcome;
     }
+    return PUBLISH_NOTHING;
+}
+
+/* A piece for a stream that has ended: told once more, in a run that answers no batch. */
+static enum publish_outcome refuse_piece(const struct publish_stream *stream,
+                                         struct leat_ack_run *run)
+{
+    const struct publish_result result = { .status = (enum leat_error)stream->ended_status,
+                                           .count = 1,
+                                           .base_offset = LEAT_OFFSET_NONE };
+    return answer(run, &result);
 }
 
 enum publish_outcome publish_stream_take_at(struct publish_stream *stream,
@@ -258,10 +328,10 @@ enum publish_outcome publish_stream_take_at(struct publish_stream *stream,
                                             uint64_t wall_ns, struct leat_ack_run *run)
 {
     const uint64_t at = piece->position, end = piece->position + piece->size;
-    const bool idle = stream->joined.next == stream->received_bytes && stream->joined.count == 0;
     struct leat_batch batch;
-    if (end > stream->credit || !stream->by_position)
+    if (!stream->by_position || end > stream->credit)
         return broken(run, LEAT_ERR_PROTOCOL);
+    const bool idle = is_idle(stream);
     if (end <= stream->received_bytes)
         return PUBLISH_NOTHING;
     if (at <= stream->received_bytes)
@@ -272,15 +342,18 @@ enum publish_outcome publish_stream_take_at(struct publish_stream *stream,
         && batch.size == piece->size && batch.size <= stream->holding->batch_bytes_max) {
         const enum publish_outcome outcome =
             take_next(stream, piece->bytes, piece->size, now, wall_ns, run);
-        stream_map_skip(&stream->joined, stream->received_bytes);
+        stream_map_skip(stream->joined, stream->received_bytes);
         stream->busy = false; /* it was not kept */
         return outcome;
     }
+    if (stream->producer == NULL)
+        return refuse_piece(stream, run);
     if (idle)
         stream->partial_from = stream->received_bytes;
     const uint32_t skip = at < stream->received_bytes ? (uint32_t)(stream->received_bytes - at) : 0;
-    move_window(stream, end);
-    if (stream_map_add(&stream->joined, at + skip, piece->size - skip) == STREAM_FULL)
+    if (!reach(stream, end))
+        return PUBLISH_FULL;
+    if (stream_map_add(stream->joined, at + skip, piece->size - skip) == STREAM_FULL)
         return PUBLISH_FULL;
     memcpy(window_at(stream, at + skip), piece->bytes + skip, piece->size - skip);
     return publish_stream_more(stream, now, wall_ns, run);

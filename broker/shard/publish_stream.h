@@ -11,7 +11,10 @@
  *      received_bytes       joined.next                       credit
  *      [batch taken next .. [hole][early][hole][early]        positions; the window ends at credit
  *
- * Threads: the owning shard. Allocates only when it opens. */
+ * Room for pieces is taken when the first comes, and kept while nobody else needs it: see
+ * broker/shard/stream_buffer.h. Without room a batch in pieces is answered BUSY.
+ *
+ * Threads: the owning shard. */
 #ifndef LEAT_BROKER_PUBLISH_STREAM_H
 #define LEAT_BROKER_PUBLISH_STREAM_H
 
@@ -21,6 +24,7 @@
 
 #include "broker/shard/holding.h"
 #include "broker/shard/session.h"
+#include "broker/shard/stream_buffer.h"
 #include "schema/batch.h"
 #include "schema/frame.h"
 #include "transport/stream.h"
@@ -42,23 +46,25 @@ struct publish_stream {
     TAILQ_ENTRY(publish_stream) throttled_link;
     TAILQ_ENTRY(publish_stream) holding_link;
 
-    uint8_t *partial;      /* room for one batch, or for two windows of pieces */
-    uint32_t partial_size; /* whole size of the batch being joined; 0: none */
+    struct stream_buffers *buffers; /* the shard's */
+    struct stream_buffer buffer;    /* for one batch, or for two windows of pieces */
+    uint32_t partial_size;          /* whole size of the batch being joined; 0: none */
     uint32_t partial_have;
-    bool partial_refused; /* larger than the partition takes: only its header is kept */
+    int16_t partial_refusal; /* only its header is kept, and this is its answer; or LEAT_OK */
     uint8_t partial_header[LEAT_BATCH_HEADER_BYTES];
 
     /* In packets only. */
     bool by_position;
-    bool busy;                /* the batch at received_bytes was answered BUSY and is kept */
-    uint64_t partial_from;    /* position of partial[0] */
-    struct stream_map joined; /* of the window */
+    bool busy;                 /* the batch at received_bytes was answered BUSY and is kept */
+    uint64_t partial_from;     /* position of the buffer's first byte */
+    struct stream_map *joined; /* of the window */
 };
 
 /* `producer` is bound, and kept until publish_stream_close; NULL: the caller sets it before
  * anything else. LEAT_ERR_NO_MEMORY. */
 enum leat_error publish_stream_open(struct publish_stream **out, struct session *session,
-                                    struct holding *holding, struct producer *producer,
+                                    struct holding *holding, struct stream_buffers *buffers,
+                                    struct producer *producer,
                                     const struct message_publish *opening);
 /* A newer epoch exists: every batch is answered LEAT_ERR_FENCED from now on. */
 void publish_stream_fence(struct publish_stream *stream, leat_ns now);

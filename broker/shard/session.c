@@ -14,11 +14,17 @@ enum {
 static_assert(SESSION_STREAMS_MAX == 1 << STREAM_INDEX_BITS, "index and generation share a u32");
 
 enum leat_error session_grant(struct session **out, uint32_t id, const struct message_grant *grant,
-                              leat_ns now)
+                              struct memory_budget *budget, leat_ns now)
 {
-    struct session *s = calloc(1, sizeof *s);
-    if (s == NULL)
+    struct memory_account account = { .budget = budget };
+    if (!memory_account_take(&account, sizeof(struct session)))
         return LEAT_ERR_NO_MEMORY;
+    struct session *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        memory_account_give(&account, sizeof *s);
+        return LEAT_ERR_NO_MEMORY;
+    }
+    s->memory_account = account;
     s->source = SOURCE_SESSION;
     s->id = id;
     s->fd = -1;
@@ -35,16 +41,22 @@ enum leat_error session_grant(struct session **out, uint32_t id, const struct me
     return LEAT_OK;
 }
 
-/* Mapped, not allocated: an attached client that says little costs the pages it used. */
-static uint8_t *map(size_t size)
+/* Mapped, not allocated: an attached client that says little costs the pages it used. All of it is
+ * charged: it may use them all. */
+static uint8_t *map(struct session *s, size_t size)
 {
+    if (!memory_account_take(&s->memory_account, size))
+        return NULL;
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return memory != MAP_FAILED ? memory : NULL;
+    if (memory != MAP_FAILED)
+        return memory;
+    memory_account_give(&s->memory_account, size);
+    return NULL;
 }
 
 enum leat_error session_attach(struct session *s, int fd)
 {
-    s->memory = map(MEMORY_BYTES);
+    s->memory = map(s, MEMORY_BYTES);
     if (s->memory == NULL)
         return LEAT_ERR_NO_MEMORY;
     egress_init(&s->out, s->memory + SESSION_RECEIVE_BYTES);
@@ -58,7 +70,7 @@ enum leat_error session_attach_packets(struct session *s, struct link *link,
                                        leat_ns now)
 {
     struct flow_options fitted = *options;
-    s->memory = map(PACKETS_MEMORY_BYTES);
+    s->memory = map(s, PACKETS_MEMORY_BYTES);
     if (s->memory == NULL)
         return LEAT_ERR_NO_MEMORY;
     s->path = (struct session_path *)s->memory;
@@ -76,8 +88,13 @@ enum leat_error session_attach_packets(struct session *s, struct link *link,
 
 void session_free(struct session *s)
 {
-    if (s->memory != NULL)
-        munmap(s->memory, s->path != NULL ? PACKETS_MEMORY_BYTES : MEMORY_BYTES);
+    const size_t mapped = s->path != NULL ? PACKETS_MEMORY_BYTES : MEMORY_BYTES;
+    if (s->memory != NULL) {
+        munmap(s->memory, mapped);
+        memory_account_give(&s->memory_account, mapped);
+    }
+    memory_account_give(&s->memory_account, sizeof *s + s->stream_count * sizeof(struct stream));
+    assert(s->memory_account.used_bytes == 0);
     free(s->streams);
     free(s);
 }
@@ -110,9 +127,14 @@ enum leat_error session_stream_new(struct session *s, struct stream **out, uint3
         if (s->stream_count == SESSION_STREAMS_MAX)
             return LEAT_ERR_LIMIT;
         const uint32_t count = s->stream_count == 0 ? FIRST_STREAMS : 2 * s->stream_count;
-        struct stream *more = realloc(s->streams, count * sizeof *more);
-        if (more == NULL)
+        const size_t added = (count - s->stream_count) * sizeof(struct stream);
+        if (!memory_account_take(&s->memory_account, added))
             return LEAT_ERR_NO_MEMORY;
+        struct stream *more = realloc(s->streams, count * sizeof *more);
+        if (more == NULL) {
+            memory_account_give(&s->memory_account, added);
+            return LEAT_ERR_NO_MEMORY;
+        }
         for (uint32_t i = s->stream_count; i < count; i++)
             more[i] = (struct stream){ .generation = 1 };
         s->streams = more;

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "broker/log/memory_budget.h"
 #include "broker/shard/egress.h"
 #include "broker/shared/mailbox.h"
 #include "broker/shared/quota.h"
@@ -81,6 +82,7 @@ struct session {
     uint64_t challenge;                    /* a PONG with this answers for its address */
     leat_ns expires_ns;                    /* of the grant */
 
+    struct memory_account memory_account; /* what is held for it */
     uint8_t *memory; /* receive buffer, then egress; NULL before it is attached */
     uint32_t receive_from, receive_to;
     bool unread; /* whole frames may be waiting in the receive buffer, or whole batches in the
@@ -111,9 +113,9 @@ struct session {
     uint32_t empty_reads;  /* in a row */
 };
 
-/* LEAT_ERR_NO_MEMORY. */
+/* `budget`: kept; NULL: no limit. LEAT_ERR_NO_MEMORY. */
 enum leat_error session_grant(struct session **out, uint32_t id, const struct message_grant *grant,
-                              leat_ns now);
+                              struct memory_budget *budget, leat_ns now);
 /* Its client has come, on `fd` (kept). LEAT_ERR_NO_MEMORY. */
 enum leat_error session_attach(struct session *s, int fd);
 /* The same, by a packet from `peer` over `link` (kept); packets of up to `wanted_bytes` are tried.

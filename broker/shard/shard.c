@@ -91,6 +91,7 @@ static void init_lists(struct shard *shard)
     TAILQ_INIT(&shard->throttled_publishers);
     connections_init(&shard->connections, shard->epoll);
     holdings_init(&shard->holdings);
+    stream_buffers_init(&shard->buffers);
 }
 
 enum leat_error shard_open(struct shard **out, const struct shard_options *options,
@@ -275,6 +276,7 @@ static void expire_producers(struct shard *shard)
 {
     struct holding *holding;
     shard->expire_deadline = shard->now + SHARD_EXPIRE_NS;
+    stream_buffers_trim(&shard->buffers);
     TAILQ_FOREACH(holding, &shard->holdings.all, link)
     producer_expire(partition_producers(holding->partition), shard->now,
                     shard->options.producer_idle_ns);

@@ -164,7 +164,7 @@ static void grant_session(struct shard *shard, const struct message *m)
     struct session *s;
     const uint32_t slot = session_slot(m->session);
     if (slot >= shard->options.sessions_max || shard->sessions[slot] != NULL
-        || session_grant(&s, m->session, &m->grant, shard->now) != LEAT_OK) {
+        || session_grant(&s, m->session, &m->grant, shard->options.memory, shard->now) != LEAT_OK) {
         const struct message closed = { .type = MESSAGE_SESSION_CLOSED,
                                         .status = LEAT_ERR_LIMIT,
                                         .session = m->session };
@@ -239,7 +239,7 @@ static enum leat_error open_publish(struct shard *shard, struct message *m)
         return error;
     /* All that can fail comes before an older stream of the producer ends. */
     struct publish_stream *stream;
-    error = publish_stream_open(&stream, s, holding, NULL, &m->publish);
+    error = publish_stream_open(&stream, s, holding, &shard->buffers, NULL, &m->publish);
     if (error != LEAT_OK)
         return error;
     error = bind_producer(shard, holding, &m->publish, &stream->producer);

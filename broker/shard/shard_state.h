@@ -124,6 +124,7 @@ struct shard {
 
     struct connections connections;
     struct holdings holdings;
+    struct stream_buffers buffers;
     struct publisher_index publishers;
     struct holding_list fresh;
     struct holding_list leaving; /* their removal is to be answered */

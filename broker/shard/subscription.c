@@ -10,9 +10,14 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
                                   struct holding *holding, struct message_subscribe *opening,
                                   uint64_t *given_up, leat_ns now)
 {
-    struct subscription *sub = calloc(1, sizeof *sub);
-    if (sub == NULL)
+    struct memory_account *account = &session->memory_account;
+    if (!memory_account_take(account, sizeof(struct subscription)))
         return LEAT_ERR_NO_MEMORY;
+    struct subscription *sub = calloc(1, sizeof *sub);
+    if (sub == NULL) {
+        memory_account_give(account, sizeof *sub);
+        return LEAT_ERR_NO_MEMORY;
+    }
     sub->required_mark = -1;
     *given_up = 0;
     if (opening->required) {
@@ -22,6 +27,7 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
                                                        opening->position, maker, given_up);
         if (sub->required_mark < 0) {
             opening->refused = (int8_t)sub->required_mark;
+            memory_account_give(account, sizeof *sub);
             free(sub);
             return LEAT_ERR_LIMIT;
         }
@@ -57,6 +63,7 @@ void subscription_close(struct subscription *sub, leat_ns now)
         offsets_release(sub->entry);
     }
     TAILQ_REMOVE(&sub->holding->readers, sub, reader_link);
+    memory_account_give(&sub->session->memory_account, sizeof *sub);
     free(sub);
 }
 

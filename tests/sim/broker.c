@@ -190,7 +190,7 @@ const char *sim_broker_overrun(const struct sim_broker *b)
             const struct publish_stream *publish = s->streams[i].publish;
             if (overran(s->streams[i].subscription))
                 return "a reader was sent more than its credit";
-            if (publish != NULL && publish->joined.next > publish->credit)
+            if (publish != NULL && publish->joined->next > publish->credit)
                 return "a publisher's bytes were taken beyond its credit";
         }
     }
