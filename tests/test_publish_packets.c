@@ -41,7 +41,9 @@ static void set_up(void)
     w.budget = (struct logmem_budget){ .limit_bytes = 4 << 20, .pages = LOGMEM_NORMAL };
     cr_assert_eq(partition_open(&w.partition, &options, &w.budget, &missing), LEAT_OK);
     holdings_init(&w.holdings);
-    cr_assert_eq(holdings_add(&w.holdings, w.partition, &w.holding), LEAT_OK);
+    w.holding = holding_new();
+    cr_assert_neq(w.holding, NULL);
+    holdings_add(&w.holdings, w.partition, w.holding);
     cr_assert_eq(producer_open(partition_producers(w.partition), ID, 0, PRODUCER_NEW, 0,
                                &w.producer, &was_bound),
                  LEAT_OK);
@@ -58,8 +60,8 @@ static void tear_down(void)
 {
     publish_stream_close(w.stream, 0);
     holdings_remove(&w.holdings, w.holding);
-    holdings_free(&w.holdings);
     partition_close(w.partition);
+    free(w.holding);
 }
 
 TestSuite(publish_packets, .init = set_up, .fini = tear_down, .timeout = 60);

@@ -12,6 +12,7 @@
 #include <urcu-qsbr.h>
 
 #include "broker/log/partition.h"
+#include "broker/shard/holding.h"
 #include "broker/shard/shard.h"
 #include "schema/batch.h"
 #include "tests/support/wire.h"
@@ -25,6 +26,7 @@ static struct {
     struct metrics *metrics;
     struct logmem_budget budget;
     struct partition *partition;
+    struct holding *holding;
     leat_ns now;
     uint64_t requests;
     uint32_t sessions;
@@ -83,7 +85,8 @@ static void add_topic(const struct partition_options *more, const struct topic_s
     cr_assert_eq(topics_add(w.topics, topic), LEAT_OK);
     const struct message m = { .type = MESSAGE_ADD_PARTITION,
                                .topic_id = TOPIC,
-                               .partition = w.partition };
+                               .partition = w.partition,
+                               .holding = w.holding = holding_new() };
     cr_assert_eq(mailbox_send(w.inbox, &m), LEAT_OK);
     step();
 }
@@ -114,6 +117,7 @@ static void tear_down(void)
 {
     shard_close(w.shard);
     partition_close(w.partition);
+    free(w.holding);
     cr_assert_eq(w.budget.used_bytes, 0u);
     metrics_close(w.metrics);
     rcu_unregister_thread();

@@ -28,35 +28,55 @@ static void refuse_dropping(struct control *control, struct peer *p, uint64_t re
                     group);
 }
 
-/* What COMMIT and RESET have in common: the list of what stands where. */
+/* ---- what COMMIT and RESET have in common: the list of what stands where */
+
+/* With room for the answer: nothing may lack for it later. NULL: answered BUSY. */
+static struct operation *begin_committed(struct control *control, struct peer *p, uint64_t request,
+                                         enum operation_kind kind, uint32_t parts)
+{
+    return operation_begin_answer(control, p, request, kind, parts,
+                                  sizeof(Leat__Control__Committed *)
+                                      + sizeof(Leat__Control__Committed));
+}
+
 static void answer_committed(struct control *control, struct operation *op,
                              void (*fill)(Leat__Control__Committed *out,
                                           const struct operation_part *part))
 {
-    Leat__Control__Committed *rows = calloc(op->count + 1, sizeof *rows);
-    Leat__Control__Committed **list = calloc(op->count + 1, sizeof(Leat__Control__Committed *));
-    if (rows == NULL || list == NULL) {
-        peer_refuse_busy(control, op->owner, op->request);
-    } else {
-        for (uint32_t i = 0; i < op->count; i++) {
-            leat__control__committed__init(&rows[i]);
-            rows[i].partition = op->parts[i].message.partition_index;
-            rows[i].error = op->parts[i].message.status;
-            fill(&rows[i], &op->parts[i]);
-            list[i] = &rows[i];
-        }
-        Leat__Control__CommittedList committed = LEAT__CONTROL__COMMITTED_LIST__INIT;
-        committed.offsets = list;
-        committed.n_offsets = op->count;
-        committed.dry_run = op->dry_run;
-        Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
-        response.id = op->request;
-        response.body_case = LEAT__CONTROL__RESPONSE__BODY_COMMITTED;
-        response.committed = &committed;
-        peer_answer(control, op->owner, &response);
+    Leat__Control__Committed **list = op->answer;
+    Leat__Control__Committed *rows = (void *)(list + op->count);
+    for (uint32_t i = 0; i < op->count; i++) {
+        leat__control__committed__init(&rows[i]);
+        rows[i].partition = op->parts[i].message.partition_index;
+        rows[i].error = op->parts[i].message.status;
+        fill(&rows[i], &op->parts[i]);
+        list[i] = &rows[i];
     }
-    free(rows);
-    free(list);
+    Leat__Control__CommittedList committed = LEAT__CONTROL__COMMITTED_LIST__INIT;
+    committed.offsets = list;
+    committed.n_offsets = op->count;
+    committed.dry_run = op->dry_run;
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.id = op->request;
+    response.body_case = LEAT__CONTROL__RESPONSE__BODY_COMMITTED;
+    response.committed = &committed;
+    peer_answer(control, op->owner, &response);
+}
+
+/* The group's place for the topic, made where there is none. NULL: refused. */
+static struct group_topic *place_of(struct control *control, const struct operation *op,
+                                    const char *group, const struct topic *topic)
+{
+    const struct group_topic_ref ref = { .name = topic->name,
+                                         .id = topic->id,
+                                         .partitions = topic->settings.partitions };
+    struct group_topic *in;
+    const char *why;
+    const enum leat_error error = groups_restore(&control->groups, group, &ref, &in, &why);
+    if (error == LEAT_OK)
+        return in;
+    peer_refuse(control, op->owner, op->request, error, "group \"%s\": %s", group, why);
+    return NULL;
 }
 
 /* ---- commits on control */
@@ -109,13 +129,15 @@ static void set_commit(struct control *control, struct operation_part *part,
     m->partition = topic->partitions[commit->partition].partition;
     part->shard = topic->partitions[commit->partition].shard;
     enum leat_error error = may_commit(member, epoch, p);
+    if (error == LEAT_OK && commit->metadata[0] != '\0') {
+        part->metadata = strdup(commit->metadata);
+        error = part->metadata != NULL ? LEAT_OK : LEAT_ERR_NO_MEMORY;
+    }
     if (error == LEAT_OK)
         error = control_group_entry(control, p, m->partition, &entry);
     m->status = (int16_t)error;
     if (error != LEAT_OK)
         return;
-    if (commit->metadata[0] != '\0')
-        part->metadata = strdup(commit->metadata);
     operation_hold(part, entry);
     m->commit.entry = entry;
     m->commit.offset = commit->offset;
@@ -128,26 +150,21 @@ void control_commit_offsets(struct control *control, struct peer *p,
     const Leat__Control__CommitOffsets *commit = request->commit_offsets;
     const struct topic *topic = topics_find_name(control->options.topics, commit->topic);
     struct group_member *member;
-    struct group_topic *in;
-    const char *why;
     if (topic == NULL) {
         peer_refuse_topic(control, p, request->id, commit->topic);
         return;
     }
     if (!find_committer(control, p, request, &member))
         return;
-    const struct group_topic_ref ref = { .name = topic->name,
-                                         .id = topic->id,
-                                         .partitions = topic->settings.partitions };
-    const enum leat_error error = groups_restore(&control->groups, commit->group, &ref, &in, &why);
-    if (error != LEAT_OK) {
-        peer_refuse(control, p, request->id, error, "group \"%s\": %s", commit->group, why);
-        return;
-    }
     struct operation *op =
-        operation_begin(control, p, request->id, OPERATION_COMMIT, (uint32_t)commit->n_offsets);
+        begin_committed(control, p, request->id, OPERATION_COMMIT, (uint32_t)commit->n_offsets);
     if (op == NULL)
         return;
+    struct group_topic *in = place_of(control, op, commit->group, topic);
+    if (in == NULL) {
+        operation_free(control, op);
+        return;
+    }
     op->topic_id = topic->id;
     strcpy(op->topic, topic->name);
     strcpy(op->group, commit->group);
@@ -190,6 +207,7 @@ void control_committed(struct control *control, struct operation *op)
         part->metadata = NULL;
     }
     answer_committed(control, op, fill_commit);
+    control_group_forget_unused(control, op);
     operation_free(control, op);
 }
 
@@ -224,35 +242,21 @@ static void set_reset(struct control *control, struct operation_part *part,
     m->subscribe.entry = entry;
 }
 
-/* The group and its place for the topic; NULL: refused. */
-static struct group_topic *find_to_reset(struct control *control, struct peer *p,
-                                         const Leat__Control__Request *request,
-                                         const struct topic *topic)
+/* The group, which nobody works in. False: refused. */
+static bool may_reset(struct control *control, struct peer *p,
+                      const Leat__Control__Request *request)
 {
     const char *name = request->reset_group->group;
     const struct group *group = groups_find(&control->groups, name);
-    struct group_topic *in;
-    const char *why;
-    if (group == NULL) {
+    if (group == NULL)
         control_refuse_group(control, p, request->id, name);
-        return NULL;
-    }
-    if (group->member_count != 0) {
+    else if (group->member_count != 0)
         refuse_members(control, p, request->id, group);
-        return NULL;
-    }
-    if (group->dropping != 0) {
+    else if (group->dropping != 0)
         refuse_dropping(control, p, request->id, name);
-        return NULL;
-    }
-    const struct group_topic_ref ref = { .name = topic->name,
-                                         .id = topic->id,
-                                         .partitions = topic->settings.partitions };
-    const enum leat_error error = groups_restore(&control->groups, name, &ref, &in, &why);
-    if (error == LEAT_OK)
-        return in;
-    peer_refuse(control, p, request->id, error, "group \"%s\": %s", name, why);
-    return NULL;
+    else
+        return true;
+    return false;
 }
 
 /* A member that joins from now on opens its streams behind this: the shards' mail is in order. */
@@ -265,17 +269,23 @@ void control_reset_group(struct control *control, struct peer *p,
         peer_refuse_topic(control, p, request->id, ask->topic);
         return;
     }
-    struct group_topic *in = find_to_reset(control, p, request, topic);
-    if (in == NULL)
+    if (!may_reset(control, p, request))
         return;
     const bool some = ask->n_partitions != 0;
     struct operation *op =
-        operation_begin(control, p, request->id, OPERATION_RESET,
+        begin_committed(control, p, request->id, OPERATION_RESET,
                         some ? (uint32_t)ask->n_partitions : topic->settings.partitions);
     if (op == NULL)
         return;
+    struct group_topic *in = place_of(control, op, ask->group, topic);
+    if (in == NULL) {
+        operation_free(control, op);
+        return;
+    }
     control_charge(control, op->count);
     op->topic_id = topic->id;
+    strcpy(op->topic, topic->name);
+    strcpy(op->group, ask->group);
     op->dry_run = ask->dry_run;
     for (uint32_t i = 0; i < op->count; i++) {
         const Leat__Control__PartitionStart *start = some ? ask->partitions[i] : ask->all;
@@ -311,6 +321,7 @@ void control_reset(struct control *control, struct operation *op)
     for (uint32_t i = 0; !there && i < op->count; i++)
         op->parts[i].message.status = LEAT_ERR_UNKNOWN_TOPIC;
     answer_committed(control, op, fill_reset);
+    control_group_forget_unused(control, op);
     operation_free(control, op);
 }
 

@@ -372,6 +372,24 @@ enum leat_error control_group_entry(struct control *control, struct group_partit
     return error;
 }
 
+void control_group_forget_unused(struct control *control, struct operation *op)
+{
+    const struct group *group = groups_find(&control->groups, op->group);
+    const struct group_topic *topic = group != NULL ? group_find_topic(group, op->topic) : NULL;
+    for (uint32_t i = 0; topic != NULL && topic->id == op->topic_id && i < op->count; i++) {
+        struct operation_part *part = &op->parts[i];
+        const struct offsets_entry *entry = part->entry;
+        if (entry == NULL || part->message.status == LEAT_OK)
+            continue;
+        struct group_partition *p = &topic->partitions[part->message.partition_index];
+        const bool here = p->offsets == entry && p->state != GROUP_DROPPING;
+        offsets_release(part->entry);
+        part->entry = NULL;
+        if (here && offsets_is_unused(entry))
+            groups_forget_offsets(&control->groups, p);
+    }
+}
+
 /* The group of this hash that stands in the partition; NULL: it is a reader of no group. */
 static const struct group_partition *find_holder(const struct control *control,
                                                  const struct topic *topic, const struct message *m)

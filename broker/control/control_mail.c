@@ -99,6 +99,21 @@ struct operation *operation_begin(struct control *control, struct peer *p, uint6
     return op;
 }
 
+struct operation *operation_begin_answer(struct control *control, struct peer *p, uint64_t request,
+                                         enum operation_kind kind, uint32_t parts,
+                                         size_t answer_bytes)
+{
+    struct operation *op = operation_begin(control, p, request, kind, parts);
+    if (op == NULL)
+        return NULL;
+    op->answer = calloc((size_t)parts + 1, answer_bytes); /* one at least: NULL is no memory */
+    if (op->answer != NULL)
+        return op;
+    peer_refuse_busy(control, p, request);
+    operation_free(control, op);
+    return NULL;
+}
+
 struct operation *operation_begin_own(struct control *control, enum operation_kind kind,
                                       uint32_t parts)
 {
@@ -136,13 +151,14 @@ void operation_free(struct control *control, struct operation *op)
         free(op->parts[i].metadata);
     }
     free(op->producer.first_unanswered);
+    free(op->answer);
     free(op);
 }
 
 static void complete(struct control *control, struct operation *op)
 {
     switch (op->kind) {
-    case OPERATION_FENCE: control_fenced(control, op); break;
+    case OPERATION_PREPARE: control_producer_prepared(control, op); break;
     case OPERATION_PRODUCER: control_producer_opened(control, op); break;
     case OPERATION_SUBSCRIPTION: control_subscribed(control, op); break;
     case OPERATION_CLOSE_STREAMS: control_streams_closed(control, op); break;
@@ -205,6 +221,7 @@ static void take(struct control *control, const struct message *m)
     case MESSAGE_GRANT_SESSION:
     case MESSAGE_CLOSE_SESSION:
     case MESSAGE_OPEN_PUBLISH:
+    case MESSAGE_BIND_PUBLISH:
     case MESSAGE_OPEN_SUBSCRIPTION:
     case MESSAGE_CLOSE_STREAM:
     case MESSAGE_FENCE:

@@ -52,6 +52,22 @@ enum leat_error names_add(struct control_names *names, const char *name, struct 
     return LEAT_OK;
 }
 
+void names_remove(struct control_names *names, struct control_name *name)
+{
+    const uint32_t mask = names->place_count - 1;
+    struct control_name **place = place_of(names->places, names->place_count, name->name);
+    *place = NULL;
+    names->count--;
+    free(name);
+    /* Those behind it, up to the next empty place, may have been pushed on by it. */
+    for (uint32_t at = ((uint32_t)(place - names->places) + 1) & mask; names->places[at] != NULL;
+         at = (at + 1) & mask) {
+        struct control_name *moved = names->places[at];
+        names->places[at] = NULL;
+        *place_of(names->places, names->place_count, moved->name) = moved;
+    }
+}
+
 void names_free(struct control_names *names)
 {
     for (uint32_t i = 0; i < names->place_count; i++)

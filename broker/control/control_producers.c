@@ -5,35 +5,26 @@
 #include "broker/control/control_state.h"
 #include "broker/shared/resume_token.h"
 
-/* Opening a producer:
+/* Opening a producer that is new:
  *
- *   OpenProducer --(named, known)--> FENCE every shard --+
- *        |                                               v
- *        +-----------------------------------> OPEN_PUBLISH each partition --> grant
+ *   OpenProducer --> OPEN_PUBLISH each partition --> grant
+ *
+ * and one that somebody may have, who is to lose nothing by an opening that fails:
+ *
+ *   OpenProducer --> prepare each partition --> BIND_PUBLISH each partition, --> grant
+ *                    (all that may lack)        FENCE every shard
  *
  * Who resumes shows the token that its id and epoch were granted with, before anything is touched.
- * Between the steps topics and sessions may go: each step looks them up again. */
+ * Between the steps topics, sessions and names may go: each step looks them up again. The memory of
+ * the grant is there from the beginning. */
 
 /* ---- one publish stream a partition */
 
-static void open_streams(struct control *control, struct operation *op)
+static void open_streams(struct control *control, struct operation *op, const struct topic *topic,
+                         bool prepare)
 {
-    const struct topic *topic = topics_find(control->options.topics, op->topic_id);
-    const struct control_name *name =
-        op->producer.named ? names_find(&control->names, op->producer.name) : NULL;
-    if (topic == NULL) {
-        peer_refuse_topic(control, op->owner, op->request, op->topic);
-        operation_free(control, op);
-        return;
-    }
-    if (name != NULL && (name->id != op->producer.id || name->epoch != op->producer.epoch)) {
-        peer_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
-                    "producer \"%s\" was opened again by someone else meanwhile", name->name);
-        operation_free(control, op);
-        return;
-    }
-    op->kind = OPERATION_PRODUCER;
-    op->count = topic->settings.partitions;
+    op->kind = prepare ? OPERATION_PREPARE : OPERATION_PRODUCER;
+    op->count = op->producer.partitions;
     for (uint32_t i = 0; i < op->count; i++) {
         struct operation_part *part = &op->parts[i];
         part->shard = topic->partitions[i].shard;
@@ -45,6 +36,7 @@ static void open_streams(struct control *control, struct operation *op)
             .partition = topic->partitions[i].partition,
             .publish = { .producer_id = op->producer.id,
                          .producer_epoch = op->producer.epoch,
+                         .prepare = prepare,
                          .resume = op->producer.resume,
                          .first_unanswered = op->producer.first_unanswered != NULL
                                                  ? op->producer.first_unanswered[i]
@@ -57,7 +49,7 @@ static void open_streams(struct control *control, struct operation *op)
 /* Nobody will use those that were opened. */
 static void close_streams(struct control *control, const struct operation *op)
 {
-    for (uint32_t i = 0; i < op->count; i++) {
+    for (uint32_t i = 0; i < op->producer.partitions; i++) {
         const struct operation_part *part = &op->parts[i];
         const struct message m = { .type = MESSAGE_CLOSE_STREAM,
                                    .session = part->message.session,
@@ -69,17 +61,11 @@ static void close_streams(struct control *control, const struct operation *op)
 
 static void answer_grant(struct control *control, struct operation *op)
 {
-    assert(op->count != 0); /* a topic has a partition at least */
-    Leat__Control__PublishStream *streams = calloc(op->count, sizeof *streams);
-    Leat__Control__PublishStream **list = calloc(op->count, sizeof(Leat__Control__PublishStream *));
-    if (streams == NULL || list == NULL) {
-        close_streams(control, op);
-        peer_refuse_busy(control, op->owner, op->request);
-        free(streams);
-        free(list);
-        return;
-    }
-    for (uint32_t i = 0; i < op->count; i++) {
+    const uint32_t count = op->producer.partitions;
+    assert(count != 0); /* a topic has a partition at least */
+    Leat__Control__PublishStream **list = op->answer;
+    Leat__Control__PublishStream *streams = (void *)(list + count);
+    for (uint32_t i = 0; i < count; i++) {
         const struct message *m = &op->parts[i].message;
         leat__control__publish_stream__init(&streams[i]);
         streams[i].partition = i;
@@ -99,7 +85,7 @@ static void answer_grant(struct control *control, struct operation *op)
     grant.batch_bytes_max = partition_batch_bytes_max(op->parts[0].message.partition);
     grant.record_bytes_max = topic->settings.record_bytes_max;
     grant.streams = list;
-    grant.n_streams = op->count;
+    grant.n_streams = count;
     uint8_t token[LEAT_TOKEN_BYTES];
     resume_token_make(control->options.reset_secret, op->producer.id, op->producer.epoch, token);
     grant.resume_token = (ProtobufCBinaryData){ .len = sizeof token, .data = token };
@@ -108,8 +94,15 @@ static void answer_grant(struct control *control, struct operation *op)
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_PRODUCER;
     response.producer = &grant;
     peer_answer(control, op->owner, &response);
-    free(streams);
-    free(list);
+}
+
+/* A name that only this opening made. */
+static void forget_name(struct control *control, const struct operation *op)
+{
+    struct control_name *name =
+        op->producer.new_name ? names_find(&control->names, op->producer.name) : NULL;
+    if (name != NULL && name->id == op->producer.id && name->epoch == op->producer.epoch)
+        names_remove(&control->names, name);
 }
 
 static void refuse_failed(struct control *control, struct operation *op, const struct message *m)
@@ -140,54 +133,109 @@ static void refuse_failed(struct control *control, struct operation *op, const s
     }
 }
 
+/* The first that failed; NULL: none. */
+static const struct message *find_failed(const struct operation *op)
+{
+    for (uint32_t i = 0; i < op->count; i++) {
+        if (op->parts[i].message.status != LEAT_OK)
+            return &op->parts[i].message;
+    }
+    return NULL;
+}
+
 void control_producer_opened(struct control *control, struct operation *op)
 {
-    const struct message *wrong = NULL;
-    if (op->owner == NULL) { /* its streams end with its sessions */
-        operation_free(control, op);
-        return;
-    }
-    for (uint32_t i = 0; i < op->count && wrong == NULL; i++) {
-        if (op->parts[i].message.status != LEAT_OK)
-            wrong = &op->parts[i].message;
-    }
-    if (topics_find(control->options.topics, op->topic_id) == NULL)
+    const struct message *failed = find_failed(op);
+    const bool there = topics_find(control->options.topics, op->topic_id) != NULL;
+    if (op->owner == NULL || !there || failed != NULL)
+        forget_name(control, op);
+    if (op->owner == NULL) {
+        /* Its streams end with its sessions. */
+    } else if (!there) {
         peer_refuse_topic(control, op->owner, op->request, op->topic);
-    else if (wrong != NULL)
-        refuse_failed(control, op, wrong);
-    else
+    } else if (failed != NULL) {
+        refuse_failed(control, op, failed);
+    } else {
         answer_grant(control, op);
+    }
     operation_free(control, op);
 }
 
-/* ---- fencing */
+/* ---- taking over from whoever has it */
 
-void control_fenced(struct control *control, struct operation *op)
+/* What it is from now on, and nobody else. False: refused. */
+static bool take_identity(struct control *control, struct operation *op)
 {
-    if (op->owner == NULL)
-        operation_free(control, op);
-    else
-        open_streams(control, op);
+    struct control_name *name =
+        op->producer.name[0] != '\0' ? names_find(&control->names, op->producer.name) : NULL;
+    if (op->producer.name[0] == '\0')
+        return true;
+    if (op->producer.resume
+        && (name == NULL || name->id != op->producer.id || name->epoch != op->producer.epoch)) {
+        peer_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
+                    "producer \"%s\" was opened again by someone else meanwhile",
+                    op->producer.name);
+        return false;
+    }
+    if (op->producer.resume)
+        return true;
+    if (name == NULL || name->id != op->producer.id || name->epoch == UINT32_MAX) {
+        peer_refuse_busy(control, op->owner, op->request); /* who opened it failed meanwhile */
+        return false;
+    }
+    op->producer.epoch = ++name->epoch;
+    if (op->producer.claimed_epoch > name->claimed_epoch)
+        name->claimed_epoch = op->producer.claimed_epoch;
+    return true;
 }
 
-static void fence(struct control *control, struct operation *op)
+/* The mail of a shard is in order: its partitions of the topic change hands, then all others it has
+ * refuse whoever had the name. */
+static void take_over(struct control *control, struct operation *op)
 {
-    op->kind = OPERATION_FENCE;
-    op->count = control->shard_count;
-    for (uint32_t i = 0; i < op->count; i++) {
-        op->parts[i].shard = i;
-        op->parts[i].message =
-            (struct message){ .type = MESSAGE_FENCE,
-                              .topic_id = op->topic_id,
-                              .publish = { .producer_id = op->producer.id,
-                                           .producer_epoch = op->producer.epoch } };
+    const uint32_t partitions = op->producer.partitions;
+    for (uint32_t i = 0; i < partitions; i++) {
+        op->parts[i].message.type = MESSAGE_BIND_PUBLISH;
+        op->parts[i].message.publish.producer_epoch = op->producer.epoch;
+    }
+    op->kind = OPERATION_PRODUCER;
+    if (!op->producer.resume) {
+        op->count = partitions + control->shard_count;
+        for (uint32_t i = 0; i < control->shard_count; i++) {
+            op->parts[partitions + i].shard = i;
+            op->parts[partitions + i].message =
+                (struct message){ .type = MESSAGE_FENCE,
+                                  .topic_id = op->topic_id,
+                                  .publish = { .producer_id = op->producer.id,
+                                               .producer_epoch = op->producer.epoch } };
+        }
     }
     operation_send(control, op);
 }
 
+void control_producer_prepared(struct control *control, struct operation *op)
+{
+    const struct message *failed = find_failed(op);
+    if (op->owner == NULL) { /* its streams end with its sessions */
+        operation_free(control, op);
+        return;
+    }
+    if (topics_find(control->options.topics, op->topic_id) == NULL) {
+        peer_refuse_topic(control, op->owner, op->request, op->topic);
+    } else if (failed != NULL) {
+        refuse_failed(control, op, failed);
+    } else if (!take_identity(control, op)) {
+        close_streams(control, op);
+    } else {
+        take_over(control, op);
+        return;
+    }
+    operation_free(control, op);
+}
+
 /* ---- who it is */
 
-enum step { STEP_REFUSED, STEP_OPEN, STEP_FENCE };
+enum step { STEP_REFUSED, STEP_OPEN, STEP_TAKE_OVER };
 
 static enum step new_producer(struct control *control, struct operation *op)
 {
@@ -218,7 +266,7 @@ static enum step anonymous(struct control *control, struct operation *op,
     op->producer.id = open->producer_id;
     op->producer.epoch = open->producer_epoch;
     op->producer.resume = true;
-    return STEP_OPEN;
+    return STEP_TAKE_OVER;
 }
 
 /* A name that nobody has opened in this run of the broker. */
@@ -240,11 +288,14 @@ static enum step new_name(struct control *control, struct operation *op,
     name->epoch = op->producer.epoch;
     name->claimed_id = open->producer_id;
     name->claimed_epoch = open->producer_epoch;
+    op->producer.new_name = true;
     op->producer.expired = open->producer_id != 0;
     return STEP_OPEN;
 }
 
-static enum step bump(struct control *control, struct operation *op, struct control_name *name)
+/* It goes over to this opening, under a newer epoch, once that has succeeded. */
+static enum step succeed(struct control *control, struct operation *op,
+                         const struct control_name *name)
 {
     if (name->epoch == UINT32_MAX) {
         peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
@@ -252,32 +303,30 @@ static enum step bump(struct control *control, struct operation *op, struct cont
         return STEP_REFUSED;
     }
     op->producer.id = name->id;
-    op->producer.epoch = ++name->epoch;
-    return STEP_FENCE;
+    return STEP_TAKE_OVER;
 }
 
 static enum step named(struct control *control, struct operation *op,
                        const Leat__Control__OpenProducer *open)
 {
-    struct control_name *name = names_find(&control->names, open->name);
+    const struct control_name *name = names_find(&control->names, open->name);
     strcpy(op->producer.name, open->name);
-    op->producer.named = true;
     if (name == NULL)
         return new_name(control, op, open);
     if (open->producer_id == 0)
-        return bump(control, op, name);
+        return succeed(control, op, name);
     if (open->producer_id == name->id && open->producer_epoch == name->epoch) {
         op->producer.id = name->id;
         op->producer.epoch = name->epoch;
         op->producer.resume = true;
-        return STEP_OPEN;
+        return STEP_TAKE_OVER;
     }
     /* From an earlier run: the newest of those who had the name then has it now. */
     if (!of_this_run(control, open->producer_id) && open->producer_id == name->claimed_id
         && open->producer_epoch >= name->claimed_epoch) {
-        name->claimed_epoch = open->producer_epoch;
+        op->producer.claimed_epoch = open->producer_epoch;
         op->producer.expired = true;
-        return bump(control, op, name);
+        return succeed(control, op, name);
     }
     peer_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
                 "producer \"%s\" was opened again: epoch %u is over, %u is in force", open->name,
@@ -358,12 +407,14 @@ void control_open_producer(struct control *control, struct peer *p,
         || !take_sessions(control, p, request->id, topic, open, sessions))
         return;
     const uint32_t partitions = topic->settings.partitions;
-    const uint32_t parts = partitions > control->shard_count ? partitions : control->shard_count;
-    struct operation *op = operation_begin(control, p, request->id, OPERATION_PRODUCER, parts);
+    struct operation *op = operation_begin_answer(
+        control, p, request->id, OPERATION_PRODUCER, partitions + control->shard_count,
+        sizeof(Leat__Control__PublishStream *) + sizeof(Leat__Control__PublishStream));
     if (op == NULL)
         return;
-    control_charge(control, parts);
+    control_charge(control, partitions + control->shard_count);
     op->topic_id = topic->id;
+    op->producer.partitions = partitions;
     strcpy(op->topic, topic->name);
     memcpy(op->producer.sessions, sessions, sizeof sessions);
     if (open->n_first_unanswered != 0) {
@@ -378,7 +429,7 @@ void control_open_producer(struct control *control, struct peer *p,
     }
     switch (open->name[0] == '\0' ? anonymous(control, op, open) : named(control, op, open)) {
     case STEP_REFUSED: operation_free(control, op); break;
-    case STEP_OPEN: open_streams(control, op); break;
-    case STEP_FENCE: fence(control, op); break;
+    case STEP_OPEN: open_streams(control, op, topic, false); break;
+    case STEP_TAKE_OVER: open_streams(control, op, topic, true); break;
     }
 }

@@ -8,6 +8,7 @@
 #include <urcu-qsbr.h>
 
 #include "broker/control/control_state.h"
+#include "broker/shard/holding.h"
 #include "broker/shared/settings.h"
 #include "broker/shared/tsan.h"
 #include "ops/log.h"
@@ -101,10 +102,13 @@ static enum leat_error open_partition(struct control *control, const struct cata
     return error;
 }
 
-static void close_partitions(struct topic *topic, uint32_t count)
+/* No shard has them, or none is left. */
+static void close_partitions(const struct topic *topic, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         partition_close(topic->partitions[i].partition);
+        free(topic->partitions[i].holding);
+    }
 }
 
 /* Said once a topic: what it wanted it could not have, and what that takes. */
@@ -134,9 +138,13 @@ static enum leat_error open_partitions(struct control *control, const struct cat
     control_lend_descriptors(control);
     enum leat_error error = LEAT_OK;
     for (uint32_t i = 0; i < known->settings.partitions && error == LEAT_OK; i++) {
-        error = open_partition(control, known, i, &topic->partitions[i].partition);
-        topic->partitions[i].shard = (control->next_shard + i) % control->shard_count;
+        struct topic_partition *at = &topic->partitions[i];
+        at->holding = holding_new();
+        at->shard = (control->next_shard + i) % control->shard_count;
+        error = at->holding != NULL ? open_partition(control, known, i, &at->partition)
+                                    : LEAT_ERR_NO_MEMORY;
         if (error != LEAT_OK) {
+            free(at->holding);
             close_partitions(topic, i);
             explain_memory(control, known, 0, error_text);
         }
@@ -161,7 +169,8 @@ static void hand_over(struct control *control, const struct topic *topic)
         const struct message m = { .type = MESSAGE_ADD_PARTITION,
                                    .topic_id = topic->id,
                                    .partition_index = i,
-                                   .partition = topic->partitions[i].partition };
+                                   .partition = topic->partitions[i].partition,
+                                   .holding = topic->partitions[i].holding };
         control_post(control, topic->partitions[i].shard, &m);
     }
     control->next_shard = (control->next_shard + topic->settings.partitions) % control->shard_count;
@@ -259,6 +268,7 @@ enum leat_error registry_create(struct control *control, const char *name,
 {
     struct catalog_topic *known;
     struct topic *topic = NULL;
+    bool stored = false;
     enum leat_error error = add_to_catalog(control, name, settings, &known, error_text);
     if (error != LEAT_OK)
         return error;
@@ -270,11 +280,15 @@ enum leat_error registry_create(struct control *control, const char *name,
             free(topic);
         } else {
             error = publish_topic(control, topic, error_text);
+            stored = true;
         }
     }
     if (error != LEAT_OK) {
+        char again[CONTROL_ERROR_TEXT];
         catalog_remove(control->options.catalog, known);
         catalog_free_topic(known);
+        if (stored) /* what is told to be refused is not to be there after a restart */
+            save(control, again);
         return error;
     }
     *out = topic;
@@ -303,7 +317,8 @@ enum leat_error registry_delete(struct control *control, const struct topic *top
         op->parts[i].message = (struct message){ .type = MESSAGE_REMOVE_PARTITION,
                                                  .topic_id = topic->id,
                                                  .partition_index = i,
-                                                 .partition = topic->partitions[i].partition };
+                                                 .partition = topic->partitions[i].partition,
+                                                 .holding = topic->partitions[i].holding };
     }
     log_line(LOG_INFO, "topic.deleted", log_text("topic", topic->name), log_u64("id", topic->id));
     catalog_free_topic(known);
@@ -344,6 +359,9 @@ void registry_close_buried(struct control *control)
         struct operation *next = op->buried.next;
         for (uint32_t i = 0; i < op->count; i++)
             partition_close(op->parts[i].message.partition);
+        /* Siblings share what is in one of them. */
+        for (uint32_t i = 0; i < op->count; i++)
+            free(op->parts[i].message.holding);
         peer_done(control, op->owner, op->request);
         operation_free(control, op);
         op = next;
@@ -500,8 +518,7 @@ static void store_exact_offsets(struct control *control)
 static bool close_logs(void *user, const struct topic *topic)
 {
     (void)user;
-    for (uint32_t i = 0; i < topic->settings.partitions; i++)
-        partition_close(topic->partitions[i].partition);
+    close_partitions(topic, topic->settings.partitions);
     return true;
 }
 

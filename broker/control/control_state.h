@@ -106,7 +106,7 @@ struct control_shard {
 /* ---- operations: requests that wait for shards */
 
 enum operation_kind {
-    OPERATION_FENCE, /* of a named producer, then it becomes OPERATION_PRODUCER */
+    OPERATION_PREPARE, /* of a producer that another may have; then it becomes OPERATION_PRODUCER */
     OPERATION_PRODUCER,
     OPERATION_SUBSCRIPTION,
     OPERATION_CLOSE_STREAMS,
@@ -139,8 +139,10 @@ struct operation {
         uint64_t id;
         uint32_t epoch;
         bool resume;
-        bool named;
-        bool expired;                       /* everything is new to the broker */
+        bool new_name;          /* of this opening: goes again when it fails */
+        bool expired;           /* everything is new to the broker */
+        uint32_t claimed_epoch; /* of an earlier run of the broker; 0: none */
+        uint32_t partitions;
         uint64_t *first_unanswered;         /* by partition; owned; NULL: all 0 */
         uint32_t sessions[LEAT_SHARDS_MAX]; /* by shard; 0: none */
         char name[LEAT_NAME_BYTES_MAX + 1];
@@ -154,6 +156,7 @@ struct operation {
         struct control *control;
         struct operation *next;
     } buried;
+    void *answer;  /* owned; or NULL */
     uint32_t room; /* parts there is memory for */
     struct operation_part parts[];
 };
@@ -311,6 +314,11 @@ bool control_read_mail(struct control *control);
 /* With zeroed parts; NULL: no memory or too many, answered BUSY. */
 struct operation *operation_begin(struct control *control, struct peer *p, uint64_t request,
                                   enum operation_kind kind, uint32_t parts);
+/* The same, with op->answer: zeroed, so many bytes a part. What has effects takes the memory of its
+ * answer first: nothing can lack for it later. */
+struct operation *operation_begin_answer(struct control *control, struct peer *p, uint64_t request,
+                                         enum operation_kind kind, uint32_t parts,
+                                         size_t answer_bytes);
 /* One of control's own, with zeroed parts; NULL: no memory or too many. */
 struct operation *operation_begin_own(struct control *control, enum operation_kind kind,
                                       uint32_t parts);
@@ -417,6 +425,8 @@ void control_group_topic_created(struct control *control, const struct topic *to
  * LEAT_ERR_NO_MEMORY. */
 enum leat_error control_group_entry(struct control *control, struct group_partition *partition,
                                     const struct partition *log, struct offsets_entry **out);
+/* What was refused leaves nothing: entries of its parts in which nothing stands go. */
+void control_group_forget_unused(struct control *control, struct operation *op);
 /* For the part's message: held until the operation ends. */
 void operation_hold(struct operation_part *part, struct offsets_entry *entry);
 /* There is no such group. */
@@ -470,7 +480,7 @@ void control_described(struct control *control, struct operation *op);
 
 void control_open_producer(struct control *control, struct peer *p,
                            const Leat__Control__Request *request);
-void control_fenced(struct control *control, struct operation *op);
+void control_producer_prepared(struct control *control, struct operation *op);
 void control_producer_opened(struct control *control, struct operation *op);
 
 /* ---- control_names.c */
@@ -479,6 +489,8 @@ void control_producer_opened(struct control *control, struct operation *op);
 struct control_name *names_find(const struct control_names *names, const char *name);
 /* The name is new. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
 enum leat_error names_add(struct control_names *names, const char *name, struct control_name **out);
+/* Nobody holds its memory. */
+void names_remove(struct control_names *names, struct control_name *name);
 void names_free(struct control_names *names);
 
 #endif

@@ -107,11 +107,14 @@ void control_open_subscription(struct control *control, struct peer *p,
             return;
         }
     }
-    struct operation *op = operation_begin(control, p, request->id, OPERATION_SUBSCRIPTION,
-                                           (uint32_t)open->n_partitions);
+    struct operation *op = operation_begin_answer(
+        control, p, request->id, OPERATION_SUBSCRIPTION, (uint32_t)open->n_partitions,
+        sizeof(Leat__Control__SubscriptionStream *) + sizeof(Leat__Control__SubscriptionStream));
     if (op == NULL)
         return;
     op->topic_id = topic->id;
+    strcpy(op->topic, topic->name);
+    strcpy(op->group, open->group);
     for (uint32_t i = 0; i < op->count; i++) {
         struct message *m = &op->parts[i].message;
         set_part(&op->parts[i], topic, MESSAGE_OPEN_SUBSCRIPTION, open->partitions[i]);
@@ -149,32 +152,25 @@ static void set_stream(Leat__Control__SubscriptionStream *stream, const struct m
 
 void control_subscribed(struct control *control, struct operation *op)
 {
-    Leat__Control__SubscriptionStream *streams = calloc(op->count, sizeof *streams);
-    Leat__Control__SubscriptionStream **list =
-        calloc(op->count, sizeof(Leat__Control__SubscriptionStream *));
+    Leat__Control__SubscriptionStream **list = op->answer;
+    Leat__Control__SubscriptionStream *streams = (void *)(list + op->count);
     /* A topic deleted meanwhile: its partitions may be gone, and its streams are. */
     const bool there = topics_find(control->options.topics, op->topic_id) != NULL;
-    if (streams == NULL || list == NULL) {
-        if (op->owner != NULL)
-            peer_end(control, op->owner); /* its streams end with it */
-    } else {
-        for (uint32_t i = 0; i < op->count; i++) {
-            if (!there)
-                op->parts[i].message.status = LEAT_ERR_UNKNOWN_TOPIC;
-            set_stream(&streams[i], &op->parts[i].message);
-            list[i] = &streams[i];
-        }
-        Leat__Control__SubscriptionGrant grant = LEAT__CONTROL__SUBSCRIPTION_GRANT__INIT;
-        grant.streams = list;
-        grant.n_streams = op->count;
-        Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
-        response.id = op->request;
-        response.body_case = LEAT__CONTROL__RESPONSE__BODY_SUBSCRIPTION;
-        response.subscription = &grant;
-        peer_answer(control, op->owner, &response);
+    for (uint32_t i = 0; i < op->count; i++) {
+        if (!there)
+            op->parts[i].message.status = LEAT_ERR_UNKNOWN_TOPIC;
+        set_stream(&streams[i], &op->parts[i].message);
+        list[i] = &streams[i];
     }
-    free(streams);
-    free(list);
+    Leat__Control__SubscriptionGrant grant = LEAT__CONTROL__SUBSCRIPTION_GRANT__INIT;
+    grant.streams = list;
+    grant.n_streams = op->count;
+    Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
+    response.id = op->request;
+    response.body_case = LEAT__CONTROL__RESPONSE__BODY_SUBSCRIPTION;
+    response.subscription = &grant;
+    peer_answer(control, op->owner, &response);
+    control_group_forget_unused(control, op);
     operation_free(control, op);
 }
 

@@ -101,21 +101,26 @@ static bool draw(struct picture *picture, const struct topic *topic, bool with_p
     return true;
 }
 
-static void answer_topic(struct control *control, struct peer *p, uint64_t request,
-                         const struct topic *topic)
+static void answer_picture(struct control *control, struct peer *p, uint64_t request,
+                           struct picture *picture)
 {
-    struct picture picture;
-    control_charge(control, topic->settings.partitions);
-    if (!draw(&picture, topic, true)) {
-        peer_refuse_busy(control, p, request);
-        return;
-    }
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_TOPIC;
-    response.topic = &picture.topic;
+    response.topic = &picture->topic;
     peer_answer(control, p, &response);
-    picture_free(&picture);
+    picture_free(picture);
+}
+
+/* It is there now, whatever lacks: without the places of its partitions, if need be. */
+static void answer_created(struct control *control, struct peer *p, uint64_t request,
+                           const struct topic *topic)
+{
+    struct picture picture;
+    control_charge(control, topic->settings.partitions);
+    if (!draw(&picture, topic, true))
+        draw(&picture, topic, false);
+    answer_picture(control, p, request, &picture);
 }
 
 /* ---- create, describe, delete */
@@ -152,7 +157,7 @@ void control_create_topic(struct control *control, struct peer *p,
     if (error != LEAT_OK)
         peer_refuse(control, p, request->id, error, "%s", error_text);
     else
-        answer_topic(control, p, request->id, topic);
+        answer_created(control, p, request->id, topic);
     if (error == LEAT_OK)
         control_group_topic_created(control, topic);
 }
@@ -162,10 +167,16 @@ void control_describe_topic(struct control *control, struct peer *p,
 {
     const char *name = request->describe_topic->name;
     const struct topic *topic = topics_find_name(control->options.topics, name);
-    if (topic == NULL)
+    struct picture picture;
+    if (topic == NULL) {
         peer_refuse_topic(control, p, request->id, name);
+        return;
+    }
+    control_charge(control, topic->settings.partitions);
+    if (draw(&picture, topic, true))
+        answer_picture(control, p, request->id, &picture);
     else
-        answer_topic(control, p, request->id, topic);
+        peer_refuse_busy(control, p, request->id);
 }
 
 void control_delete_topic(struct control *control, struct peer *p,

@@ -149,6 +149,12 @@ void group_free(struct groups *g, struct group *group)
     free(group);
 }
 
+void group_free_empty(struct groups *g, struct group *group)
+{
+    if (group->member_count == 0 && group->topic_count == 0)
+        group_free(g, group);
+}
+
 void groups_close(struct groups *g)
 {
     while (g->count != 0)
@@ -281,7 +287,10 @@ enum leat_error groups_restore(struct groups *g, const char *name,
     if (error != LEAT_OK)
         return error;
     group_unsettle(g, group); /* what was made for nothing is freed there */
-    return group_have_topic(g, group, topic, out, why);
+    const enum leat_error made = group_have_topic(g, group, topic, out, why);
+    if (made != LEAT_OK)
+        group_free_empty(g, group);
+    return made;
 }
 
 /* ---- topics come and go */
@@ -322,6 +331,12 @@ void groups_topic_added(struct groups *g, const struct group_topic_ref *ref)
         topic->group->unassigned = true;
         group_unsettle(g, topic->group);
     }
+}
+
+void groups_forget_offsets(struct groups *g, struct group_partition *partition)
+{
+    g->hooks.forget(g->hooks.user, partition);
+    group_unsettle(g, partition->topic->group);
 }
 
 enum leat_error groups_delete(struct groups *g, const char *name)

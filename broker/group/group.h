@@ -251,6 +251,9 @@ void groups_topic_added(struct groups *g, const struct group_topic_ref *topic);
 enum leat_error groups_restore(struct groups *g, const char *group,
                                const struct group_topic_ref *topic, struct group_topic **out,
                                const char **why);
+/* Nothing stands in the partition's `offsets`, and no shard has them: they are forgotten, and what
+ * has nothing else is freed in the next groups_step. */
+void groups_forget_offsets(struct groups *g, struct group_partition *partition);
 /* LEAT_ERR_UNKNOWN_GROUP, LEAT_ERR_GROUP_NOT_EMPTY; LEAT_BUSY: a shard still has a stream. */
 enum leat_error groups_delete(struct groups *g, const char *name);
 

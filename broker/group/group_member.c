@@ -131,8 +131,10 @@ enum leat_error groups_join(struct groups *g, const struct group_join *join, lea
         return error;
     group_unsettle(g, group); /* what was made for nothing is freed there */
     error = find_topics(g, group, join, &topics, why);
-    if (error != LEAT_OK)
+    if (error != LEAT_OK) {
+        group_free_empty(g, group);
         return error;
+    }
     struct group_member *member =
         join->member_id[0] != '\0' ? group_find_member(group, join->member_id) : NULL;
     if (member != NULL) {

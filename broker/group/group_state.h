@@ -24,6 +24,8 @@ enum leat_error group_have_topic(struct groups *g, struct group *group,
                                  const char **why);
 void group_free_topic(struct groups *g, struct group_topic *topic);
 void group_free_member(struct groups *g, struct group_member *member);
+/* Frees it if it has neither members nor topics. */
+void group_free_empty(struct groups *g, struct group *group);
 void group_free(struct groups *g, struct group *group);
 
 /* ---- group_member.c */

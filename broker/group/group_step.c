@@ -250,8 +250,7 @@ static void settle(struct groups *g, struct group *group, leat_ns now)
         group_set_timer(g, member);
     }
     group->epoch += any;
-    if (group->member_count == 0 && group->topic_count == 0)
-        group_free(g, group);
+    group_free_empty(g, group);
 }
 
 void groups_step(struct groups *g, leat_ns now)

@@ -32,6 +32,7 @@ struct producer {
     uint8_t result_count;   /* remembered, at most `room` */
     uint8_t result_next;    /* where the next one goes */
     bool bound;
+    uint16_t reserved; /* openings under way: neither bound nor reserved, it may be forgotten */
 };
 static_assert(sizeof(struct producer) == PRODUCER_BYTES, "as the header says");
 static_assert(LEAT_IN_FLIGHT_BATCHES_MAX <= UINT8_MAX, "room is one byte");
@@ -119,7 +120,7 @@ static struct unbound_list *list_of(const struct producer *producer)
 static void forget(struct producer_table *table, struct producer *producer)
 {
     struct producer **place = find(table, producer->id);
-    assert(*place == producer && !producer->bound);
+    assert(*place == producer && !producer->bound && producer->reserved == 0);
     TAILQ_REMOVE(list_of(producer), producer, unbound_link);
     *place = NULL;
     table->count--;
@@ -183,7 +184,7 @@ static enum leat_error create(struct producer_table *table, uint64_t id, struct 
 
 static void bind(struct producer *producer)
 {
-    if (!producer->bound)
+    if (!producer->bound && producer->reserved == 0)
         TAILQ_REMOVE(list_of(producer), producer, unbound_link);
     producer->bound = true;
 }
@@ -228,7 +229,35 @@ void producer_unbind(struct producer *producer, leat_ns now)
     assert(producer->bound);
     producer->bound = false;
     producer->idle_since = now;
+    if (producer->reserved == 0)
+        TAILQ_INSERT_TAIL(list_of(producer), producer, unbound_link);
+}
+
+enum leat_error producer_reserve(struct producer_table *table, uint64_t id, struct producer **out)
+{
+    struct producer *producer = *find(table, id);
+    if (producer == NULL) {
+        const enum leat_error error = create(table, id, &producer);
+        if (error != LEAT_OK)
+            return error;
+        producer->bound = false; /* in no list yet, and reserved at once */
+    } else if (!producer->bound && producer->reserved == 0) {
+        TAILQ_REMOVE(list_of(producer), producer, unbound_link);
+    }
+    producer->reserved++;
+    *out = producer;
+    return LEAT_OK;
+}
+
+void producer_release(struct producer *producer, leat_ns now)
+{
+    assert(producer->reserved != 0);
+    if (--producer->reserved != 0 || producer->bound)
+        return;
+    producer->idle_since = now;
     TAILQ_INSERT_TAIL(list_of(producer), producer, unbound_link);
+    if (producer->epoch == 0)
+        forget(producer->table, producer);
 }
 
 void producer_fence(struct producer_table *table, uint64_t id, uint32_t epoch)

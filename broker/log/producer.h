@@ -63,6 +63,12 @@ enum leat_error producer_open(struct producer_table *table, uint64_t id, uint32_
                               bool *was_bound);
 void producer_unbind(struct producer *producer, leat_ns now);
 
+/* Keeps a place for `id`, made where there is none, until producer_release: producer_open cannot
+ * lack one meanwhile. Nothing else is changed. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
+enum leat_error producer_reserve(struct producer_table *table, uint64_t id, struct producer **out);
+/* A place that was made for it and never opened goes. */
+void producer_release(struct producer *producer, leat_ns now);
+
 /* A newer epoch was given out: everything of `id` below `epoch` is refused from now on, also when
  * the producer is not known here yet (then there is nothing to refuse). */
 void producer_fence(struct producer_table *table, uint64_t id, uint32_t epoch);

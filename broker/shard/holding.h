@@ -4,7 +4,9 @@
  * Role: the shard's table of its partitions.
  * Must not know: frames, sockets, how a partition keeps its data.
  *
- * Threads: the owning shard. Allocates only when a partition is added. */
+ * The memory of a holding is control's, like the partition's: a shard cannot lack it, and who asks
+ * for a topic is told when control does. Threads: the owning shard, but for holding_new. Allocates
+ * nothing else. */
 #ifndef LEAT_BROKER_HOLDING_H
 #define LEAT_BROKER_HOLDING_H
 
@@ -30,7 +32,8 @@ struct topic_share {
 
 struct holding {
     struct partition *partition;
-    struct topic_share *share;
+    struct topic_share *share; /* the first sibling's `own` */
+    struct topic_share own;
     uint64_t topic_id;
     uint32_t index;
     uint32_t batch_bytes_max;
@@ -52,24 +55,27 @@ struct holding {
     struct message removal; /* control wants it back; answered when no link sends from it */
     TAILQ_ENTRY(holding) leaving_link;
     TAILQ_ENTRY(holding) link;
+    struct holding *behind; /* in its place of the table */
 };
+
+enum { HOLDINGS_PLACES = 1 << 12 };
 
 TAILQ_HEAD(holding_list, holding);
 
 struct holdings {
     struct holding_list all;
-    struct holding **places; /* by partition, open addressing */
-    uint32_t place_count;    /* a power of two, at least twice `count` */
+    struct holding *places[HOLDINGS_PLACES]; /* by partition */
     uint32_t count;
 };
 
-void holdings_init(struct holdings *h);
-/* What is left in it is freed; the partitions are control's. */
-void holdings_free(struct holdings *h);
+/* Control. Room for one, for free() once no shard has any partition of its topic. NULL: no memory.
+ */
+struct holding *holding_new(void);
 
-/* LEAT_ERR_NO_MEMORY. The share is new (holdings == 1) or that of a sibling. */
-enum leat_error holdings_add(struct holdings *h, struct partition *partition, struct holding **out);
-/* Nothing publishes to it or reads it any more. Frees it. */
+void holdings_init(struct holdings *h);
+/* `holding` is from holding_new. Its share is new (holdings == 1) or that of a sibling. */
+void holdings_add(struct holdings *h, struct partition *partition, struct holding *holding);
+/* Nothing publishes to it or reads it any more. */
 void holdings_remove(struct holdings *h, struct holding *holding);
 /* NULL when this shard does not have it. */
 struct holding *holdings_find(const struct holdings *h, const struct partition *partition);

@@ -49,6 +49,7 @@ enum leat_error publish_stream_open(struct publish_stream **out, struct session 
     stream->session = session;
     stream->holding = holding;
     stream->producer = producer;
+    stream->ended_status = LEAT_ERR_UNKNOWN_STREAM;
     stream->producer_id = opening->producer_id;
     stream->producer_epoch = opening->producer_epoch;
     stream->credit = stream->window_bytes;
@@ -86,6 +87,8 @@ void publish_stream_fence(struct publish_stream *stream, leat_ns now)
 void publish_stream_close(struct publish_stream *stream, leat_ns now)
 {
     publish_stream_fence(stream, now);
+    if (stream->reserved != NULL)
+        producer_release(stream->reserved, now);
     TAILQ_REMOVE(&stream->holding->publishers, stream, holding_link);
     memory_account_give(&stream->session->memory_account, stream_bytes(stream->by_position));
     free(stream);

@@ -32,8 +32,10 @@
 struct publish_stream {
     struct session *session;
     struct holding *holding;
-    struct producer *producer; /* NULL: ended, see ended_status; else it is in the shard's index */
+    /* NULL: ended, or only prepared: see ended_status; else it is in the shard's index */
+    struct producer *producer;
     LIST_ENTRY(publish_stream) producer_link;
+    struct producer *reserved; /* prepared: its place in the partition's memory; else NULL */
     uint64_t producer_id;
     uint32_t number; /* of the stream */
     uint32_t producer_epoch;
@@ -60,8 +62,8 @@ struct publish_stream {
     struct stream_map *joined; /* of the window */
 };
 
-/* `producer` is bound, and kept until publish_stream_close; NULL: the caller sets it before
- * anything else. LEAT_ERR_NO_MEMORY. */
+/* `producer` is bound, and kept until publish_stream_close; NULL: until the caller sets it every
+ * batch is answered LEAT_ERR_UNKNOWN_STREAM. LEAT_ERR_NO_MEMORY. */
 enum leat_error publish_stream_open(struct publish_stream **out, struct session *session,
                                     struct holding *holding, struct stream_buffers *buffers,
                                     struct producer *producer,

@@ -182,7 +182,6 @@ void shard_close(struct shard *shard)
     if (shard->owns_udp)
         shard->links[0].link->ops->close(shard->links[0].link);
     timers_close(&shard->timers);
-    holdings_free(&shard->holdings);
     if (shard->listener.fd >= 0)
         close(shard->listener.fd);
     if (shard->epoll >= 0)

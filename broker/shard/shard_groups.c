@@ -31,10 +31,10 @@ static void set_committed(const struct offsets_entry *entry, struct message_subs
     want->committed_log_epoch = here ? entry->log_epoch : entry->before_log_epoch;
 }
 
-enum leat_error shard_find_group_start(struct shard *shard, struct partition *p,
+enum leat_error shard_find_group_start(const struct shard *shard, struct partition *p,
                                        struct message_subscribe *want)
 {
-    struct offsets_entry *entry = want->entry;
+    const struct offsets_entry *entry = want->entry;
     const bool at_committed = want->at == MESSAGE_AT_COMMITTED;
     const bool stands = offsets_committed(entry) != LEAT_OFFSET_NONE;
     set_committed(entry, want);
@@ -52,14 +52,18 @@ enum leat_error shard_find_group_start(struct shard *shard, struct partition *p,
     const enum leat_error error = shard_find_start(shard, p, &found);
     found.at = want->at;
     *want = found;
-    if (error != LEAT_OK)
-        return error;
-    if (at_committed && want->committed_log_epoch != 0 && want->committed < want->offset)
-        offsets_lose(entry, want->offset - want->committed);
-    else if (stands)
-        return LEAT_OK;
-    offsets_commit(entry, want->offset, shard->wall_ns);
-    return LEAT_OK;
+    return error;
+}
+
+void shard_begin_group(const struct shard *shard, const struct message_subscribe *found)
+{
+    struct offsets_entry *entry = found->entry;
+    if (found->at == MESSAGE_AT_COMMITTED && found->committed_log_epoch != 0
+        && found->committed < found->offset)
+        offsets_lose(entry, found->offset - found->committed);
+    else if (offsets_committed(entry) != LEAT_OFFSET_NONE)
+        return;
+    offsets_commit(entry, found->offset, shard->wall_ns);
 }
 
 /* ---- what control asks */

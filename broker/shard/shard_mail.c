@@ -1,7 +1,6 @@
 #include <assert.h>
 
 #include "broker/shard/shard_state.h"
-#include "ops/log.h"
 
 enum {
     MAIL_PER_ITERATION = 128,
@@ -59,13 +58,8 @@ static void apply_settings(struct shard *shard, struct holding *holding)
 
 static void add_partition(struct shard *shard, const struct message *m)
 {
-    struct holding *holding;
-    if (holdings_add(&shard->holdings, m->partition, &holding) != LEAT_OK) {
-        /* Its streams will be refused by name; nothing else depends on it. */
-        log_line(LOG_ERROR, "shard.no_memory", log_u64("shard", shard->options.index),
-                 log_u64("topic_id", m->topic_id), log_u64("partition", m->partition_index));
-        return;
-    }
+    struct holding *holding = m->holding;
+    holdings_add(&shard->holdings, m->partition, holding);
     apply_settings(shard, holding);
     shard->ticking += holding->ticks;
     if (shard->ticking == 1 && holding->ticks)
@@ -225,6 +219,14 @@ static enum leat_error bind_producer(struct shard *shard, struct holding *holdin
     return error;
 }
 
+static void take_over(struct shard *shard, struct publish_stream *stream, struct message *m)
+{
+    publisher_index_add(&shard->publishers, stream);
+    end_other_streams(shard, stream);
+    m->publish.next_sequence = producer_next_sequence(stream->producer);
+    m->publish.credit = stream->credit;
+}
+
 static enum leat_error open_publish(struct shard *shard, struct message *m)
 {
     struct session *s = shard_session(shard, m->session);
@@ -242,17 +244,40 @@ static enum leat_error open_publish(struct shard *shard, struct message *m)
     error = publish_stream_open(&stream, s, holding, &shard->buffers, NULL, &m->publish);
     if (error != LEAT_OK)
         return error;
-    error = bind_producer(shard, holding, &m->publish, &stream->producer);
+    error = m->publish.prepare ? producer_reserve(partition_producers(holding->partition),
+                                                  m->publish.producer_id, &stream->reserved)
+                               : bind_producer(shard, holding, &m->publish, &stream->producer);
     if (error != LEAT_OK) {
         publish_stream_close(stream, shard->now);
         return error;
     }
-    publisher_index_add(&shard->publishers, stream);
-    end_other_streams(shard, stream);
     stream->number = m->stream;
     place->publish = stream;
-    m->publish.next_sequence = producer_next_sequence(stream->producer);
-    m->publish.credit = stream->credit;
+    if (!m->publish.prepare)
+        take_over(shard, stream, m);
+    return LEAT_OK;
+}
+
+/* What it needs it has since it was prepared. */
+static enum leat_error bind_publish(struct shard *shard, struct message *m)
+{
+    struct session *s = shard_session(shard, m->session);
+    const struct stream *place = s != NULL ? session_stream(s, m->stream) : NULL;
+    if (s == NULL)
+        return LEAT_ERR_UNKNOWN_SESSION;
+    if (place == NULL || place->publish == NULL || place->publish->reserved == NULL)
+        return LEAT_ERR_UNKNOWN_STREAM;
+    struct publish_stream *stream = place->publish;
+    stream->producer_epoch = m->publish.producer_epoch;
+    const enum leat_error error =
+        bind_producer(shard, stream->holding, &m->publish, &stream->producer);
+    if (error != LEAT_OK) {
+        shard_close_stream(shard, s, m->stream);
+        return error;
+    }
+    producer_release(stream->reserved, shard->now);
+    stream->reserved = NULL;
+    take_over(shard, stream, m);
     return LEAT_OK;
 }
 
@@ -269,9 +294,6 @@ static enum leat_error open_subscription(struct shard *shard, struct message *m)
                                 : shard_find_start(shard, holding->partition, &m->subscribe);
     if (error != LEAT_OK)
         return error;
-    /* After a reconnect the older stream of the same member may still be here. */
-    if (m->subscribe.entry != NULL)
-        shard_revoke(shard, m->subscribe.entry);
     struct stream *place;
     error = session_stream_new(s, &place, &m->stream);
     if (error != LEAT_OK)
@@ -281,9 +303,17 @@ static enum leat_error open_subscription(struct shard *shard, struct message *m)
         subscription_open(&place->subscription, s, holding, &m->subscribe, &given_up, shard->now);
     if (given_up != 0)
         shard_tell_lost(shard, holding, given_up, 0, LEAT_ERR_LIMIT);
-    if (error == LEAT_OK)
-        place->subscription->number = m->stream;
-    return error;
+    if (error != LEAT_OK)
+        return error;
+    /* All that can fail is behind us: only now the group moves, and an older stream of the same
+     * member, which may still be here after a reconnect, ends. */
+    place->subscription->number = m->stream;
+    if (m->subscribe.entry == NULL)
+        return LEAT_OK;
+    shard_begin_group(shard, &m->subscribe);
+    shard_revoke(shard, m->subscribe.entry);
+    subscription_take_commits(place->subscription);
+    return LEAT_OK;
 }
 
 static enum leat_error seek(struct shard *shard, struct message *m)
@@ -331,6 +361,11 @@ static void handle(struct shard *shard, struct message *m)
     case MESSAGE_CLOSE_SESSION: reply(shard, m, close_session(shard, m)); break;
     case MESSAGE_OPEN_PUBLISH: {
         const enum leat_error error = open_publish(shard, m);
+        reply(shard, m, error);
+        break;
+    }
+    case MESSAGE_BIND_PUBLISH: {
+        const enum leat_error error = bind_publish(shard, m);
         reply(shard, m, error);
         break;
     }

@@ -264,9 +264,11 @@ void shard_reclaim_links(struct shard *shard, uint64_t topic_id);
 /* Finds where the reader begins and what the log holds, for the reply. */
 enum leat_error shard_find_start(const struct shard *shard, struct partition *p,
                                  struct message_subscribe *want);
-/* The same for a group's; then the group stands there. */
-enum leat_error shard_find_group_start(struct shard *shard, struct partition *p,
+/* The same for a group's. Nothing is changed. */
+enum leat_error shard_find_group_start(const struct shard *shard, struct partition *p,
                                        struct message_subscribe *want);
+/* The group stands where it was found to begin, and has lost what was gone. */
+void shard_begin_group(const struct shard *shard, const struct message_subscribe *found);
 /* Ends the stream that commits to `entry`, if there is one, and tells its client. */
 void shard_revoke(struct shard *shard, struct offsets_entry *entry);
 /* REVOKE, COMMIT, RESET, MEASURE. `holding`: NULL: this shard has it not. */

@@ -1,5 +1,6 @@
 #include "broker/shard/subscription.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "schema/frame.h"
@@ -11,6 +12,7 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
                                   uint64_t *given_up, leat_ns now)
 {
     struct memory_account *account = &session->memory_account;
+    *given_up = 0;
     if (!memory_account_take(account, sizeof(struct subscription)))
         return LEAT_ERR_NO_MEMORY;
     struct subscription *sub = calloc(1, sizeof *sub);
@@ -19,7 +21,6 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
         return LEAT_ERR_NO_MEMORY;
     }
     sub->required_mark = -1;
-    *given_up = 0;
     if (opening->required) {
         const struct required_maker maker = { .connection = opening->maker,
                                               .address = opening->maker_address };
@@ -42,7 +43,6 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
     sub->entry = opening->entry;
     if (sub->entry != NULL) {
         offsets_hold(sub->entry);
-        sub->entry->holder = sub;
         /* What it wanted may have been gone before it came. */
         sub->first_offset = opening->at == PARTITION_OFFSET && opening->start < opening->offset
                                 ? opening->start
@@ -54,12 +54,19 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
     return LEAT_OK;
 }
 
+void subscription_take_commits(struct subscription *sub)
+{
+    assert(sub->entry != NULL && sub->entry->holder == NULL);
+    sub->entry->holder = sub;
+}
+
 void subscription_close(struct subscription *sub, leat_ns now)
 {
     if (sub->required_mark >= 0)
         partition_required_detach(sub->holding->partition, sub->required_mark, now);
     if (sub->entry != NULL) {
-        sub->entry->holder = NULL;
+        if (sub->entry->holder == sub)
+            sub->entry->holder = NULL;
         offsets_release(sub->entry);
     }
     TAILQ_REMOVE(&sub->holding->readers, sub, reader_link);

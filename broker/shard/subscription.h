@@ -71,6 +71,8 @@ struct subscription_next {
 enum leat_error subscription_open(struct subscription **out, struct session *session,
                                   struct holding *holding, struct message_subscribe *opening,
                                   uint64_t *given_up, leat_ns now);
+/* From now on it is the one that commits to its entry; no other does. */
+void subscription_take_commits(struct subscription *sub);
 /* It is in no list of state. Frees it. */
 void subscription_close(struct subscription *sub, leat_ns now);
 

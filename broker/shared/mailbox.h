@@ -20,17 +20,21 @@
 #include "schema/limits.h"
 #include "schema/units.h"
 
+struct holding;
 struct partition;
 struct offsets_entry;
 
 enum message_type {
     /* control -> shard. Those marked (reply) are answered by MESSAGE_REPLY with the same request */
-    MESSAGE_ADD_PARTITION = 1, /* the shard owns `partition` from now on */
+    MESSAGE_ADD_PARTITION = 1, /* the shard owns `partition` from now on, and keeps what it knows
+                                  of it in `holding`. It cannot fail */
     MESSAGE_REMOVE_PARTITION,  /* (reply) end its streams, let go of it */
     MESSAGE_GRANT_SESSION,     /* `grant`: an ATTACH with this token may come */
     MESSAGE_CLOSE_SESSION,     /* (reply) unbind everything it has, then close; what it still
                                   sends is dropped */
-    MESSAGE_OPEN_PUBLISH,      /* (reply) `publish`; the shard chooses `stream` (never 0) */
+    MESSAGE_OPEN_PUBLISH,      /* (reply) `publish`; the shard chooses `stream` (never 0). With
+                                  `prepare` it takes all that may lack, and nobody notices */
+    MESSAGE_BIND_PUBLISH, /* (reply) `publish`: the prepared `stream` of `session` takes over */
     MESSAGE_OPEN_SUBSCRIPTION, /* (reply) `subscribe`; the shard chooses `stream`; no DATA before
                                   the client's first CREDIT */
     MESSAGE_CLOSE_STREAM,      /* (reply) `session`, `stream` */
@@ -71,6 +75,7 @@ struct message_grant {
 struct message_publish {
     uint64_t producer_id;
     uint32_t producer_epoch;
+    bool prepare;              /* MESSAGE_BIND_PUBLISH is to follow */
     bool resume;               /* it was open before: what is remembered of it goes on */
     uint64_t first_unanswered; /* everything below was answered */
     /* reply: */
@@ -133,6 +138,7 @@ struct message {
     uint64_t value;
     struct partition *partition; /* what it is about, where it is about one: always set */
     union {
+        struct holding *holding; /* ADD_PARTITION, REMOVE_PARTITION */
         struct message_grant grant;
         struct message_publish publish;
         struct message_subscribe subscribe;

@@ -97,6 +97,13 @@ static inline uint64_t offsets_committed(const struct offsets_entry *entry)
     return atomic_load_explicit(&entry->offset, memory_order_acquire);
 }
 
+/* Control, of an entry in the table. Nothing stands in it and nobody else has it. */
+static inline bool offsets_is_unused(const struct offsets_entry *entry)
+{
+    return offsets_committed(entry) == LEAT_OFFSET_NONE && entry->before_log_epoch == 0
+           && atomic_load_explicit(&entry->references, memory_order_acquire) == 1;
+}
+
 /* NULL: there is none. Any reader. */
 struct offsets_entry *offsets_find(const struct offsets *offsets, const struct offsets_key *key);
 

@@ -18,6 +18,7 @@
 #include "schema/limits.h"
 #include "schema/units.h"
 
+struct holding;
 struct partition;
 struct topics;
 
@@ -39,6 +40,7 @@ struct topic {
     struct topic_settings settings;
     struct topic_partition {
         struct partition *partition;
+        struct holding *holding; /* the shard's view of it: for control to hand over and to free */
         uint32_t shard;
     } partitions[]; /* settings.partitions of them */
 };

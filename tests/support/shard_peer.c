@@ -8,6 +8,7 @@
 #include <urcu-qsbr.h>
 
 #include "broker/log/partition.h"
+#include "broker/shard/holding.h"
 #include "ops/metrics.h"
 #include "schema/batch.h"
 #include "schema/packet.h"
@@ -26,6 +27,7 @@ static struct {
     uint8_t batches[2 * SHARD_PEER_RING]; /* the publish stream's bytes */
     uint64_t batches_size;
     uint32_t batches_records;
+    struct holding *holding;
 } own;
 
 static struct mailbox *new_box(void)
@@ -73,7 +75,9 @@ static void open_partition(void)
     cr_assert_eq(topics_add(own.topics, topic), LEAT_OK);
     const struct message m = { .type = MESSAGE_ADD_PARTITION,
                                .topic_id = SHARD_PEER_TOPIC,
-                               .partition = shard_peer.partition };
+                               .partition = shard_peer.partition,
+                               .holding = own.holding = holding_new() };
+    cr_assert_neq(own.holding, NULL);
     cr_assert_eq(mailbox_send(shard_peer.inbox, &m), LEAT_OK);
 }
 
@@ -165,6 +169,7 @@ void shard_peer_close(void)
                  "every packet is counted once");
     shard_close(shard_peer.shard);
     partition_close(shard_peer.partition);
+    free(own.holding);
     fabric_close(shard_peer.fabric);
     metrics_close(own.metrics);
     rcu_unregister_thread();
