@@ -9,6 +9,8 @@
 struct topic_visit {
     void (*visit)(void *user, const struct leat_topic_info *info);
     void *user;
+    uint64_t last_id; /* of a list so far */
+    bool more;        /* of it is to come */
 };
 
 int leat_topic_create(leat_client *client, const char *name,
@@ -104,16 +106,47 @@ static void visit_topic(struct client_call *call, const Leat__Control__Topic *to
     free(partitions);
 }
 
+static void take_page(struct client_call *call, const Leat__Control__TopicList *page)
+{
+    struct topic_visit *to = call->context;
+    for (size_t i = 0; i < page->n_topics && call->error == 0; i++) {
+        /* Ids only go up, so that a list ends whatever the peer says. */
+        if (page->topics[i]->id <= to->last_id) {
+            call->error = client_error(call->client, LEAT_ERR_PROTOCOL,
+                                       "topics: the list is not in the order of ids");
+            return;
+        }
+        to->last_id = page->topics[i]->id;
+        visit_topic(call, page->topics[i]);
+    }
+    to->more = page->more && page->n_topics != 0;
+}
+
 static void take_topics(struct client_call *call, const Leat__Control__Response *response)
 {
     if (response->body_case == LEAT__CONTROL__RESPONSE__BODY_TOPIC) {
         visit_topic(call, response->topic);
     } else if (response->body_case == LEAT__CONTROL__RESPONSE__BODY_TOPICS) {
-        for (size_t i = 0; i < response->topics->n_topics && call->error == 0; i++)
-            visit_topic(call, response->topics->topics[i]);
+        take_page(call, response->topics);
     } else {
         call->error = client_error(call->client, LEAT_ERR_PROTOCOL, "topics: another answer came");
     }
+}
+
+static int list_topics(leat_client *client, struct topic_visit *to)
+{
+    int error = LEAT_OK;
+    for (to->more = true; error == LEAT_OK && to->more;) {
+        Leat__Control__ListTopics list = LEAT__CONTROL__LIST_TOPICS__INIT;
+        Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
+        list.after_id = to->last_id;
+        request.body_case = LEAT__CONTROL__REQUEST__BODY_LIST_TOPICS;
+        request.list_topics = &list;
+        struct client_call call = { .client = client, .take = take_topics, .context = to };
+        to->more = false;
+        error = client_call_wait(&call, &request, "leat_topic_describe");
+    }
+    return error;
 }
 
 int leat_topic_describe(leat_client *client, const char *name,
@@ -121,21 +154,17 @@ int leat_topic_describe(leat_client *client, const char *name,
 {
     if (client == NULL || visit == NULL)
         return LEAT_ERR_INVALID;
-    Leat__Control__ListTopics list = LEAT__CONTROL__LIST_TOPICS__INIT;
+    struct topic_visit to = { .visit = visit, .user = user };
+    if (name == NULL)
+        return list_topics(client, &to);
+    const int error = client_call_name(client, "topic", name);
+    if (error != LEAT_OK)
+        return error;
     Leat__Control__DescribeTopic describe = LEAT__CONTROL__DESCRIBE_TOPIC__INIT;
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
-    if (name == NULL) {
-        request.body_case = LEAT__CONTROL__REQUEST__BODY_LIST_TOPICS;
-        request.list_topics = &list;
-    } else {
-        const int error = client_call_name(client, "topic", name);
-        if (error != LEAT_OK)
-            return error;
-        describe.name = (char *)name;
-        request.body_case = LEAT__CONTROL__REQUEST__BODY_DESCRIBE_TOPIC;
-        request.describe_topic = &describe;
-    }
-    struct topic_visit to = { visit, user };
+    describe.name = (char *)name;
+    request.body_case = LEAT__CONTROL__REQUEST__BODY_DESCRIBE_TOPIC;
+    request.describe_topic = &describe;
     struct client_call call = { .client = client, .take = take_topics, .context = &to };
     return client_call_wait(&call, &request, "leat_topic_describe");
 }

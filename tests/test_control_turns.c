@@ -21,6 +21,7 @@ enum {
     LISTS = 200, /* that each of them asks for without waiting */
     JOINS_PER_STEP = 8,
     STEPS_MAX = 100000,
+    TOPICS = 1100, /* more than two pages of a list */
 };
 
 static struct {
@@ -49,7 +50,8 @@ static void configure(void)
     config_init(&rig.config, true);
     rig.config.port = 0;
     rig.config.keepalive_ms = 600000;
-    rig.config.log_memory_bytes = UINT64_C(8) << 20;
+    rig.config.log_memory_bytes = UINT64_C(128) << 20;
+    rig.config.hugepages = LOGMEM_NORMAL;
     rig.config.topics = calloc(1, sizeof *rig.config.topics);
     cr_assert_neq(rig.config.topics, NULL);
     rig.config.topic_count = 1;
@@ -266,4 +268,55 @@ Test(control_turns, who_leaves_while_it_waits_leaves_the_line)
         step();
     cr_assert_eq(rig.control->costly_count, 0u);
     cr_assert_eq(rig.control->connection_count, 0u);
+}
+
+static void make_topics(int fd)
+{
+    char name[16];
+    Leat__Control__TopicSettings settings = LEAT__CONTROL__TOPIC_SETTINGS__INIT;
+    Leat__Control__CreateTopic create = LEAT__CONTROL__CREATE_TOPIC__INIT;
+    settings.partitions = 1;
+    settings.ring_bytes = 1 << 16;
+    create.name = name;
+    create.settings = &settings;
+    for (unsigned i = 1; i < TOPICS; i++) {
+        snprintf(name, sizeof name, "topic-%04u", i);
+        send_request(fd, LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC, &create);
+        take_answer(fd);
+    }
+}
+
+/* The next page behind `*last`; returns how many topics it has. */
+static size_t take_page(int fd, uint64_t *last, bool *more)
+{
+    Leat__Control__ListTopics list = LEAT__CONTROL__LIST_TOPICS__INIT;
+    list.after_id = *last;
+    send_request(fd, LEAT__CONTROL__REQUEST__BODY_LIST_TOPICS, &list);
+    steps_to_answer(fd);
+    Leat__Control__Response *r = wire_response(fd);
+    cr_assert_neq(r, NULL);
+    cr_assert_eq(r->body_case, LEAT__CONTROL__RESPONSE__BODY_TOPICS, "%s", r->error_text);
+    const size_t count = r->topics->n_topics;
+    for (size_t i = 0; i < count; i++) {
+        cr_assert_gt(r->topics->topics[i]->id, *last, "in the order of ids");
+        cr_assert_eq(r->topics->topics[i]->n_partitions, 1u);
+        *last = r->topics->topics[i]->id;
+    }
+    *more = r->topics->more;
+    leat__control__response__free_unpacked(r, NULL);
+    return count;
+}
+
+Test(control_turns, a_list_of_topics_comes_page_by_page)
+{
+    const int fd = new_peer();
+    uint64_t last = 0;
+    size_t all = 0;
+    unsigned pages = 0;
+    make_topics(fd);
+    for (bool more = true; more; pages++)
+        all += take_page(fd, &last, &more);
+    cr_assert_eq(all, (size_t)TOPICS);
+    cr_assert_geq(pages, 3u);
+    close(fd);
 }

@@ -1,9 +1,20 @@
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "broker/control/control_state.h"
 #include "broker/shared/settings.h"
+
+enum {
+    /* In one page of a list, which then fits a message: a topic is at most 400 bytes, a partition
+     * at most 80. The first topic's partitions are there in any case. */
+    LIST_TOPICS = 512,
+    LIST_PARTITIONS = 4096,
+};
+static_assert(LIST_TOPICS * 400 + (LIST_PARTITIONS + LEAT_PARTITIONS_MAX) * 80
+                  <= LEAT_CONTROL_BYTES_MAX,
+              "a page fits");
 
 /* ---- settings, both ways */
 
@@ -212,76 +223,66 @@ void control_topic_deleted(struct control *control, struct operation *op)
     registry_bury(control, op);
 }
 
-/* ---- list */
+/* ---- list, page by page */
 
 struct listing {
-    struct picture *pictures;
-    Leat__Control__Topic **list;
-    size_t count, room;
-    bool with_partitions;
-    bool failed;
+    struct picture pictures[LIST_TOPICS];
+    Leat__Control__Topic *list[LIST_TOPICS];
+    size_t count;
+    size_t place; /* in the catalog: of the next */
 };
 
-static bool add_to_listing(void *user, const struct topic *topic)
+/* Takes topics as long as a page has room. False: no memory. */
+static bool fill(struct control *control, struct listing *listing)
 {
-    struct listing *listing = user;
-    if (listing->count == listing->room
-        || !draw(&listing->pictures[listing->count], topic, listing->with_partitions)) {
-        listing->failed = true;
-        return false;
+    const struct catalog *catalog = control->options.catalog;
+    for (size_t rows = 0; listing->place < catalog->count && listing->count < LIST_TOPICS;
+         listing->place++) {
+        const struct topic *topic =
+            topics_find(control->options.topics, catalog->topics[listing->place]->id);
+        if (topic == NULL)
+            continue;
+        const size_t partitions = topic->settings.partitions;
+        if (listing->count != 0 && rows + partitions > LIST_PARTITIONS)
+            break;
+        if (!draw(&listing->pictures[listing->count], topic, true))
+            return false;
+        listing->list[listing->count] = &listing->pictures[listing->count].topic;
+        listing->count++;
+        rows += partitions;
+        control_charge(control, 1 + partitions);
     }
-    listing->list[listing->count] = &listing->pictures[listing->count].topic;
-    listing->count++;
     return true;
 }
 
-static void listing_free(struct listing *listing)
+static void answer_list(struct control *control, struct peer *p, uint64_t request,
+                        struct listing *listing)
 {
-    for (size_t i = 0; i < listing->count; i++)
-        picture_free(&listing->pictures[i]);
-    free(listing->pictures);
-    free(listing->list);
-}
-
-/* False: it does not fit into one message. */
-static bool answer_list(struct control *control, struct peer *p, uint64_t request,
-                        bool with_partitions)
-{
-    const size_t room = topics_count(control->options.topics);
-    struct listing listing = { .room = room, .with_partitions = with_partitions };
-    listing.pictures = calloc(room + 1, sizeof *listing.pictures);
-    listing.list = calloc(room + 1, sizeof(Leat__Control__Topic *));
-    if (listing.pictures == NULL || listing.list == NULL)
-        listing.failed = true;
-    else
-        topics_visit(control->options.topics, add_to_listing, &listing);
     Leat__Control__TopicList topics = LEAT__CONTROL__TOPIC_LIST__INIT;
-    topics.topics = listing.list;
-    topics.n_topics = listing.count;
-    for (size_t i = 0; i < listing.count; i++)
-        control_charge(control, 1 + listing.list[i]->n_partitions);
+    topics.topics = listing->list;
+    topics.n_topics = listing->count;
+    topics.more = listing->place < control->options.catalog->count;
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_TOPICS;
     response.topics = &topics;
-    bool fits = true;
-    if (listing.failed)
-        peer_refuse_busy(control, p, request);
-    else if (with_partitions
-             && leat_control_response_bytes(&response)
-                    > LEAT_CONTROL_BYTES_MAX + LEAT_CONTROL_PREFIX_BYTES)
-        fits = false;
-    else
-        peer_answer(control, p, &response);
-    listing_free(&listing);
-    return fits;
+    peer_answer(control, p, &response);
 }
 
 void control_list_topics(struct control *control, struct peer *p,
                          const Leat__Control__Request *request)
 {
-    /* Too much for one message: the topics without their partitions' places, which describe_topic
-     * tells. */
-    if (!answer_list(control, p, request->id, true))
-        answer_list(control, p, request->id, false);
+    struct listing *listing = calloc(1, sizeof *listing);
+    if (listing == NULL) {
+        peer_refuse_busy(control, p, request->id);
+        return;
+    }
+    listing->place = catalog_above(control->options.catalog, request->list_topics->after_id);
+    if (fill(control, listing))
+        answer_list(control, p, request->id, listing);
+    else
+        peer_refuse_busy(control, p, request->id);
+    for (size_t i = 0; i < listing->count; i++)
+        picture_free(&listing->pictures[i]);
+    free(listing);
 }

@@ -66,6 +66,12 @@ struct catalog_topic *catalog_find(const struct catalog *c, uint64_t id)
     return place < c->count && c->topics[place]->id == id ? c->topics[place] : NULL;
 }
 
+size_t catalog_above(const struct catalog *c, uint64_t id)
+{
+    const size_t place = place_of(c, id);
+    return place + (place < c->count && c->topics[place]->id == id);
+}
+
 struct catalog_topic *catalog_find_name(const struct catalog *c, const char *name)
 {
     for (size_t i = 0; i < c->count; i++) {

@@ -56,6 +56,8 @@ void catalog_restore(struct catalog *c, struct catalog_topic *topic);
 void catalog_free_topic(struct catalog_topic *topic);
 
 struct catalog_topic *catalog_find(const struct catalog *c, uint64_t id);
+/* The place in `topics` of the first with a higher id; c->count: none. */
+size_t catalog_above(const struct catalog *c, uint64_t id);
 struct catalog_topic *catalog_find_name(const struct catalog *c, const char *name);
 
 /* The bytes of it; the caller frees. NULL: no memory. */
