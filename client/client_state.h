@@ -308,6 +308,7 @@ struct leat_client {
 
     int failure;      /* the connection is over; taken up at the end of the step */
     bool path_failed; /* because packets do not get through */
+    bool seals;       /* a link that promised intact bytes damaged some: all packets are checked */
     int last_failure;
     char failure_text[CLIENT_ERROR_BYTES];
 

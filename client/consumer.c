@@ -186,6 +186,7 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
                          ? "a batch header does not parse: nothing follows before a seek"
                          : "a batch failed its checks and is skipped";
         break;
+    case PARTITION_STREAM_DAMAGED: data_link_damaged(reader->link, "a batch"); return;
     case PARTITION_STREAM_DELETED:
         event.type = LEAT_EVENT_TOPIC_DELETED;
         event.error = LEAT_ERR_UNKNOWN_TOPIC;

@@ -180,14 +180,34 @@ void *data_link_stream(const struct data_link *link, uint32_t number, enum strea
 
 /* ---- frames */
 
+bool data_link_is_uncovered(const struct data_link *link)
+{
+    return link->packets != NULL && link->packets->may_omit;
+}
+
+void data_link_damaged(struct data_link *link, const char *what)
+{
+    link->client->seals = true;
+    client_fail(
+        link->client, LEAT_ERR_BAD_CRC,
+        "shard %u: %s came damaged over a link that leaves checksums out; from now on packets "
+        "have them",
+        link->shard, what);
+}
+
 void data_link_broken(struct data_link *link, const char *what)
 {
+    if (data_link_is_uncovered(link)) {
+        data_link_damaged(link, what);
+        return;
+    }
     client_fail(link->client, LEAT_ERR_PROTOCOL, "shard %u broke the protocol: %s", link->shard,
                 what);
 }
 
 void data_link_was_reset(struct data_link *link, const struct leat_frame_reset *reset)
 {
+    link->client->seals |= reset->status == LEAT_ERR_BAD_CRC;
     client_fail(link->client, reset->status != LEAT_OK ? reset->status : LEAT_ERR_CLOSED,
                 "shard %u ended the session: %s", link->shard, leat_error_text(reset->status));
 }

@@ -110,8 +110,10 @@ void liveness_notice(void *context, const Leat__Control__Response *notice)
     const Leat__Control__SessionEnded *ended = notice->session_ended;
     for (uint32_t i = 0; i < client->links_end; i++) {
         const struct data_link *link = client->links[i];
-        if (link != NULL && link->state > LINK_ASKED && link->session == ended->session)
-            client_fail(client, ended->error, "shard %" PRIu32 " ended the session: %s", i,
-                        ended->text);
+        if (link == NULL || link->state <= LINK_ASKED || link->session != ended->session)
+            continue;
+        client->seals |= ended->error == LEAT_ERR_BAD_CRC;
+        client_fail(client, ended->error, "shard %" PRIu32 " ended the session: %s", i,
+                    ended->text);
     }
 }

@@ -116,6 +116,8 @@ void partition_stream_start(struct partition_stream *stream,
     stream->read = stream->tail = stream->released = start->position;
     stream->limit = stream->credited = start->position;
     stream_map_init(&stream->arrived, start->position);
+    stream->record_offset = LEAT_OFFSET_NONE;
+    stream->uncovered = start->uncovered;
     stream->blocked = false;
     stream->dead = false;
     stream->started = true;
@@ -295,15 +297,45 @@ static bool take_gap(struct partition_stream *stream, struct partition_stream_ne
     return true;
 }
 
-static void bad_batch(struct partition_stream *stream, enum leat_error error, uint32_t records,
+static void damaged(struct partition_stream *stream, struct partition_stream_news *news)
+{
+    *news = (struct partition_stream_news){ .event = PARTITION_STREAM_DAMAGED,
+                                            .first_offset = stream->next_offset,
+                                            .next_offset = stream->next_offset,
+                                            .error = LEAT_ERR_BAD_CRC };
+    stream->started = false; /* nor is what lies behind it looked at, when it stops */
+}
+
+/* The batch at `read` failed its checks: [next_offset, next) is lost. */
+static void bad_batch(struct partition_stream *stream, enum leat_error error, uint64_t next,
                       struct partition_stream_news *news)
 {
+    if (stream->uncovered) {
+        damaged(stream, news);
+        return;
+    }
     *news = (struct partition_stream_news){ .event = PARTITION_STREAM_BAD_BATCH,
                                             .first_offset = stream->next_offset,
-                                            .next_offset = stream->next_offset + records,
+                                            .next_offset = next,
                                             .error = error };
-    stream->next_offset = news->next_offset;
-    stream->dead = records == 0;
+    stream->dead = next == stream->next_offset;
+    stream->next_offset = next;
+}
+
+static bool is_control(const struct leat_batch *batch)
+{
+    return (batch->attributes & LEAT_BATCH_CONTROL) != 0;
+}
+
+/* Whether a batch that is to be skipped, or does not begin where the last one ended, cannot be what
+ * the broker sent. Offsets are not covered by the batch's own CRC. After a start the first batches
+ * may begin below what is wanted. Holes and control batches are rare: they are believed with
+ * checksums only. */
+static bool is_doubtful(const struct partition_stream *stream, const struct leat_batch *batch)
+{
+    const bool began = stream->record_offset != LEAT_OFFSET_NONE;
+    return stream->uncovered
+           && (began || batch->base_offset > stream->next_offset || is_control(batch));
 }
 
 enum begin {
@@ -327,11 +359,17 @@ static enum begin begin_batch(struct partition_stream *stream, bool may_tell,
         return BEGIN_NOTHING;
     if (error != LEAT_OK) { /* where the next one begins is not known either */
         if (may_tell)
-            bad_batch(stream, error, 0, news);
+            bad_batch(stream, error, stream->next_offset, news);
         return may_tell ? BEGIN_NEWS : BEGIN_NOTHING;
     }
     const uint64_t end = batch.base_offset + batch.record_count;
-    if (end <= stream->next_offset || (batch.attributes & LEAT_BATCH_CONTROL) != 0) {
+    if ((batch.base_offset != stream->next_offset || is_control(&batch))
+        && is_doubtful(stream, &batch)) {
+        if (may_tell)
+            damaged(stream, news);
+        return may_tell ? BEGIN_NEWS : BEGIN_NOTHING;
+    }
+    if (end <= stream->next_offset || is_control(&batch)) {
         stream->read += batch.size;
         return BEGIN_SKIPPED;
     }
@@ -349,7 +387,7 @@ static enum begin begin_batch(struct partition_stream *stream, bool may_tell,
         if (error != LEAT_OK) {
             if (!may_tell)
                 return BEGIN_NOTHING;
-            bad_batch(stream, error, (uint32_t)(end - stream->next_offset), news);
+            bad_batch(stream, error, end, news);
             stream->read += batch.size;
             return BEGIN_NEWS;
         }

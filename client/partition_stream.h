@@ -30,6 +30,9 @@ enum partition_stream_event {
     PARTITION_STREAM_RESET,     /* the log began anew below the offsets seen before */
     PARTITION_STREAM_BAD_BATCH, /* [first, next) is skipped; dead when first == next */
     PARTITION_STREAM_DELETED,
+    PARTITION_STREAM_DAMAGED, /* no checksum of its way vouches for what came, and it cannot be
+                                 right: nothing was told of it, and nothing follows before a new
+                                 start */
 };
 
 struct partition_stream_news {
@@ -58,7 +61,8 @@ struct partition_stream {
     /* The batch at `read`, while records of it are left. */
     struct leat_batch batch;
     struct leat_record_iterator records;
-    uint64_t record_offset; /* of the iterator's next record */
+    uint64_t
+        record_offset; /* of the iterator's next record; LEAT_OFFSET_NONE: none since the start */
 
     /* Gaps among what has arrived, in order. */
     struct {
@@ -76,6 +80,7 @@ struct partition_stream {
     uint8_t opening_reason;
 
     bool skip_crc;
+    bool uncovered;   /* see partition_stream_start */
     bool started;     /* a stream is open: credit may be given */
     bool in_batch;    /* batch and records are in use */
     bool borrowed;    /* the application holds records of it */
@@ -94,6 +99,7 @@ struct partition_stream_start {
     uint64_t log_epoch;
     bool resumed;         /* the application was somewhere: tell it what lies between */
     bool anew;            /* in a log of another epoch offsets began again */
+    bool uncovered;       /* no checksum of its way vouches for the bytes */
     uint64_t seen_offset; /* the broker said that its log has the records below it */
 };
 

@@ -12,6 +12,7 @@
 #include "client/client_core.h"
 #include "client/consumer.h"
 #include "client/data_link.h"
+#include "client/liveness.h"
 #include "client/packet_link.h"
 #include "client/producer.h"
 #include "tests/support/badwire.h"
@@ -499,4 +500,32 @@ Test(packets, a_packet_without_the_tag_or_damaged_changes_nothing, .timeout = 60
         cr_assert_eq(memcmp(&before, &session->packets->flow, sizeof before), 0);
         cr_assert_eq(stats_now().packets_dropped, (uint64_t)turn + 1);
     }
+}
+
+/* What a link that promises intact bytes damaged is not lost for good, and the promise is believed
+ * once only. */
+Test(packets, a_session_that_ended_for_damage_is_followed_by_ones_with_checksums, .timeout = 60)
+{
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    badwire.link.limits.intact = session->may_omit = true;
+    packet_link_connect(session);
+    cr_assert(data_link_is_uncovered(session));
+    const struct leat_frame_reset reset = { .status = LEAT_ERR_BAD_CRC };
+    data_link_was_reset(session, &reset);
+    cr_assert_eq(client->failure, LEAT_ERR_BAD_CRC);
+    packet_link_connect(session);
+    cr_assert_not(data_link_is_uncovered(session));
+    client->seals = false;
+    client->failure = 0;
+    packet_link_connect(session);
+    session->state = LINK_UP;
+    Leat__Control__SessionEnded ended = LEAT__CONTROL__SESSION_ENDED__INIT;
+    Leat__Control__Response notice = LEAT__CONTROL__RESPONSE__INIT;
+    ended.session = PACKET_BROKER_SESSION;
+    ended.error = LEAT_ERR_BAD_CRC;
+    notice.body_case = LEAT__CONTROL__RESPONSE__BODY_SESSION_ENDED;
+    notice.session_ended = &ended;
+    liveness_notice(client, &notice);
+    packet_link_connect(session);
+    cr_assert_not(data_link_is_uncovered(session), "nor when control is the one that says it");
 }

@@ -220,6 +220,9 @@ Test(partition, every_status)
     struct publish_result r = publish(p, producer, size);
     cr_assert_eq(r.status, LEAT_ERR_BAD_CRC);
     cr_assert_eq(r.count, 3u);
+    cr_assert_eq(producer_next_sequence(producer), 0u, "the way may have damaged it");
+    partition_refuse(p, producer, bytes, LEAT_ERR_BAD_CRC, &r);
+    cr_assert(r.status == LEAT_ERR_BAD_CRC && r.count == 3);
     cr_assert_eq(publish(p, producer, size).status, LEAT_ERR_BAD_CRC,
                  "refused once, refused again");
     size = make(1, 3, 1, RECORD_MAX + 1);

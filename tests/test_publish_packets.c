@@ -1,5 +1,6 @@
 /* Goal: whatever order the pieces of a publish stream come in, however often, and however often the
- * partition was busy, its log gets every batch once and in order, and every batch is answered.
+ * partition was busy, its log gets every batch once and in order, and every batch is answered; a
+ * damaged one is answered only when a checksum of its way says that it was sent so.
  * Method: one stream over packets on a real partition; batches of many sizes cut into pieces that a
  * seed shuffles, doubles and delays; a model of what the log must hold. */
 #include <criterion/criterion.h>
@@ -246,4 +247,83 @@ Test(publish_packets, beyond_the_credit_or_with_a_broken_header_the_stream_ends)
     memset(bytes, 0xAB, sizeof bytes);
     frame.position = 0;
     cr_assert_eq(publish_stream_take_at(w.stream, &frame, 0, 0, &run), PUBLISH_BROKEN);
+}
+
+/* ---- damage */
+
+enum { BEFORE = 200, COUNT = 2, VALUE = 20 }; /* more than are remembered one by one */
+
+/* A batch that was appended, as the next one and whole. */
+static uint32_t damage_ready(uint8_t *bytes)
+{
+    struct leat_ack_run run;
+    for (uint64_t i = 0; i < BEFORE; i++) {
+        const uint32_t size = make_batch(bytes, i, 1, VALUE);
+        const struct leat_frame_data frame = { .bytes = bytes,
+                                               .size = size,
+                                               .position = w.stream->received_bytes };
+        cr_assert_eq(publish_stream_take_at(w.stream, &frame, 0, 0, &run), PUBLISH_ANSWER);
+        cr_assert_eq(run.status, LEAT_OK);
+    }
+    return make_batch(bytes, BEFORE, COUNT, VALUE);
+}
+
+/* One bit of the batch is wrong when it comes. A new stream each time: some of them end. */
+static enum publish_outcome take_damaged(uint8_t *bytes, uint32_t size, uint32_t bit,
+                                         struct leat_ack_run *run)
+{
+    bool was_bound;
+    const struct message_publish opening = { .producer_id = ID };
+    publish_stream_close(w.stream, 0);
+    cr_assert_eq(producer_open(partition_producers(w.partition), ID, 0, PRODUCER_RESUME, 0,
+                               &w.producer, &was_bound),
+                 LEAT_OK);
+    cr_assert_eq(publish_stream_open(&w.stream, &w.session, w.holding, w.producer, &opening),
+                 LEAT_OK);
+    publisher_index_add(&w.index, w.stream);
+    const struct leat_frame_data frame = { .bytes = bytes, .size = size };
+    bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    const enum publish_outcome outcome = publish_stream_take_at(w.stream, &frame, 0, 0, run);
+    bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    return outcome;
+}
+
+Test(publish_packets, without_checksums_nothing_follows_from_a_damaged_batch)
+{
+    static uint8_t bytes[512];
+    struct leat_ack_run run;
+    const uint32_t size = damage_ready(bytes);
+    for (uint32_t bit = 8 * LEAT_BATCH_STAMP_BYTES; bit < 8 * size; bit++) {
+        const enum publish_outcome outcome = take_damaged(bytes, size, bit, &run);
+        const bool waits = bit / 8 >= LEAT_BATCH_CRC_FROM && bit / 8 < LEAT_BATCH_CRC_FROM + 4;
+        cr_assert(outcome == PUBLISH_BROKEN || (outcome == PUBLISH_NOTHING && waits), "bit %u",
+                  bit);
+        cr_assert_eq(producer_next_sequence(w.producer), BEFORE, "bit %u: consumed", bit);
+        cr_assert_eq(partition_next_offset(w.partition), BEFORE, "bit %u: appended", bit);
+    }
+    cr_assert_eq(take_damaged(bytes, size, 0, &run), PUBLISH_ANSWER, "a stamp is the broker's");
+    cr_assert_eq(run.status, LEAT_OK);
+}
+
+Test(publish_packets, with_checksums_the_damage_is_the_producers_and_refused_once)
+{
+    static uint8_t bytes[512];
+    struct leat_ack_run run;
+    w.path.sealed = true;
+    const uint32_t size = damage_ready(bytes);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(take_damaged(bytes, size, 8 * size - 1, &run), PUBLISH_ANSWER);
+        cr_assert_eq(run.status, LEAT_ERR_BAD_CRC);
+        cr_assert(run.first_sequence == BEFORE && run.count == COUNT);
+        cr_assert_eq(producer_next_sequence(w.producer), BEFORE + COUNT);
+    }
+    /* Numbers that are damaged are nobody's, even then: one far below would be a duplicate. */
+    const uint32_t second = make_batch(bytes, BEFORE + COUNT, COUNT, VALUE);
+    for (uint32_t bit = 8 * 48; bit < 8 * 56; bit++) {
+        if (((BEFORE + COUNT) ^ UINT64_C(1) << (bit - 8 * 48)) == BEFORE)
+            continue; /* the one that was refused, and is refused again */
+        cr_assert_eq(take_damaged(bytes, second, bit, &run), PUBLISH_BROKEN, "bit %u", bit);
+        cr_assert_eq(run.status, LEAT_ERR_BAD_CRC);
+        cr_assert_eq(producer_next_sequence(w.producer), BEFORE + COUNT);
+    }
 }

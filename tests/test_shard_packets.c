@@ -262,6 +262,38 @@ Test(shard_packets, over_a_link_of_one_machine_both_ends_leave_the_checksum_out)
     cr_assert_eq(dropped("checksum"), 0);
 }
 
+/* Nobody knows whether the batch was sent so: its sequence is not consumed, and the client is told
+ * to send checksums. */
+Test(shard_packets, damage_without_a_checksum_ends_the_session_and_refuses_nothing)
+{
+    shard_peer.broker_link->limits.intact = shard_peer.omits = true;
+    shard_peer_attach();
+    shard_peer_open_streams();
+    shard_peer_publish(64);
+    UNTIL(shard_peer.acked == 1, 100);
+    shard_peer_publish_broken(64);
+    UNTIL(shard_peer.resets == 1, 100);
+    cr_assert_eq(shard_peer.reset, LEAT_ERR_BAD_CRC);
+    cr_assert_eq(shard_peer.refusals, 0u);
+    cr_assert_eq(shard_peer_counted("leat_protocol_errors_total"), 0u);
+    cr_assert_eq(dropped("checksum"), 1u);
+    struct partition_stats stats;
+    partition_stats(shard_peer.partition, &stats);
+    cr_assert(stats.batches_in == 1 && stats.refused == 0);
+}
+
+Test(shard_packets, damage_under_a_checksum_is_the_producers_and_refused)
+{
+    shard_peer_attach();
+    shard_peer_open_streams();
+    shard_peer_publish_broken(64);
+    UNTIL(shard_peer.refusals == 1, 100);
+    cr_assert_eq(shard_peer.last_status, LEAT_ERR_BAD_CRC);
+    shard_peer_publish(64);
+    UNTIL(shard_peer.acked == 1, 100);
+    cr_assert_eq(shard_peer.resets, 0u);
+}
+
 /* Its own link needs one, whatever ours says. */
 Test(shard_packets, a_client_that_sends_checksums_gets_them)
 {

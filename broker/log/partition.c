@@ -357,6 +357,10 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
         return;
     }
     const enum leat_error error = leat_batch_check(&batch, bytes, p->record_bytes_max);
+    if (error == LEAT_ERR_BAD_CRC) {
+        result->status = error;
+        return;
+    }
     if (error != LEAT_OK) {
         refuse(p, producer, batch.crc32c, result, error);
         return;

@@ -84,17 +84,22 @@ struct publish_result {
  *   LEAT_ERR_DUPLICATE     appended before, offset no longer known
  *   LEAT_BUSY              full under `block`, offsets not yet reserved, a chunk pinned, or no
  *                          memory to remember the result: the sequence is NOT consumed; nothing
- * behind it is appended LEAT_ERR_OUT_OF_ORDER  sequence above the next one, or what would be FENCED
- * is damaged: not consumed LEAT_ERR_FENCED        id or epoch are not the producer's, or its
- * numbers were used for other records (see producer_check) LEAT_ERR_MALFORMED, BAD_CRC, TOO_LARGE,
- * UNSUPPORTED: refused for good; when the header could be trusted this far and the sequence is the
- * next one, it IS consumed. A batch whose header does not parse has count 0: the session must end.
+ *                          behind it is appended
+ *   LEAT_ERR_OUT_OF_ORDER  sequence above the next one, or what would be FENCED is damaged: not
+ *                          consumed
+ *   LEAT_ERR_FENCED        id or epoch are not the producer's, or its numbers were used for other
+ *                          records (see producer_check)
+ *   LEAT_ERR_BAD_CRC       damaged, here or on the way: not consumed. Who knows that the bytes came
+ *                          as they were sent refuses it with partition_refuse
+ *   LEAT_ERR_MALFORMED, TOO_LARGE, UNSUPPORTED: refused for good; when the header could be
+ *                          trusted this far and the sequence is the next one, it IS consumed. A
+ *                          batch whose header does not parse has count 0: the session must end.
  * `now` is monotonic, `wall_ns` since 1970. */
 void partition_publish(struct partition *p, struct producer *producer, const uint8_t *batch,
                        size_t size, leat_ns now, uint64_t wall_ns, struct publish_result *result);
 
-/* The same for a batch of which only the header came, because it is larger than the topic takes:
- * the refusal `status` consumes its sequence if it is the next one. */
+/* The same for a batch of which only the header came, because it is larger than the topic takes, or
+ * which came damaged: the refusal `status` consumes its sequence if it is the next one. */
 void partition_refuse(struct partition *p, struct producer *producer,
                       const uint8_t header[LEAT_BATCH_HEADER_BYTES], enum leat_error status,
                       struct publish_result *result);

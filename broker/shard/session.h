@@ -138,6 +138,11 @@ static inline bool session_is_packets(const struct session *s)
 {
     return s->path != NULL;
 }
+/* Whether a checksum of its way vouches for the bytes that come: TCP's, or its packets'. */
+static inline bool session_is_covered(const struct session *s)
+{
+    return s->path == NULL || s->path->sealed;
+}
 static inline bool session_is_attached(const struct session *s)
 {
     return s->fd >= 0 || s->path != NULL;

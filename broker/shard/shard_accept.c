@@ -213,6 +213,13 @@ void shard_end_session(struct shard *shard, struct session *s, enum leat_error s
     TAILQ_INSERT_TAIL(&shard->untold, s, lifetime_link);
 }
 
+void shard_end_broken(struct shard *shard, struct session *s, enum leat_error error)
+{
+    const bool covered = session_is_covered(s);
+    metric_add(&shard->counters.protocol_errors, covered);
+    shard_end_session(shard, s, covered ? error : LEAT_ERR_BAD_CRC);
+}
+
 void shard_expire_grants(struct shard *shard)
 {
     struct session *s;

@@ -182,8 +182,7 @@ void shard_take_waiting(struct shard *shard, struct session *s)
         const enum leat_error error = answer_whole(shard, stream, outcome, before, &run);
         if (error == LEAT_OK)
             continue;
-        metric_add(&shard->counters.protocol_errors, 1);
-        shard_end_session(shard, s, error);
+        shard_end_broken(shard, s, error);
         return;
     }
 }
@@ -317,9 +316,10 @@ void shard_handle_frames(struct shard *shard, struct session *s)
         error = shard_handle_frame(shard, s, &frame);
     }
     if (error != LEAT_OK && error != LEAT_AGAIN) {
-        if (error != LEAT_ERR_CLOSED)
-            metric_add(&shard->counters.protocol_errors, 1);
-        shard_end_session(shard, s, error == LEAT_ERR_CLOSED ? LEAT_OK : error);
+        if (error == LEAT_ERR_CLOSED)
+            shard_end_session(shard, s, LEAT_OK);
+        else
+            shard_end_broken(shard, s, error);
         return;
     }
     const uint32_t left = s->receive_to - s->receive_from;

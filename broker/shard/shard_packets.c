@@ -179,10 +179,11 @@ static void take_packet(struct shard *shard, struct session *s, const struct lea
         return;
     }
     if (error != LEAT_OK) {
-        drop(shard, PACKET_DROP_PROTOCOL);
-        if (error != LEAT_ERR_CLOSED)
-            metric_add(&shard->counters.protocol_errors, 1);
-        shard_end_session(shard, s, error == LEAT_ERR_CLOSED ? LEAT_OK : error);
+        drop(shard, session_is_covered(s) ? PACKET_DROP_PROTOCOL : PACKET_DROP_CHECKSUM);
+        if (error == LEAT_ERR_CLOSED)
+            shard_end_session(shard, s, LEAT_OK);
+        else
+            shard_end_broken(shard, s, error);
         return;
     }
     metric_add(&shard->counters.packets_taken, 1);

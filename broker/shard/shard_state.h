@@ -174,6 +174,9 @@ struct session *shard_session(const struct shard *shard, uint32_t id);
 /* Ends it now: streams are closed, the client is told `status` when it is an error. The struct
  * lives until shard_bury. */
 void shard_end_session(struct shard *shard, struct session *s, enum leat_error status);
+/* The same, because what came breaks the protocol as `error` says. Without a checksum of its way
+ * nobody knows who is wrong: it ends with BAD_CRC, and its client's next one has checksums. */
+void shard_end_broken(struct shard *shard, struct session *s, enum leat_error error);
 void shard_expire_grants(struct shard *shard);
 /* Frees what ended in this iteration, as far as control has been told. */
 void shard_bury(struct shard *shard);

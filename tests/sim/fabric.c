@@ -51,6 +51,8 @@ struct fabric {
     struct seeded random;
     struct fabric_faults faults;
     enum fabric_care care;
+    fabric_damage *damage;
+    void *damage_user;
     struct fabric_counters counters;
     leat_ns now;
     uint64_t order;
@@ -155,15 +157,18 @@ static bool is_lost(struct fabric *f, const struct buffer *buffer)
 }
 
 /* A few bytes, or the end of it. */
-static void damage(struct fabric *f, struct buffer *buffer)
+static bool damage(struct fabric *f, struct buffer *buffer)
 {
+    if (f->damage != NULL)
+        return f->damage(f->damage_user, &f->random, buffer->bytes, buffer->size);
     if (buffer->size > 1 && seeded_below(&f->random, 8) == 0) {
         buffer->size = 1 + seeded_below(&f->random, buffer->size - 1);
-        return;
+        return true;
     }
     for (uint32_t left = 1 + seeded_below(&f->random, 3); left > 0; left--)
         buffer->bytes[seeded_below(&f->random, buffer->size)] ^=
             (uint8_t)(1 + seeded_below(&f->random, 255));
+    return true;
 }
 
 static void launch(struct fabric *f, struct buffer *buffer)
@@ -181,10 +186,8 @@ static void launch(struct fabric *f, struct buffer *buffer)
         f->counters.reordered++;
         buffer->due += seeded_next(&f->random) % faults->reorder_ns;
     }
-    if (chance(f, faults->corrupt_ppm)) {
-        f->counters.corrupted++;
-        damage(f, buffer);
-    }
+    if (chance(f, faults->corrupt_ppm))
+        f->counters.corrupted += damage(f, buffer);
     buffer->order = f->order++;
     push(f, buffer);
 }
@@ -217,7 +220,7 @@ static unsigned fabric_receive(struct link *link, struct link_datagram *out, uns
         struct buffer *buffer = f->heap[best];
         remove_at(f, best);
         link_count(&link->counters.rx, 1);
-        if (f->care != FABRIC_BLIND && leat_crc32c(buffer->bytes, buffer->size) != buffer->crc) {
+        if (f->care < FABRIC_BLIND && leat_crc32c(buffer->bytes, buffer->size) != buffer->crc) {
             link_count(&link->counters.drops[LINK_DROP_UDP], 1);
             give(f, buffer);
             continue;
@@ -480,6 +483,12 @@ void fabric_care(struct fabric *f, enum fabric_care care)
     f->care = care;
 }
 
+void fabric_damage_by(struct fabric *f, fabric_damage *by, void *user)
+{
+    f->damage = by;
+    f->damage_user = user;
+}
+
 void fabric_set(struct fabric *f, const struct fabric_faults *faults)
 {
     f->faults = *faults;
@@ -506,7 +515,7 @@ struct link *fabric_link(struct fabric *f, uint8_t host, uint16_t port)
         .reference_min = 256,
         .polled = true,
         .bypass = true,
-        .intact = f->care == FABRIC_INTACT,
+        .intact = f->care == FABRIC_INTACT || f->care == FABRIC_FALSE,
     };
     l->fabric = f;
     l->host = host;

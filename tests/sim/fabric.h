@@ -1,7 +1,8 @@
 /* Fabric: a network of simulated time between links, that does to datagrams what a seed says.
  *
  * Role: links (transport/link.h) whose datagrams are kept until they are due; loss (random and in
- * bursts), duplication, reordering, corruption (found by a checksum of the link, or handed on),
+ * bursts), duplication, reordering, corruption (found by a checksum of the link, or handed on;
+ * anywhere, or where its user says),
  * delay and jitter, a largest datagram, partitions one way or both.
  * Must not know: what datagrams carry.
  * Threads: one. Everything comes from the seed: the same calls give the same faults. */
@@ -44,6 +45,7 @@ enum fabric_care {
     FABRIC_CATCHES, /* they find it, and do not promise to */
     FABRIC_INTACT,  /* they find it, and say so in their limits */
     FABRIC_BLIND,   /* they hand it on */
+    FABRIC_FALSE,   /* they hand it on, and say in their limits that they do not */
 };
 
 struct fabric *fabric_open(uint64_t seed);
@@ -51,6 +53,9 @@ void fabric_close(struct fabric *fabric);
 /* Before its first link opens. */
 void fabric_care(struct fabric *fabric, enum fabric_care care);
 void fabric_set(struct fabric *fabric, const struct fabric_faults *faults);
+/* What damages a datagram instead of the fabric. False: it found nothing to damage. */
+typedef bool fabric_damage(void *user, struct seeded *random, uint8_t *bytes, uint32_t size);
+void fabric_damage_by(struct fabric *fabric, fabric_damage *damage, void *user);
 /* The link of 10.0.0.`host`:`port`. Closed by its ops, or with the fabric. */
 struct link *fabric_link(struct fabric *fabric, uint8_t host, uint16_t port);
 void fabric_peer(uint8_t host, uint16_t port, struct link_peer *out);

@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/frame.h"
+#include "schema/packet.h"
 #include "tests/sim/sim.h"
 
 void sim_faults_choose(struct sim *sim)
@@ -44,7 +46,7 @@ void sim_cut_some(struct sim *sim)
 
 void sim_heal(struct sim *sim)
 {
-    for (uint8_t i = 0; i < CLIENTS; i++) {
+    for (unsigned i = 0; i < CLIENTS; i++) {
         fabric_cut(sim->fabric, SIM_BROKER_HOST, (uint8_t)(CLIENT_HOST + i), false);
         fabric_cut(sim->fabric, (uint8_t)(CLIENT_HOST + i), SIM_BROKER_HOST, false);
     }
@@ -90,6 +92,34 @@ void sim_keep_references(struct sim *sim, leat_ns most_ns)
 {
     sim_tell(sim, "the broker's link reads up to %.6f s late", (double)most_ns / 1e9);
     fabric_late(sim->broker.link, most_ns);
+}
+
+bool sim_damage_batch(void *user, struct seeded *random, uint8_t *bytes, uint32_t size)
+{
+    /* Not the size: one that is too large waits for bytes that do not come. */
+    const uint32_t from = LEAT_BATCH_CRC_FROM + sizeof(uint32_t);
+    struct leat_packet packet;
+    struct leat_frame frame;
+    struct leat_batch batch;
+    (void)user;
+    if (leat_packet_decode(&packet, bytes, size) != LEAT_OK)
+        return false;
+    for (uint32_t at = 0; at < packet.frames_size; at += frame.length) {
+        if (leat_frame_decode(&frame, packet.frames + at, packet.frames_size - at) != LEAT_OK)
+            return false;
+        if (frame.type != LEAT_FRAME_PUBLISH_AT && frame.type != LEAT_FRAME_DATA)
+            continue;
+        if (leat_batch_parse(&batch, frame.data.bytes, frame.data.size) != LEAT_OK
+            || batch.size > frame.data.size
+            || leat_batch_check(&batch, frame.data.bytes, LEAT_RECORD_BYTES_LIMIT) != LEAT_OK)
+            continue; /* it begins within a batch, or holds a part of one */
+        bytes[(uint32_t)(frame.data.bytes - bytes) + from
+              + seeded_below(random, batch.size - from)] ^=
+            (uint8_t)(1 + seeded_below(random, 255));
+        sim_total.damaged_batches++;
+        return true;
+    }
+    return false;
 }
 
 void sim_stand_still(struct sim *sim)
