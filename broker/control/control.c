@@ -116,6 +116,7 @@ static void init(struct control *control, const struct control_options *options)
     control->now = monotonic_ns();
     for (int i = 0; i < CONTROL_SPARE_DESCRIPTORS; i++)
         control->spare[i] = -1;
+    control->reserve = -1;
     TAILQ_INIT(&control->greeting);
     TAILQ_INIT(&control->open);
     TAILQ_INIT(&control->closing);
@@ -159,10 +160,16 @@ static bool open_shard_tables(struct control *control)
     return true;
 }
 
+bool control_watch(const struct control *control, int fd, void *what, int operation,
+                   uint32_t events)
+{
+    struct epoll_event event = { .events = events, .data = { .ptr = what } };
+    return epoll_ctl(control->epoll, operation, fd, &event) == 0;
+}
+
 static bool watch(const struct control *control, struct control_watched *what)
 {
-    struct epoll_event event = { .events = EPOLLIN, .data = { .ptr = what } };
-    return epoll_ctl(control->epoll, EPOLL_CTL_ADD, what->fd, &event) == 0;
+    return control_watch(control, what->fd, what, EPOLL_CTL_ADD, EPOLLIN);
 }
 
 static enum leat_error open_descriptors(struct control *control,
@@ -232,6 +239,7 @@ enum leat_error control_open(struct control **out, const struct control_options 
     if (error == LEAT_OK)
         error = control_offsets_load(control, error_text);
     control_take_descriptors(control);
+    control_take_reserve(control);
     *out = control; /* also on an error: what is half open is for control_close */
     return error;
 }
@@ -424,7 +432,8 @@ void control_close(struct control *control)
     metrics_unregister(control->options.metrics, &control->counters, sizeof control->counters);
     control_memory_unregister(control);
     names_free(&control->names);
-    const int descriptors[] = { control->listener.fd, control->signals.fd, control->epoll };
+    const int descriptors[] = { control->listener.fd, control->signals.fd, control->epoll,
+                                control->reserve };
     for (size_t i = 0; i < sizeof descriptors / sizeof descriptors[0]; i++) {
         if (descriptors[i] >= 0)
             close(descriptors[i]);

@@ -7,7 +7,6 @@
 #include "transport/event_wait.h"
 
 enum {
-    ACCEPTS_PER_ITERATION = 64,
     REQUESTS_PER_TURN = 8,
     IN_BYTES_MIN = 4096,
     DROP_BYTES = 16384,
@@ -15,15 +14,8 @@ enum {
 };
 #define HELLO_NS (10 * LEAT_NS_PER_S)
 #define CLOSING_NS LEAT_NS_PER_S
-#define ACCEPT_PAUSE_NS (100 * LEAT_NS_PER_MS)
 
-/* ---- birth */
-
-static bool watch(const struct control *control, int fd, void *what, int operation, uint32_t events)
-{
-    struct epoll_event event = { .events = events, .data = { .ptr = what } };
-    return epoll_ctl(control->epoll, operation, fd, &event) == 0;
-}
+/* ---- the lists */
 
 static struct peers *list_of(struct control *control, const struct peer *p)
 {
@@ -53,60 +45,6 @@ bool peer_end_oldest(struct control *control)
         return false;
     peer_end(control, p);
     return true;
-}
-
-/* No descriptor is left: those who never said Hello give way; if there is none, wait a little. */
-static void make_way(struct control *control)
-{
-    metric_add(&control->counters.connections_refused, 1);
-    if (peer_end_oldest(control))
-        return;
-    log_line(LOG_WARN, "control.no_descriptors",
-             log_text("do", "raise the limit of open files (ulimit -n, LimitNOFILE)"));
-    watch(control, control->listener.fd, &control->listener, EPOLL_CTL_MOD, 0);
-    control->accept_again = control->now + ACCEPT_PAUSE_NS;
-}
-
-static void add(struct control *control, int fd)
-{
-    struct peer *p = calloc(1, sizeof *p);
-    if (p == NULL || !watch(control, fd, p, EPOLL_CTL_ADD, EPOLLIN)) {
-        free(p);
-        close(fd);
-        return;
-    }
-    p->source = CONTROL_PEER;
-    p->fd = fd;
-    p->interest = EPOLLIN;
-    p->state = PEER_GREETING;
-    p->since = control->now;
-    LIST_INIT(&p->sessions);
-    LIST_INIT(&p->operation_list);
-    TAILQ_INSERT_TAIL(&control->greeting, p, link);
-    control->connection_count++;
-    metric_add(&control->counters.connections_accepted, 1);
-    metric_set(&control->counters.connections, control->connection_count);
-}
-
-void peer_accept(struct control *control)
-{
-    for (int i = 0; i < ACCEPTS_PER_ITERATION; i++) {
-        int fd;
-        const enum leat_error error = link_tcp_accept(control->listener.fd, &fd);
-        if (error == LEAT_ERR_LIMIT)
-            make_way(control);
-        if (error != LEAT_OK)
-            return;
-        if (control->connection_count >= control->config->connections_max
-            && !peer_end_oldest(control)) {
-            metric_add(&control->counters.connections_refused, 1);
-            log_line(LOG_WARN, "control.connections_max",
-                     log_u64("connections", control->connection_count));
-            close(fd);
-            continue;
-        }
-        add(control, fd);
-    }
 }
 
 /* ---- costly requests wait in a line of their own */
@@ -204,7 +142,7 @@ void peer_expire(struct control *control)
     }
     if (control->accept_again <= control->now) {
         control->accept_again = LEAT_NS_NEVER;
-        watch(control, control->listener.fd, &control->listener, EPOLL_CTL_MOD, EPOLLIN);
+        control_watch(control, control->listener.fd, &control->listener, EPOLL_CTL_MOD, EPOLLIN);
     }
 }
 
@@ -403,7 +341,7 @@ static void set_interest(struct control *control, struct peer *p)
 {
     const bool reads = p->state == PEER_CLOSING || welcome(p);
     const uint32_t interest = (reads ? EPOLLIN : 0) | (peer_owed(p) > 0 ? EPOLLOUT : 0);
-    if (interest != p->interest && watch(control, p->fd, p, EPOLL_CTL_MOD, interest))
+    if (interest != p->interest && control_watch(control, p->fd, p, EPOLL_CTL_MOD, interest))
         p->interest = interest;
 }
 

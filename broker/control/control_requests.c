@@ -32,6 +32,20 @@ static void answer_hello(struct control *control, struct peer *p, uint64_t reque
     peer_answer(control, p, &response);
 }
 
+static void refuse_guest(struct control *control, struct peer *p, uint64_t request)
+{
+    if (p->refused == PEER_NO_DESCRIPTOR)
+        peer_refuse_for(control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS,
+                        "the broker is out of file descriptors, with %u connections to control: "
+                        "close some, or raise its limit (ulimit -n, LimitNOFILE)",
+                        control->connection_count);
+    else
+        peer_refuse_for(control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS,
+                        "the broker has as many connections as it may have (connections_max: %u): "
+                        "close some, or raise it",
+                        control->config->connections_max);
+}
+
 static void handle_hello(struct control *control, struct peer *p, uint64_t request,
                          const Leat__Control__Hello *hello)
 {
@@ -47,6 +61,10 @@ static void handle_hello(struct control *control, struct peer *p, uint64_t reque
                     "(leatd %s): upgrade %s",
                     hello->version_min, hello->version_max, hello->library, LEAT_PROTOCOL_VERSION,
                     LEAT_VERSION, old_client ? "the client's library" : "leatd");
+        return;
+    }
+    if (p->refused != PEER_WELCOME) {
+        refuse_guest(control, p, request);
         return;
     }
     peer_open(control, p, hello->client_name);

@@ -30,6 +30,7 @@ enum {
     CONTROL_NAMES_MAX = 65536,
     CONTROL_TEXT_BYTES = 1024,
     CONTROL_SPARE_DESCRIPTORS = 2,
+    CONTROL_GUESTS_MAX = 16, /* taken beyond connections_max, to be told so */
     CONTROL_RETRY_MS = 20,
     /* What costly requests may cost in one iteration, in rows and partitions (each some 100 ns);
      * the last may exceed it by what one request can cost. */
@@ -52,10 +53,14 @@ enum peer_state {
     PEER_CLOSING, /* its last answer is leaving; what still comes is dropped */
 };
 
+/* Taken only to be told why not, when it says Hello. */
+enum peer_refused { PEER_WELCOME, PEER_NO_DESCRIPTOR, PEER_TOO_MANY };
+
 struct peer {
     enum control_source source;
     int fd;
     enum peer_state state;
+    enum peer_refused refused;
     bool dead;        /* closed in this iteration; freed at its end */
     bool working;     /* in control->work */
     bool costly;      /* in control->costly: its next request waits there, the rest behind it */
@@ -200,6 +205,8 @@ struct control {
     struct control_watched listener, wake, signals;
     int epoll;
     int spare[CONTROL_SPARE_DESCRIPTORS];
+    int reserve; /* a descriptor for who has to be told that there are no others; -1: in use */
+    leat_ns full_until; /* the log has told of it */
     bool stopping;
     bool renewed; /* every log of the catalog has its first offset of this run */
     char address[LINK_TCP_ADDRESS_TEXT];
@@ -241,6 +248,11 @@ struct control {
 /* Gives up the spare descriptors, for as long as something short needs some. */
 void control_lend_descriptors(struct control *control);
 void control_take_descriptors(struct control *control);
+/* The one in reserve, when there is one to be had. */
+void control_take_reserve(struct control *control);
+/* epoll_ctl. */
+bool control_watch(const struct control *control, int fd, void *what, int operation,
+                   uint32_t events);
 
 /* ---- control_memory.c */
 

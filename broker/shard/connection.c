@@ -50,12 +50,13 @@ void connections_bury(struct connections *c)
     }
 }
 
-bool connections_end_oldest(struct connections *c)
+bool connections_end_idle(struct connections *c, leat_ns now)
 {
     struct connection *oldest = TAILQ_FIRST(&c->waiting);
-    if (oldest != NULL)
-        connections_end(c, oldest);
-    return oldest != NULL;
+    if (oldest == NULL || oldest->deadline_ns - LEAT_TOKEN_LIFE_NS + CONNECTION_GRACE_NS > now)
+        return false;
+    connections_end(c, oldest);
+    return true;
 }
 
 static void expire(struct connections *c, struct connection_list *list, leat_ns now)

@@ -17,11 +17,14 @@
 #include "broker/shard/session.h"
 #include "schema/frame.h"
 
+#define CONNECTION_GRACE_NS (100 * LEAT_NS_PER_MS)
+
 struct connection {
     enum source source; /* SOURCE_CONNECTION */
     int fd;
     bool lingering;
-    bool dead; /* closed in this iteration; freed at its end */
+    bool refused; /* taken only to be told that there is no room, when it attaches */
+    bool dead;    /* closed in this iteration; freed at its end */
     uint8_t used;
     uint8_t attach[LEAT_ATTACH_BYTES];
     leat_ns deadline_ns;
@@ -45,8 +48,9 @@ struct connection *connections_add(struct connections *c, int fd, bool lingering
 void connections_end(struct connections *c, struct connection *connection);
 /* Frees the ended. No event can name them any more. */
 void connections_bury(struct connections *c);
-/* Ends the one that has waited longest to attach. False when none waits. */
-bool connections_end_oldest(struct connections *c);
+/* Ends the one that has waited longest to attach, and for CONNECTION_GRACE_NS at least. False:
+ * there is none. */
+bool connections_end_idle(struct connections *c, leat_ns now);
 /* Ends those whose time is over. */
 void connections_expire(struct connections *c, leat_ns now);
 /* When the next one's time is over; LEAT_NS_NEVER. */

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include "broker/shard/shard.h"
 
 #include <stdio.h>
@@ -109,6 +110,7 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
     shard->options = *options;
     shard->sessions = sessions;
     shard->listener = (struct shard_source){ SOURCE_LISTENER, -1 };
+    shard->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     shard->inbox = (struct shard_source){ SOURCE_INBOX, options->inbox->eventfd };
     shard->hearing_ns =
         options->keepalive_ns != 0 ? options->keepalive_ns / SHARD_HEARING_SHARE : LEAT_NS_NEVER;
@@ -184,6 +186,8 @@ void shard_close(struct shard *shard)
     timers_close(&shard->timers);
     if (shard->listener.fd >= 0)
         close(shard->listener.fd);
+    if (shard->reserve >= 0)
+        close(shard->reserve);
     if (shard->epoll >= 0)
         close(shard->epoll);
     free(shard->sessions);

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,6 +10,8 @@ enum {
     ACCEPTS_PER_ITERATION = 64,
 };
 #define ACCEPT_PAUSE_NS (100 * LEAT_NS_PER_MS)
+/* The log tells once of each time without room, which is over when there was room for so long. */
+#define EPISODE_NS (10 * LEAT_NS_PER_S)
 
 static bool watch(struct shard *shard, int fd, void *what, int operation, uint32_t events)
 {
@@ -16,17 +19,57 @@ static bool watch(struct shard *shard, int fd, void *what, int operation, uint32
     return epoll_ctl(shard->epoll, operation, fd, &event) == 0;
 }
 
-/* No descriptor is left: those who never attached give way; if there is none, wait a little. */
-static void make_way(struct shard *shard)
+static void take_reserve(struct shard *shard)
 {
-    metric_add(&shard->counters.connections_refused, 1);
-    if (connections_end_oldest(&shard->connections))
-        return;
-    log_line(LOG_WARN, "shard.no_descriptors", log_u64("shard", shard->options.index),
-             log_text("do", "raise the limit of open files (ulimit -n, LimitNOFILE)"));
+    if (shard->reserve < 0)
+        shard->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void pause_accepting(struct shard *shard)
+{
     watch(shard, shard->listener.fd, &shard->listener, EPOLL_CTL_MOD, 0);
     shard->listener_paused = true;
     shard->resume_accept_deadline = shard->now + ACCEPT_PAUSE_NS;
+}
+
+static void say_full(struct shard *shard, const char *event, const char *advice)
+{
+    const bool told = shard->now < shard->full_until;
+    shard->full_until = shard->now + EPISODE_NS;
+    if (!told)
+        log_line(LOG_WARN, event, log_u64("shard", shard->options.index),
+                 log_u64("connections", shard->connections.count), log_text("do", advice));
+}
+
+/* No descriptor is left. Those who do not attach give way; else the one kept in reserve takes who
+ * waits, to be told so (*refused). False: they wait a little. */
+static bool make_way(struct shard *shard, bool *refused)
+{
+    say_full(shard, "shard.no_descriptors",
+             "raise the limit of open files (ulimit -n, LimitNOFILE)");
+    if (connections_end_idle(&shard->connections, shard->now) && shard->reserve >= 0)
+        return true;
+    take_reserve(shard);
+    if (shard->reserve < 0) {
+        pause_accepting(shard);
+        return false;
+    }
+    close(shard->reserve);
+    shard->reserve = -1;
+    *refused = true;
+    return true;
+}
+
+/* As many as there may be, of which none has waited for long. False: they wait a little. */
+static bool make_room(struct shard *shard)
+{
+    if (shard->connections.count < shard->options.connections_max
+        || connections_end_idle(&shard->connections, shard->now))
+        return true;
+    say_full(shard, "shard.connections_max", "raise connections_max");
+    metric_add(&shard->counters.connections_refused, 1);
+    pause_accepting(shard);
+    return false;
 }
 
 void shard_resume_accept(struct shard *shard)
@@ -36,25 +79,45 @@ void shard_resume_accept(struct shard *shard)
     watch(shard, shard->listener.fd, &shard->listener, EPOLL_CTL_MOD, EPOLLIN);
 }
 
+static void add(struct shard *shard, int fd, bool refused)
+{
+    struct connection *connection = connections_add(&shard->connections, fd, false, shard->now);
+    if (connection == NULL) {
+        log_line(LOG_WARN, "shard.not_taken", log_text("reason", "no memory"));
+        close(fd);
+        return;
+    }
+    connection->refused = refused;
+    metric_add(
+        refused ? &shard->counters.connections_refused : &shard->counters.connections_accepted, 1);
+    if (watch(shard, fd, connection, EPOLL_CTL_ADD, EPOLLIN))
+        return;
+    log_line(LOG_WARN, "shard.not_taken", log_text("reason", "epoll takes no more"));
+    connections_end(&shard->connections, connection);
+}
+
 void shard_accept(struct shard *shard)
 {
+    bool any = false;
+    take_reserve(shard);
     for (int i = 0; i < ACCEPTS_PER_ITERATION; i++) {
+        bool refused = false;
         int fd;
-        const enum leat_error error = link_tcp_accept(shard->listener.fd, &fd);
+        if (any && shard->connections.count >= shard->options.connections_max)
+            return; /* the same as below */
+        if (!make_room(shard))
+            return;
+        enum leat_error error = link_tcp_accept(shard->listener.fd, &fd);
+        /* The kernel looks for a descriptor before it looks whether anybody waits: behind one that
+         * was taken, nobody may be there for whom another has to go. */
+        if (error == LEAT_ERR_LIMIT && (any || !make_way(shard, &refused)))
+            return;
         if (error == LEAT_ERR_LIMIT)
-            make_way(shard);
+            error = link_tcp_accept(shard->listener.fd, &fd);
         if (error != LEAT_OK)
             return;
-        if (shard->connections.count >= shard->options.connections_max)
-            connections_end_oldest(&shard->connections);
-        struct connection *connection = connections_add(&shard->connections, fd, false, shard->now);
-        if (connection == NULL) {
-            close(fd);
-            return;
-        }
-        metric_add(&shard->counters.connections_accepted, 1);
-        if (!watch(shard, fd, connection, EPOLL_CTL_ADD, EPOLLIN))
-            connections_end(&shard->connections, connection);
+        any = true;
+        add(shard, fd, refused);
     }
 }
 
@@ -72,6 +135,8 @@ static enum leat_error attach(struct shard *shard, struct connection *connection
 {
     if (wanted->version != LEAT_PROTOCOL_VERSION)
         return LEAT_ERR_VERSION;
+    if (connection->refused)
+        return LEAT_ERR_LIMIT;
     struct session *s = shard_session(shard, wanted->session);
     if (s == NULL || session_is_attached(s) || s->expires_ns <= shard->now
         || !session_token_is(s->token, wanted->token))

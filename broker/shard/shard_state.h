@@ -89,6 +89,8 @@ struct shard {
     int epoll;
     bool stopping;
     bool listener_paused;
+    int reserve; /* a descriptor for who has to be told that there are no others; -1: in use */
+    leat_ns full_until; /* the log has told of it */
     char address[LINK_TCP_ADDRESS_TEXT];
     leat_ns now;
     uint64_t wall_ns;

@@ -1,0 +1,137 @@
+/* Control's door: who is taken, who gives way, and who is told that there is no room. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "broker/control/control_state.h"
+#include "ops/log.h"
+
+enum { ACCEPTS_PER_ITERATION = 64 };
+#define ACCEPT_PAUSE_NS (100 * LEAT_NS_PER_MS)
+/* Who has said nothing for so long gives way to others. */
+#define GREETER_GRACE_NS (100 * LEAT_NS_PER_MS)
+/* The log tells once of each time without room, which is over when there was room for so long. */
+#define EPISODE_NS (10 * LEAT_NS_PER_S)
+
+void control_take_reserve(struct control *control)
+{
+    if (control->reserve < 0)
+        control->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void pause_accepting(struct control *control)
+{
+    control_watch(control, control->listener.fd, &control->listener, EPOLL_CTL_MOD, 0);
+    control->accept_again = control->now + ACCEPT_PAUSE_NS;
+}
+
+static void say_full(struct control *control, const char *event, uint64_t limit, const char *advice)
+{
+    const bool told = control->now < control->full_until;
+    control->full_until = control->now + EPISODE_NS;
+    if (!told)
+        log_line(LOG_WARN, event, log_u64("connections", control->connection_count),
+                 log_u64("limit", limit), log_text("do", advice));
+}
+
+/* The oldest one that has said nothing, or has been told why it ends. */
+static bool end_idle(struct control *control)
+{
+    struct peers *lists[] = { &control->greeting, &control->closing };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        struct peer *p = TAILQ_FIRST(lists[i]);
+        if (p == NULL || control->now - p->since < GREETER_GRACE_NS)
+            continue;
+        peer_end(control, p);
+        return true;
+    }
+    return false;
+}
+
+/* No descriptor is left. Those who say nothing give way; else the one kept in reserve takes who
+ * waits, to be told why (*refused). False: they wait a little. */
+static bool make_way(struct control *control, enum peer_refused *refused)
+{
+    struct rlimit limit = { .rlim_cur = 0 };
+    getrlimit(RLIMIT_NOFILE, &limit);
+    say_full(control, "control.no_descriptors", limit.rlim_cur,
+             "raise the limit of open files (ulimit -n, LimitNOFILE)");
+    if (end_idle(control) && control->reserve >= 0)
+        return true;
+    control_take_reserve(control);
+    if (control->reserve < 0) {
+        pause_accepting(control);
+        return false;
+    }
+    close(control->reserve);
+    control->reserve = -1;
+    *refused = PEER_NO_DESCRIPTOR;
+    return true;
+}
+
+/* As many as there may be. A few more are taken, to be told why. False: they wait a little. */
+static bool make_room(struct control *control, enum peer_refused *refused)
+{
+    if (control->connection_count < control->config->connections_max || end_idle(control))
+        return true;
+    say_full(control, "control.connections_max", control->config->connections_max,
+             "raise connections_max, or close connections");
+    *refused = PEER_TOO_MANY;
+    if (control->connection_count < control->config->connections_max + CONTROL_GUESTS_MAX)
+        return true;
+    pause_accepting(control);
+    return false;
+}
+
+static void add(struct control *control, int fd, enum peer_refused refused)
+{
+    struct peer *p = calloc(1, sizeof *p);
+    if (p == NULL || !control_watch(control, fd, p, EPOLL_CTL_ADD, EPOLLIN)) {
+        metric_add(&control->counters.connections_refused, 1);
+        log_line(LOG_WARN, "control.not_taken",
+                 log_text("reason", p == NULL ? "no memory" : "epoll takes no more"));
+        free(p);
+        close(fd);
+        return;
+    }
+    p->source = CONTROL_PEER;
+    p->fd = fd;
+    p->interest = EPOLLIN;
+    p->state = PEER_GREETING;
+    p->refused = refused;
+    p->since = control->now;
+    LIST_INIT(&p->sessions);
+    LIST_INIT(&p->operation_list);
+    TAILQ_INSERT_TAIL(&control->greeting, p, link);
+    control->connection_count++;
+    metric_add(refused == PEER_WELCOME ? &control->counters.connections_accepted
+                                       : &control->counters.connections_refused,
+               1);
+    metric_set(&control->counters.connections, control->connection_count);
+}
+
+void peer_accept(struct control *control)
+{
+    bool any = false;
+    control_take_reserve(control);
+    for (int i = 0; i < ACCEPTS_PER_ITERATION; i++) {
+        enum peer_refused refused = PEER_WELCOME;
+        int fd;
+        if (any && control->connection_count >= control->config->connections_max)
+            return; /* the same as below */
+        if (!make_room(control, &refused))
+            return;
+        enum leat_error error = link_tcp_accept(control->listener.fd, &fd);
+        /* The kernel looks for a descriptor before it looks whether anybody waits: behind one that
+         * was taken, nobody may be there for whom another has to go. */
+        if (error == LEAT_ERR_LIMIT && (any || !make_way(control, &refused)))
+            return;
+        if (error == LEAT_ERR_LIMIT)
+            error = link_tcp_accept(control->listener.fd, &fd);
+        if (error != LEAT_OK)
+            return;
+        any = true;
+        add(control, fd, refused);
+    }
+}
