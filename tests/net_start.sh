@@ -142,7 +142,7 @@ refused 1 "every user may write" --config "$dir/stateful.json"
 if [ "$(awk '/HugePages_Free/ { print $2 }' /proc/meminfo)" = 0 ]; then
     printf '{"port": 0, "data_port": 0, "topics": [{"name": "t", "ring_bytes": "4MiB", "record_bytes_max": 4096}]}' >"$dir/pages.json"
     start pages --config "$dir/pages.json"
-    grep -q '"event":"log.normal_pages","topic":"t"' "$dir/pages.err" || fail "nothing said of normal pages"
     stop
+    grep -q '"event":"log.normal_pages","topic":"t"' "$dir/pages.err" || fail "nothing said of normal pages"
 fi
 echo "net_start: ok"

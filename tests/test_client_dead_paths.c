@@ -280,7 +280,7 @@ Test(dead_paths, the_owner_of_a_session_that_ended_is_told_over_control)
     const int silent = wire_attach(broker.data[0], &grant, &status);
     expect_notice(ping_until_notice(control), grant.session, LEAT_ERR_TIMEOUT);
     cr_assert(wire_wait_closed(silent));
-    cr_assert(leatd_log_has(&broker, "shard.session_silent"));
+    cr_assert(leatd_log_says(&broker, "shard.session_silent"));
     close(silent);
     close(control);
     leatd_end(&broker);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "broker/config/config_reload.h"
@@ -105,27 +104,18 @@ Test(config_reload, nobody_waits_for_what_is_no_file, .timeout = 20)
     cr_assert_eq(config_quota_of(&config, "a")->publish_bytes, 5);
 }
 
-/* Logs are written by the broker's own thread: until it has, nothing else tells. */
-static void await_log(const struct leatd *d, const char *text)
-{
-    const struct timespec little = { .tv_nsec = 1000000 };
-    for (int i = 0; i < 10000 && !leatd_log_has(d, text); i++)
-        nanosleep(&little, NULL);
-    cr_assert(leatd_log_has(d, text), "the log never said %s", text);
-}
-
 Test(signals, hup_reads_the_file_again)
 {
     struct leatd d;
     leatd_start_config(&d, "{\"port\": 0, \"data_port\": 0, \"hugepages\": \"off\"}");
     cr_assert_eq(kill(d.pid, SIGHUP), 0);
-    await_log(&d, "leatd.reloaded");
+    cr_assert(leatd_log_says(&d, "leatd.reloaded"));
     write_file(d.config_path, "{\"port\": 0, \"data_port\": \"no\"}");
     cr_assert_eq(kill(d.pid, SIGHUP), 0);
-    await_log(&d, "leatd.reload_refused");
+    cr_assert(leatd_log_says(&d, "leatd.reload_refused"));
     write_file(d.config_path, "{\"port\": 0, \"data_port\": 0, \"shards\": 2}");
     cr_assert_eq(kill(d.pid, SIGHUP), 0);
-    await_log(&d, "leatd.reload_waits");
+    cr_assert(leatd_log_says(&d, "leatd.reload_waits"));
     cr_assert(leatd_alive(&d));
     cr_assert_eq(leatd_stop(&d), 0, "TERM ends it in order");
     leatd_end(&d);
@@ -138,7 +128,7 @@ Test(signals, no_habit_of_an_operator_ends_it)
     leatd_start(&d);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         cr_assert_eq(kill(d.pid, numbers[i]), 0);
-    await_log(&d, "leatd.nothing_to_reload");
+    cr_assert(leatd_log_says(&d, "leatd.nothing_to_reload"));
     cr_assert(leatd_alive(&d));
     cr_assert_eq(leatd_stop(&d), 0);
     leatd_end(&d);

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { READY_PATIENCE_MS = 30000, READY_LINE_MAX = 4096 };
@@ -221,6 +222,17 @@ bool leatd_log_has(const struct leatd *d, const char *text)
         found = strstr(line, text) != NULL;
     fclose(file);
     return found;
+}
+
+bool leatd_log_says(const struct leatd *d, const char *text)
+{
+    const struct timespec little = { .tv_nsec = 1000000 };
+    for (int i = 0; i < 10000; i++) {
+        if (leatd_log_has(d, text))
+            return true;
+        nanosleep(&little, NULL);
+    }
+    return false;
 }
 
 bool leatd_alive(struct leatd *d)

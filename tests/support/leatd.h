@@ -44,8 +44,11 @@ void leatd_end(struct leatd *d);
 uint64_t leatd_rss_bytes(const struct leatd *d);
 /* User + system time used so far, nanoseconds (in clock ticks' resolution). */
 uint64_t leatd_cpu_ns(const struct leatd *d);
-/* True when its log has a line with `text`. */
+/* True when its log has a line with `text`. The broker's lines are written by a thread of its own:
+ * one that was just logged may not be there yet. */
 bool leatd_log_has(const struct leatd *d, const char *text);
+/* The same, and waits for it; false after 10 s. */
+bool leatd_log_says(const struct leatd *d, const char *text);
 /* True when it is still running. */
 bool leatd_alive(struct leatd *d);
 
