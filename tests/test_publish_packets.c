@@ -278,8 +278,9 @@ static enum publish_outcome take_damaged(uint8_t *bytes, uint32_t size, uint32_t
     cr_assert_eq(producer_open(partition_producers(w.partition), ID, 0, PRODUCER_RESUME, 0,
                                &w.producer, &was_bound),
                  LEAT_OK);
-    cr_assert_eq(publish_stream_open(&w.stream, &w.session, w.holding, w.producer, &opening),
-                 LEAT_OK);
+    cr_assert_eq(
+        publish_stream_open(&w.stream, &w.session, w.holding, &w.buffers, w.producer, &opening),
+        LEAT_OK);
     publisher_index_add(&w.index, w.stream);
     const struct leat_frame_data frame = { .bytes = bytes, .size = size };
     bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
