@@ -268,7 +268,7 @@ enum leat_level {
 };
 
 struct leat_delivery {
-    int32_t status; /* 0: appended. LEAT_ERR_DUPLICATE: appended earlier, offset unknown. Else
+    int32_t status; /* 0: appended. LEAT_ERR_DUPLICATE: answered earlier, offset unknown. Else
                        refused */
     int32_t level;  /* leat_level when appended */
     int32_t partition;

@@ -342,9 +342,20 @@ Test(partition, a_duplicate_is_answered_from_memory_and_then_only_known)
     r = publish(p, producer, make(1, 0, 2, 8));
     cr_assert_eq(r.status, LEAT_ERR_DUPLICATE, "one older");
     cr_assert_eq(r.base_offset, LEAT_OFFSET_NONE);
+    size_t size = make(1, 0, 2, 8);
+    bytes[size - 1] ^= 1;
+    r = publish(p, producer, size);
+    cr_assert_eq(r.status, LEAT_ERR_OUT_OF_ORDER, "damaged bytes are no duplicate");
+    cr_assert(r.first_sequence == 0 && r.count == 2);
+    make(1, 0, 2, 8);
+    partition_refuse(p, producer, bytes, LEAT_ERR_TOO_LARGE, &r);
+    cr_assert_eq(r.status, LEAT_ERR_TOO_LARGE, "what is too large was never appended");
+    make(1, 3, 1, 8);
+    partition_refuse(p, producer, bytes, LEAT_ERR_TOO_LARGE, &r);
+    cr_assert_eq(r.status, LEAT_ERR_TOO_LARGE, "no CRC was checked, so nobody is fenced");
     cr_assert_eq(publish(p, producer, make(1, 3, 1, 8)).status, LEAT_ERR_FENCED, "cut anew");
     /* As many records of the same numbers, but others: not to be acknowledged. */
-    size_t size = make(1, 4, 2, 16);
+    size = make(1, 4, 2, 16);
     r = publish(p, producer, size);
     cr_assert_eq(r.status, LEAT_ERR_FENCED);
     cr_assert(r.first_sequence == 4 && r.count == 2 && r.base_offset == LEAT_OFFSET_NONE);

@@ -288,7 +288,7 @@ static bool is_new(struct partition *p, struct producer *producer, const struct 
     result->base_offset = verdict.base_offset;
     if (verdict.status == LEAT_OK && !verdict.answered)
         return true;
-    if (verdict.answered || verdict.status == LEAT_ERR_DUPLICATE)
+    if (verdict.answered)
         add(&p->duplicates, 1);
     else if (verdict.status == LEAT_BUSY)
         busy(p, result, BUSY_MEMORY_US);
@@ -312,13 +312,17 @@ static void append(struct partition *p, const uint8_t *bytes, const struct leat_
     add(&p->bytes_in, batch->size);
 }
 
-/* Damaged bytes end no producer: it sends the batch again. The records are not looked at: a second
- * caller of leat_batch_check would keep the compiler from making it a part of publishing. */
-__attribute__((noinline, cold)) static void doubt_fence(const uint8_t *bytes, uint32_t size,
-                                                        uint32_t crc, struct publish_result *result)
+/* Damaged bytes end no producer, and are no duplicate of anything: it sends the batch again. The
+ * records are not looked at: a second caller of leat_batch_check would keep the compiler from
+ * making it a part of publishing. */
+__attribute__((noinline, cold)) static void doubt(struct partition *p, const uint8_t *bytes,
+                                                  uint32_t size, uint32_t crc,
+                                                  struct publish_result *result)
 {
     if (leat_crc32c(bytes + LEAT_BATCH_CRC_FROM, size - LEAT_BATCH_CRC_FROM) != crc)
         result->status = LEAT_ERR_OUT_OF_ORDER;
+    else if (result->status == LEAT_ERR_DUPLICATE)
+        add(&p->duplicates, 1);
 }
 
 /* Required readers keep `size` bytes from being appended: which do, and since when. */
@@ -343,8 +347,8 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
     if (result->status != LEAT_OK)
         return;
     if (!is_new(p, producer, &batch, result)) {
-        if (result->status == LEAT_ERR_FENCED)
-            doubt_fence(bytes, batch.size, batch.crc32c, result);
+        if (result->status == LEAT_ERR_FENCED || result->status == LEAT_ERR_DUPLICATE)
+            doubt(p, bytes, batch.size, batch.crc32c, result);
         return;
     }
     if (batch.size > p->batch_bytes_max) {
@@ -388,8 +392,12 @@ void partition_refuse(struct partition *p, struct producer *producer,
     struct leat_batch batch;
     *result = (struct publish_result){ .base_offset = LEAT_OFFSET_NONE };
     result->status = leat_batch_parse(&batch, header, LEAT_BATCH_HEADER_BYTES);
-    if (result->status == LEAT_OK && is_new(p, producer, &batch, result))
+    if (result->status != LEAT_OK)
+        return;
+    if (is_new(p, producer, &batch, result))
         refuse(p, producer, batch.crc32c, result, status);
+    else if (result->status == LEAT_ERR_FENCED || result->status == LEAT_ERR_DUPLICATE)
+        result->status = status; /* its CRC cannot be checked; that it was not appended is known */
 }
 
 void partition_offset_limit(struct partition *p, uint64_t limit)

@@ -89,7 +89,7 @@ uint32_t producer_epoch(const struct producer *producer);
  *   LEAT_OK                append (or refuse for good), then call producer_record
  *   LEAT_BUSY              new, but there is no memory to remember its result: nothing is changed
  *   answered               appended or refused earlier: repeat that answer
- *   LEAT_ERR_DUPLICATE     appended before, too long ago to remember
+ *   LEAT_ERR_DUPLICATE     its numbers were used before, too long ago to compare what it holds
  *   LEAT_ERR_OUT_OF_ORDER  a batch before it is missing
  *   LEAT_ERR_FENCED        wrong epoch; or its numbers were used by a batch of another content or
  *                          another length, so that two producers write under one identity */
