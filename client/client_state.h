@@ -28,7 +28,7 @@
 
 enum {
     CLIENT_ERROR_BYTES = 512,
-    CLIENT_SMALL_FRAMES_BYTES = 256, /* ATTACH, PONG waiting to be sent */
+    CLIENT_SMALL_FRAMES_BYTES = 256, /* ATTACH, PING, BLOCKED waiting to be sent */
     LINK_STAGE_BYTES = 1 << 16,      /* what one receive can bring beside a slice */
 };
 
@@ -142,7 +142,10 @@ struct data_link {
     uint32_t staged;
     uint8_t *stage; /* LINK_STAGE_BYTES */
 
-    /* Sending: small frames to go first, and the rest of a frame that was cut. */
+    /* Sending: small frames to go first, and the rest of a frame that was cut. A PING is answered
+     * once there is room; a newer one takes its place. */
+    bool pong_due;
+    uint64_t pong;
     uint32_t small_size;
     uint8_t small[CLIENT_SMALL_FRAMES_BYTES];
     uint32_t spill_at, spill_size;

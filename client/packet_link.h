@@ -23,7 +23,7 @@ struct packet_link {
     uint32_t attaches; /* said so far */
     bool ping_due;
     uint32_t pong_count;
-    uint64_t pongs[PACKET_LINK_PONGS_MAX]; /* to be answered */
+    uint64_t pongs[PACKET_LINK_PONGS_MAX]; /* to be answered; the newest last */
 };
 
 /* The session was granted. */
@@ -36,8 +36,11 @@ bool packet_link_is_genuine(const struct data_link *link, const struct leat_pack
 /* A genuine packet of this session came. Returns 1 when it was news. */
 unsigned packet_link_take(struct data_link *link, const struct leat_packet *packet);
 
-/* A PING of this value is to be answered. */
+/* A PING of this value is to be answered. Of more than there is room for the newest are: they say
+ * what the broker waits for now. */
 void packet_link_pong(struct packet_link *packets, uint64_t value);
+/* The answer to it was lost. */
+void packet_link_pong_again(struct packet_link *packets, uint64_t value);
 
 void packet_link_flush(struct data_link *link);
 /* Asks whether the broker is there; packet_link_timers sees to the answer. */

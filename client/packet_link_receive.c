@@ -7,8 +7,21 @@
 
 void packet_link_pong(struct packet_link *packets, uint64_t value)
 {
-    if (packets->pong_count < PACKET_LINK_PONGS_MAX)
-        packets->pongs[packets->pong_count++] = value;
+    if (packets->pong_count == PACKET_LINK_PONGS_MAX) {
+        packets->pong_count--;
+        memmove(&packets->pongs[0], &packets->pongs[1],
+                packets->pong_count * sizeof packets->pongs[0]);
+    }
+    packets->pongs[packets->pong_count++] = value;
+}
+
+void packet_link_pong_again(struct packet_link *packets, uint64_t value)
+{
+    if (packets->pong_count == PACKET_LINK_PONGS_MAX)
+        return; /* all of them are newer */
+    memmove(&packets->pongs[1], &packets->pongs[0], packets->pong_count * sizeof packets->pongs[0]);
+    packets->pongs[0] = value;
+    packets->pong_count++;
 }
 
 /* Anyone can write one; only the broker can write this token. A shard may hear from us before it

@@ -238,7 +238,7 @@ static void small_lost(struct data_link *link, const struct flow_item *item)
     if (item->kind == LEAT_FRAME_ATTACH && link->state == LINK_ATTACHING)
         link->packets->attach_due = true;
     if (item->kind == LEAT_FRAME_PONG)
-        packet_link_pong(link->packets, item->at); /* the broker may need it to speak up */
+        packet_link_pong_again(link->packets, item->at); /* the broker may need it to speak up */
     if (item->kind == LEAT_FRAME_CREDIT && reader != NULL && reader->stream.limit == item->at) {
         reader->credit_again = true; /* else a later one was said */
         data_link_queue_credit(reader);

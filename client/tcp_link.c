@@ -91,7 +91,7 @@ void tcp_link_end(struct data_link *link)
     if (link->fd >= 0)
         event_close(link->client->epoll, link->fd);
     link->fd = -1;
-    link->watches_output = false;
+    link->watches_output = link->pong_due = false;
     link->slice_left = link->staged = link->small_size = link->spill_size = 0;
     link->slice_reader = NULL;
 }

@@ -16,10 +16,8 @@ enum {
 
 static void pong(struct data_link *link, uint64_t value)
 {
-    if (link->small_size + LEAT_PING_BYTES > sizeof link->small)
-        return;
-    link->small_size +=
-        (uint32_t)leat_frame_write_ping(link->small + link->small_size, LEAT_FRAME_PONG, value);
+    link->pong_due = true;
+    link->pong = value;
     client_dirty(link->client, link);
 }
 

@@ -13,7 +13,8 @@ enum {
     WRITE_BYTES_MAX = 1 << 19, /* about so many, so that streams take turns */
     CREDITS_MAX = 128,         /* in one write */
     CREDIT_COMMIT_BYTES = LEAT_CREDIT_BYTES + LEAT_COMMIT_BYTES,
-    FIRST_BYTES_MAX = CLIENT_SMALL_FRAMES_BYTES + CREDITS_MAX * CREDIT_COMMIT_BYTES,
+    FIRST_BYTES_MAX =
+        CLIENT_SMALL_FRAMES_BYTES + LEAT_PING_BYTES + CREDITS_MAX * CREDIT_COMMIT_BYTES,
 };
 static_assert((int)FIRST_BYTES_MAX <= (int)LEAT_FRAME_BYTES_MAX, "what goes first fits the spill");
 
@@ -46,6 +47,10 @@ static void add_first(struct write *w, struct data_link *link)
     memcpy(w->first, link->small, link->small_size);
     w->first_bytes = link->small_size;
     link->small_size = 0;
+    if (link->pong_due)
+        w->first_bytes +=
+            leat_frame_write_ping(w->first + w->first_bytes, LEAT_FRAME_PONG, link->pong);
+    link->pong_due = false;
     struct reader *reader;
     while (w->first_bytes + CREDIT_COMMIT_BYTES <= FIRST_BYTES_MAX
            && (reader = data_link_next_credit(link)) != NULL) {

@@ -392,8 +392,9 @@ static bool send_packet(struct shard *shard, struct filling *f)
         return true;
     }
     if (f->flow->probes_due != 0) {
-        /* The peer is to say what it has: the answer to this tells. */
-        add_ping(f, shard->now);
+        /* The peer is to say what it has: the answer to this tells. It answers the newest, and
+         * until its address has answered that must do for both. */
+        add_ping(f, s->path->answered ? shard->now : s->challenge);
         commit(f, shard->now);
         return has_content(shard, s);
     }
