@@ -463,6 +463,12 @@ Test(faults_data, batches_for_a_stream_that_does_not_exist_harm_nobody)
     const size_t size = wire_make_batch(batch, sizeof batch, &a.producer, 0, 1, 100);
     cr_assert(wire_publish(a.fd, a.producer.stream ^ 0x5555, batch, size));
     cr_assert_eq(next_run(&a).status, LEAT_ERR_UNKNOWN_STREAM);
+    /* Nor what is no batch at all. */
+    const struct leat_frame_publish first = { .size = 10, .batch_size = 1000 };
+    uint8_t piece[LEAT_PUBLISH_HEADER_BYTES + 10] = { 0 };
+    leat_frame_write_publish(piece, a.producer.stream ^ 0x5555, &first);
+    cr_assert(wire_send(a.fd, piece, sizeof piece));
+    cr_assert_eq(next_run(&a).status, LEAT_ERR_UNKNOWN_STREAM);
     cr_assert(wire_publish(a.fd, a.producer.stream, batch, size));
     cr_assert_eq(next_run(&a).status, LEAT_OK);
 }

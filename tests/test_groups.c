@@ -102,6 +102,21 @@ Test(groups, commits_that_cannot_be_are_refused)
     cr_assert_eq(said.status, LEAT_ERR_UNKNOWN_STREAM);
 }
 
+/* A name and a place for offsets would stay for good. */
+Test(groups, a_refused_commit_makes_no_group)
+{
+    const int control = members_create_topic();
+    members_publish(50);
+    Leat__Control__Response *r = members_commit_on_control(control, NULL, 0, 10, 12345);
+    cr_assert_eq(r->committed->offsets[0]->error, LEAT_ERR_LOG_EPOCH);
+    members_done(r);
+    members_expect(members_describe(control, "g"), LEAT_ERR_UNKNOWN_GROUP, NULL);
+    r = members_commit_on_control(control, NULL, MEMBER_PARTITIONS, 10, 12345);
+    cr_assert_eq(r->committed->offsets[0]->error, LEAT_ERR_UNKNOWN_PARTITION);
+    members_done(r);
+    members_expect(members_describe(control, "g"), LEAT_ERR_UNKNOWN_GROUP, NULL);
+}
+
 Test(groups, a_second_member_gets_half_and_the_rest_goes_on)
 {
     struct member a, b;

@@ -77,6 +77,28 @@ Test(shard_packets, only_the_token_attaches_and_only_from_one_place)
     shard_peer.link = first;
 }
 
+/* Its owner hears it, in no more bytes than it sent; nobody else does, and the grant stays good. */
+Test(shard_packets, another_version_is_told_so)
+{
+    const struct link_counters *said = &shard_peer.broker_link->counters;
+    uint8_t wrong[LEAT_TOKEN_BYTES] = { 9 };
+    shard_peer_send_attach_as(wrong, LEAT_PROTOCOL_VERSION + 1);
+    for (int i = 0; i < 20; i++)
+        shard_peer_shard_turn();
+    cr_assert_eq(said->tx, 0, "a stranger is told nothing");
+    flow_init(&shard_peer.flow, &shard_peer.flow.options, shard_peer.now);
+    const uint64_t heard = shard_peer.link->counters.tx_bytes;
+    shard_peer_send_attach_as(shard_peer.token, LEAT_PROTOCOL_VERSION + 1);
+    for (int i = 0; i < 20; i++)
+        shard_peer_shard_turn();
+    shard_peer_receive();
+    cr_assert_eq(shard_peer.resets, 1u);
+    cr_assert_eq(shard_peer.reset, LEAT_ERR_VERSION);
+    cr_assert_leq(said->tx_bytes, shard_peer.link->counters.tx_bytes - heard);
+    flow_init(&shard_peer.flow, &shard_peer.flow.options, shard_peer.now);
+    shard_peer_attach();
+}
+
 Test(shard_packets, a_grant_that_is_too_old_does_not_attach)
 {
     shard_peer.now += LEAT_TOKEN_LIFE_NS;
@@ -345,6 +367,39 @@ Test(shard_packets, an_address_answers_though_packets_are_lost)
     for (int i = 0; i < 40; i++)
         shard_peer_publish(1200);
     UNTIL(shard_peer.acked == 40 && shard_peer_has_log(), 200000);
+}
+
+/* Of several questions a client may answer the newest alone: each of them asks for the challenge.
+ */
+Test(shard_packets, an_address_that_has_not_answered_is_asked_for_nothing_but_the_challenge)
+{
+    unsigned asked = 0;
+    shard_peer_send_attach(shard_peer.token);
+    for (int i = 0; i < 20000; i++) {
+        struct link_datagram came[LINK_BURST];
+        if (i == 5)
+            shard_peer_guess_acks(); /* it has come, and the answer was left out */
+        if (i == 10)
+            shard_peer_send_pings(50); /* what they are answered is not acknowledged */
+        shard_peer_shard_turn();
+        const unsigned count =
+            shard_peer.link->ops->receive(shard_peer.link, came, LINK_BURST, shard_peer.now);
+        for (unsigned k = 0; k < count; k++) {
+            struct leat_packet packet;
+            struct leat_frame frame;
+            cr_assert_eq(leat_packet_decode(&packet, came[k].bytes, came[k].size), LEAT_OK);
+            for (uint32_t at = 0; at < packet.frames_size; at += frame.length) {
+                cr_assert_eq(leat_frame_decode(&frame, packet.frames + at, packet.frames_size - at),
+                             LEAT_OK);
+                if (frame.type != LEAT_FRAME_PING)
+                    continue;
+                cr_assert_eq(frame.ping, session()->challenge);
+                asked++;
+            }
+        }
+        shard_peer.link->ops->release(shard_peer.link, came, count);
+    }
+    cr_assert_gt(asked, 1u, "it was not asked again");
 }
 
 Test(shard_packets, acks_for_packets_never_sent_change_nothing)

@@ -71,14 +71,16 @@ void shard_refuse_unknown(struct session *s, uint32_t stream, uint64_t first_seq
 }
 
 /* A batch for a stream that is not there: its topic was deleted, most likely. Said once a batch, so
- * that its client need not wait to find out. */
-static void refuse_unknown(struct shard *shard, struct session *s, uint32_t stream,
+ * that its client need not wait to find out. False: these bytes are not a batch's first. */
+static bool refuse_unknown(struct shard *shard, struct session *s, uint32_t stream,
                            const uint8_t *bytes, uint32_t size)
 {
     struct leat_batch batch;
     metric_add(&shard->counters.frames_unknown_stream, 1);
-    if (leat_batch_parse(&batch, bytes, size) == LEAT_OK)
-        shard_refuse_unknown(s, stream, batch.base_sequence, batch.record_count);
+    if (leat_batch_parse(&batch, bytes, size) != LEAT_OK)
+        return false;
+    shard_refuse_unknown(s, stream, batch.base_sequence, batch.record_count);
+    return true;
 }
 
 /* Says what came of a batch of `size` bytes. */
@@ -113,8 +115,10 @@ static enum leat_error publish(struct shard *shard, struct session *s,
     const struct stream *place = session_stream(s, frame->stream);
     struct leat_ack_run run;
     if (place == NULL || place->publish == NULL) {
-        if (frame->publish.piece_at == 0)
-            refuse_unknown(shard, s, frame->stream, frame->publish.bytes, frame->publish.size);
+        /* Whatever it is that should be a batch: its sender hears that there is no such stream. */
+        if (frame->publish.piece_at == 0
+            && !refuse_unknown(shard, s, frame->stream, frame->publish.bytes, frame->publish.size))
+            shard_refuse_stream(s, frame->stream, LEAT_ERR_UNKNOWN_STREAM);
         return LEAT_OK;
     }
     struct publish_stream *stream = place->publish;

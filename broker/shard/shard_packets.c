@@ -46,20 +46,27 @@ static void send_reset(const struct shard *shard, struct link *link, const struc
     link->ops->send(link, &out, RESET_PACKET_BYTES, NULL, to);
 }
 
-/* Says so, at most so often and never with more bytes than came in. The token is made again from
- * the id: nothing is remembered of sessions that ended. */
-static void reset_unknown(struct shard *shard, struct link *link,
-                          const struct link_datagram *datagram, uint32_t session)
+/* At most so often, and never with more bytes than came in. */
+static bool may_reset(struct shard *shard, const struct link_datagram *datagram)
 {
-    uint8_t token[LEAT_TOKEN_BYTES];
-    drop(shard, PACKET_DROP_SESSION);
     if (shard->now - shard->resets_since >= LEAT_NS_PER_S) {
         shard->resets_since = shard->now;
         shard->resets = 0;
     }
     if (datagram->size < RESET_PACKET_BYTES || shard->resets >= RESETS_PER_SECOND)
-        return;
+        return false;
     shard->resets++;
+    return true;
+}
+
+/* Says so. The token is made again from the id: nothing is remembered of sessions that ended. */
+static void reset_unknown(struct shard *shard, struct link *link,
+                          const struct link_datagram *datagram, uint32_t session)
+{
+    uint8_t token[LEAT_TOKEN_BYTES];
+    drop(shard, PACKET_DROP_SESSION);
+    if (!may_reset(shard, datagram))
+        return;
     reset_token_make(shard->options.reset_secret, session, token);
     send_reset(shard, link, &datagram->peer, session, token, LEAT_ERR_UNKNOWN_SESSION);
 }
@@ -97,9 +104,12 @@ static bool attach(struct shard *shard, struct session *s, struct link *link,
     const bool right = s->expires_ns > shard->now
                        && leat_frame_decode(&frame, packet->frames, packet->frames_size) == LEAT_OK
                        && frame.type == LEAT_FRAME_ATTACH && frame.attach.session == s->id
-                       && frame.attach.version == LEAT_PROTOCOL_VERSION
                        && session_token_is(s->token, frame.attach.token);
-    if (!right) {
+    const bool speaks = right && frame.attach.version == LEAT_PROTOCOL_VERSION;
+    /* Its owner has said so, with tag and token: it need not find out by waiting. */
+    if (right && !speaks && may_reset(shard, datagram))
+        send_reset(shard, link, &datagram->peer, s->id, s->reset_token, LEAT_ERR_VERSION);
+    if (!speaks) {
         metric_add(&shard->counters.attach_refused, 1);
         drop(shard, PACKET_DROP_ATTACH);
         return false;

@@ -299,9 +299,14 @@ static void answer_ping(uint64_t value)
 
 void shard_peer_send_attach(const uint8_t token[LEAT_TOKEN_BYTES])
 {
+    shard_peer_send_attach_as(token, LEAT_PROTOCOL_VERSION);
+}
+
+void shard_peer_send_attach_as(const uint8_t token[LEAT_TOKEN_BYTES], uint16_t version)
+{
     uint8_t bytes[LEAT_ATTACH_BYTES];
     struct leat_frame_attach attach = { .session = shard_peer.flow.options.session,
-                                        .version = LEAT_PROTOCOL_VERSION };
+                                        .version = version };
     const struct flow_item item = { .kind = LEAT_FRAME_ATTACH };
     memcpy(attach.token, token, sizeof attach.token);
     send_frames(bytes, (uint32_t)leat_frame_write_attach(bytes, &attach), &item);

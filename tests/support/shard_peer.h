@@ -99,6 +99,8 @@ void shard_peer_open_session(uint32_t id);
 /* Acknowledges, unseen, whatever the shard may have sent. */
 void shard_peer_guess_acks(void);
 void shard_peer_send_attach(const uint8_t token[LEAT_TOKEN_BYTES]);
+/* The same, as a client of another protocol version. */
+void shard_peer_send_attach_as(const uint8_t token[LEAT_TOKEN_BYTES], uint16_t version);
 /* `count` PINGs in packets as full as they can be, for the next turn of the shard. */
 void shard_peer_send_pings(uint32_t count);
 /* The subscription may send up to `limit`. */
