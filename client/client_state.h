@@ -21,6 +21,7 @@
 #include "client/packet_port.h"
 #include "client/partition_stream.h"
 #include "client/stream_table.h"
+#include "client/topic_wait.h"
 #include "client/url.h"
 #include "schema/limits.h"
 #include "schema/units.h"
@@ -86,6 +87,7 @@ struct reader {
 
     /* ---- of a group */
     bool at_committed;    /* opened where the group stands; start_at, start are the way out */
+    bool from_first;      /* made with a topic that came back: the way out is its first record */
     bool had;             /* its place in the stream is one where this member stood ... */
     uint64_t had_in;      /* ... under the broker of this incarnation */
     bool opening_unknown; /* what the opening tells of, another may have read in part */
@@ -166,6 +168,7 @@ enum owner_step {
     OWNER_OPEN, /* sessions first, then the streams */
     OWNER_OPENING,
     OWNER_READY,
+    OWNER_AWAITED, /* of a group: its topic is missing, and is described again */
     OWNER_OVER,
 };
 
@@ -206,7 +209,8 @@ struct subscribed {
     struct topic_shards shards;
     struct reader **readers;
     uint32_t reader_count;
-    uint32_t reader_room; /* more are there when the topic once had more partitions */
+    uint32_t reader_room;   /* more are there when the topic once had more partitions */
+    struct topic_wait wait; /* while OWNER_AWAITED, and when it is described then */
 };
 
 /* A request of a group that is under way. */
@@ -225,6 +229,7 @@ struct consumer_group {
     bool left;                        /* LeaveGroup was answered */
     leat_ns commit_at;                /* at LEAT_COMMIT_INTERVAL; NEVER: nothing to commit */
     leat_ns wake_at;                  /* a partition that leaves has waited long enough */
+    leat_ns ask_at;                   /* a missing topic is to be asked for */
     char put_off[CLIENT_ERROR_BYTES]; /* why its join has to wait, while it is opened */
     int worst;                        /* answer of a commit since leat_consumer_commit_wait */
     struct group_request requests[2 * MEMBERSHIP_UNDER_WAY_MAX];

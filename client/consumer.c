@@ -399,7 +399,7 @@ int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t part
         const enum owner_step step = reader->topic->step;
         if (step == OWNER_OVER || reader->gone)
             return client_error(client, LEAT_ERR_UNKNOWN_TOPIC, "topic \"%s\" is gone", topic);
-        if (asked && consumer->group != NULL && !reader->assigned)
+        if (consumer->group != NULL && !reader->assigned)
             return consumer_find(consumer, topic, partition, &reader); /* lost meanwhile */
         if (step == OWNER_READY && asked)
             break;

@@ -34,6 +34,14 @@ static void name_member(struct consumer_group *group, struct leat_client *client
              client->options.client_name, random);
 }
 
+static void name_topic(struct leat_consumer *consumer, size_t index)
+{
+    struct backoff pauses = consumer->client->backoff;
+    pauses.random += index; /* not all of them at the same moments */
+    topic_wait_init(&consumer->topics[index].wait, &pauses);
+    consumer->group->membership.topics[index].name = consumer->topics[index].name;
+}
+
 enum leat_error group_make(struct leat_consumer *consumer,
                            const struct leat_consumer_options *options)
 {
@@ -45,10 +53,10 @@ enum leat_error group_make(struct leat_consumer *consumer,
     name_member(group, consumer->client, options->member);
     consumer->options.group = group->name;
     consumer->options.member = group->member_id;
-    group->commit_at = group->wake_at = LEAT_NS_NEVER;
+    group->commit_at = group->wake_at = group->ask_at = LEAT_NS_NEVER;
     group->membership.topic_count = (uint32_t)consumer->topic_count;
     for (size_t i = 0; i < consumer->topic_count; i++)
-        group->membership.topics[i].name = consumer->topics[i].name;
+        name_topic(consumer, i);
     return LEAT_OK;
 }
 
@@ -76,19 +84,46 @@ static void note_log(struct reader *reader, const Leat__Control__Topic *told)
     reader->topic_id = told->id;
 }
 
-int group_topic_known(struct subscribed *topic, const Leat__Control__Topic *told)
+/* Room for as many places as it has partitions. False: no memory. */
+static bool make_places(struct membership_topic *known, uint32_t partitions)
+{
+    if (partitions > known->partitions) {
+        uint8_t *places = realloc(known->places, partitions);
+        if (places == NULL)
+            return false;
+        memset(places + known->partitions, 0, partitions - known->partitions);
+        known->places = places;
+    }
+    known->partitions = partitions;
+    return true;
+}
+
+enum leat_error group_topic_known(struct subscribed *topic, const Leat__Control__Topic *told)
 {
     struct leat_consumer *consumer = topic->consumer;
-    struct membership_topic *known = &consumer->group->membership.topics[topic - consumer->topics];
-    if (known->places == NULL)
-        known->places = calloc(topic->reader_count, sizeof *known->places);
-    if (known->places == NULL)
-        return client_error(consumer->client, LEAT_ERR_NO_MEMORY,
-                            "consumer of topic \"%s\": no memory", topic->name);
-    known->partitions = topic->reader_count;
-    for (uint32_t i = 0; i < topic->reader_count; i++)
+    struct membership *m = &consumer->group->membership;
+    struct membership_topic *known = group_known(topic);
+    if (!make_places(known, topic->reader_count))
+        return (enum leat_error)client_error(consumer->client, LEAT_ERR_NO_MEMORY,
+                                             "consumer of topic \"%s\": no memory", topic->name);
+    if (known->id != told->id && m->step == MEMBERSHIP_IN)
+        membership_doubt(m, consumer->client->now); /* which partitions of this one it has */
+    known->id = told->id;
+    known->stale = false;
+    topic_wait_found(&topic->wait);
+    for (uint32_t i = 0; i < topic->reader_count; i++) {
         note_log(topic->readers[i], told);
+        if (m->confirmed)
+            group_want(topic->readers[i]);
+    }
     return LEAT_OK;
+}
+
+void group_topic_missing(struct subscribed *topic)
+{
+    struct membership_topic *known = group_known(topic);
+    known->id = 0; /* whatever is assigned of the name is another */
+    known->stale = false;
 }
 
 /* Of a topic from which everything goes: is it there at all? Who was told that it is deleted is not
@@ -140,20 +175,6 @@ static void look_again(struct leat_consumer *consumer)
     }
 }
 
-/* A topic that the application was told is deleted is there again, and of it something is given to
- * this member, which reads nothing of it any more. */
-static bool is_given_what_is_over(const struct leat_consumer *consumer)
-{
-    for (size_t i = 0; i < consumer->topic_count; i++) {
-        const struct membership_topic *topic = &consumer->group->membership.topics[i];
-        for (uint32_t j = 0; consumer->topics[i].step == OWNER_OVER && j < topic->partitions; j++) {
-            if ((topic->places[j] & PLACE_ASSIGNED) != 0)
-                return true;
-        }
-    }
-    return false;
-}
-
 static void lost(struct leat_consumer *consumer, const char *text)
 {
     group_lose_all(consumer);
@@ -172,11 +193,6 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
         break;
     case MEMBERSHIP_CONFIRMED:
         consumer->group->joined = true;
-        if (is_given_what_is_over(consumer)) {
-            membership_rejoin(&consumer->group->membership, client->now);
-            lost(consumer, "a topic that was deleted is there again; joining again without it");
-            break;
-        }
         group_each_reader(consumer, group_want);
         group_each_reader(consumer, group_forget_place);
         for (size_t i = 0; i < consumer->topic_count; i++)
@@ -200,25 +216,93 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
 
 static bool all_described(const struct leat_consumer *consumer)
 {
-    bool any = false;
     for (size_t i = 0; i < consumer->topic_count; i++) {
         const enum owner_step step = consumer->topics[i].step;
         if (step == OWNER_DESCRIBE || step == OWNER_DESCRIBING)
             return false;
-        any = any || step != OWNER_OVER;
     }
-    return any;
+    return true;
+}
+
+/* A topic that can be joined with. */
+static bool is_there(const struct subscribed *topic)
+{
+    return topic->step != OWNER_AWAITED && topic->step != OWNER_OVER;
+}
+
+static bool any_there(const struct leat_consumer *consumer)
+{
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        if (is_there(&consumer->topics[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Missing topics are described again from time to time, and at once those of which the broker says
+ * that they are others than we know. A topic whose streams are being opened waits for that. */
+static void look_for_topics(struct leat_consumer *consumer)
+{
+    struct consumer_group *group = consumer->group;
+    group->ask_at = LEAT_NS_NEVER;
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        struct subscribed *topic = &consumer->topics[i];
+        const bool stale = group->membership.topics[i].stale;
+        const bool awaited = topic->step == OWNER_AWAITED;
+        if (awaited && !stale && topic->wait.ask_at > consumer->client->now)
+            group->ask_at = topic->wait.ask_at < group->ask_at ? topic->wait.ask_at : group->ask_at;
+        else if (awaited || (stale && (topic->step == OWNER_OPEN || topic->step == OWNER_READY)))
+            topic->step = OWNER_DESCRIBE;
+    }
+}
+
+/* Of a topic that the join did not name nothing is ever assigned. */
+static bool joined_without(const struct leat_consumer *consumer)
+{
+    const struct membership *m = &consumer->group->membership;
+    for (size_t i = 0; m->step == MEMBERSHIP_IN && m->confirmed && i < consumer->topic_count; i++) {
+        if (is_there(&consumer->topics[i]) && !m->topics[i].named)
+            return true;
+    }
+    return false;
+}
+
+static void join_with_all(struct leat_consumer *consumer)
+{
+    bool had = false;
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        for (uint32_t j = 0; j < consumer->topics[i].reader_count; j++)
+            had = had || consumer->topics[i].readers[j]->assigned;
+    }
+    membership_rejoin(&consumer->group->membership, consumer->client->now);
+    if (had)
+        lost(consumer, "a topic that was missing is there; joining again with it");
+    else
+        group_lose_all(consumer);
+}
+
+/* It has something to say, or will have. */
+static leat_ns next_request(const struct leat_consumer *consumer)
+{
+    const struct membership *m = &consumer->group->membership;
+    return m->step != MEMBERSHIP_OUT || any_there(consumer) ? membership_deadline(m)
+                                                            : LEAT_NS_NEVER;
 }
 
 void group_advance(struct leat_consumer *consumer)
 {
     struct membership *m = &consumer->group->membership;
     struct leat_client *client = consumer->client;
-    if (consumer->over != LEAT_OK || !all_described(consumer))
+    if (consumer->over != LEAT_OK)
+        return;
+    look_for_topics(consumer);
+    if (!all_described(consumer))
         return;
     consumer->group->wake_at = LEAT_NS_NEVER;
     group_each_reader(consumer, group_let_go);
-    while (client->failure == 0) {
+    if (joined_without(consumer))
+        join_with_all(consumer);
+    while (client->failure == 0 && (m->step != MEMBERSHIP_OUT || any_there(consumer))) {
         const struct membership_asked asked = membership_next(m, client->now);
         if (asked.what == MEMBERSHIP_NOTHING)
             break;
@@ -237,8 +321,10 @@ leat_ns group_timers(struct leat_consumer *consumer)
         group->commit_at = LEAT_NS_NEVER;
         group_each_reader(consumer, group_commit_processed);
     }
-    leat_ns next = membership_deadline(&group->membership);
+    client->work = client->work || group->ask_at <= client->now;
+    leat_ns next = next_request(consumer);
     next = group->wake_at < next ? group->wake_at : next;
+    next = group->ask_at < next ? group->ask_at : next;
     if (next <= client->now) {
         client->work = client->work || all_described(consumer);
         next = LEAT_NS_NEVER; /* the step that follows says */
@@ -253,7 +339,8 @@ void group_disconnected(struct leat_consumer *consumer)
 
 bool group_is_settled(const struct leat_consumer *consumer)
 {
-    return consumer->group->joined && consumer->group->membership.confirmed;
+    return (consumer->group->joined && consumer->group->membership.confirmed)
+           || !any_there(consumer);
 }
 
 bool group_hands_out(const struct leat_consumer *consumer)

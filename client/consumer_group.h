@@ -20,13 +20,15 @@ void group_advance(struct leat_consumer *consumer);
 /* Sees to it that group_advance is called when it is time; returns when that is next. */
 leat_ns group_timers(struct leat_consumer *consumer);
 void group_disconnected(struct leat_consumer *consumer);
-/* It is a member, and the broker said so on this connection. */
+/* It is a member, and the broker said so on this connection; or none of its topics is there. */
 bool group_is_settled(const struct leat_consumer *consumer);
 /* Records may be handed out: the broker has the member, as far as we can know. */
 bool group_hands_out(const struct leat_consumer *consumer);
 
 /* The topic was described so, its readers are made. LEAT_ERR_NO_MEMORY, with its story. */
-int group_topic_known(struct subscribed *topic, const Leat__Control__Topic *told);
+enum leat_error group_topic_known(struct subscribed *topic, const Leat__Control__Topic *told);
+/* There is no such topic: it is OWNER_AWAITED. */
+void group_topic_missing(struct subscribed *topic);
 
 /* Before the streams are closed: the last commits, as far as they can be said. */
 void group_finish(struct leat_consumer *consumer);

@@ -244,7 +244,8 @@ bool consumer_is_ready(const struct leat_consumer *consumer)
     if (consumer->over != LEAT_OK)
         return true;
     for (size_t i = 0; i < consumer->topic_count; i++) {
-        if (consumer->topics[i].step != OWNER_READY && consumer->topics[i].step != OWNER_OVER)
+        const enum owner_step step = consumer->topics[i].step;
+        if (step != OWNER_READY && step != OWNER_AWAITED && step != OWNER_OVER)
             return false;
     }
     return consumer->group == NULL || group_is_settled(consumer);

@@ -7,8 +7,26 @@
 #include "client/client_core.h"
 #include "client/consumer.h"
 #include "client/consumer_group.h"
+#include "client/group_readers.h"
 #include "schema/error_text.h"
 
+static void partition_gone(struct reader *reader)
+{
+    const uint64_t offset = partition_stream_wanted(&reader->stream);
+    const bool told = reader->gone;
+    reader_gone(reader);
+    if (told)
+        return;
+    reader_event(reader, (struct leat_event){
+                             .type = LEAT_EVENT_TOPIC_DELETED,
+                             .error = LEAT_ERR_UNKNOWN_TOPIC,
+                             .first_offset = offset,
+                             .next_offset = offset,
+                             .text = "the topic is gone; nothing follows on this partition" });
+}
+
+/* Who reads without a group stands at an offset of this very topic: no other one takes its place.
+ */
 static void topic_gone(struct subscribed *topic)
 {
     topic->step = OWNER_OVER;
@@ -17,20 +35,41 @@ static void topic_gone(struct subscribed *topic)
         if (reader->state == READER_DEAD)
             continue;
         reader->state = READER_DEAD;
-        if (topic->consumer->group != NULL && !reader->assigned)
-            continue; /* another member's */
-        const uint64_t offset = partition_stream_wanted(&reader->stream);
-        const bool told = reader->gone;
-        reader_gone(reader);
-        if (told)
-            continue;
-        reader_event(reader, (struct leat_event){
-                                 .type = LEAT_EVENT_TOPIC_DELETED,
-                                 .error = LEAT_ERR_UNKNOWN_TOPIC,
-                                 .first_offset = offset,
-                                 .next_offset = offset,
-                                 .text = "the topic is gone; nothing follows on this partition" });
+        partition_gone(reader);
     }
+}
+
+/* A member's readers from `first` on have no partition any more. */
+static void lose_partitions(struct subscribed *topic, uint32_t first)
+{
+    for (uint32_t i = first; i < topic->reader_count; i++) {
+        struct reader *reader = topic->readers[i];
+        reader_tell_opening(reader);
+        if (reader->assigned)
+            partition_gone(reader);
+        group_drop(reader);
+    }
+}
+
+/* A group names its topics, and reads whichever has the name. */
+static void await_topic(struct subscribed *topic)
+{
+    struct leat_consumer *consumer = topic->consumer;
+    struct leat_client *client = consumer->client;
+    topic->step = OWNER_AWAITED;
+    client->work = true;
+    group_topic_missing(topic);
+    lose_partitions(topic, 0);
+    if (!topic_wait_missed(&topic->wait, client->now))
+        return;
+    const struct leat_event event = { .type = LEAT_EVENT_TOPIC_MISSING,
+                                      .error = LEAT_ERR_UNKNOWN_TOPIC,
+                                      .partition = -1,
+                                      .topic = topic->name,
+                                      .time_ns = client->now - topic->wait.since,
+                                      .text = "there is no such topic; waiting for one",
+                                      .consumer = consumer };
+    client_event(client, &event);
 }
 
 void topic_refused(struct subscribed *topic, int error, const char *text)
@@ -40,6 +79,8 @@ void topic_refused(struct subscribed *topic, int error, const char *text)
         topic->step = OWNER_OVER;
         consumer->over = client_error(consumer->client, error, "%s",
                                       *text != '\0' ? text : leat_error_text(error));
+    } else if (error == LEAT_ERR_UNKNOWN_TOPIC && consumer->group != NULL) {
+        await_topic(topic);
     } else if (error == LEAT_ERR_UNKNOWN_TOPIC) {
         topic_gone(topic);
     } else {
@@ -80,10 +121,13 @@ static bool make_reader(struct subscribed *topic, uint32_t partition)
     reader->state = consumer->group != NULL ? READER_IDLE : READER_WANTED;
     reader->start_at = consumer->options.start_at;
     reader->start = consumer->options.start;
+    reader->from_first = consumer->opened;
     readers[topic->reader_room++] = reader;
     return true;
 }
 
+/* As many as the topic has partitions. Of a member there may be some already: it had another
+ * number of them. */
 static enum leat_error make_readers(struct subscribed *topic)
 {
     const struct leat_consumer *consumer = topic->consumer;
@@ -97,7 +141,8 @@ static enum leat_error make_readers(struct subscribed *topic)
                 "partition %" PRIu32 ": topic \"%s\" has partitions 0 to %" PRIu32,
                 consumer->partitions[i], topic->name, topic->shards.partitions - 1);
     }
-    for (uint32_t i = 0; i < count; i++) {
+    lose_partitions(topic, count);
+    for (uint32_t i = topic->reader_room; i < count; i++) {
         if (!make_reader(topic, all ? i : consumer->partitions[i]))
             return (enum leat_error)client_error(consumer->client, LEAT_ERR_NO_MEMORY,
                                                  "consumer of topic \"%s\": no memory",
@@ -105,6 +150,18 @@ static enum leat_error make_readers(struct subscribed *topic)
     }
     topic->reader_count = count;
     return LEAT_OK;
+}
+
+/* The readers follow what the topic is like now. */
+static enum leat_error take_description(struct subscribed *topic, const Leat__Control__Topic *told,
+                                        bool another)
+{
+    enum leat_error error = LEAT_OK;
+    if (another || topic->readers == NULL)
+        error = make_readers(topic);
+    if (error == LEAT_OK && topic->consumer->group != NULL)
+        error = group_topic_known(topic, told);
+    return error;
 }
 
 static void on_described(void *context, int error, const char *text,
@@ -123,26 +180,15 @@ static void on_described(void *context, int error, const char *text,
     const bool another = topic->readers != NULL && shards.partitions != topic->shards.partitions;
     topic_shards_free(&topic->shards);
     topic->shards = shards;
-    if (another) {
+    if (another && consumer->group == NULL) {
         topic_gone(topic);
         return;
     }
-    if (topic->readers == NULL) {
-        consumer->over = make_readers(topic);
-        if (consumer->over != LEAT_OK) {
-            topic->step = OWNER_OVER;
-            return;
-        }
-    }
-    if (consumer->group != NULL) {
-        consumer->over = group_topic_known(topic, response->topic);
-        if (consumer->over != LEAT_OK) {
-            topic->step = OWNER_OVER;
-            return;
-        }
-    }
     topic->step = OWNER_OPEN;
     consumer->client->work = true;
+    consumer->over = take_description(topic, response->topic, another);
+    if (consumer->over != LEAT_OK)
+        topic->step = OWNER_OVER;
 }
 
 void topic_describe(struct subscribed *topic)

@@ -72,7 +72,8 @@ static enum leat_error ask_join(struct leat_consumer *consumer,
     char *topics[LEAT_GROUP_TOPICS_MAX];
     join.topics = topics;
     for (size_t i = 0; i < consumer->topic_count; i++) {
-        if (consumer->topics[i].step != OWNER_OVER)
+        consumer->group->membership.topics[i].named = consumer->topics[i].step != OWNER_AWAITED;
+        if (consumer->topics[i].step != OWNER_AWAITED)
             topics[join.n_topics++] = consumer->topics[i].name;
     }
     join.group = consumer->group->name;

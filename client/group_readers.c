@@ -7,11 +7,15 @@
 
 /* ---- partitions that come and go */
 
+struct membership_topic *group_known(const struct subscribed *topic)
+{
+    struct leat_consumer *consumer = topic->consumer;
+    return &consumer->group->membership.topics[topic - consumer->topics];
+}
+
 uint8_t *group_place(const struct reader *reader)
 {
-    struct subscribed *topic = reader->topic;
-    struct leat_consumer *consumer = topic->consumer;
-    return &consumer->group->membership.topics[topic - consumer->topics].places[reader->partition];
+    return &group_known(reader->topic)->places[reader->partition];
 }
 
 void group_each_reader(struct leat_consumer *consumer, void (*visit)(struct reader *reader))
@@ -46,8 +50,7 @@ void group_drop(struct reader *reader)
     reader->commits = (struct commits){ 0 };
     reader->assigned = reader->leaving = reader->paused = false;
     reader->resumes = reader->processed_due = false;
-    if (reader->topic->step != OWNER_OVER)
-        reader->state = READER_IDLE;
+    reader->state = READER_IDLE;
 }
 
 void group_want(struct reader *reader)
@@ -58,7 +61,7 @@ void group_want(struct reader *reader)
         return;
     if (!reader->assigned) {
         reader->at_committed = true;
-        reader->start_at = options->start_at;
+        reader->start_at = reader->from_first ? LEAT_START_EARLIEST : options->start_at;
         reader->start = options->start;
     }
     reader_want(reader);
@@ -106,7 +109,7 @@ void group_let_go(struct reader *reader)
     struct leat_client *client = consumer->client;
     if ((*group_place(reader) & PLACE_LEAVING) == 0 || reader->state == READER_OPENING)
         return;
-    if (reader->assigned && !reader->leaving && reader->topic->step != OWNER_OVER)
+    if (reader->assigned && !reader->leaving)
         tell_revoked(reader);
     if (commits_pending(&reader->commits) && reader->link != NULL
         && client->now < reader->leave_by) {
@@ -169,6 +172,7 @@ void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream
     reader->opening_counted = reader->at_committed && reader->stream.opening != 0;
     reader->at_committed = false;
     reader->had = true;
+    reader->gone = false;
     reader->had_in = reader->topic->consumer->client->incarnation;
     reader->lost = 0;
     if (commits_due(&reader->commits))
@@ -200,7 +204,9 @@ static bool is_group_news(int error)
 
 bool group_refused(struct reader *reader, int error)
 {
-    if (!is_group_news(error))
+    bool *stale = &group_known(reader->topic)->stale;
+    *stale = *stale || error == LEAT_ERR_UNKNOWN_PARTITION;
+    if (!is_group_news(error) && !*stale)
         return false;
     group_doubt(reader);
     return true;
@@ -224,8 +230,7 @@ void group_topic_deleted(struct reader *reader)
     group_drop(reader);
     /* It may be there again already: then the partition is opened anew, when the broker gives it.
      */
-    if (reader->topic->step == OWNER_READY)
-        reader->topic->step = OWNER_DESCRIBE;
+    group_known(reader->topic)->stale = true;
     membership_doubt(&consumer->group->membership, consumer->client->now);
     consumer->client->work = true;
 }

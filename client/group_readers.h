@@ -9,6 +9,9 @@
 
 #include "client/client_state.h"
 
+/* What the membership knows of the topic. */
+struct membership_topic *group_known(const struct subscribed *topic);
+
 /* Calls for each reader of the consumer. */
 void group_each_reader(struct leat_consumer *consumer, void (*visit)(struct reader *reader));
 

@@ -68,7 +68,9 @@ enum leat_event_type {
                                         leat_consumer_seek */
     LEAT_EVENT_TOPIC_DELETED = 10,   /* the topic is gone; nothing follows on this partition. After
                                         the last one of a consumer without a group
-                                        leat_consumer_poll says LEAT_ERR_UNKNOWN_TOPIC */
+                                        leat_consumer_poll says LEAT_ERR_UNKNOWN_TOPIC. A group's
+                                        member reads on, after an ASSIGNED, should a topic of this
+                                        name be made again */
     LEAT_EVENT_FALLBACK = 11,        /* packets do not get through (`error`, `text`): data goes over
                                         TCP from now on, from where it was (fallback=tcp) */
     /* Of a group's consumers: */
@@ -80,15 +82,22 @@ enum leat_event_type {
                                     the other goes on (LEAT_NO_OFFSET: nothing); next_offset: the
                                     position here */
     LEAT_EVENT_MEMBER_LOST = 14, /* the member was silent too long (time_ns), the broker restarted,
-                                    or a topic that was told deleted is there again (who names it
-                                    from then on gets it): all its partitions are others'. Told
-                                    once, without a REVOKED for each; the consumer joins again by
-                                    itself */
+                                    or a topic that was missing when the member joined is there: all
+                                    its partitions are others'. Told once, without a REVOKED for
+                                    each; the consumer joins again by itself */
     LEAT_EVENT_MEMBER_FENCED = 15,  /* a newer member of the same id took over, or the broker does
                                        not take the member any more (`error`): the consumer is over,
                                        and leat_consumer_poll says `error` */
     LEAT_EVENT_COMMIT_REFUSED = 16, /* `error` says why; first_offset: what was asked, next_offset:
                                        what stands (LEAT_NO_OFFSET: nothing) */
+    LEAT_EVENT_TOPIC_MISSING = 17,  /* there is no such topic: it was deleted, or the broker came
+                                       back without it (partition -1). Told when that is found, and
+                                       again once a minute while it lasts; time_ns: how long it has
+                                       been missing. The member asks for it by itself, at least
+                                       every backoff_max_ns, keeps its other topics meanwhile, and is
+                                       told ASSIGNED when it has a part in the topic again.
+                                       Partitions that the topic did not have before are read from
+                                       their first record, whatever start_at says */
 };
 
 enum leat_gap {

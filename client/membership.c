@@ -88,6 +88,8 @@ static void take(struct membership *m, const Leat__Control__GroupAssignment *ass
     for (size_t t = 0; t < assignment->n_assigned; t++) {
         const Leat__Control__TopicPartitions *told = assignment->assigned[t];
         struct membership_topic *topic = find(m, told->topic);
+        if (topic != NULL && topic->id != told->topic_id)
+            topic->stale = true;
         for (size_t i = 0; topic != NULL && i < told->n_partitions; i++) {
             if (told->partitions[i] < topic->partitions)
                 topic->places[told->partitions[i]] |= PLACE_ASSIGNED;
@@ -121,8 +123,9 @@ static void clear(struct membership *m, enum membership_step step)
 static enum membership_news taken(struct membership *m, const struct membership_asked *asked,
                                   const Leat__Control__GroupAssignment *assignment, leat_ns now)
 {
-    /* Answers may overtake one another: of two the newer epoch holds. */
-    if (asked->what == MEMBERSHIP_JOIN || assignment->member_epoch > m->epoch)
+    /* Answers may overtake one another: of two the newer epoch holds. One of the same epoch says
+     * the same, of which more is understood when a topic was described since. */
+    if (asked->what == MEMBERSHIP_JOIN || assignment->member_epoch >= m->epoch)
         take(m, assignment);
     m->step = MEMBERSHIP_IN;
     if (asked->sent > m->answered)

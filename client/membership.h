@@ -57,8 +57,11 @@ enum {
 
 struct membership_topic {
     const char *name;    /* the caller's, as long as the membership */
+    uint64_t id;         /* as it was described; 0: missing, or not known yet */
     uint32_t partitions; /* 0: not known yet */
     uint8_t *places;     /* of each; the caller's memory */
+    bool named;          /* by the last join; the caller's */
+    bool stale;          /* something was assigned of a topic with another id: describe it again */
 };
 
 struct membership {

@@ -30,6 +30,13 @@ refused() {
     [ ! -s "$dir/out" ] || fail "leat $*: said something on stdout"
 }
 
+# await TEXT PID: until the process has said it on stderr.
+await() {
+    until grep -q -- "$1" "$dir/err"; do
+        kill -0 "$2" 2>/dev/null || fail "ended before it said $1: $(cat "$dir/err")"
+    done
+}
+
 refused 2 "nonsense" nonsense
 refused 2 "--nonsense" pub t --nonsense
 refused 2 "--to" group reset g --topic t --to sometime
@@ -149,7 +156,8 @@ timeout 20 "$LEAT" sub shared --group team --member one --from earliest --count 
 "$LEAT" topic delete t >/dev/null
 [ "$("$LEAT" topic list --json)" = '[]' ] || "$LEAT" topic list --json | grep -qv '"t"' || fail "the topic is still there"
 
-# Who reads a topic that is deleted ends at once, whichever way it reads: no timer of the connection wakes it.
+# Who reads a topic that is deleted ends at once: no timer of the connection wakes it. A group's member says that the topic
+# is missing, and reads the one that is made with its name later.
 mkfifo "$dir/ready2"
 echo '{"port": 0, "data_port": 0, "keepalive_ms": 600000}' >"$dir/quiet.json"
 "$LEATD" --config "$dir/quiet.json" >"$dir/ready2" 2>"$dir/leatd2.err" &
@@ -157,7 +165,7 @@ pid2=$!
 read -r ready <"$dir/ready2" || fail "$(cat "$dir/leatd2.err")"
 quiet=$(sed -E 's/.*"control":"([^"]+)".*/\1/' <<<"$ready")
 for way in tcp udp; do
-    for how in "" "--group g --from earliest" "--name n --required"; do
+    for how in "" "--name n --required"; do
         : >"$dir/out"
         "$LEAT" topic create goes --ring-bytes 1MiB --record-bytes-max 4KiB --url "tcp://$quiet" >/dev/null
         # shellcheck disable=SC2086
@@ -172,6 +180,26 @@ for way in tcp udp; do
         [ "$code" = 1 ] && grep -q 'topic "goes" was deleted' "$dir/err" ||
             fail "sub goes $how over $way, deleted: exit $code, $(cat "$dir/err")"
     done
+    "$LEAT" topic create goes --ring-bytes 1MiB --record-bytes-max 4KiB --url "tcp://$quiet" >/dev/null
+    for format in value json; do
+        : >"$dir/err"
+        : >"$dir/out"
+        "$LEAT" sub goes --group g --from earliest --format $format --url "$way://$quiet" >"$dir/out" 2>"$dir/err" &
+        reader=$!
+        await "assigned" $reader
+        "$LEAT" topic delete goes --url "tcp://$quiet" >/dev/null
+        await "topic_missing" $reader
+        "$LEAT" topic create goes --ring-bytes 1MiB --record-bytes-max 4KiB --url "tcp://$quiet" >/dev/null
+        echo again | "$LEAT" pub goes --url "tcp://$quiet" >/dev/null
+        until grep -q again "$dir/out"; do
+            kill -0 $reader 2>/dev/null || fail "sub --group over $way: ended, $(cat "$dir/err")"
+        done
+        kill $reader
+        wait $reader || fail "sub --group over $way, its topic made anew: exit $?, $(cat "$dir/err")"
+        [ $format = value ] || grep -q '^{"event":"topic_missing","topic":"goes","missing_ms":0,' "$dir/err" ||
+            fail "sub --group --format json, deleted: $(cat "$dir/err")"
+    done
+    "$LEAT" topic delete goes --url "tcp://$quiet" >/dev/null
 done
 kill "$pid2"
 wait "$pid2" || fail "leatd with a long keepalive: exit $?"

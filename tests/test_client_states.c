@@ -3,6 +3,7 @@
  * Method: consumers, plain and of a group, over TCP and in packets, are brought by hand into each
  * situation; then they are polled, so many turns at most, until they say something. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/support/consumers.h"
@@ -102,4 +103,45 @@ BUS_TEST(states, a_plain_reader_of_a_topic_with_fewer_partitions_ends_with_an_er
 BUS_TEST(states, a_plain_reader_of_a_topic_with_more_partitions_ends_with_an_error)
 {
     comes_back(way, PARTITIONS + 2);
+}
+
+/* The broker keeps topics and logs' numbers: the reader goes on, or hears that the topic was
+ * deleted while it was away. */
+static void comes_back_with_state(const char *way, bool deleted)
+{
+    char state[] = "/tmp/leat_states_XXXXXX";
+    char text[256];
+    struct consumers_bus b;
+    struct leat_record record;
+    cr_assert_neq(mkdtemp(state), NULL);
+    snprintf(text, sizeof text, "{\"port\": 0, \"state_dir\": \"%s\"}", state);
+    set_up(&b, way, text);
+    leat_client *client = bus_open(b.url);
+    leat_consumer *consumer = bus_consumer(client, "t", LEAT_START_EARLIEST, 0);
+    leat_client_close(b.client);
+    leatd_kill(&b.broker);
+    leatd_restart(&b.broker);
+    b.client = bus_open(b.url);
+    if (deleted) {
+        cr_assert_eq(leat_topic_delete(b.client, "t"), 0);
+        cr_assert_eq(poll_until_error(client, consumer), LEAT_ERR_UNKNOWN_TOPIC);
+    } else {
+        bus_publish(bus_producer(b.client, "t"), 9);
+        bus_consume(client, consumer, &record);
+        cr_assert_eq(bus_value(&record), 9u);
+    }
+    leat_client_close(client);
+    consumers_tear_down(&b);
+    snprintf(text, sizeof text, "rm -rf '%s'", state);
+    cr_assert_eq(system(text), 0);
+}
+
+BUS_TEST(states, a_plain_reader_of_a_broker_with_state_goes_on)
+{
+    comes_back_with_state(way, false);
+}
+
+BUS_TEST(states, a_plain_reader_of_a_topic_deleted_while_it_was_away_ends_with_an_error)
+{
+    comes_back_with_state(way, true);
 }

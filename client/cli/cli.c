@@ -119,6 +119,7 @@ static const char *event_name(int32_t type)
     case LEAT_EVENT_MEMBER_LOST: return "member_lost";
     case LEAT_EVENT_MEMBER_FENCED: return "member_fenced";
     case LEAT_EVENT_COMMIT_REFUSED: return "commit_refused";
+    case LEAT_EVENT_TOPIC_MISSING: return "topic_missing";
     default: return "event";
     }
 }
@@ -181,6 +182,8 @@ static void print_event_json(const struct leat_event *event)
         print_json_number("lost_at_least", event->lost_at_least);
         print_json_number("lost_at_most", event->lost_at_most);
     }
+    if (event->type == LEAT_EVENT_TOPIC_MISSING)
+        fprintf(stderr, ",\"missing_ms\":%" PRIu64, event->time_ns / LEAT_NS_PER_MS);
     if (event->type == LEAT_EVENT_GAP)
         fprintf(stderr, ",\"reason\":\"%s\"", gap_reason(event->reason));
     if (event->error != 0)
@@ -228,6 +231,8 @@ static void print_event_text(const struct cli *cli, const struct leat_event *eve
     if (event->partition >= 0)
         fprintf(stderr, " partition %d", event->partition);
     print_offsets(event);
+    if (event->type == LEAT_EVENT_TOPIC_MISSING)
+        fprintf(stderr, ": for %" PRIu64 " s", event->time_ns / LEAT_NS_PER_S);
     if (event->type == LEAT_EVENT_GAP)
         fprintf(stderr, " (%s)", gap_reason(event->reason));
     if (event->error != 0)
@@ -245,6 +250,8 @@ static void on_event(void *user, const struct leat_event *event)
     case LEAT_EVENT_PRODUCER_FENCED: cli->fatal = LEAT_ERR_FENCED; break;
     case LEAT_EVENT_MEMBER_FENCED: cli->fatal = event->error; break;
     case LEAT_EVENT_TOPIC_DELETED:
+        if (cli->awaits_topics)
+            break;
         cli->fatal = LEAT_ERR_UNKNOWN_TOPIC;
         snprintf(cli->fatal_story, sizeof(cli->fatal_story), "topic \"%s\" was deleted",
                  event->topic != NULL ? event->topic : "");

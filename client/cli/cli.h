@@ -21,6 +21,7 @@ struct cli {
     int signal_fd;
     bool stopped;          /* SIGINT, SIGTERM or SIGHUP came */
     bool events_json;      /* events as JSON objects on stderr */
+    bool awaits_topics;    /* one that is deleted may come back: it does not end the command */
     uint64_t vanished;     /* records acked earlier and lost with the broker */
     int fatal;             /* leat_error of an event that ends the command, or 0 */
     char fatal_story[320]; /* more of it, or empty */

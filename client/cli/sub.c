@@ -285,6 +285,7 @@ static int sub_open(struct sub *sub, const struct sub_options *o, const struct a
     if (cli_open(&sub->cli, "sub", common) != 0)
         return EXIT_FAILED;
     sub->cli.events_json = sub->json;
+    sub->cli.awaits_topics = o->group != NULL;
     const int error = leat_consumer_open(sub->cli.client, &sub->consumer, o->topics.items,
                                          o->topics.count, &sub->consumer_options);
     if (error == LEAT_ERR_UNKNOWN_TOPIC) {

@@ -20,9 +20,9 @@ struct consumer_member {
     leat_client *client;
     leat_consumer *consumer;
     unsigned records;
-    uint64_t lost;             /* in GAPs */
-    uint64_t next[PARTITIONS]; /* the highest offset handed out, + 1 */
-    unsigned events[LEAT_EVENT_COMMIT_REFUSED + 1];
+    uint64_t lost;                 /* in GAPs */
+    uint64_t next[2 * PARTITIONS]; /* the highest offset handed out, + 1 */
+    unsigned events[LEAT_EVENT_TOPIC_MISSING + 1];
     struct leat_event last; /* of a partition that came or went, or of the member */
 };
 
