@@ -32,7 +32,7 @@ static enum leat_error reserve_window(struct reader *reader, uint32_t batch_byte
 }
 
 /* One partition was refused. True when the rest can go on. */
-static bool reader_refused(struct reader *reader, int error)
+static bool reader_refused(struct reader *reader, int error, const char *why)
 {
     struct subscribed *topic = reader->topic;
     reader->error = error;
@@ -48,7 +48,7 @@ static bool reader_refused(struct reader *reader, int error)
     snprintf(text, sizeof text,
              "topic \"%s\", partition %" PRIu32 ", start_at %" PRId32 ", start %" PRIu64 ": %s",
              topic->name, reader->partition, reader->start_at, reader->start,
-             leat_error_text(error));
+             *why != '\0' ? why : leat_error_text(error));
     if (error == LEAT_ERR_UNKNOWN_PARTITION)
         error = topic->consumer->opened ? LEAT_ERR_UNKNOWN_TOPIC : error;
     topic_refused(topic, error, text);
@@ -61,7 +61,7 @@ static bool open_reader(struct reader *reader, const Leat__Control__Subscription
     struct leat_client *client = topic->consumer->client;
     struct data_link *link = client->links[topic->shards.shard[reader->partition]];
     if (stream->error != 0)
-        return reader_refused(reader, stream->error);
+        return reader_refused(reader, stream->error, stream->error_text);
     if (stream->partition != reader->partition || link == NULL || link->state != LINK_UP
         || link->session != stream->session) {
         client_fail(client, LEAT_ERR_PROTOCOL,

@@ -116,6 +116,9 @@ static const char *check_subscription_grant(const Leat__Control__SubscriptionGra
         if (stream->error > 0) {
             return "subscription.streams.error: 0 or below";
         }
+        if (!text_ok(stream->error_text, LEAT_CONTROL_TEXT_BYTES_MAX)) {
+            return "subscription.streams.error_text: at most 4096 bytes";
+        }
         if (stream->head_offset > stream->next_offset) {
             return "subscription.streams.head_offset: at most next_offset";
         }

@@ -47,6 +47,7 @@ Test(config, every_key_arrives)
         " \"log_memory_bytes\": \"10MiB\", \"hugepages\": \"off\", \"sessions_max\": 7,"
         " \"connections_max\": 8, \"producers_max\": 9, \"producer_idle_ms\": 1000,"
         " \"socket_buffer_bytes\": \"1MiB\", \"tcp_congestion\": \"cubic\", \"keepalive_ms\": 500,"
+        " \"offsets_retention_ms\": 1001,"
         " \"allow_unauthenticated\": true, \"log_level\": \"warn\","
         " \"quotas\": [{\"client\": \"*\", \"publish_bytes\": 5}, {\"client\": \"a\","
         " \"deliver_bytes\": \"2kB\"}],"
@@ -62,6 +63,7 @@ Test(config, every_key_arrives)
     cr_assert_eq(config.log_memory_bytes, 10 * LEAT_MIB);
     cr_assert_eq(config.socket_buffer_bytes, LEAT_MIB);
     cr_assert_str_eq(config.tcp_congestion, "cubic");
+    cr_assert_eq(config.offsets_retention_ms, 1001u);
     cr_assert_eq(config.log_level, LOG_WARN);
     cr_assert_eq(config_quota_of(&config, "a")->deliver_bytes, 2000u);
     cr_assert_eq(config_quota_of(&config, "b")->publish_bytes, 5u);
@@ -114,6 +116,7 @@ Test(config, mistakes_name_place_value_and_expectation)
         { "{\"quotas\": [{\"publish_bytes\": 1}]}", { "quotas[0].client: got nothing", "", "" } },
         { "{\"quotas\": [{\"client\": \"*\"}, {\"client\": \"*\"}]}",
           { "quotas[1].client", "", "" } },
+        { "{\"offsets_retention_ms\": 0}", { "offsets_retention_ms: got 0", "1000", "" } },
         { "{\"state_dir\": \"\"}", { "state_dir", "folder", "" } },
         { "[]", { "leatd.json", "line 1", "object" } },
         { "{\n\"port\": 7420", { "leatd.json: line 2", "not JSON", "" } },

@@ -3,6 +3,7 @@
  * and its memory free, silence ends a connection, partitions are spread over shards. Method: a real
  * leatd with two shards and raw peers. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -359,6 +360,69 @@ Test(control_plane, subscriptions_and_offsets_answer_each_partition)
     r = ask(control, LEAT__CONTROL__REQUEST__BODY_CLOSE_STREAMS, &close_streams);
     cr_assert_eq(r->error, LEAT_ERR_UNKNOWN_STREAM);
     done(r);
+}
+
+/* A required reader `name` of partition 0; its error. `says`: what the refusal says. *stream: its
+ * number. */
+static int require(int control, uint32_t session, const char *name, const char *says,
+                   uint32_t *stream)
+{
+    Leat__Control__PartitionStart start = LEAT__CONTROL__PARTITION_START__INIT, *starts = &start;
+    Leat__Control__OpenSubscription open = LEAT__CONTROL__OPEN_SUBSCRIPTION__INIT;
+    start.session = session;
+    open.topic = (char *)"t";
+    open.partitions = &starts;
+    open.n_partitions = 1;
+    open.name = (char *)name;
+    open.required = true;
+    Leat__Control__Response *r =
+        ask(control, LEAT__CONTROL__REQUEST__BODY_OPEN_SUBSCRIPTION, &open);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    const int error = r->subscription->streams[0]->error;
+    if (says != NULL)
+        cr_assert_neq(strstr(r->subscription->streams[0]->error_text, says), NULL, "it says: %s",
+                      r->subscription->streams[0]->error_text);
+    *stream = r->subscription->streams[0]->stream;
+    done(r);
+    return error;
+}
+
+Test(control_plane, required_readers_of_one_connection_are_two_and_of_one_address_half)
+{
+    int controls[6];
+    uint32_t sessions[6], stream, first = 0;
+    char name[16];
+    controls[0] = wire_control(broker.control);
+    cr_assert_eq(wire_create_topic(controls[0], "t", RING, 1), 0);
+    sessions[0] = wire_open_session(controls[0], 0).session;
+    for (int i = 1; i < 6; i++) {
+        controls[i] = wire_control_from(broker.control, i < 5 ? "127.0.0.1" : "127.0.0.2");
+        sessions[i] = wire_open_session(controls[i], 0).session;
+    }
+    for (int i = 0; i < 8; i++) {
+        snprintf(name, sizeof name, "r-%d", i);
+        cr_assert_eq(require(controls[i / 2], sessions[i / 2], name, NULL, &stream), 0);
+        first = i == 0 ? stream : first;
+    }
+    cr_assert_eq(require(controls[0], sessions[0], "more", "may have an eighth", &stream),
+                 LEAT_ERR_LIMIT);
+    cr_assert_eq(require(controls[4], sessions[4], "more", "your address have 8", &stream),
+                 LEAT_ERR_LIMIT);
+    cr_assert_eq(require(controls[5], sessions[5], "honest", NULL, &stream), 0);
+    /* One that nobody has open gives way to another of the same connection, and that is told. */
+    Leat__Control__StreamRef ref = LEAT__CONTROL__STREAM_REF__INIT, *refs = &ref;
+    Leat__Control__CloseStreams close_streams = LEAT__CONTROL__CLOSE_STREAMS__INIT;
+    ref.session = sessions[0];
+    ref.stream = first;
+    close_streams.streams = &refs;
+    close_streams.n_streams = 1;
+    done(ask(controls[0], LEAT__CONTROL__REQUEST__BODY_CLOSE_STREAMS, &close_streams));
+    cr_assert_eq(require(controls[0], sessions[0], "more", NULL, &stream), 0);
+    Leat__Control__Ping ping = LEAT__CONTROL__PING__INIT;
+    while (!leatd_log_has(&broker, "topic.required_reader_lost"))
+        done(ask(controls[0], LEAT__CONTROL__REQUEST__BODY_PING, &ping));
+    for (int i = 0; i < 6; i++)
+        close(controls[i]);
 }
 
 Test(control_plane, silence_ends_a_connection_and_its_sessions, .init = set_up_impatient)

@@ -34,7 +34,7 @@ static void count_forgotten(void *user, struct group_partition *p)
 static void set_up(void)
 {
     const struct groups_hooks hooks = { .out = count_out, .forget = count_forgotten };
-    cr_assert_eq(groups_open(&g, &hooks), LEAT_OK);
+    cr_assert_eq(groups_open(&g, &hooks, LEAT_NS_PER_S), LEAT_OK);
     now = 5000 * MS;
     forgotten = 0;
     memset(outs, 0, sizeof outs);
@@ -419,13 +419,13 @@ Test(group, a_topic_that_comes_back_too_large_is_refused_and_taken_when_there_is
     step();
     groups_topic_added(&g, &back);
     step();
-    cr_assert_eq(groups_restore(&g, "g", &back, &found, &why), LEAT_ERR_LIMIT);
+    cr_assert_eq(groups_restore(&g, "g", &back, NULL, &found, &why), LEAT_ERR_LIMIT);
     cr_assert_not_null(strstr(why, "16384 partitions"));
     cr_assert_eq(groups_join(&g, &late, now, &member, &why), LEAT_ERR_LIMIT);
     step();
     groups_topic_removed(&g, "l1", 2);
     step();
-    cr_assert_eq(groups_restore(&g, "g", &back, &found, &why), LEAT_OK);
+    cr_assert_eq(groups_restore(&g, "g", &back, NULL, &found, &why), LEAT_OK);
     cr_assert_eq(found->count, 4096u);
     cr_assert_eq(found->id, 6u);
     step();
@@ -438,7 +438,7 @@ Test(group, a_topic_that_was_made_for_nothing_is_forgotten)
     const char *why;
     join("a");
     step();
-    cr_assert_eq(groups_restore(&g, "g", &two, &found, &why), LEAT_OK);
+    cr_assert_eq(groups_restore(&g, "g", &two, NULL, &found, &why), LEAT_OK);
     step();
     cr_assert_null(topic("two"));
 }

@@ -560,7 +560,7 @@ static void run(uint64_t seed)
     w.random.state = seed;
     w.now = 1000 * MS;
     w.faults = true;
-    cr_assert_eq(groups_open(&w.g, &hooks), LEAT_OK);
+    cr_assert_eq(groups_open(&w.g, &hooks, LEAT_NS_PER_S), LEAT_OK);
     for (unsigned i = 0; i < CLIENTS; i++) {
         w.clients[i].is_static = seeded_below(&w.random, 2) == 0;
         if (seeded_below(&w.random, 2) == 0)

@@ -156,6 +156,23 @@ enum leat_error link_tcp_accept(int listener, int *fd)
     }
 }
 
+void link_tcp_peer(int fd, uint8_t address[LINK_TCP_PEER_BYTES])
+{
+    static const uint8_t mapped[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF };
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof peer;
+    memset(address, 0, LINK_TCP_PEER_BYTES);
+    if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0)
+        return;
+    if (peer.ss_family == AF_INET6) {
+        memcpy(address, &((const struct sockaddr_in6 *)&peer)->sin6_addr, LINK_TCP_PEER_BYTES);
+    } else if (peer.ss_family == AF_INET) {
+        memcpy(address, mapped, sizeof mapped);
+        memcpy(address + sizeof mapped, &((const struct sockaddr_in *)&peer)->sin_addr,
+               sizeof(struct in_addr));
+    }
+}
+
 enum leat_error link_tcp_connect(int *fd, const struct sockaddr_storage *to,
                                  const struct link_tcp_options *options)
 {

@@ -16,6 +16,7 @@
 enum {
     LINK_TCP_ADDRESS_TEXT = 64, /* "[v6%zone]:port" and its NUL */
     LINK_TCP_ERROR_TEXT = 256,
+    LINK_TCP_PEER_BYTES = 16,
 };
 
 struct link_tcp_options {
@@ -41,6 +42,9 @@ enum leat_error link_tcp_listen(int *fd, const char *host, uint16_t port,
 /* One waiting connection. LEAT_AGAIN: none. LEAT_ERR_LIMIT: no descriptor or memory left; the
  * connection goes on waiting, so do not ask again before one was freed. */
 enum leat_error link_tcp_accept(int listener, int *fd);
+
+/* The other end's address, as one of IPv6; one of IPv4 is mapped into it. All zero: it has none. */
+void link_tcp_peer(int fd, uint8_t address[LINK_TCP_PEER_BYTES]);
 
 /* Begins to connect; the descriptor becomes writable when it is decided. LEAT_ERR_INVALID
  * (congestion), LEAT_ERR_UNREACHABLE, LEAT_ERR_LIMIT. */

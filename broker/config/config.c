@@ -31,6 +31,9 @@ enum {
 };
 #define PRODUCER_IDLE_DEFAULT_MS (UINT64_C(7) * 24 * 3600 * 1000)
 #define PRODUCER_IDLE_MAX_MS (UINT64_C(365) * 24 * 3600 * 1000)
+#define OFFSETS_RETENTION_DEFAULT_MS (UINT64_C(7) * 24 * 3600 * 1000)
+#define OFFSETS_RETENTION_MIN_MS 1000
+#define OFFSETS_RETENTION_MAX_MS (UINT64_C(100) * 365 * 24 * 3600 * 1000)
 #define LOG_MEMORY_MIN LEAT_MIB
 
 static const char *const IDLE_NAMES[] = { "latency", "balanced", "laptop", NULL };
@@ -54,6 +57,7 @@ void config_init(struct config *config, bool dev)
         .producer_idle_ms = PRODUCER_IDLE_DEFAULT_MS,
         .keepalive_ms = KEEPALIVE_DEFAULT_MS,
         .offsets_snapshot_ms = OFFSETS_SNAPSHOT_DEFAULT_MS,
+        .offsets_retention_ms = OFFSETS_RETENTION_DEFAULT_MS,
         .log_level = LOG_INFO,
     };
 }
@@ -307,6 +311,8 @@ static void parse_limits(struct config *config, const struct config_place *at)
                 config->tcp_congestion, sizeof config->tcp_congestion);
     config_u32(at, "keepalive_ms", KEEPALIVE_MIN_MS, KEEPALIVE_MAX_MS, &config->keepalive_ms);
     config_u32(at, "offsets_snapshot_ms", 0, OFFSETS_SNAPSHOT_MAX_MS, &config->offsets_snapshot_ms);
+    config_integer(at, "offsets_retention_ms", OFFSETS_RETENTION_MIN_MS, OFFSETS_RETENTION_MAX_MS,
+                   &config->offsets_retention_ms);
     config->socket_buffer_bytes = (uint32_t)buffer;
 }
 
@@ -354,6 +360,7 @@ static bool parse_root(struct config *config, const struct config_place *at)
                                          "tcp_congestion",
                                          "keepalive_ms",
                                          "offsets_snapshot_ms",
+                                         "offsets_retention_ms",
                                          "udp",
                                          "dpdk",
                                          "allow_unauthenticated",

@@ -64,6 +64,7 @@ struct config {
     uint32_t keepalive_ms;
     uint32_t offsets_snapshot_ms;     /* between two of where groups stand; 0: at the end only */
     struct memory_limit memory_limit; /* the least one, of what the logs' pages are; not read */
+    uint64_t offsets_retention_ms;    /* of a group, or a producer's name, that nobody uses */
     bool udp;                         /* take packets over UDP too, on the data ports */
     struct config_ports ports;
     bool allow_unauthenticated;

@@ -96,7 +96,7 @@ char *config_plan(const struct config *config, const struct link_dpdk_plan *port
     json_t *plan = json_pack(
         "{s:s, s:i, s:i, s:{s:s}, s:i, s:o, s:s, s:s*, s:I, s:s, s:I, s:i, s:i, s:i, s:I, s:I, "
         "s:s*, "
-        "s:i, s:i, s:b, s:b, s:o, s:s, s:o, s:o, s:o}",
+        "s:i, s:i, s:I, s:b, s:b, s:o, s:s, s:o, s:o, s:o}",
         "host", config->host, "port", (int)config->port, "data_port", (int)config->data_port,
         "advertise", "host",
         config->advertise_host[0] != '\0' ? config->advertise_host : config->host, "shards",
@@ -108,8 +108,9 @@ char *config_plan(const struct config *config, const struct link_dpdk_plan *port
         (int)config->producers_max, "producer_idle_ms", (json_int_t)config->producer_idle_ms,
         "socket_buffer_bytes", (json_int_t)config->socket_buffer_bytes, "tcp_congestion",
         config->tcp_congestion[0] != '\0' ? config->tcp_congestion : NULL, "keepalive_ms",
-        (int)config->keepalive_ms, "offsets_snapshot_ms", (int)config->offsets_snapshot_ms, "udp",
-        (int)config->udp, "allow_unauthenticated", (int)config->allow_unauthenticated, "dpdk",
+        (int)config->keepalive_ms, "offsets_snapshot_ms", (int)config->offsets_snapshot_ms,
+        "offsets_retention_ms", (json_int_t)config->offsets_retention_ms, "udp", (int)config->udp,
+        "allow_unauthenticated", (int)config->allow_unauthenticated, "dpdk",
         plan_ports(config, ports), "log_level", LEVEL_NAMES[config->log_level], "quotas",
         plan_quotas(config), "topics", plan_topics(config), "memory", plan_memory(config));
     char *text = plan != NULL ? json_dumps(plan, JSON_INDENT(2)) : NULL;

@@ -40,6 +40,7 @@ static const struct fixed_setting FIXED_SETTINGS[] = {
     FIXED_TEXT(tcp_congestion),
     FIXED(keepalive_ms),
     FIXED(offsets_snapshot_ms),
+    FIXED(offsets_retention_ms),
     FIXED(udp),
     FIXED(allow_unauthenticated),
 };

@@ -76,6 +76,8 @@ static void register_counters(struct control *control)
         { "leat_group_members", "Members of groups.", NULL, METRIC_GAUGE, &c->group_members },
         { "leat_group_offsets", "Places where groups stand: one a group and partition.", NULL,
           METRIC_GAUGE, &c->group_offsets },
+        { "leat_groups_expired_total", "Groups that went because nobody used them.", NULL,
+          METRIC_COUNTER, &c->groups_expired },
         { "leat_group_joins_total", "Members that joined, or joined again.", NULL, METRIC_COUNTER,
           &c->group_joins },
         { "leat_group_joins_refused_total", "Joins that were refused.", NULL, METRIC_COUNTER,
@@ -86,6 +88,9 @@ static void register_counters(struct control *control)
           METRIC_COUNTER, &c->group_fenced },
         { "leat_group_partitions_moved_total", "Partitions taken from a member of a group.", NULL,
           METRIC_COUNTER, &c->group_moves },
+        { "leat_shares_refused_total",
+          "Times a client had taken its share of a table, or a table was full.", NULL,
+          METRIC_COUNTER, &c->shares_refused },
         { "leat_required_held_back_total",
           "Seconds and partitions in which producers waited for a required reader.", NULL,
           METRIC_COUNTER, &c->held_back },
@@ -216,8 +221,8 @@ enum leat_error control_open(struct control **out, const struct control_options 
         return LEAT_ERR_NO_MEMORY;
     }
     init(control, options);
-    enum leat_error error = LEAT_OK;
-    if (!open_shard_tables(control)) {
+    enum leat_error error = control_shares_open(control);
+    if (error != LEAT_OK || !open_shard_tables(control)) {
         snprintf(error_text, CONTROL_ERROR_TEXT,
                  "control: no memory for %u sessions: lower sessions_max",
                  options->config->sessions_max);
@@ -432,6 +437,7 @@ void control_close(struct control *control)
     metrics_unregister(control->options.metrics, &control->counters, sizeof control->counters);
     control_memory_unregister(control);
     names_free(&control->names);
+    shares_close(&control->shares);
     const int descriptors[] = { control->listener.fd, control->signals.fd, control->epoll,
                                 control->reserve };
     for (size_t i = 0; i < sizeof descriptors / sizeof descriptors[0]; i++) {

@@ -86,15 +86,21 @@ static bool make_room(struct control *control, enum peer_refused *refused)
 
 static void add(struct control *control, int fd, enum peer_refused refused)
 {
+    uint8_t address[LINK_TCP_PEER_BYTES];
     struct peer *p = calloc(1, sizeof *p);
-    if (p == NULL || !control_watch(control, fd, p, EPOLL_CTL_ADD, EPOLLIN)) {
+    link_tcp_peer(fd, address);
+    struct share_maker *maker = p != NULL ? shares_enter(&control->shares, address) : NULL;
+    if (maker == NULL || !control_watch(control, fd, p, EPOLL_CTL_ADD, EPOLLIN)) {
         metric_add(&control->counters.connections_refused, 1);
         log_line(LOG_WARN, "control.not_taken",
-                 log_text("reason", p == NULL ? "no memory" : "epoll takes no more"));
+                 log_text("reason", maker == NULL ? "no memory" : "epoll takes no more"));
+        if (maker != NULL)
+            shares_leave(&control->shares, maker);
         free(p);
         close(fd);
         return;
     }
+    p->maker = maker;
     p->source = CONTROL_PEER;
     p->fd = fd;
     p->interest = EPOLLIN;

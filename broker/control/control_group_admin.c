@@ -72,7 +72,8 @@ static struct group_topic *place_of(struct control *control, const struct operat
                                          .partitions = topic->settings.partitions };
     struct group_topic *in;
     const char *why;
-    const enum leat_error error = groups_restore(&control->groups, group, &ref, &in, &why);
+    const enum leat_error error =
+        groups_restore(&control->groups, group, &ref, op->owner->maker, &in, &why);
     if (error == LEAT_OK)
         return in;
     peer_refuse(control, op->owner, op->request, error, "group \"%s\": %s", group, why);
@@ -165,6 +166,7 @@ void control_commit_offsets(struct control *control, struct peer *p,
         operation_free(control, op);
         return;
     }
+    groups_touch(in->group, control->now);
     op->topic_id = topic->id;
     strcpy(op->topic, topic->name);
     strcpy(op->group, commit->group);
@@ -287,6 +289,8 @@ void control_reset_group(struct control *control, struct peer *p,
     strcpy(op->topic, topic->name);
     strcpy(op->group, ask->group);
     op->dry_run = ask->dry_run;
+    if (!ask->dry_run)
+        groups_touch(in->group, control->now);
     for (uint32_t i = 0; i < op->count; i++) {
         const Leat__Control__PartitionStart *start = some ? ask->partitions[i] : ask->all;
         set_reset(control, &op->parts[i], topic, in, start, some ? start->partition : i,

@@ -49,11 +49,15 @@ static void forget(void *user, struct group_partition *partition)
 
 enum leat_error control_groups_open(struct control *control)
 {
-    const struct groups_hooks hooks = { .user = control, .out = member_out, .forget = forget };
+    const struct groups_hooks hooks = { .user = control,
+                                        .take = control_group_take,
+                                        .give_back = control_group_give_back,
+                                        .out = member_out,
+                                        .forget = forget };
     enum leat_error error = offsets_open(&control->offsets);
     if (error != LEAT_OK)
         return error;
-    error = groups_open(&control->groups, &hooks);
+    error = groups_open(&control->groups, &hooks, control_group_look_ns(control));
     control->groups_opened = error == LEAT_OK;
     return error;
 }
@@ -216,6 +220,7 @@ static void join_group(struct control *control, struct peer *p,
         .group = ask->group,
         .member_id = ask->member_id,
         .client = p->client_name,
+        .maker = p->maker,
         .topics = topics,
         .topic_count = (uint32_t)ask->n_topics,
         .session_ms =
@@ -342,6 +347,7 @@ void control_groups_step(struct control *control)
             break; /* some end soon, and then there is another step */
         drop(control, op, groups_next_drop(g));
     }
+    control_groups_expire(control);
     metric_set(&control->counters.groups, g->count);
     metric_set(&control->counters.group_members, g->members);
     metric_set(&control->counters.group_offsets, offsets_count(control->offsets));

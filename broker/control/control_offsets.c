@@ -218,6 +218,8 @@ static void take_row(struct loading *l, const struct offsets_reader *r, const st
         return;
     }
     partition_stats(log, &stats);
+    if (r->row.commit_ns > p->topic->group->stored_ns)
+        p->topic->group->stored_ns = r->row.commit_ns;
     p->metadata = copy_text(&r->row);
     atomic_store_explicit(&entry->lost, r->row.lost, memory_order_relaxed);
     if (r->row.log_epoch == partition_log_epoch(log) && r->row.offset <= stats.next_offset) {
@@ -243,7 +245,7 @@ static void take_next(struct loading *l, const struct offsets_reader *r)
         const struct group_topic_ref ref = { .name = topic->name,
                                              .id = topic->id,
                                              .partitions = topic->settings.partitions };
-        if (groups_restore(&l->control->groups, r->group, &ref, &in, &why) == LEAT_OK) {
+        if (groups_restore(&l->control->groups, r->group, &ref, NULL, &in, &why) == LEAT_OK) {
             take_row(l, r, topic, &in->partitions[r->row.partition]);
             return;
         }

@@ -110,6 +110,7 @@ void peer_bury(struct control *control)
     struct peer *p;
     while ((p = TAILQ_FIRST(&control->dead)) != NULL) {
         TAILQ_REMOVE(&control->dead, p, link);
+        shares_leave(&control->shares, p->maker);
         free(p->in);
         free(p->out);
         free(p);

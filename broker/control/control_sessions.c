@@ -49,8 +49,10 @@ static void free_slot(struct control *control, struct control_session *s)
 {
     struct control_shard *shard = &control->shards[session_shard(s->id)];
     const uint32_t place = session_slot(s->id) + 1;
+    shares_give_back(&control->shares, s->maker, SHARE_SESSIONS + session_shard(s->id), 1);
     s->state = SESSION_FREE;
     s->owner = NULL;
+    s->maker = NULL;
     s->next_free = 0;
     if (shard->free_last != 0)
         shard->sessions[shard->free_last - 1].next_free = place;
@@ -143,15 +145,20 @@ void control_open_session(struct control *control, struct peer *p,
         peer_refuse(control, p, request->id, LEAT_ERR_IO, "the kernel gave no random bytes");
         return;
     }
-    struct control_session *s = take_slot(control, shard);
-    if (s == NULL) {
-        peer_refuse(control, p, request->id, LEAT_ERR_LIMIT,
-                    "shard %u has its %u sessions: close some, or raise sessions_max", shard,
-                    control->config->sessions_max);
+    const char *why;
+    if (!control_may_take(control, p->maker, SHARE_SESSIONS + shard, 1, &why)) {
+        peer_refuse(control, p, request->id, LEAT_ERR_LIMIT, "shard %u: %s", shard, why);
         return;
     }
+    struct control_session *s = take_slot(control, shard);
+    if (s == NULL) {
+        peer_refuse(control, p, request->id, LEAT_ERR_IO, "the kernel gave no random bytes");
+        return;
+    }
+    shares_take(&control->shares, p->maker, SHARE_SESSIONS + shard, 1);
     s->state = SESSION_LIVE;
     s->owner = p;
+    s->maker = p->maker;
     LIST_INSERT_HEAD(&p->sessions, s, link);
     metric_add(&control->counters.sessions, 1);
     m.session = s->id;

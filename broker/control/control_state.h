@@ -11,6 +11,7 @@
 #include <urcu-qsbr.h>
 
 #include "broker/control/control.h"
+#include "broker/control/shares.h"
 #include "broker/group/group.h"
 #include "broker/shared/offsets.h"
 #include "broker/log/partition.h"
@@ -76,6 +77,7 @@ struct peer {
     LIST_HEAD(, control_session) sessions;
     LIST_HEAD(, operation) operation_list;
     LIST_HEAD(, group_member) waiters; /* members whose heartbeats it waits for */
+    struct share_maker *maker;         /* what it has taken of tables */
     struct quota joins;
     TAILQ_ENTRY(peer) link; /* of its state's list, oldest first */
     TAILQ_ENTRY(peer) work_link;
@@ -94,6 +96,7 @@ struct control_session {
     enum control_session_state state;
     uint32_t next_free; /* slot + 1 */
     struct peer *owner;
+    struct share_maker *maker;
     LIST_ENTRY(control_session) link;
 };
 
@@ -193,9 +196,10 @@ struct control_counters {
     metric requests, requests_refused;
     metric connections, sessions, topics, log_bytes, log_normal_bytes;
     metric catalog_writes, catalog_failures, required_lost;
-    metric groups, group_members, group_offsets;
+    metric groups, group_members, group_offsets, groups_expired;
     metric group_joins, group_joins_refused, group_silent, group_fenced, group_moves;
     metric held_back;
+    metric shares_refused;
     metric offsets_writes, offsets_failures;
 };
 
@@ -227,6 +231,8 @@ struct control {
     struct logmem_budget budget;
     struct operation_slot operations[CONTROL_OPERATIONS_MAX];
     uint32_t operation_count, operation_next;
+    struct shares shares;
+    char share_text[CONTROL_TEXT_BYTES]; /* of the last refusal */
     struct control_names names;
     struct offsets *offsets;
     struct groups groups;
@@ -458,6 +464,13 @@ static inline struct group_partition *control_group_partition(const struct group
                : NULL;
 }
 
+/* ---- control_group_age.c */
+
+/* How long a group is left alone after it has become empty. */
+leat_ns control_group_look_ns(const struct control *control);
+/* Groups that have been without members and commits for too long go. */
+void control_groups_expire(struct control *control);
+
 /* ---- control_offsets.c */
 
 struct offsets_save;
@@ -494,6 +507,18 @@ void control_open_producer(struct control *control, struct peer *p,
                            const Leat__Control__Request *request);
 void control_producer_prepared(struct control *control, struct operation *op);
 void control_producer_opened(struct control *control, struct operation *op);
+
+/* ---- control_shares.c */
+
+/* LEAT_ERR_NO_MEMORY. */
+enum leat_error control_shares_open(struct control *control);
+/* False: the maker, or everybody, has taken too many already; *why is valid until the next call. */
+bool control_may_take(struct control *control, const struct share_maker *maker, uint32_t table,
+                      uint32_t count, const char **why);
+/* Hooks of the groups. */
+bool control_group_take(void *user, void *maker, enum group_table table, uint32_t count,
+                        const char **why);
+void control_group_give_back(void *user, void *maker, enum group_table table, uint32_t count);
 
 /* ---- control_names.c */
 

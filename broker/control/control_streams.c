@@ -120,6 +120,8 @@ void control_open_subscription(struct control *control, struct peer *p,
         set_part(&op->parts[i], topic, MESSAGE_OPEN_SUBSCRIPTION, open->partitions[i]);
         m->subscribe.required = open->required;
         m->subscribe.name_hash = hash_name(open->name);
+        m->subscribe.maker = p->maker->number;
+        m->subscribe.maker_address = p->maker->address->number;
         if (m->status == LEAT_OK
             && (control_session_of(control, p, m->session) == NULL
                 || session_shard(m->session) != op->parts[i].shard))
@@ -130,14 +132,35 @@ void control_open_subscription(struct control *control, struct peer *p,
     operation_send(control, op);
 }
 
+/* What an error code alone does not say. */
+static const char *refusal_text(const struct message *m)
+{
+    static_assert(REQUIRED_MAX == 16 && REQUIRED_OF_CONNECTION_MAX == 2
+                      && REQUIRED_OF_ADDRESS_MAX == 8,
+                  "as the texts say");
+    switch (m->status == LEAT_ERR_LIMIT ? m->subscribe.refused : 0) {
+    case REQUIRED_FULL:
+        return "the partition has its 16 required readers: subscribe without being required";
+    case REQUIRED_OF_CONNECTION:
+        return "this connection has 2 of the partition's 16 required readers, and one connection "
+               "may have an eighth: close one, or subscribe without being required";
+    case REQUIRED_OF_ADDRESS:
+        return "clients of your address have 8 of the partition's 16 required readers, and one "
+               "address may have half: close some, or subscribe without being required";
+    default: return "";
+    }
+}
+
 static void set_stream(Leat__Control__SubscriptionStream *stream, const struct message *m)
 {
     leat__control__subscription_stream__init(stream);
     stream->partition = m->partition_index;
     stream->session = m->session;
     stream->error = m->status;
-    if (m->status != LEAT_OK)
+    if (m->status != LEAT_OK) {
+        stream->error_text = (char *)refusal_text(m);
         return;
+    }
     stream->stream = m->stream;
     stream->log_epoch = partition_log_epoch(m->partition);
     stream->topic_id = m->topic_id;

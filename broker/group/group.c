@@ -84,13 +84,28 @@ struct group_topic *groups_next_topic(const struct groups *g, const char *name,
 
 /* ---- open and close */
 
-enum leat_error groups_open(struct groups *g, const struct groups_hooks *hooks)
+enum leat_error groups_open(struct groups *g, const struct groups_hooks *hooks, leat_ns look_ns)
 {
-    *g = (struct groups){ .hooks = *hooks };
+    *g = (struct groups){ .hooks = *hooks, .look_ns = look_ns };
     TAILQ_INIT(&g->unsettled);
     TAILQ_INIT(&g->answers);
     TAILQ_INIT(&g->drops);
-    return timers_open(&g->timers, GROUPS_MEMBERS_MAX);
+    enum leat_error error = timers_open(&g->timers, GROUPS_MEMBERS_MAX);
+    if (error == LEAT_OK)
+        error = timers_open(&g->idle, GROUPS_MAX);
+    return error;
+}
+
+bool group_take(struct groups *g, void *maker, enum group_table table, uint32_t count,
+                const char **why)
+{
+    return g->hooks.take == NULL || g->hooks.take(g->hooks.user, maker, table, count, why);
+}
+
+void group_give_back(struct groups *g, void *maker, enum group_table table, uint32_t count)
+{
+    if (g->hooks.give_back != NULL && count != 0)
+        g->hooks.give_back(g->hooks.user, maker, table, count);
 }
 
 /* Its partitions have no owners, or those are forgotten with them. */
@@ -108,6 +123,7 @@ static void free_partitions(struct groups *g, struct group_topic *topic)
     }
     topic->group->partition_count -= topic->count;
     g->partitions -= topic->count;
+    group_give_back(g, topic->maker, GROUP_TABLE_PARTITIONS, topic->count);
     free(topic->partitions);
     topic->partitions = NULL;
     topic->count = 0;
@@ -129,6 +145,7 @@ void group_free_member(struct groups *g, struct group_member *member)
     if (member->answering)
         TAILQ_REMOVE(&g->answers, member, answer_link);
     g->members--;
+    group_give_back(g, member->maker, GROUP_TABLE_MEMBERS, 1);
     free(member);
 }
 
@@ -143,16 +160,20 @@ void group_free(struct groups *g, struct group *group)
         group_free_member(g, group->members[i]);
     if (group->unsettled)
         TAILQ_REMOVE(&g->unsettled, group, unsettled_link);
+    timers_remove(&g->idle, &group->idle_timer);
     memmove(&g->all[at], &g->all[at + 1], (g->count - at - 1) * sizeof(struct group *));
     g->count--;
+    group_give_back(g, group->maker, GROUP_TABLE_GROUPS, 1);
     free(group->members);
     free(group);
 }
 
-void group_free_empty(struct groups *g, struct group *group)
+bool group_free_empty(struct groups *g, struct group *group)
 {
-    if (group->member_count == 0 && group->topic_count == 0)
+    const bool empty = group->member_count == 0 && group->topic_count == 0;
+    if (empty)
         group_free(g, group);
+    return empty;
 }
 
 void groups_close(struct groups *g)
@@ -161,6 +182,7 @@ void groups_close(struct groups *g)
         group_free(g, g->all[g->count - 1]);
     free(g->all);
     timers_close(&g->timers);
+    timers_close(&g->idle);
 }
 
 /* Makes room for one more pointer. */
@@ -178,8 +200,8 @@ bool group_make_room(void *array, uint32_t count, uint32_t *room)
     return true;
 }
 
-static enum leat_error make_group(struct groups *g, const char *name, struct group **out,
-                                  const char **why)
+static enum leat_error make_group(struct groups *g, const char *name, void *maker,
+                                  struct group **out, const char **why)
 {
     if (g->count >= GROUPS_MAX) {
         *why = "the broker has as many groups as it can have: delete some";
@@ -190,6 +212,11 @@ static enum leat_error make_group(struct groups *g, const char *name, struct gro
         free(group);
         return LEAT_ERR_NO_MEMORY;
     }
+    if (!group_take(g, maker, GROUP_TABLE_GROUPS, 1, why)) {
+        free(group);
+        return LEAT_ERR_LIMIT;
+    }
+    group->maker = maker;
     const uint32_t at = place_of_group(g, name);
     memmove(&g->all[at + 1], &g->all[at], (g->count - at) * sizeof(struct group *));
     g->all[at] = group;
@@ -201,10 +228,11 @@ static enum leat_error make_group(struct groups *g, const char *name, struct gro
     return LEAT_OK;
 }
 
-enum leat_error group_have(struct groups *g, const char *name, struct group **out, const char **why)
+enum leat_error group_have(struct groups *g, const char *name, void *maker, struct group **out,
+                           const char **why)
 {
     *out = groups_find(g, name);
-    return *out != NULL ? LEAT_OK : make_group(g, name, out, why);
+    return *out != NULL ? LEAT_OK : make_group(g, name, maker, out, why);
 }
 
 /* ---- topics of a group */
@@ -221,9 +249,13 @@ static enum leat_error set_partitions(struct groups *g, struct group_topic *topi
             "the partitions of all groups are as many as the broker can have: delete some groups";
         return LEAT_ERR_LIMIT;
     }
+    if (!group_take(g, topic->maker, GROUP_TABLE_PARTITIONS, ref->partitions, why))
+        return LEAT_ERR_LIMIT;
     topic->partitions = calloc(ref->partitions, sizeof *topic->partitions);
-    if (topic->partitions == NULL)
+    if (topic->partitions == NULL) {
+        group_give_back(g, topic->maker, GROUP_TABLE_PARTITIONS, ref->partitions);
         return LEAT_ERR_NO_MEMORY;
+    }
     for (uint32_t i = 0; i < ref->partitions; i++)
         topic->partitions[i].topic = topic;
     topic->id = ref->id;
@@ -234,8 +266,8 @@ static enum leat_error set_partitions(struct groups *g, struct group_topic *topi
 }
 
 static enum leat_error make_topic(struct groups *g, struct group *group,
-                                  const struct group_topic_ref *ref, struct group_topic **out,
-                                  const char **why)
+                                  const struct group_topic_ref *ref, void *maker,
+                                  struct group_topic **out, const char **why)
 {
     uint32_t place = 0;
     while (place < LEAT_GROUP_TOPICS_MAX && group->topics[place] != NULL)
@@ -248,6 +280,7 @@ static enum leat_error make_topic(struct groups *g, struct group *group,
     if (topic == NULL)
         return LEAT_ERR_NO_MEMORY;
     topic->group = group;
+    topic->maker = maker;
     topic->place = place;
     strcpy(topic->name, ref->name);
     const enum leat_error error = set_partitions(g, topic, ref, why);
@@ -263,12 +296,12 @@ static enum leat_error make_topic(struct groups *g, struct group *group,
 }
 
 enum leat_error group_have_topic(struct groups *g, struct group *group,
-                                 const struct group_topic_ref *ref, struct group_topic **out,
-                                 const char **why)
+                                 const struct group_topic_ref *ref, void *maker,
+                                 struct group_topic **out, const char **why)
 {
     *out = group_find_topic(group, ref->name);
     if (*out == NULL)
-        return make_topic(g, group, ref, out, why);
+        return make_topic(g, group, ref, maker, out, why);
     if ((*out)->id != 0)
         return LEAT_OK;
     /* It came back when the group had no room for it. */
@@ -278,16 +311,16 @@ enum leat_error group_have_topic(struct groups *g, struct group *group,
 }
 
 enum leat_error groups_restore(struct groups *g, const char *name,
-                               const struct group_topic_ref *topic, struct group_topic **out,
-                               const char **why)
+                               const struct group_topic_ref *topic, void *maker,
+                               struct group_topic **out, const char **why)
 {
     struct group *group;
     *why = "no memory left";
-    const enum leat_error error = group_have(g, name, &group, why);
+    const enum leat_error error = group_have(g, name, maker, &group, why);
     if (error != LEAT_OK)
         return error;
     group_unsettle(g, group); /* what was made for nothing is freed there */
-    const enum leat_error made = group_have_topic(g, group, topic, out, why);
+    const enum leat_error made = group_have_topic(g, group, topic, maker, out, why);
     if (made != LEAT_OK)
         group_free_empty(g, group);
     return made;
@@ -337,6 +370,25 @@ void groups_forget_offsets(struct groups *g, struct group_partition *partition)
 {
     g->hooks.forget(g->hooks.user, partition);
     group_unsettle(g, partition->topic->group);
+}
+
+/* ---- groups without members */
+
+void groups_touch(struct group *group, leat_ns now)
+{
+    group->idle_since = now;
+    group->stored_ns = 0;
+}
+
+struct group *groups_next_idle(struct groups *g, leat_ns now)
+{
+    struct timer *timer = timers_due(&g->idle, now);
+    return timer != NULL ? (void *)((char *)timer - offsetof(struct group, idle_timer)) : NULL;
+}
+
+void groups_look_again(struct groups *g, struct group *group, leat_ns at)
+{
+    timers_set(&g->idle, &group->idle_timer, at);
 }
 
 enum leat_error groups_delete(struct groups *g, const char *name)

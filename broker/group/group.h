@@ -37,7 +37,7 @@ enum {
     GROUPS_MAX = 1 << 17,
     GROUPS_MEMBERS_MAX = 1 << 16,    /* of all groups */
     GROUP_PARTITIONS_MAX = 1 << 14,  /* of one group, all topics */
-    GROUPS_PARTITIONS_MAX = 1 << 22, /* of all groups: 300 MB */
+    GROUPS_PARTITIONS_MAX = 1 << 21, /* of all groups: 150 MB */
     GROUP_TOPIC_BUCKET_BITS = 12,
     /* Partitions looked at in one groups_step for timeouts, and as many again for assignments. What
      * is left is taken on in the next step. One group's, at most, may be more. */
@@ -67,6 +67,7 @@ struct group_partition {
 /* A topic that members name, or that the group has offsets in. */
 struct group_topic {
     struct group *group;
+    void *maker; /* the caller's: who had it made; NULL: nobody */
     uint64_t id; /* 0: there is no such topic now */
     uint32_t count;
     uint32_t subscribers;
@@ -78,6 +79,7 @@ struct group_topic {
 
 struct group_member {
     struct group *group;
+    void *maker;           /* the caller's */
     uint64_t topics;       /* bits */
     uint32_t joined_epoch; /* of the group, when it joined (again) */
     uint32_t epoch;        /* of its assignment */
@@ -104,6 +106,7 @@ struct group_member {
 
 struct group {
     uint64_t id; /* of this process */
+    void *maker; /* the caller's */
     uint32_t epoch;
     uint32_t member_count, member_room, topic_count, partition_count;
     uint32_t dropping;             /* partitions in state DROPPING */
@@ -115,13 +118,24 @@ struct group {
     struct group_member **members; /* by id */
     struct group_topic *topics[LEAT_GROUP_TOPICS_MAX]; /* NULL: free */
     TAILQ_ENTRY(group) unsettled_link;
+    struct timer idle_timer; /* while it has no members */
+    leat_ns idle_since;      /* its last member went, or groups_touch */
+    uint64_t stored_ns;      /* the caller's: of its last commit, since 1970; 0: in this run */
     char name[LEAT_NAME_BYTES_MAX + 1];
 };
 
 enum group_out { GROUP_OUT_LEFT, GROUP_OUT_SILENT, GROUP_OUT_FENCED };
 
+/* What a maker takes from. */
+enum group_table { GROUP_TABLE_GROUPS, GROUP_TABLE_PARTITIONS, GROUP_TABLE_MEMBERS };
+
 struct groups_hooks {
     void *user;
+    /* Takes so many of the table for `maker`. False: it has its share, *why says so (text that is
+     * valid until the next call); nothing was taken. NULL: everybody may take everything. */
+    bool (*take)(void *user, void *maker, enum group_table table, uint32_t count, const char **why);
+    /* They are free again. NULL together with `take`. */
+    void (*give_back)(void *user, void *maker, enum group_table table, uint32_t count);
     /* The member goes (or, FENCED, somebody joined with its id): a waiting request is refused now.
      */
     void (*out)(void *user, struct group_member *member, enum group_out why);
@@ -139,14 +153,17 @@ struct groups {
     uint32_t members;
     uint32_t partitions;
     uint64_t last_id;
-    struct timers timers;
+    leat_ns look_ns;
+    struct timers timers; /* of members */
+    struct timers idle;   /* of groups without members */
     TAILQ_HEAD(, group) unsettled;
     TAILQ_HEAD(, group_member) answers;
     TAILQ_HEAD(, group_partition) drops;
 };
 
-/* LEAT_ERR_NO_MEMORY. */
-enum leat_error groups_open(struct groups *g, const struct groups_hooks *hooks);
+/* A group is looked at `look_ns` after it has become empty: groups_next_idle.
+ * LEAT_ERR_NO_MEMORY. */
+enum leat_error groups_open(struct groups *g, const struct groups_hooks *hooks, leat_ns look_ns);
 void groups_close(struct groups *g);
 
 struct group *groups_find(const struct groups *g, const char *name);
@@ -167,6 +184,7 @@ struct group_join {
     const char *group;
     const char *member_id; /* empty: gets a name */
     const char *client;
+    void *maker; /* of what is made for it; NULL: nobody */
     const struct group_topic_ref *topics;
     uint32_t topic_count; /* 1 .. LEAT_GROUP_TOPICS_MAX */
     uint32_t session_ms;
@@ -175,8 +193,8 @@ struct group_join {
     uint64_t request;
 };
 
-/* The member is answered after the next groups_step. LEAT_ERR_LIMIT (*why: static text),
- * LEAT_ERR_NO_MEMORY. */
+/* The member is answered after the next groups_step. LEAT_ERR_LIMIT (*why: static text, or of
+ * hooks.take), LEAT_ERR_NO_MEMORY. */
 enum leat_error groups_join(struct groups *g, const struct group_join *join, leat_ns now,
                             struct group_member **out, const char **why);
 
@@ -249,11 +267,17 @@ void groups_topic_added(struct groups *g, const struct group_topic_ref *topic);
 /* The group and its topic, made where they are not there, for offsets that no member brings. What
  * has none is freed in the next groups_step. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
 enum leat_error groups_restore(struct groups *g, const char *group,
-                               const struct group_topic_ref *topic, struct group_topic **out,
-                               const char **why);
+                               const struct group_topic_ref *topic, void *maker,
+                               struct group_topic **out, const char **why);
 /* Nothing stands in the partition's `offsets`, and no shard has them: they are forgotten, and what
  * has nothing else is freed in the next groups_step. */
 void groups_forget_offsets(struct groups *g, struct group_partition *partition);
+/* Somebody used it who is no member: it is idle from now on. */
+void groups_touch(struct group *group, leat_ns now);
+/* A group without members that is to be looked at now: delete it, or say when to look again. NULL:
+ * none. */
+struct group *groups_next_idle(struct groups *g, leat_ns now);
+void groups_look_again(struct groups *g, struct group *group, leat_ns at);
 /* LEAT_ERR_UNKNOWN_GROUP, LEAT_ERR_GROUP_NOT_EMPTY; LEAT_BUSY: a shard still has a stream. */
 enum leat_error groups_delete(struct groups *g, const char *name);
 

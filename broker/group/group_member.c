@@ -74,6 +74,11 @@ static enum leat_error make_member(struct groups *g, struct group *group,
         free(member);
         return LEAT_ERR_NO_MEMORY;
     }
+    if (!group_take(g, join->maker, GROUP_TABLE_MEMBERS, 1, why)) {
+        free(member);
+        return LEAT_ERR_LIMIT;
+    }
+    member->maker = join->maker;
     member->group = group;
     member->leave_by = LEAT_NS_NEVER;
     if (join->member_id[0] != '\0')
@@ -100,7 +105,8 @@ static enum leat_error find_topics(struct groups *g, struct group *group,
     *topics = 0;
     for (uint32_t i = 0; i < join->topic_count; i++) {
         struct group_topic *topic;
-        const enum leat_error error = group_have_topic(g, group, &join->topics[i], &topic, why);
+        const enum leat_error error =
+            group_have_topic(g, group, &join->topics[i], join->maker, &topic, why);
         if (error != LEAT_OK)
             return error;
         *topics |= UINT64_C(1) << topic->place;
@@ -126,7 +132,7 @@ enum leat_error groups_join(struct groups *g, const struct group_join *join, lea
     struct group *group;
     uint64_t topics;
     *why = "no memory left";
-    enum leat_error error = group_have(g, join->group, &group, why);
+    enum leat_error error = group_have(g, join->group, join->maker, &group, why);
     if (error != LEAT_OK)
         return error;
     group_unsettle(g, group); /* what was made for nothing is freed there */

@@ -17,15 +17,19 @@ bool group_make_room(void *array, uint32_t count, uint32_t *room);
 /* The place of the first member whose id is not below `id`. */
 uint32_t group_place_of_member(const struct group *group, const char *id);
 /* Found or made. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
-enum leat_error group_have(struct groups *g, const char *name, struct group **out,
+enum leat_error group_have(struct groups *g, const char *name, void *maker, struct group **out,
                            const char **why);
 enum leat_error group_have_topic(struct groups *g, struct group *group,
-                                 const struct group_topic_ref *ref, struct group_topic **out,
-                                 const char **why);
+                                 const struct group_topic_ref *ref, void *maker,
+                                 struct group_topic **out, const char **why);
+/* Takes of a table, as hooks.take does. */
+bool group_take(struct groups *g, void *maker, enum group_table table, uint32_t count,
+                const char **why);
+void group_give_back(struct groups *g, void *maker, enum group_table table, uint32_t count);
 void group_free_topic(struct groups *g, struct group_topic *topic);
 void group_free_member(struct groups *g, struct group_member *member);
-/* Frees it if it has neither members nor topics. */
-void group_free_empty(struct groups *g, struct group *group);
+/* Frees it if it has neither members nor topics. True: it did. */
+bool group_free_empty(struct groups *g, struct group *group);
 void group_free(struct groups *g, struct group *group);
 
 /* ---- group_member.c */

@@ -222,6 +222,17 @@ static bool is_used(const struct group_topic *topic)
     return topic->subscribers != 0;
 }
 
+static void follow_idleness(struct groups *g, struct group *group, leat_ns now)
+{
+    if (group->member_count != 0) {
+        timers_remove(&g->idle, &group->idle_timer);
+        group->stored_ns = 0;
+    } else if (group->idle_timer.place == 0) {
+        group->idle_since = now;
+        timers_set(&g->idle, &group->idle_timer, now + g->look_ns);
+    }
+}
+
 static void settle(struct groups *g, struct group *group, leat_ns now)
 {
     bool any = false;
@@ -250,7 +261,8 @@ static void settle(struct groups *g, struct group *group, leat_ns now)
         group_set_timer(g, member);
     }
     group->epoch += any;
-    group_free_empty(g, group);
+    if (!group_free_empty(g, group))
+        follow_idleness(g, group, now);
 }
 
 void groups_step(struct groups *g, leat_ns now)
@@ -265,5 +277,8 @@ void groups_step(struct groups *g, leat_ns now)
 
 leat_ns groups_deadline(const struct groups *g)
 {
-    return TAILQ_EMPTY(&g->unsettled) && TAILQ_EMPTY(&g->answers) ? timers_next(&g->timers) : 0;
+    const leat_ns member = timers_next(&g->timers), idle = timers_next(&g->idle);
+    if (!TAILQ_EMPTY(&g->unsettled) || !TAILQ_EMPTY(&g->answers))
+        return 0;
+    return member < idle ? member : idle;
 }

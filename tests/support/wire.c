@@ -20,7 +20,8 @@ static _Noreturn void give_up(const char *what)
     abort();
 }
 
-int wire_connect(const char *address)
+/* From that address; 0: from any. */
+static int connect_from(const char *address, struct in_addr source)
 {
     char host[64];
     const char *colon = strrchr(address, ':');
@@ -37,10 +38,26 @@ int wire_connect(const char *address)
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0
         || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0)
         give_up("socket");
+    const struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr = source };
+    if (source.s_addr != 0 && bind(fd, (const struct sockaddr *)&from, sizeof from) != 0)
+        give_up("bind");
     if (connect(fd, (const struct sockaddr *)&to, sizeof to) != 0)
         give_up(address);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
     return fd;
+}
+
+int wire_connect(const char *address)
+{
+    return connect_from(address, (struct in_addr){ 0 });
+}
+
+int wire_connect_from(const char *address, const char *host)
+{
+    struct in_addr source;
+    if (inet_pton(AF_INET, host, &source) != 1)
+        give_up(host);
+    return connect_from(address, source);
 }
 
 bool wire_send(int fd, const void *bytes, size_t size)
@@ -136,7 +153,12 @@ static void done(Leat__Control__Response *response)
 
 int wire_control(const char *control_address)
 {
-    const int fd = wire_connect(control_address);
+    return wire_control_from(control_address, "127.0.0.1");
+}
+
+int wire_control_from(const char *control_address, const char *host)
+{
+    const int fd = wire_connect_from(control_address, host);
     Leat__Control__Hello hello = LEAT__CONTROL__HELLO__INIT;
     hello.version_min = LEAT_PROTOCOL_VERSION;
     hello.version_max = LEAT_PROTOCOL_VERSION;

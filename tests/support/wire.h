@@ -18,6 +18,8 @@ enum { WIRE_PATIENCE_S = 20 };
 
 /* Connects to "host:port"; aborts when refused. */
 int wire_connect(const char *address);
+/* The same from an address of this machine: "127.0.0.2". */
+int wire_connect_from(const char *address, const char *host);
 /* Sends all bytes; false when the peer has closed. */
 bool wire_send(int fd, const void *bytes, size_t size);
 /* Receives exactly `size` bytes; false when the peer closed before. */
@@ -35,6 +37,8 @@ Leat__Control__Response *wire_request(int fd, const Leat__Control__Request *requ
 Leat__Control__Response *wire_response(int fd);
 /* Connects and says hello; aborts unless it is answered with success. */
 int wire_control(const char *control_address);
+/* The same from an address of this machine. */
+int wire_control_from(const char *control_address, const char *host);
 /* Creates a topic with one partition. Returns the response's error. */
 int wire_create_topic(int control, const char *name, uint64_t ring_bytes, uint32_t partitions);
 

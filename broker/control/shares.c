@@ -1,0 +1,166 @@
+#include "broker/control/shares.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "schema/crc32c.h"
+
+enum {
+    BUCKETS = 4096,
+    PREFIX_BYTES = 8, /* of an IPv6 address: what one site has, who can use all that lies below */
+};
+
+enum leat_error shares_open(struct shares *shares, const uint32_t *sizes, uint32_t tables)
+{
+    assert(tables <= SHARE_TABLES_MAX);
+    *shares = (struct shares){ .tables = tables };
+    memcpy(shares->sizes, sizes, tables * sizeof *sizes);
+    shares->buckets = calloc(BUCKETS, sizeof *shares->buckets);
+    return shares->buckets != NULL ? LEAT_OK : LEAT_ERR_NO_MEMORY;
+}
+
+void shares_close(struct shares *shares)
+{
+    free(shares->buckets);
+    shares->buckets = NULL;
+}
+
+/* ---- who */
+
+static uint32_t next_number(struct shares *shares)
+{
+    shares->last_number = shares->last_number == UINT32_MAX ? 1 : shares->last_number + 1;
+    return shares->last_number;
+}
+
+static void take_prefix(uint8_t out[SHARE_ADDRESS_BYTES],
+                        const uint8_t address[SHARE_ADDRESS_BYTES])
+{
+    static const uint8_t mapped[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF };
+    memcpy(out, address, SHARE_ADDRESS_BYTES);
+    if (memcmp(address, mapped, sizeof mapped) != 0)
+        memset(out + PREFIX_BYTES, 0, SHARE_ADDRESS_BYTES - PREFIX_BYTES);
+}
+
+static struct share_address *have_address(struct shares *shares,
+                                          const uint8_t address[SHARE_ADDRESS_BYTES])
+{
+    uint8_t bytes[SHARE_ADDRESS_BYTES];
+    struct share_address *found;
+    take_prefix(bytes, address);
+    struct share_bucket *bucket =
+        &shares->buckets[leat_crc32c(bytes, sizeof bytes) & (BUCKETS - 1)];
+    LIST_FOREACH(found, bucket, link)
+    {
+        if (memcmp(found->bytes, bytes, sizeof bytes) == 0)
+            return found;
+    }
+    found = calloc(1, sizeof *found + shares->tables * sizeof found->taken[0]);
+    if (found == NULL)
+        return NULL;
+    memcpy(found->bytes, bytes, sizeof bytes);
+    found->number = next_number(shares);
+    TAILQ_INIT(&found->names);
+    LIST_INSERT_HEAD(bucket, found, link);
+    return found;
+}
+
+static void free_when_unused(struct share_maker *maker)
+{
+    struct share_address *address = maker->address;
+    if (maker->connected || maker->entries != 0)
+        return;
+    free(maker);
+    if (--address->makers != 0)
+        return;
+    LIST_REMOVE(address, link);
+    free(address);
+}
+
+struct share_maker *shares_enter(struct shares *shares, const uint8_t address[SHARE_ADDRESS_BYTES])
+{
+    struct share_maker *maker = calloc(1, sizeof *maker + shares->tables * sizeof maker->taken[0]);
+    if (maker == NULL)
+        return NULL;
+    maker->address = have_address(shares, address);
+    if (maker->address == NULL) {
+        free(maker);
+        return NULL;
+    }
+    maker->address->makers++;
+    maker->number = next_number(shares);
+    maker->connected = true;
+    TAILQ_INIT(&maker->names);
+    return maker;
+}
+
+void shares_leave(struct shares *shares, struct share_maker *maker)
+{
+    (void)shares;
+    assert(maker->connected);
+    maker->connected = false;
+    free_when_unused(maker);
+}
+
+/* ---- what */
+
+static uint32_t at_least(uint32_t share, uint32_t size)
+{
+    const uint32_t least = size < SHARE_MIN ? size : SHARE_MIN;
+    return share < least ? least : share;
+}
+
+uint32_t shares_of_connection(const struct shares *shares, uint32_t table)
+{
+    return at_least(shares->sizes[table] / SHARE_OF_CONNECTION, shares->sizes[table]);
+}
+
+uint32_t shares_of_address(const struct shares *shares, const struct share_maker *maker,
+                           uint32_t table)
+{
+    const uint32_t others = shares->taken[table] - maker->address->taken[table];
+    const uint32_t left = others < shares->sizes[table] ? shares->sizes[table] - others : 0;
+    return at_least(left / SHARE_OF_ADDRESS, left);
+}
+
+enum share_verdict shares_may_take(const struct shares *shares, const struct share_maker *maker,
+                                   uint32_t table, uint32_t count)
+{
+    assert(table < shares->tables);
+    if (maker != NULL) {
+        const uint32_t connection = shares_of_connection(shares, table);
+        const uint32_t address = shares_of_address(shares, maker, table);
+        if (count > connection || maker->taken[table] > connection - count)
+            return SHARE_CONNECTION_FULL;
+        if (count > address || maker->address->taken[table] > address - count)
+            return SHARE_ADDRESS_FULL;
+    }
+    return count > shares->sizes[table] || shares->taken[table] > shares->sizes[table] - count
+               ? SHARE_FULL
+               : SHARE_OK;
+}
+
+void shares_take(struct shares *shares, struct share_maker *maker, uint32_t table, uint32_t count)
+{
+    shares->taken[table] += count;
+    if (maker == NULL)
+        return;
+    maker->taken[table] += count;
+    maker->entries += count;
+    maker->address->taken[table] += count;
+}
+
+void shares_give_back(struct shares *shares, struct share_maker *maker, uint32_t table,
+                      uint32_t count)
+{
+    assert(shares->taken[table] >= count);
+    shares->taken[table] -= count;
+    if (maker == NULL)
+        return;
+    assert(maker->taken[table] >= count && maker->entries >= count);
+    maker->taken[table] -= count;
+    maker->entries -= count;
+    maker->address->taken[table] -= count;
+    free_when_unused(maker);
+}

@@ -1,0 +1,94 @@
+/* Shares: how much of each table that clients fill one control connection and one address have
+ * taken, and whether they may take more.
+ *
+ *      a connection   at most an eighth of a table
+ *      an address     at most half of what the others have left of it (IPv6: a /64 is one address)
+ *
+ * So a table is never full of one client's things, and whoever comes from another address finds a
+ * place. What was taken counts until it is given back, also when its connection has gone.
+ *
+ * Role: counting. Must not know: what the tables hold, connections' descriptors.
+ * Bounds: a maker for each connection and for each entry of a table at most, an address for each
+ * maker at most. Threads: control's. */
+#ifndef LEAT_BROKER_SHARES_H
+#define LEAT_BROKER_SHARES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "schema/error.h"
+#include "schema/limits.h"
+
+enum share_table {
+    SHARE_GROUPS,
+    SHARE_GROUP_PARTITIONS,
+    SHARE_MEMBERS,
+    SHARE_NAMES,    /* of producers */
+    SHARE_SESSIONS, /* of shard 0; those of the others follow */
+    SHARE_TABLES_MAX = SHARE_SESSIONS + LEAT_SHARDS_MAX,
+};
+
+enum {
+    SHARE_OF_CONNECTION = 8, /* the part of a table */
+    SHARE_OF_ADDRESS = 2,
+    SHARE_MIN = 2, /* of a small table; a session is opened before the one it replaces has ended */
+    SHARE_ADDRESS_BYTES = 16,
+};
+
+struct control_name;
+TAILQ_HEAD(share_names, control_name);
+
+struct share_address {
+    LIST_ENTRY(share_address) link;
+    uint8_t bytes[SHARE_ADDRESS_BYTES];
+    uint32_t number;          /* never 0 */
+    uint32_t makers;          /* that refer to it */
+    struct share_names names; /* the caller's: by last use, oldest first */
+    uint32_t taken[];
+};
+
+struct share_maker {
+    struct share_address *address;
+    uint32_t number; /* never 0 */
+    bool connected;
+    uint64_t entries;         /* that it has taken, of all tables */
+    struct share_names names; /* the caller's: by last use, oldest first */
+    uint32_t taken[];
+};
+
+LIST_HEAD(share_bucket, share_address);
+
+struct shares {
+    uint32_t tables;
+    uint32_t sizes[SHARE_TABLES_MAX], taken[SHARE_TABLES_MAX];
+    uint32_t last_number;
+    struct share_bucket *buckets; /* of addresses */
+};
+
+/* LEAT_ERR_NO_MEMORY. */
+enum leat_error shares_open(struct shares *shares, const uint32_t *sizes, uint32_t tables);
+/* Every maker has gone. */
+void shares_close(struct shares *shares);
+
+/* A connection from `address`: an IPv6 address, or one of IPv4 mapped into it. NULL: no memory. */
+struct share_maker *shares_enter(struct shares *shares, const uint8_t address[SHARE_ADDRESS_BYTES]);
+/* The connection ends. The maker is freed when nothing it took is left. */
+void shares_leave(struct shares *shares, struct share_maker *maker);
+
+enum share_verdict { SHARE_OK, SHARE_FULL, SHARE_CONNECTION_FULL, SHARE_ADDRESS_FULL };
+
+/* Whether it may take so many more. NULL `maker`: nobody; only what there is counts. */
+enum share_verdict shares_may_take(const struct shares *shares, const struct share_maker *maker,
+                                   uint32_t table, uint32_t count);
+/* What one connection, and the maker's address, may have of it. */
+uint32_t shares_of_connection(const struct shares *shares, uint32_t table);
+uint32_t shares_of_address(const struct shares *shares, const struct share_maker *maker,
+                           uint32_t table);
+/* Counts; NULL `maker`: nobody's. */
+void shares_take(struct shares *shares, struct share_maker *maker, uint32_t table, uint32_t count);
+/* May free the maker. */
+void shares_give_back(struct shares *shares, struct share_maker *maker, uint32_t table,
+                      uint32_t count);
+
+#endif

@@ -1,0 +1,50 @@
+/* Control by itself in the test's process, stepped one iteration at a time in virtual time, with
+ * raw connections over loopback. There is one shard, which the rig plays: it does whatever it is
+ * asked at once.
+ *
+ * Role: set up, time, requests and their answers. Must not know: libleat, what a test expects.
+ * Whatever cannot be done fails the test. */
+#ifndef LEAT_TESTS_SUPPORT_CONTROL_RIG_H
+#define LEAT_TESTS_SUPPORT_CONTROL_RIG_H
+
+#include <stdint.h>
+
+#include "broker/control/control_state.h"
+
+struct control_rig {
+    struct config config; /* rig_init fills it; the test may change it before rig_open */
+    struct catalog catalog;
+    struct topics *topics;
+    struct metrics *metrics;
+    struct mailbox *inbox, *outbox;
+    struct control *control;
+    const struct statefile *state; /* NULL: nothing is kept */
+    int wake, shard_wake;
+    leat_ns now;
+    uint64_t wall_ns; /* at which the shard commits */
+    uint64_t id;      /* of the last request */
+    uint32_t stream;  /* the shard gave out last */
+};
+
+/* The defaults, and a topic "t" of one partition. */
+void rig_init(struct control_rig *rig);
+void rig_open(struct control_rig *rig);
+/* Control alone goes, as in an orderly end; rig_open starts it again. */
+void rig_stop(struct control_rig *rig);
+void rig_close(struct control_rig *rig);
+
+/* One iteration, `ns` after the one before. */
+void rig_step(struct control_rig *rig, leat_ns ns);
+/* Steps that take `ns` together, in so many pieces. */
+void rig_pass(struct control_rig *rig, leat_ns ns, unsigned pieces);
+
+/* A connection from `host` ("127.0.0.2": another address) that has said Hello. */
+int rig_peer(struct control_rig *rig, const char *host);
+/* The answer; free with rig_done. `body`: any request. */
+Leat__Control__Response *rig_ask(struct control_rig *rig, int fd,
+                                 Leat__Control__Request__BodyCase which, void *body);
+void rig_done(Leat__Control__Response *response);
+/* Its error; frees it. `text` not NULL: it says that. */
+int rig_error(Leat__Control__Response *response, const char *text);
+
+#endif
