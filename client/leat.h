@@ -475,7 +475,7 @@ struct leat_topic_info {
     uint64_t id;
     struct leat_topic_settings settings; /* in force */
     const struct leat_partition_info *partitions;
-    uint32_t partition_count;
+    uint32_t partition_count; /* 0: the broker left it out at its start, for want of memory */
 };
 
 /* Each waits at most request_timeout_ns; LEAT_ERR_TIMEOUT. */

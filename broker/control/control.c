@@ -298,6 +298,8 @@ static int timeout_ms(const struct control *control, bool mail_left)
         deadline = groups;
     if (control->offsets_save == NULL && control->offsets_due < deadline)
         deadline = control->offsets_due;
+    if (control->left_out_due)
+        return mail_left ? QUEUE_RETRY_MS : 0;
     if (!TAILQ_EMPTY(&control->work) || !TAILQ_EMPTY(&control->costly) || deadline <= control->now)
         return 0;
     if (mail_left)
@@ -337,6 +339,7 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
         handle_event(control, &events[i]);
     control_read_mail(control);
     registry_close_buried(control);
+    left_out_step(control);
     peer_work(control);
     control_groups_step(control);
     control_offsets_step(control);

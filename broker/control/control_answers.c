@@ -1,5 +1,6 @@
 /* Answers to a connection: packed behind those it is still owed; see control_peer.c for who sends
  * them, and when. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +115,16 @@ void peer_refuse_busy(struct control *control, struct peer *p, uint64_t request)
 
 void peer_refuse_topic(struct control *control, struct peer *p, uint64_t request, const char *name)
 {
+    const struct catalog_topic *known = left_out_find(control, name);
+    if (known != NULL) {
+        peer_refuse(control, p, request, LEAT_ERR_NO_MEMORY,
+                    "topic \"%s\" was left out: its logs need %" PRIu64 " bytes, of which %" PRIu64
+                    " are missing. It comes back when there is room: "
+                    "raise log_memory_bytes and restart, or delete topics",
+                    name, known->settings.ring_bytes * known->settings.partitions,
+                    registry_missing(control, &known->settings));
+        return;
+    }
     peer_refuse(control, p, request, LEAT_ERR_UNKNOWN_TOPIC,
                 "there is no topic \"%s\": create it with `leat topic create %s`", name, name);
 }

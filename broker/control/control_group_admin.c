@@ -135,7 +135,7 @@ static void set_commit(struct control *control, struct operation_part *part,
         error = part->metadata != NULL ? LEAT_OK : LEAT_ERR_NO_MEMORY;
     }
     if (error == LEAT_OK)
-        error = control_group_entry(control, p, m->partition, &entry);
+        error = control_group_entry(control, p, partition_log_epoch(m->partition), &entry);
     m->status = (int16_t)error;
     if (error != LEAT_OK)
         return;
@@ -237,7 +237,7 @@ static void set_reset(struct control *control, struct operation_part *part,
         m->type = MESSAGE_SEEK; /* nothing stands, and nothing is made for a try */
         return;
     }
-    m->status = (int16_t)control_group_entry(control, p, m->partition, &entry);
+    m->status = (int16_t)control_group_entry(control, p, partition_log_epoch(m->partition), &entry);
     if (m->status != LEAT_OK)
         return;
     operation_hold(part, entry);

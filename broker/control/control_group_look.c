@@ -71,9 +71,12 @@ static void set_measure(const struct control *control, struct operation_part *pa
         operation_hold(part, m->measure.entry);
 }
 
-static bool is_wanted(const struct group_topic *topic, const char *only)
+/* One that was left out has no logs to measure. */
+static bool is_wanted(const struct control *control, const struct group_topic *topic,
+                      const char *only)
 {
-    return topic != NULL && (only[0] == '\0' || strcmp(topic->name, only) == 0);
+    return topic != NULL && (only[0] == '\0' || strcmp(topic->name, only) == 0)
+           && topics_find(control->options.topics, topic->id) != NULL;
 }
 
 /* Calls for each partition that is described, up to `room`; returns how many there are. */
@@ -83,7 +86,9 @@ static uint32_t set_measures(const struct control *control, struct operation *op
     uint32_t count = 0;
     for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
         const struct group_topic *topic = group->topics[t];
-        for (uint32_t i = 0; is_wanted(topic, only) && i < topic->count; i++) {
+        if (!is_wanted(control, topic, only))
+            continue;
+        for (uint32_t i = 0; i < topic->count; i++) {
             if (!group_partition_in_use(&topic->partitions[i]))
                 continue;
             if (op != NULL && count < room)

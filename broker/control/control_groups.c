@@ -362,7 +362,7 @@ void control_group_topic_created(struct control *control, const struct topic *to
 }
 
 enum leat_error control_group_entry(struct control *control, struct group_partition *partition,
-                                    const struct partition *log, struct offsets_entry **out)
+                                    uint64_t log_epoch, struct offsets_entry **out)
 {
     const struct group_topic *topic = partition->topic;
     const struct offsets_key key = { .group_id = topic->group->id,
@@ -371,8 +371,7 @@ enum leat_error control_group_entry(struct control *control, struct group_partit
     *out = partition->offsets;
     if (*out != NULL)
         return LEAT_OK;
-    const enum leat_error error =
-        offsets_create(control->offsets, &key, partition_log_epoch(log), out);
+    const enum leat_error error = offsets_create(control->offsets, &key, log_epoch, out);
     if (error == LEAT_OK)
         group_partition_set_offsets(partition, *out);
     return error;

@@ -206,23 +206,49 @@ static char *copy_text(const struct offsets_row *row)
     return row->metadata_size != 0 ? strndup(row->metadata, row->metadata_size) : NULL;
 }
 
-static void take_row(struct loading *l, const struct offsets_reader *r, const struct topic *topic,
+/* Of a topic that is here, or was left out. */
+struct place {
+    const char *topic;
+    uint64_t topic_id, log_epoch, next_offset;
+    uint32_t partitions;
+};
+
+/* False: there is no such topic any more, or no such partition. */
+static bool find_place(const struct control *control, uint64_t topic_id, uint32_t partition,
+                       struct place *out)
+{
+    const struct topic *topic = topics_find(control->options.topics, topic_id);
+    const struct catalog_topic *known =
+        topic == NULL ? catalog_find(control->options.catalog, topic_id) : NULL;
+    struct partition_stats stats;
+    if (topic != NULL && partition < topic->settings.partitions) {
+        const struct partition *log = topic->partitions[partition].partition;
+        partition_stats(log, &stats);
+        *out = (struct place){ topic->name, topic->id, partition_log_epoch(log), stats.next_offset,
+                               topic->settings.partitions };
+        return true;
+    }
+    if (known == NULL || partition >= known->settings.partitions)
+        return false;
+    *out = (struct place){ known->name, known->id, known->partitions[partition].log_epoch,
+                           known->partitions[partition].first_offset, known->settings.partitions };
+    return true;
+}
+
+static void take_row(struct loading *l, const struct offsets_reader *r, const struct place *at,
                      struct group_partition *p)
 {
-    const struct partition *log = topic->partitions[r->row.partition].partition;
-    struct partition_stats stats;
     struct offsets_entry *entry;
-    if (control_group_entry(l->control, p, log, &entry) != LEAT_OK) {
+    if (control_group_entry(l->control, p, at->log_epoch, &entry) != LEAT_OK) {
         l->dropped++;
-        say_dropped(l, r, topic->name, "there is no room for it");
+        say_dropped(l, r, at->topic, "there is no room for it");
         return;
     }
-    partition_stats(log, &stats);
     if (r->row.commit_ns > p->topic->group->stored_ns)
         p->topic->group->stored_ns = r->row.commit_ns;
     p->metadata = copy_text(&r->row);
     atomic_store_explicit(&entry->lost, r->row.lost, memory_order_relaxed);
-    if (r->row.log_epoch == partition_log_epoch(log) && r->row.offset <= stats.next_offset) {
+    if (r->row.log_epoch == at->log_epoch && r->row.offset <= at->next_offset) {
         offsets_commit(entry, r->row.offset, r->row.commit_ns);
         l->taken++;
         return;
@@ -230,28 +256,28 @@ static void take_row(struct loading *l, const struct offsets_reader *r, const st
     entry->before_log_epoch = r->row.log_epoch;
     entry->before_offset = r->row.offset;
     l->moved++;
-    say_dropped(l, r, topic->name,
-                r->row.log_epoch != partition_log_epoch(log)
+    say_dropped(l, r, at->topic,
+                r->row.log_epoch != at->log_epoch
                     ? "the log began anew: the group goes on with its first record"
                     : "it is beyond the log's end: the group goes on with its first record");
 }
 
 static void take_next(struct loading *l, const struct offsets_reader *r)
 {
-    const struct topic *topic = topics_find(l->control->options.topics, r->topic_id);
+    struct place at = { .topic = "(deleted)" };
     struct group_topic *in;
     const char *why = "there is no such topic any more";
-    if (topic != NULL && r->row.partition < topic->settings.partitions) {
-        const struct group_topic_ref ref = { .name = topic->name,
-                                             .id = topic->id,
-                                             .partitions = topic->settings.partitions };
+    if (find_place(l->control, r->topic_id, r->row.partition, &at)) {
+        const struct group_topic_ref ref = { .name = at.topic,
+                                             .id = at.topic_id,
+                                             .partitions = at.partitions };
         if (groups_restore(&l->control->groups, r->group, &ref, NULL, &in, &why) == LEAT_OK) {
-            take_row(l, r, topic, &in->partitions[r->row.partition]);
+            take_row(l, r, &at, &in->partitions[r->row.partition]);
             return;
         }
     }
     l->dropped++;
-    say_dropped(l, r, topic != NULL ? topic->name : "(deleted)", why);
+    say_dropped(l, r, at.topic, why);
 }
 
 enum leat_error control_offsets_load(struct control *control, char error_text[CONTROL_ERROR_TEXT])

@@ -65,8 +65,8 @@ static void explain_memory(const struct control *control, const struct catalog_t
                  b->used_bytes, b->limit_bytes, missing);
 }
 
-/* What the whole topic lacks; 0: it fits. Sums cannot overflow: 2^40 * 2^12. */
-static uint64_t missing_for(const struct control *control, const struct topic_settings *settings)
+/* Sums cannot overflow: 2^40 * 2^12. */
+uint64_t registry_missing(const struct control *control, const struct topic_settings *settings)
 {
     const uint64_t wanted =
         control->budget.used_bytes + settings->ring_bytes * settings->partitions;
@@ -130,7 +130,7 @@ static void say_pages(const struct control *control, const struct catalog_topic 
 static enum leat_error open_partitions(struct control *control, const struct catalog_topic *known,
                                        struct topic *topic, char error_text[CONTROL_ERROR_TEXT])
 {
-    const uint64_t missing = missing_for(control, &known->settings);
+    const uint64_t missing = registry_missing(control, &known->settings);
     if (missing != 0) {
         explain_memory(control, known, missing, error_text);
         return LEAT_ERR_NO_MEMORY;
@@ -220,6 +220,14 @@ static enum leat_error publish_topic(struct control *control, struct topic *topi
     hand_over(control, topic);
     count_topics(control);
     return LEAT_OK;
+}
+
+enum leat_error registry_open(struct control *control, const struct catalog_topic *known,
+                              char error_text[CONTROL_ERROR_TEXT])
+{
+    struct topic *topic;
+    const enum leat_error error = open_topic(control, known, &topic, error_text);
+    return error == LEAT_OK ? publish_topic(control, topic, error_text) : error;
 }
 
 /* A new life of every log of it: it begins above every offset ever given out. */
@@ -366,8 +374,24 @@ void registry_close_buried(struct control *control)
         operation_free(control, op);
         op = next;
     }
-    if (any)
+    if (any) {
         count_topics(control);
+        left_out_try(control);
+    }
+}
+
+enum leat_error registry_forget(struct control *control, struct catalog_topic *known,
+                                char error_text[CONTROL_ERROR_TEXT])
+{
+    catalog_remove(control->options.catalog, known);
+    const enum leat_error error = save(control, error_text);
+    if (error != LEAT_OK) {
+        catalog_restore(control->options.catalog, known);
+        return error;
+    }
+    log_line(LOG_INFO, "topic.deleted", log_text("topic", known->name), log_u64("id", known->id));
+    catalog_free_topic(known);
+    return LEAT_OK;
 }
 
 /* ---- starting */
@@ -389,14 +413,14 @@ static enum leat_error open_known(struct control *control, char error_text[CONTR
 {
     const struct catalog *catalog = control->options.catalog;
     for (size_t i = 0; i < catalog->count; i++) {
-        struct topic *topic;
-        enum leat_error error = open_topic(control, catalog->topics[i], &topic, error_text);
-        if (error == LEAT_OK)
-            error = publish_topic(control, topic, error_text);
-        if (error != LEAT_OK)
+        const enum leat_error error = registry_open(control, catalog->topics[i], error_text);
+        if (error == LEAT_ERR_NO_MEMORY)
+            left_out_add(control, catalog->topics[i], error_text);
+        else if (error != LEAT_OK)
             return error;
         let_shards_follow(control);
     }
+    left_out_tell(control);
     return LEAT_OK;
 }
 
@@ -404,6 +428,8 @@ static enum leat_error declare(struct control *control, const struct config_topi
                                char error_text[CONTROL_ERROR_TEXT])
 {
     const struct topic *topic = topics_find_name(control->options.topics, wanted->name);
+    if (topic == NULL && left_out_find(control, wanted->name) != NULL)
+        return LEAT_OK; /* it was told of */
     if (topic == NULL)
         return registry_create(control, wanted->name, &wanted->settings, &topic, error_text);
     const char *different = settings_difference(&topic->settings, &wanted->settings);
@@ -454,7 +480,8 @@ void registry_want_offsets(struct control *control, const struct message *m)
 static void tell_limits(struct control *control, struct catalog_topic *known)
 {
     const struct topic *topic = topics_find(control->options.topics, known->id);
-    assert(topic != NULL);
+    if (topic == NULL)
+        return; /* left out: nobody wants any */
     for (uint32_t i = 0; i < known->settings.partitions; i++) {
         if (!known->partitions[i].wants)
             continue;

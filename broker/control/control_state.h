@@ -244,6 +244,8 @@ struct control {
     size_t offsets_size;
     uint64_t memory_refused; /* times that the log has told of */
     leat_ns memory_said;
+    uint32_t left_out;                /* topics of the catalog */
+    bool left_out_due;                /* memory was given back: some may fit */
     struct operation *_Atomic buried; /* a grace period has passed; any thread pushes */
 
     struct control_counters counters;
@@ -373,6 +375,31 @@ enum leat_error registry_delete(struct control *control, const struct topic *top
 void registry_bury(struct control *control, struct operation *op);
 /* Closes what is ready to be, answers and frees the operations. */
 void registry_close_buried(struct control *control);
+/* Opens the logs of what is in the catalog and hands them to shards. LEAT_ERR_NO_MEMORY: nothing
+ * was done. */
+enum leat_error registry_open(struct control *control, const struct catalog_topic *known,
+                              char error_text[CONTROL_ERROR_TEXT]);
+/* What the logs of a whole topic lack of the budget, in bytes; 0: they fit. */
+uint64_t registry_missing(const struct control *control, const struct topic_settings *settings);
+/* Takes one that has no logs out of the catalog, and frees it; on an error it stays. */
+enum leat_error registry_forget(struct control *control, struct catalog_topic *known,
+                                char error_text[CONTROL_ERROR_TEXT]);
+
+/* ---- topics that found no room (control_left_out.c) */
+
+void left_out_add(struct control *control, struct catalog_topic *known, const char *why);
+/* To the log, all of them. */
+void left_out_tell(const struct control *control);
+/* NULL: that topic is there, or unknown. */
+struct catalog_topic *left_out_find(const struct control *control, const char *name);
+/* Frees `known` when it is LEAT_OK. */
+enum leat_error left_out_delete(struct control *control, struct catalog_topic *known,
+                                char error_text[CONTROL_ERROR_TEXT]);
+/* Memory was given back. */
+void left_out_try(struct control *control);
+/* Once an iteration. */
+void left_out_step(struct control *control);
+
 void registry_want_offsets(struct control *control, const struct message *message);
 /* Stores the new limits and tells the shards. */
 void registry_reserve(struct control *control);
@@ -442,7 +469,7 @@ void control_group_topic_created(struct control *control, const struct topic *to
 /* The entry of the partition of its topic, made where there is none. LEAT_ERR_LIMIT,
  * LEAT_ERR_NO_MEMORY. */
 enum leat_error control_group_entry(struct control *control, struct group_partition *partition,
-                                    const struct partition *log, struct offsets_entry **out);
+                                    uint64_t log_epoch, struct offsets_entry **out);
 /* What was refused leaves nothing: entries of its parts in which nothing stands go. */
 void control_group_forget_unused(struct control *control, struct operation *op);
 /* For the part's message: held until the operation ends. */

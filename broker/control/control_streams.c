@@ -73,7 +73,7 @@ static void set_group(struct control *control, struct operation_part *part,
     enum leat_error error =
         p == NULL ? LEAT_ERR_NOT_ASSIGNED : group_may_open(member, open->member_epoch, p);
     if (error == LEAT_OK)
-        error = control_group_entry(control, p, m->partition, &entry);
+        error = control_group_entry(control, p, partition_log_epoch(m->partition), &entry);
     m->status = (int16_t)error;
     if (error != LEAT_OK)
         return;

@@ -64,6 +64,8 @@ static void picture_free(struct picture *picture)
 {
     free(picture->partitions);
     free(picture->list);
+    picture->partitions = NULL;
+    picture->list = NULL;
 }
 
 static void draw_partition(Leat__Control__Partition *out, const struct topic *topic, uint32_t index)
@@ -112,6 +114,17 @@ static bool draw(struct picture *picture, const struct topic *topic, bool with_p
     return true;
 }
 
+/* It has no partitions. */
+static void draw_left_out(struct picture *picture, const struct catalog_topic *known)
+{
+    *picture = (struct picture){ .partitions = NULL };
+    leat__control__topic__init(&picture->topic);
+    settings_to(&picture->settings, &known->settings);
+    picture->topic.name = (char *)known->name;
+    picture->topic.id = known->id;
+    picture->topic.settings = &picture->settings;
+}
+
 static void answer_picture(struct control *control, struct peer *p, uint64_t request,
                            struct picture *picture)
 {
@@ -151,7 +164,7 @@ void control_create_topic(struct control *control, struct peer *p,
         return;
     }
     const struct topic *topic = topics_find_name(control->options.topics, create->name);
-    if (topic != NULL) {
+    if (topic != NULL || left_out_find(control, create->name) != NULL) {
         peer_refuse(control, p, request->id, LEAT_ERR_TOPIC_EXISTS,
                     "there is a topic \"%s\" already: use it, give another name, or delete it with "
                     "`leat topic delete %s`",
@@ -190,12 +203,32 @@ void control_describe_topic(struct control *control, struct peer *p,
         peer_refuse_busy(control, p, request->id);
 }
 
+/* No shard has anything of it. */
+static void delete_left_out(struct control *control, struct peer *p, uint64_t request,
+                            const char *name)
+{
+    struct catalog_topic *known = left_out_find(control, name);
+    const uint64_t id = known->id;
+    char error_text[CONTROL_ERROR_TEXT];
+    const enum leat_error error = left_out_delete(control, known, error_text);
+    if (error != LEAT_OK) {
+        peer_refuse(control, p, request, error, "%s", error_text);
+        return;
+    }
+    groups_topic_removed(&control->groups, name, id);
+    peer_done(control, p, request);
+}
+
 void control_delete_topic(struct control *control, struct peer *p,
                           const Leat__Control__Request *request)
 {
     const char *name = request->delete_topic->name;
     char error_text[CONTROL_ERROR_TEXT];
     const struct topic *topic = topics_find_name(control->options.topics, name);
+    if (topic == NULL && left_out_find(control, name) != NULL) {
+        delete_left_out(control, p, request->id, name);
+        return;
+    }
     if (topic == NULL) {
         peer_refuse(control, p, request->id, LEAT_ERR_UNKNOWN_TOPIC,
                     "there is no topic \"%s\": see `leat topic list`", name);
@@ -240,6 +273,12 @@ static bool fill(struct control *control, struct listing *listing)
          listing->place++) {
         const struct topic *topic =
             topics_find(control->options.topics, catalog->topics[listing->place]->id);
+        const struct catalog_topic *known = catalog->topics[listing->place];
+        if (topic == NULL && known->left_out) {
+            draw_left_out(&listing->pictures[listing->count], known);
+            listing->list[listing->count] = &listing->pictures[listing->count].topic;
+            listing->count++;
+        }
         if (topic == NULL)
             continue;
         const size_t partitions = topic->settings.partitions;

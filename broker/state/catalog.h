@@ -30,6 +30,7 @@ struct catalog_topic {
     uint64_t id;
     char name[LEAT_NAME_BYTES_MAX + 1];
     struct topic_settings settings;
+    bool left_out;                        /* there was no room for its logs; not stored */
     struct catalog_partition *partitions; /* settings.partitions of them */
 };
 

@@ -44,10 +44,11 @@ static void collect(void *user, const struct leat_topic_info *info)
         report_number(s->required_timeout_ms), "quota_publish_bytes",
         report_number(s->quota_publish_bytes), "quota_deliver_bytes",
         report_number(s->quota_deliver_bytes));
-    json_array_append_new(user, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", info->name,
-                                          "id", report_whole(info->id), "records",
-                                          report_number(records), "bytes", report_number(bytes),
-                                          "settings", settings, "partitions", partitions));
+    json_array_append_new(user, json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "name", info->name,
+                                          "left_out", info->partition_count == 0, "id",
+                                          report_whole(info->id), "records", report_number(records),
+                                          "bytes", report_number(bytes), "settings", settings,
+                                          "partitions", partitions));
 }
 
 static int by_name(const void *a, const void *b)
@@ -83,10 +84,11 @@ static void print_list(const json_t *topics)
     json_array_foreach(topics, i, topic)
     {
         const json_t *s = json_object_get(topic, "settings");
-        printf("%-32s %10" PRIu64 " %12" PRIu64 " %14" PRIu64 " %14" PRIu64 " %8s\n",
+        printf("%-32s %10" PRIu64 " %12" PRIu64 " %14" PRIu64 " %14" PRIu64 " %8s%s\n",
                report_text_of(topic, "name"), report_number_of(s, "partitions"),
                report_number_of(topic, "records"), report_number_of(topic, "bytes"),
-               report_number_of(s, "ring_bytes"), report_text_of(s, "overrun"));
+               report_number_of(s, "ring_bytes"), report_text_of(s, "overrun"),
+               json_is_true(json_object_get(topic, "left_out")) ? "  left out: no memory" : "");
     }
 }
 

@@ -1,0 +1,91 @@
+/* Topics of the catalog for whose logs there was no room at the start. They keep their names, ids,
+ * offsets and what groups committed, and come back when there is room. */
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/control/control_state.h"
+#include "ops/log.h"
+
+enum { NAMES_BYTES = 1024 };
+
+void left_out_add(struct control *control, struct catalog_topic *known, const char *why)
+{
+    known->left_out = true;
+    control->left_out++;
+    log_line(LOG_ERROR, "topic.left_out", log_text("topic", known->name), log_u64("id", known->id),
+             log_text("reason", why),
+             log_text("then", "it and what groups committed are kept; it comes back when there is "
+                              "room"));
+}
+
+/* All of them in one line too: of many lines at once the log holds back. */
+void left_out_tell(const struct control *control)
+{
+    const struct catalog *catalog = control->options.catalog;
+    char names[NAMES_BYTES] = "";
+    size_t used = 0;
+    uint64_t bytes = 0;
+    if (control->left_out == 0)
+        return;
+    for (size_t i = 0; i < catalog->count; i++) {
+        const struct catalog_topic *known = catalog->topics[i];
+        if (!known->left_out)
+            continue;
+        bytes += known->settings.ring_bytes * known->settings.partitions;
+        if (used + strlen(known->name) + sizeof ", ..." > sizeof names)
+            used = sizeof names; /* no more */
+        else
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s",
+                                     used != 0 ? ", " : "", known->name);
+    }
+    log_line(
+        LOG_ERROR, "leatd.topics_left_out", log_u64("topics", control->left_out),
+        log_u64("bytes", bytes), log_u64("log_memory_bytes", control->budget.limit_bytes),
+        log_u64("used_bytes", control->budget.used_bytes), log_text("names", names),
+        log_text("do", "raise log_memory_bytes, or delete topics (leat topic list shows them)"));
+}
+
+struct catalog_topic *left_out_find(const struct control *control, const char *name)
+{
+    if (control->left_out == 0)
+        return NULL;
+    struct catalog_topic *known = catalog_find_name(control->options.catalog, name);
+    return known != NULL && known->left_out ? known : NULL;
+}
+
+enum leat_error left_out_delete(struct control *control, struct catalog_topic *known,
+                                char error_text[CONTROL_ERROR_TEXT])
+{
+    const enum leat_error error = registry_forget(control, known, error_text);
+    if (error == LEAT_OK)
+        control->left_out--;
+    return error;
+}
+
+void left_out_try(struct control *control)
+{
+    control->left_out_due = control->left_out != 0;
+}
+
+/* Shards follow one after the other: a topic an iteration. */
+void left_out_step(struct control *control)
+{
+    const struct catalog *catalog = control->options.catalog;
+    char error_text[CONTROL_ERROR_TEXT];
+    if (!control->left_out_due || control_congested(control))
+        return;
+    for (size_t i = 0; i < catalog->count; i++) {
+        struct catalog_topic *known = catalog->topics[i];
+        if (!known->left_out || registry_missing(control, &known->settings) != 0
+            || registry_open(control, known, error_text) != LEAT_OK)
+            continue;
+        known->left_out = false;
+        control->left_out--;
+        log_line(LOG_INFO, "topic.came_back", log_text("topic", known->name),
+                 log_u64("id", known->id));
+        control_group_topic_created(control, topics_find(control->options.topics, known->id));
+        left_out_try(control);
+        return;
+    }
+    control->left_out_due = false;
+}
