@@ -18,6 +18,7 @@
 #include "broker/config/config_reload.h"
 #include "broker/control/control.h"
 #include "broker/ports.h"
+#include "broker/state/secret.h"
 #include "ops/log.h"
 #include "ops/metrics.h"
 #include "ops/standard_files.h"
@@ -66,6 +67,7 @@ struct broker {
     struct control_shard_link links[LEAT_SHARDS_MAX];
     struct ports ports;
     uint8_t reset_secret[RESET_SECRET_BYTES];
+    uint8_t resume_secret[RESET_SECRET_BYTES];
     int wake; /* control's */
     struct control *control;
 };
@@ -250,15 +252,17 @@ static bool load_state(struct broker *b)
  */
 static bool open_state(struct broker *b)
 {
+    char text[STATEFILE_ERROR_TEXT];
     catalog_init(&b->catalog);
     if (b->config.state_dir[0] != '\0') {
         if (!load_state(b))
             return false;
         b->catalog.incarnation++;
-        return true;
+        return secret_load(&b->state, b->resume_secret, text) == LEAT_OK || refuse(text);
     }
     uint32_t random;
-    if (getrandom(&random, sizeof random, 0) != sizeof random)
+    if (getrandom(&random, sizeof random, 0) != sizeof random
+        || getrandom(b->resume_secret, sizeof b->resume_secret, 0) != sizeof b->resume_secret)
         return refuse("the kernel gave no random bytes");
     b->catalog.incarnation = random | UINT32_C(1) << 31;
     return true;
@@ -387,6 +391,7 @@ static bool open_broker(struct broker *b)
         .reload_user = b,
     };
     memcpy(options.reset_secret, b->reset_secret, sizeof options.reset_secret);
+    memcpy(options.resume_secret, b->resume_secret, sizeof options.resume_secret);
     if (b->ports.driver != NULL)
         ports_watch_memory(&b->ports, &options);
     return control_open(&b->control, &options, text) == LEAT_OK || refuse(text);

@@ -87,7 +87,7 @@ static void answer_grant(struct control *control, struct operation *op)
     grant.streams = list;
     grant.n_streams = count;
     uint8_t token[LEAT_TOKEN_BYTES];
-    resume_token_make(control->options.reset_secret, op->producer.id, op->producer.epoch, token);
+    resume_token_make(control->options.resume_secret, op->producer.id, op->producer.epoch, token);
     grant.resume_token = (ProtobufCBinaryData){ .len = sizeof token, .data = token };
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = op->request;
@@ -253,6 +253,15 @@ static bool of_this_run(const struct control *control, uint64_t id)
     return id >> 32 == control->options.catalog->incarnation;
 }
 
+/* Whether who was granted it has a token that can be checked. Of an earlier run without a state
+ * folder nothing is left, neither to check nor to protect; an id of a later one than this is of
+ * another folder. */
+static bool can_prove(const struct control *control, uint64_t id)
+{
+    const uint32_t incarnation = control->options.catalog->incarnation;
+    return of_this_run(control, id) || (control->options.state != NULL && id >> 32 < incarnation);
+}
+
 static enum step anonymous(struct control *control, struct operation *op,
                            const Leat__Control__OpenProducer *open)
 {
@@ -321,7 +330,8 @@ static enum step named(struct control *control, struct operation *op,
         op->producer.resume = true;
         return STEP_TAKE_OVER;
     }
-    /* From an earlier run: the newest of those who had the name then has it now. */
+    /* From an earlier run: the newest of those who had the name then has it now. Without a state
+     * folder it is by its word, which wins no more than opening the name anew does. */
     if (!of_this_run(control, open->producer_id) && open->producer_id == name->claimed_id
         && open->producer_epoch >= name->claimed_epoch) {
         op->producer.claimed_epoch = open->producer_epoch;
@@ -381,10 +391,9 @@ static bool check_resume(struct control *control, struct peer *p, uint64_t reque
                     open->n_first_unanswered, topic->name, topic->settings.partitions);
         return false;
     }
-    /* Of an earlier run nothing is left that a token could protect. */
-    if (!resumes || !of_this_run(control, open->producer_id)
-        || resume_token_fits(control->options.reset_secret, open->producer_id, open->producer_epoch,
-                             open->resume_token.data))
+    if (!resumes || !can_prove(control, open->producer_id)
+        || resume_token_fits(control->options.resume_secret, open->producer_id,
+                             open->producer_epoch, open->resume_token.data))
         return true;
     peer_refuse(control, p, request, LEAT_ERR_FENCED,
                 "open_producer.resume_token is not the one that producer %016llx was granted with "

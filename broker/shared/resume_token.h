@@ -1,5 +1,6 @@
 /* Resume token: who presents it was granted this producer id at this epoch by this run of the
- * broker. Made from the two and a secret of the run, so that there is no table of tokens to bound.
+ * broker, or by an earlier one over the same state folder. Made from the two and a secret, so that
+ * there is no table of tokens to bound.
  *
  * HMAC-SHA256 (RFC 2104) cut to 128 bits. A token goes to the client in its grant and nowhere else:
  * never into a batch, a list, a log line or an error text. Threads: any. */

@@ -156,6 +156,7 @@ void statefile_close(struct statefile *f)
 
 const struct statefile_kind STATEFILE_CATALOG = { "catalog", "topics" };
 const struct statefile_kind STATEFILE_OFFSETS = { "group-offsets", "the places of groups" };
+const struct statefile_kind STATEFILE_SECRET = { "secret", "what producers prove themselves with" };
 
 /* Of the file, for messages. */
 struct full_name {

@@ -30,7 +30,7 @@ struct statefile_kind {
     const char *name;
     const char *what; /* it keeps, for messages */
 };
-extern const struct statefile_kind STATEFILE_CATALOG, STATEFILE_OFFSETS;
+extern const struct statefile_kind STATEFILE_CATALOG, STATEFILE_OFFSETS, STATEFILE_SECRET;
 
 struct statefile {
     int folder; /* -1: not open */
