@@ -418,8 +418,8 @@ static void free_operations(struct control *control)
         struct operation *op = control->operations[i].operation;
         if (op == NULL)
             continue;
-        for (uint32_t k = 0; op->kind == OPERATION_DELETE_TOPIC && k < op->count; k++)
-            partition_close(op->parts[k].message.partition);
+        if (op->kind == OPERATION_DELETE_TOPIC)
+            registry_close_deleted(op);
         operation_free(control, op);
     }
 }

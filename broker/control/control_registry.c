@@ -358,6 +358,14 @@ void registry_bury(struct control *control, struct operation *op)
     call_rcu(&op->buried.rcu, give_back);
 }
 
+void registry_close_deleted(const struct operation *op)
+{
+    for (uint32_t i = 0; i < op->count; i++) {
+        partition_close(op->parts[i].message.partition);
+        free(op->parts[i].message.holding);
+    }
+}
+
 void registry_close_buried(struct control *control)
 {
     /* Acquire: pairs with the release in give_back. */
@@ -365,11 +373,7 @@ void registry_close_buried(struct control *control)
     const bool any = op != NULL;
     while (op != NULL) {
         struct operation *next = op->buried.next;
-        for (uint32_t i = 0; i < op->count; i++)
-            partition_close(op->parts[i].message.partition);
-        /* Siblings share what is in one of them. */
-        for (uint32_t i = 0; i < op->count; i++)
-            free(op->parts[i].message.holding);
+        registry_close_deleted(op);
         peer_done(control, op->owner, op->request);
         operation_free(control, op);
         op = next;

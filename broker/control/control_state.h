@@ -373,6 +373,8 @@ enum leat_error registry_delete(struct control *control, const struct topic *top
                                 struct operation *op, char error_text[CONTROL_ERROR_TEXT]);
 /* No shard has its partitions: closes them after a grace period, then answers. */
 void registry_bury(struct control *control, struct operation *op);
+/* The partitions of a deleted topic, which no shard has any more. */
+void registry_close_deleted(const struct operation *op);
 /* Closes what is ready to be, answers and frees the operations. */
 void registry_close_buried(struct control *control);
 /* Opens the logs of what is in the catalog and hands them to shards. LEAT_ERR_NO_MEMORY: nothing
