@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include "broker/config/config_reload.h"
 #include "broker/control/control.h"
 #include "broker/ports.h"
+#include "broker/shared/random_bytes.h"
 #include "broker/state/secret.h"
 #include "ops/log.h"
 #include "ops/metrics.h"
@@ -220,6 +220,15 @@ static bool refuse(const char *text)
     return false;
 }
 
+/* What the kernel, or a filter of system calls, said no to. */
+static bool refuse_call(const char *call, const char *what)
+{
+    char text[256];
+    snprintf(text, sizeof text, "no descriptors for %s: %s: %s%s", what, call, strerror(errno),
+             errno == EMFILE || errno == ENFILE ? "; raise `ulimit -n`" : "");
+    return refuse(text);
+}
+
 static bool load_state(struct broker *b)
 {
     char text[STATEFILE_ERROR_TEXT];
@@ -261,8 +270,8 @@ static bool open_state(struct broker *b)
         return secret_load(&b->state, b->resume_secret, text) == LEAT_OK || refuse(text);
     }
     uint32_t random;
-    if (getrandom(&random, sizeof random, 0) != sizeof random
-        || getrandom(b->resume_secret, sizeof b->resume_secret, 0) != sizeof b->resume_secret)
+    if (!random_bytes(&random, sizeof random)
+        || !random_bytes(b->resume_secret, sizeof b->resume_secret))
         return refuse("the kernel gave no random bytes");
     b->catalog.incarnation = random | UINT32_C(1) << 31;
     return true;
@@ -285,7 +294,7 @@ static bool open_lane(struct broker *b, uint32_t i)
     char text[256];
     lane->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (lane->wake < 0)
-        return refuse("no descriptors for the shards: raise `ulimit -n`");
+        return refuse_call("eventfd", "the shards");
     lane->inbox = new_mailbox(lane->wake);
     lane->outbox = new_mailbox(b->wake);
     if (lane->inbox == NULL || lane->outbox == NULL)
@@ -364,9 +373,11 @@ static bool open_broker(struct broker *b)
         return false;
     b->memory.limit_bytes = b->config.client_memory_bytes;
     b->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (b->wake < 0 || metrics_open(&b->metrics) != LEAT_OK || topics_open(&b->topics) != LEAT_OK)
-        return refuse("no memory or descriptors left");
-    if (getrandom(b->reset_secret, sizeof b->reset_secret, 0) != sizeof b->reset_secret)
+    if (b->wake < 0)
+        return refuse_call("eventfd", "control");
+    if (metrics_open(&b->metrics) != LEAT_OK || topics_open(&b->topics) != LEAT_OK)
+        return refuse("no memory left");
+    if (!random_bytes(b->reset_secret, sizeof b->reset_secret))
         return refuse("the kernel gave no random bytes");
     if (!ports_open(&b->ports, &b->config, text))
         return refuse(text);

@@ -541,7 +541,8 @@ int client_open(struct leat_client **client, const char *url,
     checked.hooks = hooks != NULL ? *hooks : (struct client_hooks){ 0 };
     struct leat_client *opened = make(&checked, &parsed);
     if (opened == NULL) {
-        snprintf(open_error, sizeof open_error, "client: no memory or no descriptor left");
+        snprintf(open_error, sizeof open_error, "client: no memory or no descriptor left: %s",
+                 strerror(errno));
         return LEAT_ERR_NO_MEMORY;
     }
     error = bringup_start(opened);

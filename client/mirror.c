@@ -1,5 +1,7 @@
 #include "client/mirror.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -8,12 +10,21 @@ enum {
     AT_ONCE_BYTES_MAX = 16 << 20, /* more takes longer than a peer should wait for us */
 };
 
+/* A file in memory without a name. The oldest kernels and filters have no memfd_create. */
+static int open_memory(void)
+{
+    const int fd = memfd_create("leat-window", MFD_CLOEXEC);
+    if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
+        return fd;
+    return open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+}
+
 enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size, bool at_once)
 {
     uint64_t bytes = PAGE_BYTES_MIN;
     while (bytes < size)
         bytes *= 2;
-    const int fd = memfd_create("leat-window", MFD_CLOEXEC);
+    const int fd = open_memory();
     if (fd < 0)
         return LEAT_ERR_NO_MEMORY;
     uint8_t *at = MAP_FAILED;

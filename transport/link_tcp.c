@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -139,9 +140,25 @@ refused:
     return error;
 }
 
+/* Older filters of system calls refuse accept4. */
+static int take_connection(int listener)
+{
+    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
+        return fd;
+    fd = accept(listener, NULL, NULL);
+    if (fd < 0)
+        return fd;
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+        return fd;
+    close(fd);
+    errno = EPERM;
+    return -1;
+}
+
 enum leat_error link_tcp_accept(int listener, int *fd)
 {
-    const int accepted = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int accepted = take_connection(listener);
     if (accepted >= 0) {
         /* Linux hands the listener's options down, TCP_NODELAY among them. */
         *fd = accepted;
@@ -151,7 +168,9 @@ enum leat_error link_tcp_accept(int listener, int *fd)
     case EMFILE:
     case ENFILE:
     case ENOBUFS:
-    case ENOMEM: return LEAT_ERR_LIMIT;
+    case ENOMEM:
+    case EPERM: /* a filter, or a firewall: not to be asked for again and again */
+    case ENOSYS: return LEAT_ERR_LIMIT;
     default: return LEAT_AGAIN; /* also a connection that broke while it waited */
     }
 }

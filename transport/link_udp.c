@@ -1,4 +1,5 @@
 #include "transport/link_udp.h"
+#include "transport/messages.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -152,7 +153,7 @@ static bool refill(struct link_udp *u)
         header->msg_namelen = sizeof u->senders[i];
         header->msg_controllen = CONTROL_BYTES;
     }
-    const int count = recvmmsg(u->fd, u->messages, MESSAGES_MAX, MSG_DONTWAIT, NULL);
+    const int count = messages_receive(u->fd, u->messages, MESSAGES_MAX, MSG_DONTWAIT);
     u->message_count = count > 0 ? count : 0;
     u->message_next = 0;
     u->segment_at = 0;
@@ -340,7 +341,7 @@ static unsigned udp_flush(struct link *link, leat_ns now)
     while (u->queue_count != 0) {
         make_plan(u);
         const struct send_plan *plan = &u->plan;
-        const int sent = sendmmsg(u->fd, u->plan.messages, plan->count, MSG_DONTWAIT);
+        const int sent = messages_send(u->fd, u->plan.messages, plan->count, MSG_DONTWAIT);
         if (sent > 0) {
             uint32_t datagrams = 0;
             for (int i = 0; i < sent; i++)

@@ -1,17 +1,11 @@
 #include <string.h>
-#include <sys/random.h>
 
 #include "broker/control/control_state.h"
+#include "broker/shared/random_bytes.h"
 #include "broker/shared/reset_token.h"
 #include "schema/error_text.h"
 
 enum { GENERATIONS = 1 << SESSION_GENERATION_BITS };
-
-/* Random bytes of the kernel. It has always enough once the machine has started. */
-static bool random_bytes(void *bytes, size_t size)
-{
-    return getrandom(bytes, size, 0) == (ssize_t)size;
-}
 
 /* ---- slots */
 

@@ -69,24 +69,41 @@ static bool map_twice(struct logmem *out, int fd, uint64_t page)
     return true;
 }
 
-/* Every page now, so that no later write can fail. A signal undoes what was begun. */
-static bool take_pages(int fd, uint64_t size)
+/* Every page now, so that no later write can fail. A signal undoes what was begun. Where filters of
+ * system calls refuse fallocate, writing a byte to each takes it. */
+static bool take_pages(int fd, uint64_t size, uint64_t page)
 {
     int result;
     do
         result = fallocate(fd, 0, 0, (off_t)size);
     while (result != 0 && errno == EINTR);
-    return result == 0;
+    if (result == 0)
+        return true;
+    const bool refused = errno == ENOSYS || errno == EPERM;
+    for (uint64_t at = 0; refused && at < size; at += page) {
+        if (pwrite(fd, "", 1, (off_t)at) != 1)
+            return false;
+    }
+    return refused;
+}
+
+/* A file in memory without a name. The oldest kernels and filters have no memfd_create. */
+static int open_memory(unsigned flags)
+{
+    const int fd = memfd_create("leat-log", flags);
+    if (fd >= 0 || (errno != ENOSYS && errno != EPERM) || (flags & MFD_HUGETLB) != 0)
+        return fd;
+    return open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 }
 
 static bool map_ring(struct logmem *out, bool huge)
 {
     const unsigned flags = MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0u);
     const uint64_t page = huge ? HUGEPAGE_BYTES : (uint64_t)sysconf(_SC_PAGESIZE);
-    const int fd = memfd_create("leat-log", flags);
+    const int fd = open_memory(flags);
     if (fd < 0)
         return false;
-    const bool mapped = ftruncate(fd, (off_t)out->size) == 0 && take_pages(fd, out->size)
+    const bool mapped = ftruncate(fd, (off_t)out->size) == 0 && take_pages(fd, out->size, page)
                         && map_twice(out, fd, page);
     close(fd);
     return mapped;

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <fcntl.h>
 #include "broker/shard/shard.h"
 
@@ -135,8 +136,8 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
     if (error == LEAT_OK
         && (shard->epoll < 0 || !watch_readable(shard, shard->listener.fd, &shard->listener)
             || !watch_readable(shard, shard->inbox.fd, &shard->inbox))) {
-        snprintf(error_text, 256, "shard %u: no epoll descriptor: raise `ulimit -n`",
-                 options->index);
+        snprintf(error_text, 256, "shard %u: no epoll descriptor (%s): raise `ulimit -n`",
+                 options->index, strerror(errno));
         error = LEAT_ERR_IO;
     }
     if (error == LEAT_OK)

@@ -3,12 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
+
+#include "broker/shared/random_bytes.h"
 
 static enum leat_error draw(const struct statefile *state, uint8_t secret[RESET_SECRET_BYTES],
                             char error_text[STATEFILE_ERROR_TEXT])
 {
-    if (getrandom(secret, RESET_SECRET_BYTES, 0) != RESET_SECRET_BYTES) {
+    if (!random_bytes(secret, RESET_SECRET_BYTES)) {
         snprintf(error_text, STATEFILE_ERROR_TEXT, "the kernel gave no random bytes");
         return LEAT_ERR_IO;
     }

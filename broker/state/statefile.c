@@ -112,6 +112,8 @@ static enum leat_error take_lock(struct statefile *f, char error_text[STATEFILE_
                           path);
     if (flock(f->lock, LOCK_EX | LOCK_NB) == 0)
         return LEAT_OK;
+    if (errno != EWOULDBLOCK)
+        return io_error(error_text, "the state folder's lock cannot be taken", path);
     snprintf(error_text, STATEFILE_ERROR_TEXT,
              "%s: another leatd is using this state folder: stop it, or give this one a "
              "state_dir of its own",

@@ -327,6 +327,8 @@ int cli_wait(struct cli *cli, struct pollfd *others, nfds_t count, uint64_t time
     if (handled != 0)
         return handled < 0 ? handled : cli->fatal;
     const int client_fd = leat_client_fd(cli->client);
+    if (client_fd < 0 && client_fd != LEAT_ERR_NOFD)
+        return client_fd;
     if (client_fd < 0) /* a spinning link: look again soon */
         timeout_ns = 0;
     fds[0] = (struct pollfd){ .fd = cli->signal_fd, .events = POLLIN };
