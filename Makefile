@@ -91,6 +91,7 @@ BINS     := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
 # DPDK knows nothing of ThreadSanitizer, which would take its threads for races.
 LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(if $(filter thread,$(SAN)),,$(BUILD)/lib/libleat-dpdk.so)
 HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c tests/group_*.c))
+PRELOADS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/preload_*.c))
 EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
 
 .PHONY: all deps deps-ci count count-update demo test check fuzz sim bench coverage install clean run-tests run-demo run-sim fuzzers build-tests \
@@ -100,7 +101,7 @@ EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/
 .DELETE_ON_ERROR:
 
 all: $(BINS) $(LIBS) $(EXAMPLES) $(BUILD)/lib/leat.pc $(BUILD)/lib/leat-dpdk.pc
-build-tests: all $(TESTS) $(RACES) $(BUILD)/tests/simulation $(HELPERS) $(YARDSTICKS)
+build-tests: all $(TESTS) $(RACES) $(BUILD)/tests/simulation $(HELPERS) $(PRELOADS) $(YARDSTICKS)
 
 # ---- compiling
 
@@ -186,6 +187,10 @@ $(BUILD)/tests/link_%: $(BUILD)/tests/link_%.o $(call archive,transport) $(call 
 $(BUILD)/tests/link_external: MORE_LIBS = $(DPDK_LIBS)
 $(BUILD)/tests/simulation: $(SIM_O) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $(SIM_O) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
+# Loaded into ordinary programs before libc, so without what sanitizers bring.
+$(BUILD)/tests/preload_%.so: tests/preload_%.c
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) -shared $(CSTD) $(WARN) -O2 -g -fPIC -fvisibility=hidden $< -o $@
 $(BUILD)/bench/dpdk_%: $(BUILD)/bench/dpdk_%.o $(BUILD)/transport/eal.o
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(DPDK_LIBS) -lpthread
 # Of libleat, as applications are.
@@ -196,7 +201,7 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
 
 # Tests find the programs here; a sanitizer's run names its own.
 RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LINK_EXTERNAL=$(BUILD)/tests/link_external LINK_KNOCK=$(BUILD)/tests/link_knock \
-          GROUP_MEMBER=$(BUILD)/tests/group_member GROUP_FEED=$(BUILD)/tests/group_feed \
+          PRELOAD_CLOCK=$(BUILD)/tests/preload_clock.so GROUP_MEMBER=$(BUILD)/tests/group_member GROUP_FEED=$(BUILD)/tests/group_feed \
           LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
           EXAMPLES=$(BUILD)/client/examples TALLY=$(BUILD_ROOT)/tally \
           LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0
