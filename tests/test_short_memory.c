@@ -371,6 +371,29 @@ Test(short_memory, a_subscription_that_is_refused_has_ended_no_older_one)
     sweep(open_again);
 }
 
+/* A member whose joining was refused would hold its partitions for a whole session time-out. */
+static bool join_refused(long nth)
+{
+    const int fd = connect_control(), other = connect_control();
+    say_join(fd);
+    const bool struck = strike(nth);
+    Leat__Control__Response *r = wire_response(fd);
+    if (r != NULL && r->error != 0) {
+        Leat__Control__Response *said = describe(other);
+        cr_assert_eq(said->error, LEAT_ERR_UNKNOWN_GROUP, "%ld: %s", nth, r->error_text);
+        done(said);
+    }
+    done(r);
+    close(fd);
+    close(other);
+    return struck;
+}
+
+Test(short_memory, who_is_refused_is_no_member)
+{
+    sweep(join_refused);
+}
+
 /* ---- producers */
 
 static struct identity granted(int fd)

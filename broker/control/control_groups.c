@@ -92,24 +92,22 @@ struct picture {
     Leat__Control__TopicPartitions topics[LEAT_GROUP_TOPICS_MAX];
     Leat__Control__TopicPartitions *list[LEAT_GROUP_TOPICS_MAX];
     size_t count;
-    uint32_t *numbers;
 };
 
-/* What the member may work on. */
-static bool draw(struct picture *picture, const struct group_member *member)
+/* What the member may work on. It is a member already: nothing may lack for saying so. */
+static void draw(struct control *control, struct picture *picture,
+                 const struct group_member *member)
 {
+    uint32_t *numbers = control->group_numbers;
     uint32_t used = 0;
     picture->count = 0;
-    picture->numbers = calloc(member->assigned + 1, sizeof *picture->numbers);
-    if (picture->numbers == NULL)
-        return false;
     for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
         const struct group_topic *topic = member->group->topics[t];
         const uint32_t from = used;
         for (uint32_t i = 0; topic != NULL && i < topic->count; i++) {
             const struct group_partition *p = &topic->partitions[i];
             if (p->state == GROUP_OWNED && p->owner == member)
-                picture->numbers[used++] = i;
+                numbers[used++] = i;
         }
         if (used == from)
             continue;
@@ -117,21 +115,17 @@ static bool draw(struct picture *picture, const struct group_member *member)
         leat__control__topic_partitions__init(out);
         out->topic = (char *)topic->name;
         out->topic_id = topic->id;
-        out->partitions = picture->numbers + from;
+        out->partitions = numbers + from;
         out->n_partitions = used - from;
         picture->list[picture->count++] = out;
     }
-    return true;
 }
 
 static void answer(struct control *control, struct group_member *member)
 {
     struct picture picture;
     LIST_REMOVE(member, waiter_link);
-    if (!draw(&picture, member)) {
-        peer_refuse_busy(control, member->waiter, member->request);
-        return;
-    }
+    draw(control, &picture, member);
     Leat__Control__GroupAssignment assignment = LEAT__CONTROL__GROUP_ASSIGNMENT__INIT;
     assignment.member_id = member->id;
     assignment.member_epoch = member->epoch;
@@ -144,7 +138,6 @@ static void answer(struct control *control, struct group_member *member)
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_ASSIGNMENT;
     response.assignment = &assignment;
     peer_answer(control, member->waiter, &response);
-    free(picture.numbers);
 }
 
 /* The request it waits with is answered as things are, to make place for a newer one. */

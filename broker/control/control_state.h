@@ -236,6 +236,7 @@ struct control {
     struct control_names names;
     struct offsets *offsets;
     struct groups groups;
+    uint32_t group_numbers[GROUP_PARTITIONS_MAX]; /* of the assignment that is being told */
     bool groups_opened;
     struct offsets_save *offsets_save; /* under way; NULL: none */
     leat_ns offsets_due;               /* the next */
