@@ -114,6 +114,14 @@ void client_dirty(struct leat_client *client, const struct data_link *link)
     client->links_dirty |= UINT64_C(1) << link->shard;
 }
 
+int client_refuses_data(struct leat_client *client, const char *what)
+{
+    if (client->options.values.control_only == 0)
+        return LEAT_OK;
+    return client_error(client, LEAT_ERR_UNSUPPORTED, "%s: the client was opened with control_only",
+                        what);
+}
+
 bool client_refuses(struct leat_client *client, const char *call)
 {
     if (client->in_callback == 0)
@@ -538,6 +546,8 @@ int client_open(struct leat_client **client, const char *url,
         error = check_port(&parsed, &checked);
     if (error != LEAT_OK)
         return error;
+    if (checked.values.control_only != 0)
+        parsed.transport = URL_TCP; /* as control always goes */
     checked.hooks = hooks != NULL ? *hooks : (struct client_hooks){ 0 };
     struct leat_client *opened = make(&checked, &parsed);
     if (opened == NULL) {

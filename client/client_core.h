@@ -31,6 +31,8 @@ void client_dirty(struct leat_client *client, const struct data_link *link);
 
 /* True inside a callback, where waiting is refused; notes the error. */
 bool client_refuses(struct leat_client *client, const char *call);
+/* LEAT_ERR_UNSUPPORTED of a client that is for control only, and its error text; else LEAT_OK. */
+int client_refuses_data(struct leat_client *client, const char *what);
 
 void client_flush_links(struct leat_client *client);
 /* Sends what is staged on links that are dirty. */

@@ -366,7 +366,9 @@ int leat_consumer_open(leat_client *client, leat_consumer **consumer, const char
     char why[CLIENT_ERROR_BYTES];
     if (options_consumer(&checked, options, why, sizeof why) != LEAT_OK)
         return client_error(client, LEAT_ERR_INVALID, "%s", why);
-    int error = check_topics(client, topics, topic_count);
+    int error = client_refuses_data(client, "leat_consumer_open");
+    if (error == LEAT_OK)
+        error = check_topics(client, topics, topic_count);
     if (error == LEAT_OK && checked.group != NULL && topic_count > LEAT_GROUP_TOPICS_MAX)
         error = client_error(client, LEAT_ERR_INVALID, "topics: a group's member has at most %d",
                              LEAT_GROUP_TOPICS_MAX);

@@ -151,8 +151,9 @@ struct leat_client_options {
     uint64_t backoff_min_ns;     /* first pause before reconnecting [10 ms]; doubles, with jitter */
     uint64_t backoff_max_ns;     /* longest pause [2 s] */
     uint32_t circuit_failures;   /* failures in a row that open the circuit [10] */
-    uint32_t reserved0;
-    uint64_t circuit_open_ns;     /* how long it stays open [10 s] */
+    uint32_t control_only;       /* not 0: topics and groups only; opens no port or data connection,
+                                  * and no producer or consumer (LEAT_ERR_UNSUPPORTED) [0] */
+    uint64_t circuit_open_ns;    /* how long it stays open [10 s] */
     uint32_t socket_buffer_bytes; /* SO_SNDBUF and SO_RCVBUF [kernel's own] */
     uint32_t reserved1;
     const char *tcp_congestion;             /* TCP_CONGESTION of data connections [kernel's own] */

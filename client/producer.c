@@ -514,7 +514,9 @@ int leat_producer_open(leat_client *client, leat_producer **producer, const char
         return LEAT_ERR_INVALID;
     const leat_ns deadline =
         client_after(client_clock(client), client->options.values.request_timeout_ns);
-    int error = bringup_wait_ready(client, deadline);
+    int error = client_refuses_data(client, "leat_producer_open");
+    if (error == 0)
+        error = bringup_wait_ready(client, deadline);
     if (error != 0)
         return error;
     struct leat_producer *opened = make(client, topic, options, &error);

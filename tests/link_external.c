@@ -114,8 +114,9 @@ static void be_busy(void *unused)
  * thread is known to stand still. */
 static void open_beside_a_busy_handler(const struct link_dpdk_driver *driver)
 {
-    char device[64], text[LINK_DPDK_ERROR_TEXT];
-    snprintf(device, sizeof device, "net_memif0,role=server,socket=leat-external-%d", getpid());
+    char device[128], text[LINK_DPDK_ERROR_TEXT], folder[] = "/tmp/leat-external-XXXXXX";
+    require(mkdtemp(folder) != NULL, "a folder");
+    snprintf(device, sizeof device, "net_memif0,role=server,socket=%s/memif", folder);
     const struct link_dpdk_options options = { .device = device,
                                                .ip = 0x0A090003u,
                                                .prefix_bits = 24,
@@ -137,6 +138,7 @@ static void open_beside_a_busy_handler(const struct link_dpdk_driver *driver)
     require(driver->open(&port, &options, text) == LEAT_OK, text);
     require(atomic_load(&returns), "the port was used while EAL's interrupt thread was at large");
     driver->close(port);
+    require(rmdir(folder) == 0, "something was left in the folder");
 }
 
 int main(void)

@@ -82,7 +82,7 @@ wrong 'sysctl -w vm.nr_hugepages=' "$memif" ', "pages": "huge", "memory_mb": 900
 echo "case: no such device"
 wrong net_nonsense0 net_nonsense0
 wrong 'expected a virtual device' eth0
-wrong "$dir/none/x.sock" "net_vhost0,iface=$dir/none/x.sock"
+wrong "\"$dir/none\" of its socket" "net_vhost0,iface=$dir/none/x.sock"
 refused allow_unauthenticated "$LEATD" --config <(echo '{"port": 0, "dpdk": {"ports": [{"device": "net_af_packet0,iface=lo", "ip": "10.9.7.1/24"}]}}')
 
 echo "case: libleat-dpdk.so is not installed"

@@ -211,7 +211,7 @@ refused "expected a virtual device" --device eth0 "${at[@]}"
 refused "control character" --device "net_memif0,role=server, x" "${at[@]}"
 refused "mtu 100: expected 576" --device "$(memif 0 server)" "${at[@]}" --mtu 100
 refused "expected a host's address" --device "$(memif 0 server)" --ip 224.0.0.1/24 --port 7430
-refused "$dir/none/x.sock" --device "net_memif0,role=server,socket=$dir/none/x.sock,socket-abstract=no" "${at[@]}"
+refused "\"$dir/none\" of its socket" --device "net_memif0,role=server,socket=$dir/none/x.sock,socket-abstract=no" "${at[@]}"
 refused "net_nonsense0" --device "net_nonsense0" "${at[@]}"
 refused "started without PCI" --device "0000:7f:1f.7" "${at[@]}"
 refused "vm.nr_hugepages=" --device "$(memif 0 server)" "${at[@]}" --pages 1 --memory 900000

@@ -157,22 +157,43 @@ static void remove_argument(struct link_dpdk_device *d, const char *key)
     memmove(start, end, strlen(end) + 1);
 }
 
+void link_dpdk_set_argument(struct link_dpdk_device *d, const char *key, const char *value)
+{
+    remove_argument(d, key);
+    const size_t n = strlen(d->arguments);
+    snprintf(d->arguments + n, sizeof d->arguments - n, ",%s%s", key, value);
+}
+
+/* `value` is an argument's: it ends at a comma. */
+static void set_socket_file(struct link_dpdk_device *d, const char *key, const char *value,
+                            bool serves)
+{
+    d->socket_key = key;
+    d->serves = serves;
+    snprintf(d->socket_file, sizeof d->socket_file, "%.*s", (int)strcspn(value, ","), value);
+}
+
+/* The driver's default is an abstract socket, which any user of the machine reaches. Ours is a
+ * file. */
 static void complete_memif(struct link_dpdk_device *d)
 {
     const char *role = find_argument(d->arguments, "role=");
     const char *zero_copy = find_argument(d->arguments, "zero-copy=");
     const char *abstract = find_argument(d->arguments, "socket-abstract=");
-    d->memif_abstract = abstract == NULL || starts_with(abstract, "yes"); /* its default */
+    d->memif_abstract = abstract != NULL && starts_with(abstract, "yes");
     d->memif_client = role == NULL || starts_with(role, "client") || starts_with(role, "slave");
     const char *socket = find_argument(d->arguments, "socket=");
-    snprintf(d->memif_socket, sizeof d->memif_socket, "%.*s",
-             socket != NULL ? (int)strcspn(socket, ",") : -1,
-             socket != NULL ? socket : MEMIF_SOCKET);
+    if (socket == NULL)
+        socket = MEMIF_SOCKET;
+    snprintf(d->memif_socket, sizeof d->memif_socket, "%.*s", (int)strcspn(socket, ","), socket);
+    if (!d->memif_abstract)
+        set_socket_file(d, "socket=", socket, !d->memif_client);
     d->memif_zero_copy = d->memif_client && zero_copy != NULL && starts_with(zero_copy, "yes");
-    if (!d->memif_client) {
-        if (!d->memif_abstract)
-            memcpy(d->served_socket, d->memif_socket, sizeof d->served_socket);
-        remove_argument(d, "socket="); /* the door's business */
+    if (d->memif_client) {
+        link_dpdk_set_argument(d, "socket=", d->memif_socket);
+        link_dpdk_set_argument(d, "socket-abstract=", d->memif_abstract ? "yes" : "no");
+    } else { /* the door's business */
+        remove_argument(d, "socket=");
         remove_argument(d, "socket-abstract=");
     }
     d->kind.references = !d->memif_zero_copy;
@@ -188,8 +209,16 @@ static void complete_vhost(struct link_dpdk_device *d)
 {
     const char *path = find_argument(d->arguments, "iface=");
     const char *client = find_argument(d->arguments, "client=");
-    if (path != NULL && (client == NULL || !starts_with(client, "1")))
-        snprintf(d->served_socket, sizeof d->served_socket, "%.*s", (int)strcspn(path, ","), path);
+    if (path != NULL)
+        set_socket_file(d, "iface=", path, client == NULL || !starts_with(client, "1"));
+}
+
+static void complete_virtio_user(struct link_dpdk_device *d)
+{
+    const char *path = find_argument(d->arguments, "path=");
+    const char *server = find_argument(d->arguments, "server=");
+    if (path != NULL)
+        set_socket_file(d, "path=", path, server != NULL && starts_with(server, "1"));
 }
 
 static enum leat_error complete_af_packet(struct link_dpdk_device *d,
@@ -272,6 +301,8 @@ enum leat_error link_dpdk_device(struct link_dpdk_device *out,
         complete_memif(out);
     else if (starts_with(out->name, "net_vhost"))
         complete_vhost(out);
+    else if (virtio)
+        complete_virtio_user(out);
     else if (starts_with(out->name, "net_af_packet"))
         error = complete_af_packet(out, error_text);
     return error;

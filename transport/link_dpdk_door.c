@@ -32,7 +32,11 @@ enum {
     PEERS_MAX = 64,
     POLLED_MAX = 1 + DOORS_MAX + 2 * PEERS_MAX,
     BACKLOG = 16,
-    MESSAGE_BYTES = 256, /* memif's have 128 */
+    MESSAGE_BYTES = 256,
+    MEMIF_BYTES = 128,   /* of each message of memif */
+    TYPE_DISCONNECT = 8, /* then a code of 32 bits, and a text; memif.h of DPDK 22.11 */
+    REASON_AT = 6,
+    REASON_BYTES = 96,
     DESCRIPTORS_MAX = 4, /* of a message; memif sends one */
     TYPE_CONNECTED = 7,  /* the server's last word of a handshake; memif.h of DPDK 22.11 */
     KNOCK_AGAIN_MS = 10, /* the server has not taken those before */
@@ -174,11 +178,35 @@ static bool knock(struct peer *peer)
     return false;
 }
 
+/* The last word to a peer: a message of the protocol, which its driver shows. */
+static void say_why(int fd, const char *why)
+{
+    struct message m = { .size = MEMIF_BYTES };
+    const uint16_t type = TYPE_DISCONNECT;
+    memcpy(m.bytes, &type, sizeof type);
+    snprintf(m.bytes + REASON_AT, REASON_BYTES, "%s", why);
+    pass_on(fd, &m); /* or it does not hear it */
+}
+
+/* An abstract socket has no file that would keep others out. */
+static bool is_ours(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0
+           && (peer.uid == geteuid() || peer.uid == 0);
+}
+
 static void admit(struct link_dpdk_door *door, leat_ns now)
 {
     const int fd = accept4(door->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return;
+    if (!is_ours(fd)) {
+        say_why(fd, "memory is shared with processes of the same user only");
+        close(fd);
+        return;
+    }
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
         struct peer *peer = &hall.peers[i];
         if (peer->door != NULL)
@@ -350,6 +378,8 @@ static int serve_public(const struct link_dpdk_door *door)
         return -1;
     }
     const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        fchmod(fd, S_IRUSR | S_IWUSR); /* the file that bind makes has it from the start */
     memcpy(address.sun_path + door->abstract, door->public_name, size);
     const socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size + 1);
     if (fd < 0 || bind(fd, (const struct sockaddr *)&address, length) != 0

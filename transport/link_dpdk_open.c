@@ -14,8 +14,6 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <rte_bus.h>
@@ -50,26 +48,6 @@ __attribute__((format(printf, 3, 4))) static enum leat_error fail(
 }
 
 /* ---- the device */
-
-/* A process that was killed leaves the file of its socket behind, and the drivers take that for a
- * server. A socket of another type than theirs disturbs none that lives, and still finds a dead
- * one. */
-static void remove_dead_socket(const char *path)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    struct stat found;
-    if (path[0] == '\0' || strlen(path) >= sizeof address.sun_path || lstat(path, &found) != 0
-        || !S_ISSOCK(found.st_mode))
-        return;
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0
-        && errno == ECONNREFUSED)
-        unlink(path);
-    close(fd);
-}
 
 /* libbpf and libxdp, which af_xdp uses, write to stderr about what is no trouble. */
 static void quieten(const char *name, const char *set_print)
@@ -114,7 +92,7 @@ static enum leat_error attach(struct link_dpdk_port *port, const char *options_d
         return fail(LEAT_ERR_INVALID, error_text,
                     "device %s is open already; give each its own name (net_memif0, net_memif1)",
                     name);
-    remove_dead_socket(port->device.served_socket);
+    link_dpdk_socket_clear(&port->device);
     quieten("libbpf.so.1", "libbpf_set_print");
     quieten("libxdp.so.1", "libxdp_set_print");
     const int failed = rte_dev_probe(port->device.arguments);
@@ -258,7 +236,9 @@ static enum leat_error open_device(struct link_dpdk_port *port,
                                    char error_text[LINK_DPDK_ERROR_TEXT])
 {
     struct rte_eth_dev_info info;
-    enum leat_error error = prepare_door(port, error_text);
+    enum leat_error error = link_dpdk_socket_place(&port->device, error_text);
+    if (error == LEAT_OK)
+        error = prepare_door(port, error_text);
     if (error != LEAT_OK)
         return error;
     if (!link_dpdk_gate_add(port))
@@ -304,6 +284,7 @@ static enum leat_error open_device(struct link_dpdk_port *port,
         if (error == LEAT_OK)
             error = start(port, error_text);
     }
+    link_dpdk_socket_protect(&port->device);
     return error;
 }
 

@@ -3,6 +3,7 @@
  *      link_dpdk.c        the driver's table, lanes as links
  *      link_dpdk_device.c what is known of each kind of device; options checked
  *      link_dpdk_open.c   opening and closing a port
+ *      link_dpdk_socket.c where a socket may be through which memory is shared
  *      link_dpdk_rx.c     receiving      link_dpdk_tx.c      sending
  *      link_dpdk_door.c   who knocks at memif's door
  *      link_dpdk_sleep.c  a lane's thread that sleeps, and what wakes it
@@ -64,11 +65,14 @@ struct link_dpdk_device {
     char name[LINK_DPDK_NAME_BYTES];
     char arguments[LINK_DPDK_ARGUMENT_BYTES]; /* the device string, completed */
     bool memif_client, memif_zero_copy;
-    bool memif_abstract;                        /* the name below is no file's */
-    char memif_socket[LINK_DPDK_SOCKET_BYTES];  /* "": no memif. A server's: see link_dpdk_door.c */
-    char served_socket[LINK_DPDK_SOCKET_BYTES]; /* a file that peers connect to; "": none */
-    uint16_t mtu;                               /* 0: ask the device */
-    uint32_t data_bytes;                        /* of a buffer, without headroom */
+    bool memif_abstract;                       /* the name below is no file's */
+    char memif_socket[LINK_DPDK_SOCKET_BYTES]; /* "": no memif. A server's: see link_dpdk_door.c */
+    /* The file through which memory is shared, whole and without links once it is placed. */
+    char socket_file[LINK_DPDK_SOCKET_BYTES]; /* "": there is none */
+    const char *socket_key;                   /* its argument, "path=" */
+    bool serves;                              /* peers connect to it */
+    uint16_t mtu;                             /* 0: ask the device */
+    uint32_t data_bytes;                      /* of a buffer, without headroom */
 };
 
 /* Headers towards a peer. */
@@ -157,6 +161,21 @@ void link_dpdk_plan(const struct link_dpdk_options *options, struct link_dpdk_pl
 uint32_t link_dpdk_reference_count(const struct link_dpdk_options *options,
                                    const struct link_dpdk_device *device);
 uint16_t link_dpdk_descriptors(const struct link_dpdk_options *options);
+
+/* Argument `key` ("path=") gets this value, whatever it was. */
+void link_dpdk_set_argument(struct link_dpdk_device *device, const char *key, const char *value);
+
+/* ---- link_dpdk_socket.c */
+
+/* Whoever reaches the socket shares memory with us: its folder must be one in which nobody but our
+ * own user and root can put or replace anything, or it is refused (LEAT_ERR_INVALID). The file's
+ * whole path takes the place of what was given. Without a file: nothing. */
+enum leat_error link_dpdk_socket_place(struct link_dpdk_device *device,
+                                       char error_text[LINK_DPDK_ERROR_TEXT]);
+/* Removes what a process that was killed left there; a live server is not disturbed. */
+void link_dpdk_socket_clear(const struct link_dpdk_device *device);
+/* A driver serves it now: nobody but our own user and root may connect. */
+void link_dpdk_socket_protect(const struct link_dpdk_device *device);
 
 /* ---- link_dpdk_open.c */
 

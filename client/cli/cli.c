@@ -272,7 +272,8 @@ static void set_signals(sigset_t *signals)
     sigaddset(signals, SIGHUP); /* its terminal is gone */
 }
 
-int cli_open(struct cli *cli, const char *command, const struct args_common *common)
+int cli_open(struct cli *cli, const char *command, const struct args_common *common,
+             enum cli_way way)
 {
     sigset_t signals;
     *cli = (struct cli){
@@ -282,9 +283,11 @@ int cli_open(struct cli *cli, const char *command, const struct args_common *com
         cli->url = "tcp://127.0.0.1:7420";
     char name[64];
     snprintf(name, sizeof(name), "leat-%.*s", (int)strcspn(command, " "), command);
-    const struct leat_client_options options = {
-        .size = sizeof(options), .client_name = name, .on_event = on_event, .user = cli
-    };
+    const struct leat_client_options options = { .size = sizeof(options),
+                                                 .client_name = name,
+                                                 .on_event = on_event,
+                                                 .user = cli,
+                                                 .control_only = way == CLI_CONTROL };
     const int error = leat_client_open(&cli->client, cli->url, &options);
     if (error != 0)
         return cli_fail_error(cli, cli->url, error);
@@ -392,7 +395,7 @@ int cli_begin(struct cli *cli, const struct args_command *command, int argc, cha
     const int code = args_parse(command, argc, argv, common, operands);
     if (code >= 0)
         return code;
-    if (cli_open(cli, command->name, common) == 0)
+    if (cli_open(cli, command->name, common, CLI_CONTROL) == 0)
         return -1;
     cli_close(cli);
     return EXIT_FAILED;

@@ -27,11 +27,16 @@ struct cli {
     char fatal_story[320]; /* more of it, or empty */
 };
 
+enum cli_way {
+    CLI_CONTROL, /* topics and groups: what the URL says of data is not opened */
+    CLI_DATA,
+};
 /* Connects; says why not. 0 or EXIT_FAILED. Close with cli_close in both cases. */
-int cli_open(struct cli *cli, const char *command, const struct args_common *common);
+int cli_open(struct cli *cli, const char *command, const struct args_common *common,
+             enum cli_way way);
 void cli_close(struct cli *cli);
 
-/* Parses the command's words and connects. -1: go on, and close. Else the exit code. */
+/* Parses the command's words and connects, to control. -1: go on, and close. Else the exit code. */
 int cli_begin(struct cli *cli, const struct args_command *command, int argc, char **argv,
               struct args_list *operands, struct args_common *common);
 

@@ -390,7 +390,7 @@ static int group_reset(int argc, char **argv)
         code = reset_understand(&o, &command);
     if (code >= 0)
         return code;
-    code = cli_open(&cli, command.name, &common);
+    code = cli_open(&cli, command.name, &common, CLI_CONTROL);
     if (code == 0)
         code = reset_run(&cli, &common, names.items[0], &o);
     cli_close(&cli);

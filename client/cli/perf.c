@@ -75,7 +75,7 @@ static void on_delivery(void *user, const struct leat_delivery *delivery)
 static int perf_open(struct perf *p, const struct args_common *common, const char *command)
 {
     int error = 0;
-    int code = cli_open(&p->cli, command, common);
+    int code = cli_open(&p->cli, command, common, CLI_DATA);
     if (code != 0)
         return code;
     p->cli.events_json = false;

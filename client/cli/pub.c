@@ -249,7 +249,7 @@ static void pub_close(struct pub *pub)
 static int pub_run(struct pub *pub, const struct pub_options *o, const struct args_common *common)
 {
     pub->publish.cli = &pub->cli;
-    int code = cli_open(&pub->cli, "pub", common);
+    int code = cli_open(&pub->cli, "pub", common, CLI_DATA);
     if (code == 0)
         code = open_topic(pub);
     if (code == 0)

@@ -282,7 +282,7 @@ static int sub_run(struct sub *sub)
 
 static int sub_open(struct sub *sub, const struct sub_options *o, const struct args_common *common)
 {
-    if (cli_open(&sub->cli, "sub", common) != 0)
+    if (cli_open(&sub->cli, "sub", common, CLI_DATA) != 0)
         return EXIT_FAILED;
     sub->cli.events_json = sub->json;
     sub->cli.awaits_topics = o->group != NULL;

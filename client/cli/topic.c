@@ -165,7 +165,7 @@ static int topic_create(int argc, char **argv)
     settings.record_bytes_max = (uint32_t)record_bytes;
     settings.overrun = strcmp(overrun, "block") == 0 ? LEAT_OVERRUN_BLOCK : LEAT_OVERRUN_EVICT;
     struct cli cli;
-    code = cli_open(&cli, command.name, &common);
+    code = cli_open(&cli, command.name, &common, CLI_CONTROL);
     if (code == 0) {
         const int error = leat_topic_create(cli.client, names.items[0], &settings);
         if (error == 0)

@@ -42,6 +42,11 @@ reserve_pages() {
     fi
 }
 
+# as_nobody COMMAND...: as an ordinary user of the machine, who may read what the tests wrote but $dir.
+as_nobody() {
+    setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+}
+
 field() { # field NAME LINE: a number or word of a JSON line
     sed -nE "s/.*\"$1\":([^],}]+).*/\1/p" <<<"$2"
 }
