@@ -22,7 +22,12 @@
 
 #include "transport/link_dpdk.h"
 
-enum { BUFFERS = 2047, ROUNDS = 5000, BUSY_US = 300000 };
+enum {
+    BUFFERS = 2047,
+    ROUNDS = 5000,
+    BUSY_US = 300000,
+    CLOSINGS = 4 /* DPDK takes a second to hear of a new backend */
+};
 
 static sem_t begun;         /* the handler has */
 static atomic_bool returns; /* it is about to */
@@ -141,6 +146,64 @@ static void open_beside_a_busy_handler(const struct link_dpdk_driver *driver)
     require(rmdir(folder) == 0, "something was left in the folder");
 }
 
+/* EAL calls it in the driver's handler, while the link goes down. */
+static int linger(uint16_t port, enum rte_eth_event_type event, void *unused, void *more)
+{
+    (void)port;
+    (void)event;
+    (void)unused;
+    (void)more;
+    sem_post(&begun);
+    usleep(BUSY_US);
+    atomic_store(&returns, true);
+    return 0;
+}
+
+static struct link_dpdk_port *open_end(const struct link_dpdk_driver *driver, const char *device,
+                                       const char *folder, uint8_t number)
+{
+    char whole[128], text[LINK_DPDK_ERROR_TEXT];
+    snprintf(whole, sizeof whole, "%s=%s/vhost", device, folder);
+    const struct link_dpdk_options options = { .device = whole,
+                                               .ip = 0x0A090100u + number,
+                                               .prefix_bits = 24,
+                                               .port = 7430,
+                                               .lanes = 1,
+                                               .lane_shift = 32,
+                                               .descriptors = 64,
+                                               .buffers = 511 };
+    struct link_dpdk_port *port = NULL;
+    require(driver->open(&port, &options, text) == LEAT_OK, text);
+    return port;
+}
+
+/* The backend of a virtio-user port goes, which EAL's interrupt thread hears first, and is told
+ * again by an alarm; and the port is closed meanwhile. */
+static void close_beside_a_busy_handler(const struct link_dpdk_driver *driver, bool lingers)
+{
+    char folder[] = "/tmp/leat-external-XXXXXX";
+    uint16_t id;
+    require(mkdtemp(folder) != NULL, "a folder");
+    struct link_dpdk_port *backend = open_end(driver, "net_vhost0,iface", folder, 1);
+    struct link_dpdk_port *port = open_end(driver, "net_virtio_user0,path", folder, 2);
+    require(rte_eth_dev_get_port_by_name("net_virtio_user0", &id) == 0, "no virtio-user");
+    require(driver->is_up(port), "virtio-user without its backend");
+    sem_init(&begun, 0, 0);
+    atomic_store(&returns, false);
+    if (lingers)
+        require(rte_eth_dev_callback_register(id, RTE_ETH_EVENT_INTR_LSC, linger, NULL) == 0,
+                "a handler of link changes");
+    driver->close(backend);
+    while (lingers && sem_wait(&begun) != 0)
+        ;                /* a signal */
+    driver->is_up(port); /* sets an alarm of its own */
+    driver->close(port);
+    require(!lingers || atomic_load(&returns), "closed while EAL's interrupt thread was in it");
+    if (lingers)
+        rte_eth_dev_callback_unregister(id, RTE_ETH_EVENT_INTR_LSC, linger, NULL);
+    require(rmdir(folder) == 0, "something was left in the folder");
+}
+
 int main(void)
 {
     char text[LINK_DPDK_ERROR_TEXT];
@@ -175,6 +238,9 @@ int main(void)
     require(rte_mempool_in_use_count(pool) == 0, "buffers are missing");
     require(rte_eth_dev_stop(port) == 0, "the port is not as it was");
     open_beside_a_busy_handler(driver);
+    close_beside_a_busy_handler(driver, true);
+    for (int i = 0; i < CLOSINGS; i++)
+        close_beside_a_busy_handler(driver, false);
     puts("link_external: ok");
     return 0;
 }

@@ -465,12 +465,12 @@ static void forget(struct link_dpdk_door *door)
     wake();
 }
 
-void link_dpdk_door_close(struct link_dpdk_port *port)
+bool link_dpdk_door_close(struct link_dpdk_port *port)
 {
     struct link_dpdk_door *door = port->door;
     port->door = NULL;
     if (door == NULL || --door->ports > 0)
-        return;
+        return false;
     pthread_mutex_lock(&hall.mutex);
     dismiss_all(door);
     forget(door);
@@ -484,4 +484,5 @@ void link_dpdk_door_close(struct link_dpdk_port *port)
     close_known(&door->listener);
     close_known(&door->server);
     free(door);
+    return true;
 }

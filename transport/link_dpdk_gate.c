@@ -16,6 +16,7 @@
  * add and remove control's; the handler EAL's. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <poll.h>
 #include <pthread.h>
@@ -46,7 +47,8 @@ static struct {
     pthread_mutex_t mutex; /* of ports */
     struct link_dpdk_port *ports[PORTS_MAX];
     uint32_t port_count;
-    struct rte_intr_handle *handle; /* of an event that is always there; NULL: not installed */
+    struct rte_intr_handle *handle; /* NULL: not installed */
+    int always;                     /* its event, which is there as long as there are ports */
     int wake;                       /* sockets or ports changed */
     bool expedited;                 /* membarrier works: lanes need no fence */
     uint32_t unheard;
@@ -125,6 +127,53 @@ static nfds_t find_sockets(struct pollfd out[SOCKETS_MAX])
     return count;
 }
 
+static bool serves(int fd, const char *name)
+{
+    struct sockaddr_un own = { 0 };
+    socklen_t size = sizeof own;
+    return getsockname(fd, (struct sockaddr *)&own, &size) == 0 && is_named(&own, size, name);
+}
+
+static bool listens(int fd)
+{
+    int yes = 0;
+    socklen_t size = sizeof yes;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) == 0 && yes != 0;
+}
+
+/* Of the sockets that serve the port: silences those that listen, or counts them. */
+static uint32_t walk_served(const struct link_dpdk_port *port, bool silence)
+{
+    uint32_t count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    const int never = silence ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+    for (struct dirent *e = folder != NULL ? readdir(folder) : NULL; e != NULL;
+         e = readdir(folder)) {
+        const int fd = (int)strtol(e->d_name, NULL, 10);
+        if (e->d_name[0] == '.' || !serves(fd, port->device.memif_socket))
+            continue;
+        count++;
+        /* EAL goes on waiting for the number. */
+        if (never >= 0 && listens(fd))
+            dup3(never, fd, O_CLOEXEC);
+    }
+    if (never >= 0)
+        close(never);
+    if (folder != NULL)
+        closedir(folder);
+    return count;
+}
+
+void link_dpdk_gate_silence(const struct link_dpdk_port *port)
+{
+    walk_served(port, true);
+}
+
+uint32_t link_dpdk_gate_served(const struct link_dpdk_port *port)
+{
+    return walk_served(port, false);
+}
+
 /* ---- EAL's handler */
 
 static void watch(void *unused)
@@ -148,19 +197,19 @@ static void watch(void *unused)
 
 static bool install(void)
 {
-    const int always = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    gate.always = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     gate.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     gate.expedited = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
     gate.handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
-    if (always >= 0 && gate.wake >= 0 && gate.handle != NULL
-        && rte_intr_fd_set(gate.handle, always) == 0
+    if (gate.always >= 0 && gate.wake >= 0 && gate.handle != NULL
+        && rte_intr_fd_set(gate.handle, gate.always) == 0
         && rte_intr_type_set(gate.handle, RTE_INTR_HANDLE_EXT) == 0
         && rte_intr_callback_register(gate.handle, watch, NULL) == 0)
         return true;
     rte_intr_instance_free(gate.handle);
     gate.handle = NULL;
-    if (always >= 0)
-        close(always);
+    if (gate.always >= 0)
+        close(gate.always);
     if (gate.wake >= 0)
         close(gate.wake);
     return false;
@@ -173,6 +222,11 @@ static void wake(void)
         return; /* full: it is awake */
 }
 
+void link_dpdk_gate_hurry(void)
+{
+    wake();
+}
+
 bool link_dpdk_gate_add(struct link_dpdk_port *port)
 {
     if (port->device.memif_socket[0] == '\0')
@@ -181,6 +235,8 @@ bool link_dpdk_gate_add(struct link_dpdk_port *port)
         return false;
     pthread_mutex_lock(&gate.mutex);
     const bool fits = gate.port_count < PORTS_MAX;
+    if (fits && gate.port_count == 0)
+        eventfd_write(gate.always, 1);
     if (fits)
         gate.ports[gate.port_count++] = port;
     pthread_mutex_unlock(&gate.mutex);
@@ -200,11 +256,14 @@ void link_dpdk_gate_remove(struct link_dpdk_port *port)
 {
     if (!port->gated)
         return;
+    eventfd_t value;
     port->gated = false;
     pthread_mutex_lock(&gate.mutex);
     for (uint32_t i = 0; i < gate.port_count; i++)
         if (gate.ports[i] == port)
             gate.ports[i] = gate.ports[--gate.port_count];
+    if (gate.port_count == 0)
+        eventfd_read(gate.always, &value);
     pthread_mutex_unlock(&gate.mutex);
     wake();
 }

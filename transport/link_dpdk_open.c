@@ -490,6 +490,28 @@ static void free_lanes(struct link_dpdk_port *port)
     free(port->to_wire);
 }
 
+/* EAL's interrupt thread is in no handler of the port, nor does one begin. A card's driver has its
+ * own ways to wait for its interrupts. */
+static void stand_still(struct link_dpdk_port *port, bool still)
+{
+    if (port->gated && still)
+        link_dpdk_enter_waiting(port);
+    else if (port->gated)
+        link_dpdk_leave(port);
+    else if (!port->device.kind.dma && still)
+        port->held = link_dpdk_hold();
+    else if (port->held)
+        link_dpdk_let_go();
+}
+
+/* Peers of memif's server that are gone: EAL still has to find out. */
+static void run_due(const struct link_dpdk_port *port, bool last)
+{
+    do
+        link_dpdk_run_due();
+    while (last && link_dpdk_gate_served(port) != 0);
+}
+
 static void detach(struct link_dpdk_port *port)
 {
     struct rte_eth_dev_info info;
@@ -498,11 +520,19 @@ static void detach(struct link_dpdk_port *port)
         device = info.device;
     if (port->shares)
         link_dpdk_memory_closed(port);
+    stand_still(port, true);
     if (atomic_load(&port->running))
         rte_eth_dev_stop(port->id);
+    const bool last = link_dpdk_door_close(port);
+    if (last)
+        link_dpdk_gate_silence(port);
+    stand_still(port, false);
+    run_due(port, last);
+    stand_still(port, true);
     rte_eth_dev_close(port->id);
     if (device != NULL)
         rte_dev_remove(device);
+    stand_still(port, false);
 }
 
 /* virtio-user says goodbye to a backend that may be gone, and an application may not expect that to
@@ -525,12 +555,10 @@ void link_dpdk_close(struct link_dpdk_port *port)
 {
     link_dpdk_sleep_close(port);
     free_lanes(port);
-    link_dpdk_enter_waiting(port);
     if (port->attached)
         detach_without_signal(port);
-    link_dpdk_leave(port);
     link_dpdk_gate_remove(port);
-    link_dpdk_door_close(port);
+    link_dpdk_door_close(port); /* where nothing was attached */
     /* References that the device held came back now: the lanes they count in go last. */
     for (uint32_t i = 0; i < port->lane_count; i++)
         rte_free(port->lanes[i]);

@@ -8,6 +8,7 @@
  *      link_dpdk_door.c   who knocks at memif's door
  *      link_dpdk_sleep.c  a lane's thread that sleeps, and what wakes it
  *      link_dpdk_gate.c   memif's peers may go at any time
+ *      link_dpdk_hold.c   EAL's thread stands still while a port is closed
  *      link_dpdk_files.c  what a zero-copy memif closes by mistake
  *      link_dpdk_memory.c memory that is sent from in place
  *
@@ -135,6 +136,7 @@ struct link_dpdk_port {
     bool was_up;
     _Atomic bool away;   /* there was nobody at the other end at the last chores */
     bool gated, fenced;  /* see link_dpdk_gate.c */
+    bool held;           /* see link_dpdk_hold.c */
     _Atomic bool inside; /* the polling lane uses the device */
     uint16_t queues, descriptors, mtu;
     uint32_t lane_count;
@@ -193,8 +195,8 @@ void link_dpdk_reconnect(struct link_dpdk_port *port, leat_ns now);
 const char *link_dpdk_door_prepare(struct link_dpdk_port *port);
 /* The driver listens: the public socket may be served. False: it cannot be, see errno. */
 bool link_dpdk_door_open(struct link_dpdk_port *port);
-/* Without a door: nothing. */
-void link_dpdk_door_close(struct link_dpdk_port *port);
+/* True: the port was the last behind it. Without a door: false. */
+bool link_dpdk_door_close(struct link_dpdk_port *port);
 
 /* ---- link_dpdk_gate.c */
 
@@ -229,6 +231,23 @@ static inline void link_dpdk_leave(struct link_dpdk_port *port)
 
 /* By control, when no lane runs. */
 void link_dpdk_enter_waiting(struct link_dpdk_port *port);
+
+/* The thread that waits in the gate looks again. */
+void link_dpdk_gate_hurry(void);
+/* By who closes a memif server's last port, while EAL's interrupt thread stands in the gate. The
+ * driver's listener, whose handler it leaves behind, never speaks again. */
+void link_dpdk_gate_silence(const struct link_dpdk_port *port);
+/* How many sockets the driver still serves for the port; they go when their peers are gone. */
+uint32_t link_dpdk_gate_served(const struct link_dpdk_port *port);
+
+/* ---- link_dpdk_hold.c */
+
+/* EAL's interrupt thread stands still until it is let go: it is in no handler, and none begins.
+ * False: it could not be asked. Not where a port is in the gate (see link_dpdk_enter_waiting). */
+bool link_dpdk_hold(void);
+void link_dpdk_let_go(void);
+/* Handlers that were running, and alarms that were due, are over. */
+void link_dpdk_run_due(void);
 
 /* ---- link_dpdk_sleep.c */
 
