@@ -1,6 +1,11 @@
 /* The ranges of every field of a request. Responses: control_check_reply.c. */
 #include "schema/control_check.h"
 
+enum { LIBRARY_BYTES_MAX = 1024, HELLO_FIELDS_BYTES = 64 };
+static_assert(LEAT_CLIENT_NAME_BYTES_MAX + LIBRARY_BYTES_MAX + HELLO_FIELDS_BYTES
+                  <= LEAT_CONTROL_HELLO_BYTES_MAX,
+              "every Hello that is right fits");
+
 static const char *check_hello(const Leat__Control__Hello *hello)
 {
     if (hello->version_min == 0 || hello->version_min > hello->version_max
@@ -10,8 +15,8 @@ static const char *check_hello(const Leat__Control__Hello *hello)
     if (!optional_name_ok(hello->client_name)) {
         return "hello.client_name: " OPTIONAL_NAME_RULE;
     }
-    if (!text_ok(hello->library, LEAT_CONTROL_TEXT_BYTES_MAX)) {
-        return "hello.library: at most 4096 bytes";
+    if (!text_ok(hello->library, LIBRARY_BYTES_MAX)) {
+        return "hello.library: at most 1024 bytes";
     }
     return NULL;
 }

@@ -17,6 +17,8 @@ enum {
     LEAT_FRAME_BYTES_MAX = 65528,     /* header included; u16, a multiple of 8 */
     LEAT_CONTROL_BYTES_MAX = 1 << 20, /* one protobuf message, without its length prefix */
 
+    LEAT_CONTROL_HELLO_BYTES_MAX = 2048, /* the same, of the first message of a connection */
+
     LEAT_ALIGN = 8,                 /* of batches and records in the log */
     LEAT_KEY_BYTES_MAX = 65534,     /* u16; 0xFFFF means "no key" */
     LEAT_HEADERS_BYTES_MAX = 65535, /* all headers of one record, encoded */

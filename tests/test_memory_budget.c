@@ -34,7 +34,7 @@ Test(memory_budget, what_is_allocated_is_charged)
 
 Test(memory_budget, an_account_has_a_part_of_it)
 {
-    struct memory_budget budget = { .limit_bytes = 400 };
+    struct memory_budget budget = { .limit_bytes = 200 };
     struct memory_account one = { .budget = &budget }, other = { .budget = &budget };
     cr_assert(memory_account_take(&one, 100));
     cr_assert_not(memory_account_take(&one, 1));

@@ -25,7 +25,7 @@ static bool reserve(struct stream_buffer *b, uint32_t need)
 
 Test(stream_buffer, grows_as_needed_and_keeps_what_is_wanted)
 {
-    struct memory_budget budget = { .limit_bytes = UINT64_C(4) * MOST };
+    struct memory_budget budget = { .limit_bytes = UINT64_C(2) * MOST };
     struct memory_account account = { .budget = &budget };
     struct stream_buffer b = { .account = &account };
     cr_assert(reserve(&b, 1));
@@ -71,7 +71,7 @@ Test(stream_buffer, what_rests_gives_way_and_what_is_used_does_not)
 
 Test(stream_buffer, an_account_that_is_full_takes_from_itself_only)
 {
-    struct memory_budget budget = { .limit_bytes = UINT64_C(8) * MOST };
+    struct memory_budget budget = { .limit_bytes = UINT64_C(4) * MOST };
     struct memory_account mine = { .budget = &budget }, other = { .budget = &budget };
     struct stream_buffer a = { .account = &other }, b = { .account = &mine },
                          c = { .account = &mine }, d = { .account = &mine };
@@ -79,7 +79,7 @@ Test(stream_buffer, an_account_that_is_full_takes_from_itself_only)
     cr_assert(reserve(&b, MOST));
     cr_assert(reserve(&c, MOST));
     stream_buffer_rest(&all, &a);
-    cr_assert_not(reserve(&d, 1), "a quarter is in use");
+    cr_assert_not(reserve(&d, 1), "its part is in use");
     stream_buffer_rest(&all, &c);
     cr_assert(reserve(&d, MOST));
     cr_assert_null(c.bytes);

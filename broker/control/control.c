@@ -12,6 +12,7 @@
 #include <urcu-qsbr.h>
 
 #include "broker/control/control_state.h"
+#include "broker/state/offsets_file.h"
 #include "ops/log.h"
 
 enum {
@@ -118,6 +119,7 @@ static void init(struct control *control, const struct control_options *options)
     control->accept_again = LEAT_NS_NEVER;
     control->save_again = LEAT_NS_NEVER;
     control->offsets_due = LEAT_NS_NEVER;
+    control->metadata_most = OFFSETS_FILE_METADATA_BYTES;
     control->now = monotonic_ns();
     for (int i = 0; i < CONTROL_SPARE_DESCRIPTORS; i++)
         control->spare[i] = -1;

@@ -84,10 +84,25 @@ static bool make_room(struct control *control, enum peer_refused *refused)
     return false;
 }
 
+/* Who never said Hello gives way to who comes. */
+static struct peer *new_peer(struct control *control)
+{
+    struct memory_account account = { .budget = control->options.memory };
+    if (!memory_account_take(&account, sizeof(struct peer))
+        && !(end_idle(control) && memory_account_take(&account, sizeof(struct peer))))
+        return NULL;
+    struct peer *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        memory_account_give(&account, sizeof *p);
+    else
+        p->memory = account;
+    return p;
+}
+
 static void add(struct control *control, int fd, enum peer_refused refused)
 {
     uint8_t address[LINK_TCP_PEER_BYTES];
-    struct peer *p = calloc(1, sizeof *p);
+    struct peer *p = new_peer(control);
     link_tcp_peer(fd, address);
     struct share_maker *maker = p != NULL ? shares_enter(&control->shares, address) : NULL;
     if (maker == NULL || !control_watch(control, fd, p, EPOLL_CTL_ADD, EPOLLIN)) {
@@ -96,7 +111,7 @@ static void add(struct control *control, int fd, enum peer_refused refused)
                  log_text("reason", maker == NULL ? "no memory" : "epoll takes no more"));
         if (maker != NULL)
             shares_leave(&control->shares, maker);
-        free(p);
+        memory_budget_free(control->options.memory, p, sizeof *p);
         close(fd);
         return;
     }

@@ -24,9 +24,13 @@ static bool make_output_room(struct peer *p, size_t size)
         room *= 2;
     if (room == p->out_room)
         return true;
-    uint8_t *bytes = realloc(p->out, room);
-    if (bytes == NULL)
+    if (!memory_account_take(&p->memory, room - p->out_room))
         return false;
+    uint8_t *bytes = realloc(p->out, room);
+    if (bytes == NULL) {
+        memory_account_give(&p->memory, room - p->out_room);
+        return false;
+    }
     p->out = bytes;
     p->out_room = room;
     return true;

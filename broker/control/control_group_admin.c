@@ -131,8 +131,8 @@ static void set_commit(struct control *control, struct operation_part *part,
     part->shard = topic->partitions[commit->partition].shard;
     enum leat_error error = may_commit(member, epoch, p);
     if (error == LEAT_OK && commit->metadata[0] != '\0') {
-        part->metadata = strdup(commit->metadata);
-        error = part->metadata != NULL ? LEAT_OK : LEAT_ERR_NO_MEMORY;
+        part->metadata = control_metadata_copy(control, commit->metadata, strlen(commit->metadata));
+        error = part->metadata == NULL ? LEAT_ERR_NO_MEMORY : LEAT_OK;
     }
     if (error == LEAT_OK)
         error = control_group_entry(control, p, partition_log_epoch(m->partition), &entry);
@@ -204,7 +204,7 @@ void control_committed(struct control *control, struct operation *op)
         if (before != LEAT_OFFSET_NONE && part->message.commit.offset < before)
             continue; /* it stands higher: the text is about another place */
         struct group_partition *p = &topic->partitions[part->message.partition_index];
-        free(p->metadata);
+        control_metadata_free(control, p->metadata);
         p->metadata = part->metadata;
         part->metadata = NULL;
     }

@@ -40,9 +40,9 @@ static void member_out(void *user, struct group_member *member, enum group_out w
 
 static void forget(void *user, struct group_partition *partition)
 {
-    const struct control *control = user;
+    struct control *control = user;
     offsets_remove(control->offsets, partition->offsets);
-    free(partition->metadata);
+    control_metadata_free(control, partition->metadata);
     group_partition_set_offsets(partition, NULL);
     partition->metadata = NULL;
 }

@@ -64,11 +64,16 @@ bool control_congested(const struct control *control)
 
 /* ---- operations */
 
+static size_t operation_bytes(uint32_t parts)
+{
+    return sizeof(struct operation) + parts * sizeof(struct operation_part);
+}
+
 static struct operation *place_operation(struct control *control, uint32_t parts)
 {
     if (control->operation_count >= CONTROL_OPERATIONS_MAX || control_congested(control))
         return NULL;
-    struct operation *op = calloc(1, sizeof *op + parts * sizeof op->parts[0]);
+    struct operation *op = memory_budget_calloc(control->options.memory, operation_bytes(parts));
     if (op == NULL)
         return NULL;
     while (control->operations[control->operation_next].operation != NULL)
@@ -106,7 +111,8 @@ struct operation *operation_begin_answer(struct control *control, struct peer *p
     struct operation *op = operation_begin(control, p, request, kind, parts);
     if (op == NULL)
         return NULL;
-    op->answer = calloc((size_t)parts + 1, answer_bytes); /* one at least: NULL is no memory */
+    op->answer_bytes = ((size_t)parts + 1) * answer_bytes; /* one at least: NULL is no memory */
+    op->answer = memory_budget_calloc(control->options.memory, op->answer_bytes);
     if (op->answer != NULL)
         return op;
     peer_refuse_busy(control, p, request);
@@ -148,11 +154,12 @@ void operation_free(struct control *control, struct operation *op)
     for (uint32_t i = 0; i < op->room; i++) {
         if (op->parts[i].entry != NULL)
             offsets_release(op->parts[i].entry);
-        free(op->parts[i].metadata);
+        control_metadata_free(control, op->parts[i].metadata);
     }
-    free(op->producer.first_unanswered);
-    free(op->answer);
-    free(op);
+    memory_budget_free(control->options.memory, op->producer.first_unanswered,
+                       op->producer.unanswered_bytes);
+    memory_budget_free(control->options.memory, op->answer, op->answer_bytes);
+    memory_budget_free(control->options.memory, op, operation_bytes(op->room));
 }
 
 static void complete(struct control *control, struct operation *op)

@@ -1,4 +1,11 @@
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "broker/control/control_state.h"
+#include "broker/state/offsets_file.h"
 #include "ops/log.h"
 
 #define SAY_NS (10 * LEAT_NS_PER_S)
@@ -44,4 +51,47 @@ void control_memory_step(struct control *control)
                             "connection may hold a quarter"));
     control->memory_refused = refused;
     control->memory_said = control->now;
+}
+
+bool control_memory_has_room(const struct control *control, const char *topic,
+                             const struct topic_settings *settings,
+                             char error_text[CONTROL_ERROR_TEXT])
+{
+    const uint64_t part = memory_account_most(control->options.memory);
+    const uint64_t needs =
+        SESSION_BYTES_MAX
+        + partition_largest_batch(settings->ring_bytes, settings->record_bytes_max);
+    if (needs <= part)
+        return true;
+    snprintf(error_text, CONTROL_ERROR_TEXT,
+             "topic \"%s\": joining one batch of its largest record (record_bytes_max %" PRIu32
+             ") may take %" PRIu64 " bytes, and one connection may hold %" PRIu64
+             ", a part of client_memory_bytes (%" PRIu64
+             "): raise client_memory_bytes, or give a smaller record_bytes_max",
+             topic, settings->record_bytes_max, needs, part, control->options.memory->limit_bytes);
+    return false;
+}
+
+/* ---- texts of commits */
+
+char *control_metadata_copy(struct control *control, const char *text, size_t size)
+{
+    if (size > control->metadata_most - control->metadata_bytes)
+        return NULL;
+    char *copy = memory_budget_calloc(control->options.memory, size + 1);
+    if (copy == NULL)
+        return NULL;
+    memcpy(copy, text, size);
+    control->metadata_bytes += size;
+    return copy;
+}
+
+void control_metadata_free(struct control *control, char *text)
+{
+    if (text == NULL)
+        return;
+    const size_t size = strlen(text);
+    assert(control->metadata_bytes >= size);
+    control->metadata_bytes -= size;
+    memory_budget_free(control->options.memory, text, size + 1);
 }

@@ -107,6 +107,11 @@ static struct offsets_save *take_picture(struct control *control)
     struct offsets_save *save = calloc(1, sizeof *save);
     const uint32_t crc = leat_crc32c(w.bytes, w.size);
     const bool same = crc == control->offsets_crc && w.size == control->offsets_size;
+    if (w.failed || save == NULL) {
+        metric_add(&control->counters.offsets_failures, 1);
+        log_line(LOG_ERROR, "group.offsets_not_stored", log_text("error", "no memory"),
+                 log_u64("bytes", w.size), log_text("then", "the older ones stand"));
+    }
     if (same || w.failed || save == NULL) {
         free(w.bytes);
         free(save);
@@ -187,7 +192,7 @@ void control_offsets_stop(struct control *control)
 
 struct loading {
     struct control *control;
-    uint64_t taken, moved, dropped;
+    uint64_t taken, moved, dropped, texts_dropped;
 };
 
 static void say_dropped(struct loading *l, const struct offsets_reader *r, const char *topic,
@@ -201,9 +206,14 @@ static void say_dropped(struct loading *l, const struct offsets_reader *r, const
              log_u64("log_epoch", r->row.log_epoch), log_text("why", why));
 }
 
-static char *copy_text(const struct offsets_row *row)
+/* The place counts more than its text. */
+static char *copy_text(struct loading *l, const struct offsets_row *row)
 {
-    return row->metadata_size != 0 ? strndup(row->metadata, row->metadata_size) : NULL;
+    char *text = NULL;
+    if (row->metadata_size != 0)
+        text = control_metadata_copy(l->control, row->metadata, row->metadata_size);
+    l->texts_dropped += row->metadata_size != 0 && text == NULL;
+    return text;
 }
 
 /* Of a topic that is here, or was left out. */
@@ -246,7 +256,7 @@ static void take_row(struct loading *l, const struct offsets_reader *r, const st
     }
     if (r->row.commit_ns > p->topic->group->stored_ns)
         p->topic->group->stored_ns = r->row.commit_ns;
-    p->metadata = copy_text(&r->row);
+    p->metadata = copy_text(l, &r->row);
     atomic_store_explicit(&entry->lost, r->row.lost, memory_order_relaxed);
     if (r->row.log_epoch == at->log_epoch && r->row.offset <= at->next_offset) {
         offsets_commit(entry, r->row.offset, r->row.commit_ns);
@@ -316,6 +326,7 @@ enum leat_error control_offsets_load(struct control *control, char error_text[CO
     if (size != 0)
         log_line(LOG_INFO, "group.offsets_loaded", log_u64("groups", control->groups.count),
                  log_u64("taken", loading.taken), log_u64("of_an_earlier_log", loading.moved),
-                 log_u64("dropped", loading.dropped));
+                 log_u64("dropped", loading.dropped),
+                 log_u64("texts_dropped", loading.texts_dropped));
     return LEAT_OK;
 }

@@ -9,6 +9,7 @@
 enum {
     REQUESTS_PER_TURN = 8,
     IN_BYTES_MIN = 4096,
+    HELLO_BYTES_MAX = LEAT_CONTROL_PREFIX_BYTES + LEAT_CONTROL_HELLO_BYTES_MAX,
     DROP_BYTES = 16384,
     COSTLY_ROWS_MIN = 16, /* of any costly request: its lookups, its message */
 };
@@ -84,6 +85,7 @@ void peer_end(struct control *control, struct peer *p)
     }
     leave_costly(control, p);
     event_close(control->epoll, p->fd);
+    memory_account_give(&p->memory, sizeof *p); /* at once: somebody may wait for its place */
     control->connection_count--;
     metric_set(&control->counters.connections, control->connection_count);
     if (control->accept_again != LEAT_NS_NEVER)
@@ -105,14 +107,35 @@ void peer_end_soon(struct control *control, struct peer *p)
     peer_want_work(control, p);
 }
 
+static void free_input(struct peer *p)
+{
+    memory_account_give(&p->memory, p->in_room);
+    free(p->in);
+    p->in = NULL;
+    p->in_room = p->in_used = 0;
+}
+
+static void free_output(struct peer *p)
+{
+    memory_account_give(&p->memory, p->out_room);
+    free(p->out);
+    p->out = NULL;
+    p->out_room = p->out_from = p->out_to = 0;
+}
+
+static void free_buffers(struct peer *p)
+{
+    free_input(p);
+    free_output(p);
+}
+
 void peer_bury(struct control *control)
 {
     struct peer *p;
     while ((p = TAILQ_FIRST(&control->dead)) != NULL) {
         TAILQ_REMOVE(&control->dead, p, link);
         shares_leave(&control->shares, p->maker);
-        free(p->in);
-        free(p->out);
+        free_buffers(p);
         free(p);
     }
 }
@@ -169,17 +192,23 @@ static bool welcome(const struct peer *p)
            && p->operations < CONTROL_OPERATIONS_PER_CONNECTION;
 }
 
+/* A buffer grows with what has come, not with what was announced. */
 static bool make_input_room(struct peer *p)
 {
     uint32_t total = 0;
-    size_t wanted = IN_BYTES_MIN;
-    if (leat_control_length(p->in, p->in_used, &total) == LEAT_OK && total > wanted)
-        wanted = total;
+    size_t wanted = p->state == PEER_GREETING ? HELLO_BYTES_MAX : IN_BYTES_MIN;
+    if (p->state == PEER_OPEN && leat_control_length(p->in, p->in_used, &total) == LEAT_OK
+        && total > wanted && 2 * p->in_used > wanted)
+        wanted = 2 * p->in_used < total ? 2 * p->in_used : total;
     if (p->in_room >= wanted)
         return true;
-    uint8_t *bytes = realloc(p->in, wanted);
-    if (bytes == NULL)
+    if (!memory_account_take(&p->memory, wanted - p->in_room))
         return false;
+    uint8_t *bytes = realloc(p->in, wanted);
+    if (bytes == NULL) {
+        memory_account_give(&p->memory, wanted - p->in_room);
+        return false;
+    }
     p->in = bytes;
     p->in_room = wanted;
     return true;
@@ -188,16 +217,10 @@ static bool make_input_room(struct peer *p)
 /* An idle connection holds no buffers. */
 static void shrink(struct peer *p)
 {
-    if (p->in_used == 0 && p->in != NULL) {
-        free(p->in);
-        p->in = NULL;
-        p->in_room = 0;
-    }
-    if (p->out_from == p->out_to && p->out != NULL) {
-        free(p->out);
-        p->out = NULL;
-        p->out_room = p->out_from = p->out_to = 0;
-    }
+    if (p->in_used == 0)
+        free_input(p);
+    if (p->out_from == p->out_to)
+        free_output(p);
 }
 
 /* False: it ended. */
@@ -205,8 +228,12 @@ static bool receive(struct control *control, struct peer *p)
 {
     size_t got;
     if (!make_input_room(p)) {
-        peer_end(control, p);
-        return false;
+        free_input(p); /* so that there is room to say so */
+        peer_refuse(control, p, 0, LEAT_ERR_NO_MEMORY,
+                    "the broker holds as much for its clients as client_memory_bytes says, or for "
+                    "this connection as one may have: ask for less at a time, or again later");
+        peer_end_soon(control, p);
+        return !p->dead;
     }
     if (p->in_used == p->in_room)
         return true; /* whole messages wait there */
@@ -260,6 +287,13 @@ static bool handle_input(struct control *control, struct peer *p)
         const enum leat_error error = leat_control_length(p->in + at, p->in_used - at, &total);
         if (error == LEAT_ERR_MALFORMED) {
             peer_end(control, p);
+            return false;
+        }
+        if (error == LEAT_OK && p->state == PEER_GREETING && total > HELLO_BYTES_MAX) {
+            peer_refuse(control, p, 0, LEAT_ERR_TOO_LARGE,
+                        "the first message is a Hello of at most %d bytes",
+                        LEAT_CONTROL_HELLO_BYTES_MAX);
+            peer_end_soon(control, p);
             return false;
         }
         if (error != LEAT_OK || total > p->in_used - at)

@@ -427,7 +427,9 @@ void control_open_producer(struct control *control, struct peer *p,
     strcpy(op->topic, topic->name);
     memcpy(op->producer.sessions, sessions, sizeof sessions);
     if (open->n_first_unanswered != 0) {
-        op->producer.first_unanswered = calloc(partitions, sizeof *op->producer.first_unanswered);
+        op->producer.unanswered_bytes = partitions * sizeof *op->producer.first_unanswered;
+        op->producer.first_unanswered =
+            memory_budget_calloc(control->options.memory, op->producer.unanswered_bytes);
         if (op->producer.first_unanswered == NULL) {
             peer_refuse_busy(control, p, request->id);
             operation_free(control, op);

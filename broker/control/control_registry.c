@@ -277,6 +277,8 @@ enum leat_error registry_create(struct control *control, const char *name,
     struct catalog_topic *known;
     struct topic *topic = NULL;
     bool stored = false;
+    if (!control_memory_has_room(control, name, settings, error_text))
+        return LEAT_ERR_NO_MEMORY;
     enum leat_error error = add_to_catalog(control, name, settings, &known, error_text);
     if (error != LEAT_OK)
         return error;

@@ -68,8 +68,9 @@ struct peer {
     bool costly_turn; /* its turn among those: one costly request may be handled */
     bool input_ready; /* the kernel may have more */
     uint32_t interest;
-    uint32_t operations; /* that wait for shards */
-    leat_ns since;       /* heard last; or entered its state */
+    uint32_t operations;          /* that wait for shards */
+    leat_ns since;                /* heard last; or entered its state */
+    struct memory_account memory; /* itself and its buffers */
     uint8_t *in;
     size_t in_used, in_room;
     uint8_t *out;
@@ -152,6 +153,7 @@ struct operation {
         uint32_t claimed_epoch; /* of an earlier run of the broker; 0: none */
         uint32_t partitions;
         uint64_t *first_unanswered;         /* by partition; owned; NULL: all 0 */
+        size_t unanswered_bytes;            /* of that */
         uint32_t sessions[LEAT_SHARDS_MAX]; /* by shard; 0: none */
         char name[LEAT_NAME_BYTES_MAX + 1];
     } producer;
@@ -164,8 +166,9 @@ struct operation {
         struct control *control;
         struct operation *next;
     } buried;
-    void *answer;  /* owned; or NULL */
-    uint32_t room; /* parts there is memory for */
+    void *answer;        /* owned; or NULL */
+    size_t answer_bytes; /* of that */
+    uint32_t room;       /* parts there is memory for */
     struct operation_part parts[];
 };
 
@@ -243,6 +246,8 @@ struct control {
     bool offsets_loaded;               /* they may be written */
     uint32_t offsets_crc;              /* of the last that was written */
     size_t offsets_size;
+    uint64_t metadata_bytes; /* of the texts of all commits, under way too */
+    uint64_t metadata_most;
     uint64_t memory_refused; /* times that the log has told of */
     leat_ns memory_said;
     uint32_t left_out;                /* topics of the catalog */
@@ -267,6 +272,14 @@ bool control_watch(const struct control *control, int fd, void *what, int operat
 
 void control_memory_register(struct control *control);
 void control_memory_unregister(struct control *control);
+/* False: no session could hold one batch of the largest record: error_text says what is missing. */
+bool control_memory_has_room(const struct control *control, const char *topic,
+                             const struct topic_settings *settings,
+                             char error_text[CONTROL_ERROR_TEXT]);
+/* The text of a commit, charged; NULL: no memory, or all texts would be more than is stored. */
+char *control_metadata_copy(struct control *control, const char *text, size_t size);
+/* NULL is a no-op. */
+void control_metadata_free(struct control *control, char *text);
 /* Says in the log that clients were refused for want of memory, now and then. */
 void control_memory_step(struct control *control);
 

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { ACCOUNTS_LEAST = 4 }; /* accounts that can be full at a time */
+#define ACCOUNT_ENOUGH (UINT64_C(8) * LEAT_MIB) /* of a small budget an account may have a half */
 
 /* Relaxed throughout: the numbers order nothing else. */
 
@@ -65,8 +65,11 @@ void memory_budget_free(struct memory_budget *budget, void *memory, size_t size)
 
 uint64_t memory_account_most(const struct memory_budget *budget)
 {
-    return budget == NULL || budget->limit_bytes == 0 ? UINT64_MAX
-                                                      : budget->limit_bytes / ACCOUNTS_LEAST;
+    if (budget == NULL || budget->limit_bytes == 0)
+        return UINT64_MAX;
+    const uint64_t half = budget->limit_bytes / 2, quarter = budget->limit_bytes / 4;
+    const uint64_t enough = half < ACCOUNT_ENOUGH ? half : ACCOUNT_ENOUGH;
+    return quarter > enough ? quarter : enough;
 }
 
 bool memory_account_fits(const struct memory_account *account, uint64_t bytes)

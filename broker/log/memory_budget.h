@@ -17,7 +17,7 @@
 
 #include "schema/units.h"
 
-/* The least limit: see tests/test_memory_limits.c. */
+/* The least limit: see tests/test_bounds.c. */
 #define MEMORY_BUDGET_BYTES_MIN (UINT64_C(16) * LEAT_MIB)
 
 struct memory_budget {
@@ -40,7 +40,8 @@ struct memory_account {
     uint64_t used_bytes;
 };
 
-/* What one account may hold of `budget`: a quarter; UINT64_MAX: no limit. */
+/* What one account may hold of `budget`: a quarter, or of a small one a half, up to 8 MiB;
+ * UINT64_MAX: no limit. */
 uint64_t memory_account_most(const struct memory_budget *budget);
 /* As for a budget; false also when the account would hold more than its part. */
 bool memory_account_take(struct memory_account *account, uint64_t bytes);

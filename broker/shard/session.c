@@ -11,6 +11,9 @@ enum {
     FIRST_STREAMS = 8,
     STREAM_INDEX_BITS = 15,
 };
+static_assert(sizeof(struct session) + MEMORY_BYTES <= SESSION_BYTES_MAX
+                  && sizeof(struct session) + PACKETS_MEMORY_BYTES <= SESSION_BYTES_MAX,
+              "what the header says");
 static_assert(SESSION_STREAMS_MAX == 1 << STREAM_INDEX_BITS, "index and generation share a u32");
 
 enum leat_error session_grant(struct session **out, uint32_t id, const struct message_grant *grant,

@@ -43,6 +43,9 @@ static inline uint32_t session_slot(uint32_t id)
     return id >> SESSION_GENERATION_BITS & (SESSION_SLOTS_MAX - 1);
 }
 
+/* What one session may hold beside its streams. */
+enum { SESSION_BYTES_MAX = SESSION_RECEIVE_BYTES + EGRESS_BYTES + (1 << 15) };
+
 /* What an epoll event points at: every such struct begins with one of these. */
 enum source { SOURCE_LISTENER, SOURCE_INBOX, SOURCE_LINK, SOURCE_CONNECTION, SOURCE_SESSION };
 

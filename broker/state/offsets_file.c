@@ -9,9 +9,9 @@
 #include "schema/units.h"
 
 enum {
-    GROUP_BYTES = 3, /* beside the name */
-    TOPIC_BYTES = 10,
-    ROW_BYTES = 38, /* beside the metadata */
+    GROUP_BYTES = OFFSETS_FILE_GROUP_BYTES,
+    TOPIC_BYTES = OFFSETS_FILE_TOPIC_BYTES,
+    ROW_BYTES = OFFSETS_FILE_ROW_BYTES,
     FIRST_ROOM = 4096,
 };
 

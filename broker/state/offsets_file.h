@@ -21,6 +21,13 @@
 #include "schema/error.h"
 #include "schema/limits.h"
 
+enum {
+    OFFSETS_FILE_ROW_BYTES = 38, /* beside the metadata */
+    OFFSETS_FILE_TOPIC_BYTES = 10,
+    OFFSETS_FILE_GROUP_BYTES = 3,          /* beside the name */
+    OFFSETS_FILE_METADATA_BYTES = 1 << 28, /* of all rows: more would not be stored */
+};
+
 struct offsets_row {
     uint32_t partition;
     uint64_t log_epoch; /* >= 1 */
