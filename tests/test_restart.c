@@ -5,10 +5,12 @@
  * the same port. Also: a reader that is stopped (SIGSTOP) comes back to one exact GAP while others
  * lost nothing. */
 #include <criterion/criterion.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -224,6 +226,30 @@ Test(restart, records_unacked_at_the_crash_are_sent_again, .timeout = 120)
     for (uint64_t i = 1; i <= 3; i++)
         cr_assert_eq(consume(client, consumer, NULL), i);
     leat_client_close(client);
+    leatd_end(&broker);
+}
+
+/* ---- what these tests stand on */
+
+/* Else a test fails where anything on the machine happens to be given the port meanwhile. */
+Test(restart, the_ports_of_a_broker_that_is_away_are_nobody_elses, .timeout = 60)
+{
+    struct leatd broker;
+    leatd_start(&broker);
+    const unsigned long control = strtoul(strrchr(broker.control, ':') + 1, NULL, 10);
+    const unsigned long data = strtoul(strrchr(broker.data[0], ':') + 1, NULL, 10);
+    leatd_stop(&broker);
+    for (int i = 0; i < 2; i++) {
+        const struct sockaddr_in address = { .sin_family = AF_INET,
+                                             .sin_port = htons((uint16_t)(i == 0 ? control : data)),
+                                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        const int other = socket(AF_INET, SOCK_STREAM, 0);
+        cr_assert_eq(bind(other, (const struct sockaddr *)&address, sizeof address), -1);
+        close(other);
+    }
+    leatd_restart(&broker);
+    cr_assert_eq(strtoul(strrchr(broker.control, ':') + 1, NULL, 10), control);
+    cr_assert_eq(strtoul(strrchr(broker.data[0], ':') + 1, NULL, 10), data);
     leatd_end(&broker);
 }
 

@@ -137,6 +137,23 @@ start_broker() {
     control=$(sed -E 's/.*"control":"([^"]+)".*/\1/' <<<"$ready")
 }
 
+# Sets $port to a free one that stays ours while the script runs, so that a broker can come back to it: the kernel gives it to nobody
+# else as long as a socket is bound to it, and a listener may be beside that one.
+keep_port() {
+    rm -f "$dir/kept"
+    mkfifo "$dir/kept"
+    python3 -c '
+import socket, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+kept = socket.socket()
+kept.bind(("127.0.0.1", 0))
+kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+print(kept.getsockname()[1], flush=True)
+signal.sigwait({signal.SIGTERM})' >"$dir/kept" 9>&- &
+    pids+=("$!")
+    read -r port <"$dir/kept" || fail "no port"
+}
+
 stop_broker() { # it ends well
     local code=0
     kill -TERM "$broker"

@@ -8,8 +8,8 @@ lines() { # lines FROM TO
 # ---- the broker ends, or is killed, and comes back; a writer and a reader live on
 broker_comes_back() {
     local ending first reader writer lives='"idle": "laptop", "hugepages": "off", "state_dir": "'$dir/state'"'
+    keep_port
     start_broker lives1 "$lives"
-    port=${control##*:}
     leat topic create t --ring-bytes 4MiB --record-bytes-max 4KiB >/dev/null
     mkfifo "$dir/writer.in"
     begin 1 writer pub t --timeout 60

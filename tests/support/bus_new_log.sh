@@ -108,8 +108,8 @@ PY
 # ---- a broker that keeps nothing is killed
 kills_without_a_state_folder() {
     local broker_is='"idle": "laptop", "topics": [{"name": "t", "ring_bytes": "1MiB", "record_bytes_max": 4096}]'
+    keep_port
     start_broker new_log1 "$broker_is" --dev
-    port=${control##*:}
     begin_readers
     lines 1 20 | leat pub t >/dev/null
     readers_have 20

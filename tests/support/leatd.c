@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,11 +11,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { READY_PATIENCE_MS = 30000, READY_LINE_MAX = 4096 };
+enum { READY_PATIENCE_MS = 30000, READY_LINE_MAX = 4096, PORT_STEP = 10, PORT_TRIES = 100 };
 
 static _Noreturn void give_up(const char *what)
 {
@@ -66,9 +68,69 @@ static void read_ready_line(struct leatd *d, int from)
     json_decref(ready);
 }
 
-/* `port` "0" the first time, the old one on a restart. */
-static void start(struct leatd *d, const char *port, unsigned descriptors)
+/* A socket bound to the port (0: to a free one), which then allows a listener beside it; -1: it is
+ * taken. While it is bound the kernel gives the port to nobody else. */
+static int keep_port(uint16_t *port)
 {
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons(*port),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof address;
+    const int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        give_up("socket");
+    /* Allowed only afterwards: else two tests could keep the same one. */
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0
+        || getsockname(fd, (struct sockaddr *)&address, &size) != 0
+        || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) {
+        close(fd);
+        return -1;
+    }
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+static void release_ports(struct leatd *d)
+{
+    for (unsigned i = 0; i < sizeof d->kept / sizeof d->kept[0]; i++) {
+        if (d->kept[i] > 0)
+            close(d->kept[i]);
+        d->kept[i] = 0;
+    }
+}
+
+/* The control port, and the data ports that leatd takes with it. */
+static bool keep_ports(struct leatd *d, uint16_t *control)
+{
+    *control = 0;
+    d->kept[0] = keep_port(control);
+    bool all = d->kept[0] > 0 && *control < UINT16_MAX - PORT_STEP - LEATD_SHARDS_MAX;
+    for (uint16_t i = 0; i < LEATD_SHARDS_MAX && all; i++) {
+        uint16_t data = (uint16_t)(*control + PORT_STEP + i);
+        d->kept[1 + i] = keep_port(&data);
+        all = d->kept[1 + i] > 0;
+    }
+    return all;
+}
+
+static void choose_port(struct leatd *d, char port[8])
+{
+    uint16_t control = 0;
+    for (unsigned tries = 0; !keep_ports(d, &control); tries++) {
+        release_ports(d);
+        if (tries == PORT_TRIES)
+            give_up("no free ports");
+    }
+    snprintf(port, 8, "%u", control);
+}
+
+static void start(struct leatd *d, unsigned descriptors)
+{
+    char port[8];
+    if (d->kept[0] == 0)
+        choose_port(d, port);
+    else
+        snprintf(port, sizeof port, "%s", strrchr(d->control, ':') + 1);
     const char *binary = getenv("LEATD");
     if (binary == NULL)
         binary = "build/release/bin/leatd";
@@ -115,14 +177,14 @@ void leatd_start(struct leatd *d)
 {
     *d = (struct leatd){ 0 };
     make_temp(d->log_path, "log");
-    start(d, "0", 0);
+    start(d, 0);
 }
 
 void leatd_start_limited(struct leatd *d, unsigned descriptors)
 {
     *d = (struct leatd){ 0 };
     make_temp(d->log_path, "log");
-    start(d, "0", descriptors);
+    start(d, descriptors);
 }
 
 void leatd_start_config(struct leatd *d, const char *json)
@@ -133,14 +195,14 @@ void leatd_start_config(struct leatd *d, const char *json)
     FILE *file = fopen(d->config_path, "w");
     if (file == NULL || fputs(json, file) == EOF || fclose(file) != 0)
         give_up("writing the configuration");
-    start(d, "0", 0);
+    start(d, 0);
 }
 
 void leatd_start_logging(struct leatd *d, const char *path)
 {
     *d = (struct leatd){ .borrowed_log = true };
     snprintf(d->log_path, sizeof d->log_path, "%s", path);
-    start(d, "0", 0);
+    start(d, 0);
 }
 
 static int end(struct leatd *d, int signal)
@@ -168,14 +230,13 @@ int leatd_kill(struct leatd *d)
 void leatd_restart(struct leatd *d)
 {
     leatd_stop(d);
-    char port[8];
-    snprintf(port, sizeof port, "%s", strrchr(d->control, ':') + 1);
-    start(d, port, 0);
+    start(d, 0);
 }
 
 void leatd_end(struct leatd *d)
 {
     leatd_stop(d);
+    release_ports(d);
     if (!d->borrowed_log)
         unlink(d->log_path);
     if (d->config_path[0] != '\0')

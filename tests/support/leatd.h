@@ -1,4 +1,7 @@
-/* A real leatd under a test: started with port 0, its ready line read, ended by its own pid.
+/* A real leatd under a test: started on free ports, its ready line read, ended by its own pid.
+ *
+ * The ports are kept for it while the test runs: a restart finds them free, whatever else this
+ * machine starts meanwhile.
  *
  * Role: processes and addresses. The binary is $LEATD, else build/release/bin/leatd.
  * Must not know: what is said to it.
@@ -21,9 +24,11 @@ struct leatd {
     char config_path[64]; /* of a configuration leatd_start_config wrote; "" else */
     char log_path[64];    /* what it says on stderr goes here */
     bool borrowed_log;
+    /* Sockets bound to the ports, which listen to nothing; 0: none. */
+    int kept[1 + LEATD_SHARDS_MAX];
 };
 
-/* `leatd --dev --port 0`, waits for the ready line. */
+/* `leatd --dev` on free ports, waits for the ready line. */
 void leatd_start(struct leatd *d);
 /* With this JSON configuration (written to a file of its own), waits for the ready line. The text
  * may say "port": 0. */
