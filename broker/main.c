@@ -229,20 +229,32 @@ static bool refuse_call(const char *call, const char *what)
     return refuse(text);
 }
 
+/* Readers are told the same: how many records were lost is known, or at most so many. */
+static void say_last_end(const struct broker *b)
+{
+    log_line(
+        b->catalog.orderly ? LOG_INFO : LOG_WARN, "state.read",
+        log_text("state_dir", b->state.path),
+        log_text("last_run", b->catalog.orderly ? "stopped in order" : "did not stop in order"),
+        log_text("then", b->catalog.orderly ? "offsets go on where they ended"
+                                            : "offsets go on above those that were reserved"));
+}
+
 static bool load_state(struct broker *b)
 {
     char text[STATEFILE_ERROR_TEXT];
     uint8_t *bytes;
     size_t size;
+    uint32_t version;
     const char *why;
     if (statefile_open(&b->state, b->config.state_dir, text) != LEAT_OK)
         return refuse(text);
     b->keeps_state = true;
-    if (statefile_read(&b->state, &STATEFILE_CATALOG, &bytes, &size, text) != LEAT_OK)
+    if (statefile_read(&b->state, &STATEFILE_CATALOG, &bytes, &size, &version, text) != LEAT_OK)
         return refuse(text);
     if (bytes == NULL)
         return true;
-    const enum leat_error error = catalog_decode(&b->catalog, bytes, size, &why);
+    const enum leat_error error = catalog_decode(&b->catalog, bytes, size, version, &why);
     free(bytes);
     if (error != LEAT_OK) {
         snprintf(text, sizeof text, "%s/%s: %s. It was left as it is: restore it from a copy",
@@ -254,6 +266,7 @@ static bool load_state(struct broker *b)
                  STATEFILE_CATALOG.name);
         return refuse(text);
     }
+    say_last_end(b);
     return true;
 }
 

@@ -10,6 +10,7 @@
 #include "client/data_link.h"
 #include "client/group_readers.h"
 #include "schema/error_text.h"
+#include "schema/loss.h"
 
 enum { TURN_RECORDS_MAX = 64 }; /* of one partition before the next has its turn */
 
@@ -139,16 +140,14 @@ static void count_lost(struct reader *reader, const struct partition_stream_news
 /* How many records that is. Of a log that is gone only those are certain that were seen there. */
 static void say_lost(struct leat_event *event, const struct partition_stream_news *news)
 {
-    const bool restarted = news->reason == LEAT_GAP_LOG_RESTARTED;
-    const uint64_t seen =
-        news->seen_offset > news->first_offset ? news->seen_offset - news->first_offset : 0;
-    const uint64_t range = news->next_offset - news->first_offset;
+    const uint64_t first = news->first_offset, next = news->next_offset;
     if (news->event == PARTITION_STREAM_RESET) {
-        event->lost_at_least = seen;
+        event->lost_at_least = news->seen_offset > first ? news->seen_offset - first : 0;
         event->lost_at_most = LEAT_UNKNOWN;
     } else {
-        event->lost_at_least = restarted && seen < range ? seen : range;
-        event->lost_at_most = range;
+        event->lost_at_least =
+            leat_lost_at_least(first, next, news->seen_offset, news->certain_offset);
+        event->lost_at_most = next - first;
     }
 }
 

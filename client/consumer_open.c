@@ -83,6 +83,7 @@ static bool open_reader(struct reader *reader, const Leat__Control__Subscription
                                                              || group_places(reader, stream),
                                                   .anew = stream->topic_id != reader->topic_id,
                                                   .seen_offset = stream->next_offset,
+                                                  .certain_offset = stream->certain_offset,
                                                   .uncovered = data_link_is_uncovered(link) };
     partition_stream_start(&reader->stream, &start);
     reader->topic_id = stream->topic_id;

@@ -122,8 +122,9 @@ struct leat_event {
     leat_producer *producer; /* the one concerned, or NULL */
     leat_consumer *consumer; /* the one concerned, or NULL */
     /* For GAP and LOG_RESET: how many records that is. The two are the same but where a log ended
-     * with its broker: then at least those that this client was told of while it was there, and at
-     * most the offsets that may have been given out (LEAT_UNKNOWN: nobody knows). */
+     * with a broker that was killed, or kept no state: then at least those that this client was
+     * told of while it was there, and at most the offsets that may have been given out
+     * (LEAT_UNKNOWN: nobody knows). */
     uint64_t lost_at_least;
     uint64_t lost_at_most;
 };

@@ -82,9 +82,11 @@ static void open_with(struct partition_stream *stream, enum partition_stream_eve
 {
     if (stream->opening == 0)
         stream->opening_seen = stream->seen_offset;
-    /* A reset that was not told yet is the larger news. */
-    if (stream->opening != PARTITION_STREAM_RESET) {
+    /* What was not told yet may be the larger news: a reset, or a broker that restarted. */
+    if (stream->opening == 0 || event == PARTITION_STREAM_RESET) {
         stream->opening = event;
+        stream->opening_reason = reason;
+    } else if (reason == LEAT_GAP_LOG_RESTARTED) {
         stream->opening_reason = reason;
     }
     stream->opening_offset = offset;
@@ -112,6 +114,7 @@ void partition_stream_start(struct partition_stream *stream,
     if (!same_log)
         stream->seen_offset = 0;
     see(stream, start->seen_offset);
+    stream->opening_certain = start->certain_offset;
     stream->log_epoch = start->log_epoch;
     stream->read = stream->tail = stream->released = start->position;
     stream->limit = stream->credited = start->position;
@@ -262,6 +265,7 @@ static void tell_opening(struct partition_stream *stream, struct partition_strea
                                             .first_offset = stream->next_offset,
                                             .next_offset = stream->opening_offset,
                                             .seen_offset = stream->opening_seen,
+                                            .certain_offset = stream->opening_certain,
                                             .reason = stream->opening_reason };
     stream->next_offset = stream->opening_offset;
     stream->opening = 0;

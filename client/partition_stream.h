@@ -39,9 +39,10 @@ struct partition_stream_news {
     enum partition_stream_event event;
     uint64_t first_offset;
     uint64_t next_offset;
-    uint64_t seen_offset;  /* of a GAP or RESET: records below it were there, as far as is known */
-    uint8_t reason;        /* leat_gap_reason, of a GAP; 0: the log itself has a hole */
-    enum leat_error error; /* of a BAD_BATCH */
+    uint64_t seen_offset; /* of a GAP or RESET: records below it were there, as far as is known; */
+    uint64_t certain_offset; /* of a GAP: ... and those from here on (schema/loss.h) */
+    uint8_t reason;          /* leat_gap_reason, of a GAP; 0: the log itself has a hole */
+    enum leat_error error;   /* of a BAD_BATCH */
 };
 
 struct partition_stream {
@@ -77,6 +78,7 @@ struct partition_stream {
     enum partition_stream_event opening; /* 0: nothing */
     uint64_t opening_offset;             /* records go on here */
     uint64_t opening_seen;               /* seen_offset of the log that was read before */
+    uint64_t opening_certain;
     uint8_t opening_reason;
 
     bool skip_crc;
@@ -97,10 +99,11 @@ struct partition_stream_start {
     uint64_t position;
     uint64_t offset;
     uint64_t log_epoch;
-    bool resumed;         /* the application was somewhere: tell it what lies between */
-    bool anew;            /* in a log of another epoch offsets began again */
-    bool uncovered;       /* no checksum of its way vouches for the bytes */
-    uint64_t seen_offset; /* the broker said that its log has the records below it */
+    bool resumed;            /* the application was somewhere: tell it what lies between */
+    bool anew;               /* in a log of another epoch offsets began again */
+    bool uncovered;          /* no checksum of its way vouches for the bytes */
+    uint64_t seen_offset;    /* the broker said that its log has the records below it ... */
+    uint64_t certain_offset; /* ... and that from here on all offsets are records */
 };
 
 /* A new stream: what had arrived and was not handed out is dropped. Records that are handed out

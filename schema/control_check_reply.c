@@ -122,6 +122,9 @@ static const char *check_subscription_grant(const Leat__Control__SubscriptionGra
         if (stream->head_offset > stream->next_offset) {
             return "subscription.streams.head_offset: at most next_offset";
         }
+        if (stream->certain_offset > stream->next_offset) {
+            return "subscription.streams.certain_offset: at most next_offset";
+        }
         if (stream->error == LEAT_OK
             && (stream->batch_bytes_max < BATCH_BYTES_MIN
                 || stream->batch_bytes_max > LEAT_BATCH_BYTES_LIMIT)) {

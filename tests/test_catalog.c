@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "broker/state/catalog.h"
+#include "broker/state/statefile.h"
 #include "broker/log/partition.h"
 #include "broker/shared/settings.h"
 #include "tests/seeded.h"
@@ -15,6 +16,7 @@ static void fill(struct catalog *c, struct seeded *random, unsigned topics)
 {
     struct settings_error error;
     c->incarnation = (uint32_t)seeded_next(random) | 1;
+    c->orderly = seeded_below(random, 2) != 0;
     for (unsigned i = 0; i < topics; i++) {
         char name[64];
         uint64_t id;
@@ -33,6 +35,8 @@ static void fill(struct catalog *c, struct seeded *random, unsigned topics)
         for (uint32_t k = 0; k < s.partitions; k++) {
             topic->partitions[k].log_epoch = seeded_next(random);
             topic->partitions[k].offset_limit = seeded_next(random);
+            topic->partitions[k].certain_offset =
+                topic->partitions[k].offset_limit >> seeded_below(random, 3);
         }
     }
 }
@@ -40,6 +44,7 @@ static void fill(struct catalog *c, struct seeded *random, unsigned topics)
 static void assert_same(const struct catalog *a, const struct catalog *b)
 {
     cr_assert_eq(a->incarnation, b->incarnation);
+    cr_assert_eq(a->orderly, b->orderly);
     cr_assert_eq(a->count, b->count);
     for (size_t i = 0; i < a->count; i++) {
         const struct catalog_topic *x = a->topics[i], *y = b->topics[i];
@@ -49,6 +54,7 @@ static void assert_same(const struct catalog *a, const struct catalog *b)
         for (uint32_t k = 0; k < x->settings.partitions; k++) {
             cr_assert_eq(x->partitions[k].log_epoch, y->partitions[k].log_epoch);
             cr_assert_eq(x->partitions[k].offset_limit, y->partitions[k].offset_limit);
+            cr_assert_eq(x->partitions[k].certain_offset, y->partitions[k].certain_offset);
         }
     }
 }
@@ -64,7 +70,8 @@ Test(catalog, comes_back_from_its_bytes)
         catalog_init(&read);
         fill(&written, &random, topics);
         uint8_t *bytes = catalog_encode(&written, &size);
-        cr_assert_eq(catalog_decode(&read, bytes, size, &why), LEAT_OK, "%s", why);
+        cr_assert_eq(catalog_decode(&read, bytes, size, STATEFILE_VERSION, &why), LEAT_OK, "%s",
+                     why);
         assert_same(&written, &read);
         catalog_free(&written);
         catalog_free(&read);
@@ -85,16 +92,70 @@ Test(catalog, cut_bytes_and_bytes_behind_are_refused)
         uint8_t *exact = malloc(cut + 1); /* so that a sanitizer sees a read beyond */
         memcpy(exact, bytes, cut);
         catalog_init(&read);
-        cr_assert_eq(catalog_decode(&read, exact, cut, &why), LEAT_ERR_STATE, "cut at %zu", cut);
+        cr_assert_eq(catalog_decode(&read, exact, cut, STATEFILE_VERSION, &why), LEAT_ERR_STATE,
+                     "cut at %zu", cut);
         catalog_free(&read);
         free(exact);
     }
     bytes = realloc(bytes, size + 1);
     bytes[size] = 0;
     catalog_init(&read);
-    cr_assert_eq(catalog_decode(&read, bytes, size + 1, &why), LEAT_ERR_STATE);
+    cr_assert_eq(catalog_decode(&read, bytes, size + 1, STATEFILE_VERSION, &why), LEAT_ERR_STATE);
     catalog_free(&read);
     catalog_free(&written);
+    free(bytes);
+}
+
+/* What leatd 0.1 wrote is read; it does not say how the broker ended. */
+Test(catalog, version_1_is_read_and_nothing_of_it_is_certain)
+{
+    struct seeded random = seeded_start("catalog");
+    struct catalog written, read;
+    const char *why;
+    size_t size;
+    catalog_init(&written);
+    catalog_init(&read);
+    fill(&written, &random, 1);
+    written.orderly = true;
+    uint8_t *bytes = catalog_encode(&written, &size);
+    const uint32_t partitions = written.topics[0]->settings.partitions;
+    uint8_t *old = malloc(size);
+    const size_t head = size - 12 - (size_t)partitions * 24;
+    memcpy(old, bytes, 8);
+    memcpy(old + 8, bytes + 12, head);
+    for (uint32_t i = 0; i < partitions; i++)
+        memcpy(old + 8 + head + (size_t)i * 16, bytes + 12 + head + (size_t)i * 24, 16);
+    const size_t old_size = 8 + head + (size_t)partitions * 16;
+    cr_assert_eq(catalog_decode(&read, old, old_size, 1, &why), LEAT_OK, "%s", why);
+    cr_assert_not(read.orderly);
+    cr_assert_eq(read.incarnation, written.incarnation);
+    for (uint32_t i = 0; i < partitions; i++) {
+        const struct catalog_partition *x = &written.topics[0]->partitions[i];
+        const struct catalog_partition *y = &read.topics[0]->partitions[i];
+        cr_assert(x->log_epoch == y->log_epoch && x->offset_limit == y->offset_limit);
+        cr_assert_eq(y->certain_offset, y->offset_limit);
+    }
+    catalog_free(&written);
+    catalog_free(&read);
+    free(bytes);
+    free(old);
+}
+
+Test(catalog, a_log_that_is_certain_beyond_its_end_is_refused)
+{
+    struct seeded random = seeded_start("catalog");
+    struct catalog written, read;
+    const char *why;
+    size_t size;
+    catalog_init(&written);
+    catalog_init(&read);
+    fill(&written, &random, 1);
+    written.topics[0]->partitions[0].offset_limit = 7;
+    written.topics[0]->partitions[0].certain_offset = 8;
+    uint8_t *bytes = catalog_encode(&written, &size);
+    cr_assert_eq(catalog_decode(&read, bytes, size, STATEFILE_VERSION, &why), LEAT_ERR_STATE);
+    catalog_free(&written);
+    catalog_free(&read);
     free(bytes);
 }
 
@@ -113,7 +174,7 @@ Test(catalog, changed_bytes_are_never_taken_beyond_their_end)
         const uint8_t old = bytes[at];
         bytes[at] = (uint8_t)seeded_next(&random);
         catalog_init(&read);
-        const enum leat_error error = catalog_decode(&read, bytes, size, &why);
+        const enum leat_error error = catalog_decode(&read, bytes, size, STATEFILE_VERSION, &why);
         cr_assert(error == LEAT_OK || error == LEAT_ERR_STATE || error == LEAT_ERR_NO_MEMORY);
         catalog_free(&read);
         bytes[at] = old;

@@ -315,6 +315,30 @@ Test(stream, records_that_were_seen_are_known_to_be_lost)
     cr_assert_eq(news.seen_offset, 5000000u);
 }
 
+/* Nobody looked while the broker was killed, came back, and the reader was overtaken in the new
+ * log. */
+Test(stream, a_broker_that_was_killed_is_not_forgotten_over_what_follows)
+{
+    struct seeded seed = seeded_start("stream");
+    log_fill(&seed, 1000);
+    struct partition_stream stream;
+    struct partition_stream_news news;
+    start(&stream, 0, 40);
+    const struct partition_stream_start killed = {
+        .offset = 1000, .log_epoch = 2, .resumed = true, .seen_offset = 1100, .certain_offset = 1000
+    };
+    const struct partition_stream_start overtaken = {
+        .offset = 1050, .log_epoch = 2, .resumed = true, .seen_offset = 1200, .certain_offset = 1000
+    };
+    partition_stream_start(&stream, &killed);
+    partition_stream_start(&stream, &overtaken);
+    cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_NEWS);
+    cr_assert_eq(news.reason, LEAT_GAP_LOG_RESTARTED);
+    cr_assert(news.first_offset == 40 && news.next_offset == 1050);
+    cr_assert_eq(news.seen_offset, 40u);
+    cr_assert_eq(news.certain_offset, 1000u);
+}
+
 Test(stream, a_new_stream_waits_with_credit_until_records_are_given_back)
 {
     struct seeded seed = seeded_start("stream");

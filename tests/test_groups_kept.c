@@ -49,6 +49,7 @@ static bool is_stored(uint64_t offset)
     char path[128];
     const uint8_t *payload;
     size_t size;
+    uint32_t version;
     const char *why;
     struct offsets_reader r;
     snprintf(path, sizeof path, "%s/group-offsets", folder);
@@ -57,7 +58,7 @@ static bool is_stored(uint64_t offset)
         return false;
     const size_t got = fread(bytes, 1, sizeof bytes, file);
     fclose(file);
-    cr_assert_eq(statefile_check(bytes, got, &payload, &size, &why), LEAT_OK, "%s", why);
+    cr_assert_eq(statefile_check(bytes, got, &payload, &size, &version, &why), LEAT_OK, "%s", why);
     cr_assert_eq(offsets_file_check(payload, size, &why), LEAT_OK, "%s", why);
     offsets_file_begin(&r, payload, size);
     while (offsets_file_next(&r)) {

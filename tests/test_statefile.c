@@ -16,6 +16,7 @@
 
 static char folder[64], path[128], text[STATEFILE_ERROR_TEXT];
 static struct statefile file;
+static uint32_t version;
 static const uint8_t PAYLOAD[] = "what is to be kept";
 
 static void set_up(void)
@@ -56,7 +57,8 @@ Test(statefile, an_empty_folder_has_no_state)
 {
     uint8_t *payload;
     size_t size;
-    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_OK);
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, &version, text),
+                 LEAT_OK);
     cr_assert_null(payload);
 }
 
@@ -68,8 +70,8 @@ Test(statefile, what_is_written_is_read_and_nothing_is_left_aside)
     for (size_t length = 0; length <= sizeof PAYLOAD; length++) {
         cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, length, text), LEAT_OK,
                      "%s", text);
-        cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_OK,
-                     "%s", text);
+        cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, &version, text),
+                     LEAT_OK, "%s", text);
         cr_assert_eq(size, length);
         cr_assert_eq(memcmp(payload, PAYLOAD, length), 0);
         free(payload);
@@ -87,7 +89,7 @@ Test(statefile, every_cut_and_every_changed_byte_is_refused_and_left_as_it_is)
     const size_t total = get(good);
     for (size_t cut = 1; cut < total; cut++) {
         put(good, cut);
-        cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text),
+        cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, &version, text),
                      LEAT_ERR_STATE, "cut at %zu", cut);
         cr_assert_not_null(strstr(text, path));
     }
@@ -95,13 +97,14 @@ Test(statefile, every_cut_and_every_changed_byte_is_refused_and_left_as_it_is)
         memcpy(bad, good, total);
         bad[at] ^= 0x10;
         put(bad, total);
-        cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text),
+        cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, &version, text),
                      LEAT_ERR_STATE, "byte %zu", at);
         cr_assert_eq(get(now), total);
         cr_assert_eq(memcmp(now, bad, total), 0, "a refused file was changed");
     }
     put(good, total);
-    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_OK);
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, &version, text),
+                 LEAT_OK);
     free(payload);
 }
 
@@ -115,8 +118,30 @@ Test(statefile, a_newer_version_is_told_from_a_corrupt_file)
     leat_store32(bytes + 8, STATEFILE_VERSION + 1);
     leat_store32(bytes + total - 4, leat_crc32c(bytes, total - 4));
     put(bytes, total);
-    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_ERR_STATE);
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, &version, text),
+                 LEAT_ERR_STATE);
     cr_assert_not_null(strstr(text, "newer"), "%s", text);
+}
+
+Test(statefile, an_older_version_is_read_and_named)
+{
+    uint8_t bytes[256], *payload;
+    size_t size;
+    cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, sizeof PAYLOAD, text),
+                 LEAT_OK);
+    const size_t total = get(bytes);
+    for (uint32_t old = 0; old < STATEFILE_VERSION; old++) {
+        leat_store32(bytes + 8, old);
+        leat_store32(bytes + total - 4, leat_crc32c(bytes, total - 4));
+        put(bytes, total);
+        const enum leat_error error =
+            statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, &version, text);
+        cr_assert_eq(error, old == 0 ? LEAT_ERR_STATE : LEAT_OK);
+        if (error == LEAT_OK)
+            cr_assert(version == old && size == sizeof PAYLOAD);
+        if (error == LEAT_OK)
+            free(payload);
+    }
 }
 
 Test(statefile, a_second_broker_is_refused_by_the_folders_name)
@@ -150,7 +175,8 @@ Test(statefile, a_write_that_fails_leaves_the_old_content)
     cr_assert_eq(mkdir(aside, 0700), 0); /* no file can be written there */
     cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, 3, text), LEAT_ERR_IO);
     cr_assert_not_null(strstr(text, path));
-    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_OK);
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, &version, text),
+                 LEAT_OK);
     cr_assert_eq(size, sizeof PAYLOAD);
     free(payload);
 }
@@ -161,7 +187,8 @@ static void refused_as(const char *what)
 {
     uint8_t *payload;
     size_t size;
-    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, text), LEAT_ERR_STATE);
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, &version, text),
+                 LEAT_ERR_STATE);
     cr_assert_not_null(strstr(text, what), "%s", text);
     cr_assert_not_null(strstr(text, path), "%s", text);
 }

@@ -297,11 +297,13 @@ enum leat_error control_offsets_load(struct control *control, char error_text[CO
     struct offsets_reader r;
     uint8_t *bytes;
     size_t size;
+    uint32_t version;
     const char *why;
     control->offsets_due = LEAT_NS_NEVER;
     if (state == NULL)
         return LEAT_OK;
-    enum leat_error error = statefile_read(state, &STATEFILE_OFFSETS, &bytes, &size, error_text);
+    enum leat_error error =
+        statefile_read(state, &STATEFILE_OFFSETS, &bytes, &size, &version, error_text);
     if (error != LEAT_OK)
         return error;
     error = offsets_file_check(bytes, size, &why);

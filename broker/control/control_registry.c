@@ -82,6 +82,7 @@ static enum leat_error open_partition(struct control *control, const struct cata
         .topic_id = known->id,
         .log_epoch = at->log_epoch,
         .first_offset = at->first_offset,
+        .certain_offset = at->certain_offset,
         .offset_limit = control->options.state != NULL ? at->offset_limit : LEAT_OFFSET_NONE,
         .ring_bytes = s->ring_bytes,
         .retention_bytes = s->retention_bytes,
@@ -239,6 +240,8 @@ static enum leat_error renew_logs(struct control *control, struct catalog_topic 
         if (error != LEAT_OK)
             return error;
         at->first_offset = at->offset_limit;
+        if (!control->options.catalog->orderly)
+            at->certain_offset = at->first_offset;
         at->offset_limit = reserve_begin(&at->reserve, at->first_offset, control->now);
     }
     return LEAT_OK;
@@ -450,7 +453,7 @@ static enum leat_error declare(struct control *control, const struct config_topi
 
 enum leat_error registry_start(struct control *control, char error_text[CONTROL_ERROR_TEXT])
 {
-    const struct catalog *catalog = control->options.catalog;
+    struct catalog *catalog = control->options.catalog;
     enum leat_error error = LEAT_OK;
     for (size_t i = 0; i < catalog->count && error == LEAT_OK; i++)
         error = renew_logs(control, catalog->topics[i]);
@@ -459,6 +462,7 @@ enum leat_error registry_start(struct control *control, char error_text[CONTROL_
         return error;
     }
     control->renewed = true;
+    catalog->orderly = false;          /* until this run stops: nothing else makes it true */
     error = save(control, error_text); /* before any offset of the new logs is given out */
     if (error == LEAT_OK)
         error = open_known(control, error_text);
@@ -543,9 +547,10 @@ static void store_exact_offsets(struct control *control)
             known->partitions[k].offset_limit = known->partitions[k].first_offset;
     }
     topics_visit(control->options.topics, take_exact_offset, control);
+    control->options.catalog->orderly = true;
     if (save(control, error_text) != LEAT_OK)
         log_line(LOG_WARN, "catalog.offsets_not_exact",
-                 log_text("then", "the next run begins above the reserved ones"));
+                 log_text("then", "the next run begins above the reserved ones, as after a crash"));
 }
 
 static bool close_logs(void *user, const struct topic *topic)

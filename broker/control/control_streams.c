@@ -168,6 +168,7 @@ static void set_stream(Leat__Control__SubscriptionStream *stream, const struct m
     stream->offset = m->subscribe.offset;
     stream->head_offset = m->subscribe.head_offset;
     stream->next_offset = m->subscribe.next_offset;
+    stream->certain_offset = partition_certain_offset(m->partition);
     stream->committed = m->subscribe.committed;
     stream->committed_log_epoch = m->subscribe.committed_log_epoch;
     stream->batch_bytes_max = partition_batch_bytes_max(m->partition);

@@ -86,7 +86,8 @@ static bool options_are_right(const struct partition_options *o)
            && o->ring_bytes <= LEAT_RING_BYTES_LIMIT && o->record_bytes_max != 0
            && o->record_bytes_max <= LEAT_RECORD_BYTES_LIMIT && o->leader_epoch >= 1
            && partition_largest_batch(o->ring_bytes, o->record_bytes_max) <= o->ring_bytes / 4
-           && o->first_offset <= o->offset_limit && o->first_position % LEAT_ALIGN == 0;
+           && o->certain_offset <= o->first_offset && o->first_offset <= o->offset_limit
+           && o->first_position % LEAT_ALIGN == 0;
 }
 
 enum leat_error partition_open(struct partition **out, const struct partition_options *options,
@@ -150,6 +151,11 @@ uint32_t partition_index(const struct partition *p)
 uint64_t partition_log_epoch(const struct partition *p)
 {
     return p->options.log_epoch;
+}
+
+uint64_t partition_certain_offset(const struct partition *p)
+{
+    return p->options.certain_offset;
 }
 
 uint32_t partition_batch_bytes_max(const struct partition *p)

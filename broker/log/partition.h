@@ -33,6 +33,7 @@ struct partition_options {
     uint64_t topic_id;
     uint64_t log_epoch;
     uint64_t first_offset;    /* of a new log; above every offset ever given out */
+    uint64_t certain_offset;  /* at most first_offset; see partition_certain_offset */
     uint64_t first_position;  /* of its first byte; a multiple of LEAT_ALIGN */
     uint64_t offset_limit;    /* reserved so far; LEAT_OFFSET_NONE: no reservation needed */
     uint64_t ring_bytes;      /* power of two >= LEAT_RING_BYTES_MIN */
@@ -65,6 +66,9 @@ void partition_close(struct partition *p);
 uint64_t partition_topic_id(const struct partition *p);
 uint32_t partition_index(const struct partition *p);
 uint64_t partition_log_epoch(const struct partition *p);
+/* Every offset from here on that is below the log's end was given to a record, in this life of the
+ * log or in an earlier one (schema/loss.h). */
+uint64_t partition_certain_offset(const struct partition *p);
 uint32_t partition_batch_bytes_max(const struct partition *p); /* of the topic's largest record */
 bool partition_hugepages(const struct partition *p);
 

@@ -9,14 +9,18 @@
 #include "schema/control.h"
 
 /* Stored, little-endian:
- *   incarnation u32 | topic count u32 | topics ...
+ *   incarnation u32 | topic count u32 | orderly u32 (0 or 1) | topics ...
  *   topic: id u64 | name size u16 | overrun u8 | zero u8 | partitions u32 | record_bytes_max u32 |
  *          ring_bytes, retention_ms, retention_bytes, required_timeout_ms, quota_publish_bytes,
- *          quota_deliver_bytes u64 | name | partitions of { log_epoch u64, offset_limit u64 } */
+ *          quota_deliver_bytes u64 | name |
+ *          partitions of { log_epoch u64, offset_limit u64, certain_offset u64 }
+ * Version 1 has neither `orderly` nor certain_offset. */
 enum {
-    HEAD_BYTES = 8,
+    HEAD_BYTES = 12,
+    HEAD_BYTES_1 = 8, /* of version 1 */
     TOPIC_BYTES = 20 + 6 * 8,
-    PARTITION_BYTES = 16,
+    PARTITION_BYTES = 24,
+    PARTITION_BYTES_1 = 16,
 };
 
 void catalog_init(struct catalog *c)
@@ -160,6 +164,7 @@ static uint8_t *put_topic(uint8_t *at, const struct catalog_topic *topic)
     for (uint32_t i = 0; i < s->partitions; i++) {
         leat_store64(at, topic->partitions[i].log_epoch);
         leat_store64(at + 8, topic->partitions[i].offset_limit);
+        leat_store64(at + 16, topic->partitions[i].certain_offset);
         at += PARTITION_BYTES;
     }
     return at;
@@ -176,6 +181,7 @@ uint8_t *catalog_encode(const struct catalog *c, size_t *size)
         return NULL;
     leat_store32(bytes, c->incarnation);
     leat_store32(bytes + 4, (uint32_t)c->count);
+    leat_store32(bytes + 8, c->orderly ? 1 : 0);
     uint8_t *at = bytes + HEAD_BYTES;
     for (size_t i = 0; i < c->count; i++)
         at = put_topic(at, c->topics[i]);
@@ -199,10 +205,20 @@ static void get_settings(struct topic_settings *s, const uint8_t *at)
     };
 }
 
+static bool get_partition(struct catalog_partition *partition, const uint8_t *at, uint32_t version)
+{
+    partition->log_epoch = leat_load64(at);
+    partition->offset_limit = leat_load64(at + 8);
+    /* Version 1 does not say: what it had is not certain. */
+    partition->certain_offset = version == 1 ? partition->offset_limit : leat_load64(at + 16);
+    return partition->certain_offset <= partition->offset_limit;
+}
+
 /* One topic at `at`, of which `left` bytes can be read; *used of them. */
 static enum leat_error get_topic(struct catalog *c, const uint8_t *at, size_t left, size_t *used,
-                                 const char **why)
+                                 uint32_t version, const char **why)
 {
+    const size_t partition_bytes = version == 1 ? PARTITION_BYTES_1 : PARTITION_BYTES;
     char name[LEAT_NAME_BYTES_MAX + 1];
     struct topic_settings settings;
     struct settings_error ignored;
@@ -217,7 +233,7 @@ static enum leat_error get_topic(struct catalog *c, const uint8_t *at, size_t le
     if (settings_resolve(&settings, &ignored) != LEAT_OK
         || settings_difference(&settings, &stored) != NULL)
         return LEAT_ERR_STATE;
-    *used = TOPIC_BYTES + name_size + (size_t)settings.partitions * PARTITION_BYTES;
+    *used = TOPIC_BYTES + name_size + (size_t)settings.partitions * partition_bytes;
     *why = "a topic is cut short";
     if (left < *used)
         return LEAT_ERR_STATE;
@@ -236,26 +252,29 @@ static enum leat_error get_topic(struct catalog *c, const uint8_t *at, size_t le
     *why = "there is no room for its topics";
     if (error != LEAT_OK)
         return error;
+    *why = "a partition is certain beyond its end";
     for (uint32_t i = 0; i < settings.partitions; i++) {
-        topic->partitions[i].log_epoch = leat_load64(at);
-        topic->partitions[i].offset_limit = leat_load64(at + 8);
-        at += PARTITION_BYTES;
+        if (!get_partition(&topic->partitions[i], at, version))
+            return LEAT_ERR_STATE;
+        at += partition_bytes;
     }
     return LEAT_OK;
 }
 
 enum leat_error catalog_decode(struct catalog *c, const uint8_t *bytes, size_t size,
-                               const char **why)
+                               uint32_t version, const char **why)
 {
+    const size_t head_bytes = version == 1 ? HEAD_BYTES_1 : HEAD_BYTES;
     *why = "the catalog is cut short";
-    if (size < HEAD_BYTES)
+    if (size < head_bytes)
         return LEAT_ERR_STATE;
     c->incarnation = leat_load32(bytes);
     const uint32_t count = leat_load32(bytes + 4);
-    size_t at = HEAD_BYTES;
+    size_t at = head_bytes;
+    c->orderly = version != 1 && leat_load32(bytes + 8) == 1;
     for (uint32_t i = 0; i < count; i++) {
         size_t used = 0;
-        const enum leat_error error = get_topic(c, bytes + at, size - at, &used, why);
+        const enum leat_error error = get_topic(c, bytes + at, size - at, &used, version, why);
         if (error != LEAT_OK)
             return error;
         at += used;

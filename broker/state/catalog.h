@@ -21,6 +21,10 @@ enum { CATALOG_TOPICS_MAX = 65536 };
 struct catalog_partition {
     uint64_t log_epoch;
     uint64_t offset_limit; /* every offset below may have been given out */
+    /* Every offset from here on that is below the log's end was given out, in this life of the log
+     * or in an earlier one. Below it some may have been reserved and not used when a broker was
+     * killed. */
+    uint64_t certain_offset;
     uint64_t first_offset; /* of this life of the log; this and the rest are not stored */
     struct reserve reserve;
     bool wants; /* waits for a higher limit to be stored */
@@ -36,7 +40,8 @@ struct catalog_topic {
 
 struct catalog {
     uint32_t incarnation;
-    uint32_t counter;              /* last one given out; not stored */
+    uint32_t counter; /* last one given out; not stored */
+    bool orderly;     /* offset_limit is each log's end: the broker stopped, and did not die */
     struct catalog_topic **topics; /* sorted by id */
     size_t count, room;
 };
@@ -63,9 +68,9 @@ struct catalog_topic *catalog_find_name(const struct catalog *c, const char *nam
 
 /* The bytes of it; the caller frees. NULL: no memory. */
 uint8_t *catalog_encode(const struct catalog *c, size_t *size);
-/* Into an empty catalog. LEAT_ERR_STATE (*why: static text), LEAT_ERR_NO_MEMORY. On an error
- * catalog_free is still owed. */
+/* Into an empty catalog; `version` is the state file's. LEAT_ERR_STATE (*why: static text),
+ * LEAT_ERR_NO_MEMORY. On an error catalog_free is still owed. */
 enum leat_error catalog_decode(struct catalog *c, const uint8_t *bytes, size_t size,
-                               const char **why);
+                               uint32_t version, const char **why);
 
 #endif

@@ -21,7 +21,9 @@ enum leat_error secret_load(const struct statefile *state, uint8_t secret[RESET_
 {
     uint8_t *bytes;
     size_t size;
-    enum leat_error error = statefile_read(state, &STATEFILE_SECRET, &bytes, &size, error_text);
+    uint32_t version;
+    enum leat_error error =
+        statefile_read(state, &STATEFILE_SECRET, &bytes, &size, &version, error_text);
     if (error != LEAT_OK)
         return error;
     if (bytes == NULL)

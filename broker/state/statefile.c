@@ -20,7 +20,7 @@ static const uint8_t MAGIC[8] = { 'L', 'E', 'A', 'T', 'S', 'T', 'A', 'T' };
 /* ---- the envelope */
 
 enum leat_error statefile_check(const uint8_t *bytes, size_t size, const uint8_t **payload,
-                                size_t *payload_size, const char **why)
+                                size_t *payload_size, uint32_t *version, const char **why)
 {
     *why = "it is too short for a state file";
     if (size < STATEFILE_OVERHEAD_BYTES)
@@ -34,8 +34,12 @@ enum leat_error statefile_check(const uint8_t *bytes, size_t size, const uint8_t
     *why = "it is corrupt: its checksum does not match its bytes";
     if (leat_load32(bytes + size - 4) != leat_crc32c(bytes, size - 4))
         return LEAT_ERR_STATE;
+    *version = leat_load32(bytes + 8);
+    *why = "it is of version 0, which no leatd writes";
+    if (*version == 0)
+        return LEAT_ERR_STATE;
     *why = "it was written by a newer version of leatd";
-    if (leat_load32(bytes + 8) != STATEFILE_VERSION)
+    if (*version > STATEFILE_VERSION)
         return LEAT_ERR_STATE;
     *payload = bytes + STATEFILE_HEADER_BYTES;
     *payload_size = size - STATEFILE_OVERHEAD_BYTES;
@@ -213,7 +217,7 @@ static enum leat_error load(const char *path, int fd, uint8_t **bytes, size_t *s
 }
 
 enum leat_error statefile_read(const struct statefile *f, const struct statefile_kind *kind,
-                               uint8_t **payload, size_t *size,
+                               uint8_t **payload, size_t *size, uint32_t *version,
                                char error_text[STATEFILE_ERROR_TEXT])
 {
     uint8_t *bytes = NULL;
@@ -221,6 +225,7 @@ enum leat_error statefile_read(const struct statefile *f, const struct statefile
     const struct full_name path = name_of(f, kind);
     *payload = NULL;
     *size = 0;
+    *version = STATEFILE_VERSION;
     const int fd = open_regular(f->folder, kind->name, O_RDONLY);
     if (fd < 0)
         return errno == ENOENT ? LEAT_OK : not_opened(error_text, "cannot be opened", path.text);
@@ -230,7 +235,7 @@ enum leat_error statefile_read(const struct statefile *f, const struct statefile
         return error;
     const uint8_t *inside;
     const char *why;
-    error = statefile_check(bytes, total, &inside, size, &why);
+    error = statefile_check(bytes, total, &inside, size, version, &why);
     if (error != LEAT_OK) {
         snprintf(error_text, STATEFILE_ERROR_TEXT,
                  "%s: %s. It was left as it is: restore it from a copy, run the leatd that wrote "

@@ -3,7 +3,8 @@
  *      [ magic 8 ][ version u32 ][ zero u32 ][ size u64 ][ payload ... ][ crc32c u32 of all before
  * ]
  *
- * This envelope stays in every version, so that a newer file is told from a corrupt one.
+ * This envelope stays in every version, so that a newer file is told from a corrupt one. Files of
+ * every version so far are read; what is written is of the newest.
  *
  * Role: lock the folder, read and check, replace without ever being half written.
  * Must not know: what the payload means.
@@ -17,7 +18,7 @@
 #include "schema/error.h"
 
 enum {
-    STATEFILE_VERSION = 1,
+    STATEFILE_VERSION = 2,
     STATEFILE_HEADER_BYTES = 24,
     STATEFILE_OVERHEAD_BYTES = STATEFILE_HEADER_BYTES + 4,
     STATEFILE_BYTES_MAX = 1 << 30,
@@ -46,11 +47,12 @@ enum leat_error statefile_open(struct statefile *f, const char *folder,
                                char error_text[STATEFILE_ERROR_TEXT]);
 void statefile_close(struct statefile *f);
 
-/* The payload, the caller frees *payload; NULL when there is no file yet.
- * LEAT_ERR_STATE (torn, corrupt, newer, no regular file), LEAT_ERR_IO, LEAT_ERR_NO_MEMORY:
- * error_text says what is wrong and what to do; the file is untouched. */
+/* The payload, the caller frees *payload; NULL when there is no file yet. *version says how it is
+ * to be read: 1 to STATEFILE_VERSION. LEAT_ERR_STATE (torn, corrupt, newer, no regular file),
+ * LEAT_ERR_IO, LEAT_ERR_NO_MEMORY: error_text says what is wrong and what to do; the file is
+ * untouched. */
 enum leat_error statefile_read(const struct statefile *f, const struct statefile_kind *kind,
-                               uint8_t **payload, size_t *size,
+                               uint8_t **payload, size_t *size, uint32_t *version,
                                char error_text[STATEFILE_ERROR_TEXT]);
 
 /* Replaces the payload durably: written aside into a new file of mode 0600, synced with its folder,
@@ -62,6 +64,6 @@ enum leat_error statefile_write(const struct statefile *f, const struct statefil
 /* The envelope of a whole file's bytes: *payload points into them. LEAT_ERR_STATE: *why is static
  * text. */
 enum leat_error statefile_check(const uint8_t *bytes, size_t size, const uint8_t **payload,
-                                size_t *payload_size, const char **why);
+                                size_t *payload_size, uint32_t *version, const char **why);
 
 #endif

@@ -144,13 +144,13 @@ keep_port() {
     mkfifo "$dir/kept"
     python3 -c '
 import socket, signal
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 kept = socket.socket()
 kept.bind(("127.0.0.1", 0))
 kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 print(kept.getsockname()[1], flush=True)
-signal.sigwait({signal.SIGTERM})' >"$dir/kept" 9>&- &
+signal.pause()' >"$dir/kept" 9>&- &
     pids+=("$!")
+    disown # bash is not to report its end
     read -r port <"$dir/kept" || fail "no port"
 }
 

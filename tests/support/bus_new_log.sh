@@ -126,3 +126,27 @@ kills_without_a_state_folder() {
     told log_reset 0 30 no
 }
 kills_without_a_state_folder
+
+# ---- a broker that keeps its state is stopped, or killed
+ends_with_a_state_folder() { # ends_with_a_state_folder SIGNAL
+    local broker_is='"idle": "laptop", "hugepages": "off", "offsets_snapshot_ms": 50, "state_dir": "'$dir/state$1'", '
+    broker_is+='"topics": [{"name": "t", "ring_bytes": "1MiB", "record_bytes_max": 4096}]'
+    keep_port
+    start_broker "kept1$1" "$broker_is"
+    begin_readers
+    lines 1 20 | leat pub t >/dev/null
+    readers_have 20
+    signal_readers STOP
+    lines 21 30 | leat pub t >/dev/null
+    end_broker "$1"
+    start_broker "kept2$1" "$broker_is"
+    lines 31 50 | leat pub t >/dev/null
+    signal_readers CONT
+    readers_have 50
+    end_readers
+    stop_broker
+    port=0
+    told gap 20 30 "$([ "$1" = KILL ] || echo exact)"
+}
+ends_with_a_state_folder TERM
+ends_with_a_state_folder KILL
