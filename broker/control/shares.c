@@ -20,8 +20,23 @@ enum leat_error shares_open(struct shares *shares, const uint32_t *sizes, uint32
     return shares->buckets != NULL ? LEAT_OK : LEAT_ERR_NO_MEMORY;
 }
 
+static void free_address(struct share_address *address)
+{
+    struct share_maker *maker;
+    while ((maker = LIST_FIRST(&address->makers)) != NULL) {
+        LIST_REMOVE(maker, link);
+        free(maker);
+    }
+    LIST_REMOVE(address, link);
+    free(address);
+}
+
 void shares_close(struct shares *shares)
 {
+    for (uint32_t i = 0; shares->buckets != NULL && i < BUCKETS; i++) {
+        while (!LIST_EMPTY(&shares->buckets[i]))
+            free_address(LIST_FIRST(&shares->buckets[i]));
+    }
     free(shares->buckets);
     shares->buckets = NULL;
 }
@@ -62,6 +77,7 @@ static struct share_address *have_address(struct shares *shares,
     memcpy(found->bytes, bytes, sizeof bytes);
     found->number = next_number(shares);
     TAILQ_INIT(&found->names);
+    LIST_INIT(&found->makers);
     LIST_INSERT_HEAD(bucket, found, link);
     return found;
 }
@@ -71,8 +87,9 @@ static void free_when_unused(struct share_maker *maker)
     struct share_address *address = maker->address;
     if (maker->connected || maker->entries != 0)
         return;
+    LIST_REMOVE(maker, link);
     free(maker);
-    if (--address->makers != 0)
+    if (!LIST_EMPTY(&address->makers))
         return;
     LIST_REMOVE(address, link);
     free(address);
@@ -88,7 +105,7 @@ struct share_maker *shares_enter(struct shares *shares, const uint8_t address[SH
         free(maker);
         return NULL;
     }
-    maker->address->makers++;
+    LIST_INSERT_HEAD(&maker->address->makers, maker, link);
     maker->number = next_number(shares);
     maker->connected = true;
     TAILQ_INIT(&maker->names);

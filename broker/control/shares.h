@@ -42,13 +42,14 @@ TAILQ_HEAD(share_names, control_name);
 struct share_address {
     LIST_ENTRY(share_address) link;
     uint8_t bytes[SHARE_ADDRESS_BYTES];
-    uint32_t number;          /* never 0 */
-    uint32_t makers;          /* that refer to it */
+    uint32_t number; /* never 0 */
+    LIST_HEAD(, share_maker) makers;
     struct share_names names; /* the caller's: by last use, oldest first */
     uint32_t taken[];
 };
 
 struct share_maker {
+    LIST_ENTRY(share_maker) link;
     struct share_address *address;
     uint32_t number; /* never 0 */
     bool connected;
@@ -68,7 +69,7 @@ struct shares {
 
 /* LEAT_ERR_NO_MEMORY. */
 enum leat_error shares_open(struct shares *shares, const uint32_t *sizes, uint32_t tables);
-/* Every maker has gone. */
+/* Frees the makers too whose entries were not given back. */
 void shares_close(struct shares *shares);
 
 /* A connection from `address`: an IPv6 address, or one of IPv4 mapped into it. NULL: no memory. */
