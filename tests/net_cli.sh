@@ -90,6 +90,17 @@ grep -q "stopped after 1 records" "$dir/paced.err" || fail "a replay that was st
 grep -q "^1 records, 7 bytes" "$dir/paced.out" || fail "a replay that was stopped: $(cat "$dir/paced.out")"
 "$LEAT" topic delete paced >/dev/null
 
+# A file that reaches its limit ends `leat sub` in order, with the reason, not by a signal.
+"$LEAT" topic create limited --ring-bytes 1MiB >/dev/null
+seq 10000 | "$LEAT" pub limited >/dev/null
+code=0
+truncate -s $((64 << 20)) "$dir/limited.out"
+(ulimit -f 65536; timeout 60 "$LEAT" sub limited --from earliest --count 10000 --group g >>"$dir/limited.out" 2>"$dir/limited.err") || code=$?
+[ $code = 1 ] || fail "a full file: status $code"
+grep -q "stdout: File too large" "$dir/limited.err" || fail "a full file: $(cat "$dir/limited.err")"
+"$LEAT" topic delete limited >/dev/null
+[ "$("$LEAT" group list --json)" = '[]' ] || fail "its member did not leave: $("$LEAT" group list --json)"
+
 refused 1 "leat topic create nothere" pub nothere
 refused 1 "leat topic create nothere" sub nothere
 refused 1 "nothere" topic describe nothere

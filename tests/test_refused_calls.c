@@ -128,7 +128,7 @@ ParameterizedTestParameters(refused_calls, are_done_without)
         BOTH(membarrier),
         BOTH(rseq),
         BOTH(prctl),
-        BOTH(prlimit64),
+
         BOTH(sched_setaffinity),
         { SYS_clone3, ENOSYS, "clone3" },
     };

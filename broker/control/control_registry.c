@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,20 @@ static enum leat_error save(struct control *control, char error_text[CONTROL_ERR
 
 /* ---- opening a topic's partitions */
 
+/* Of a refusal by the kernel. */
+static const char *advice(const struct logmem_budget *budget)
+{
+    if (budget->pages == LOGMEM_HUGE)
+        return "hugepages are \"require\": see vm.nr_hugepages";
+    switch (budget->refused) {
+    case EMFILE:
+    case ENFILE: return "raise the limit of open files (ulimit -n, LimitNOFILE)";
+    case EFBIG: return "raise the limit of a file's size (ulimit -f), or give a smaller ring_bytes";
+    case ENOMEM: return "free memory, give fewer partitions, or raise vm.max_map_count";
+    default: return "free memory, or give a smaller ring_bytes";
+    }
+}
+
 static void explain_memory(const struct control *control, const struct catalog_topic *known,
                            uint64_t missing, char error_text[CONTROL_ERROR_TEXT])
 {
@@ -51,10 +66,8 @@ static void explain_memory(const struct control *control, const struct catalog_t
     if (missing == 0)
         snprintf(error_text, CONTROL_ERROR_TEXT,
                  "topic \"%s\" needs %" PRIu64
-                 " bytes of log memory and the kernel refused them%s: "
-                 "free memory or descriptors, or give a smaller ring_bytes",
-                 known->name, needs,
-                 b->pages == LOGMEM_HUGE ? " (hugepages \"require\": see vm.nr_hugepages)" : "");
+                 " bytes of log memory and the kernel refused them (%s): %s",
+                 known->name, needs, strerror(b->refused != 0 ? b->refused : ENOMEM), advice(b));
     else
         snprintf(error_text, CONTROL_ERROR_TEXT,
                  "topic \"%s\" needs %" PRIu64 " bytes of log memory (%" PRIu32 " partitions of "

@@ -58,7 +58,9 @@ static bool map_twice(struct logmem *out, int fd, uint64_t page)
         uint8_t *const at = base + (uint64_t)half * out->size;
         if (mmap(at, out->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0)
             == MAP_FAILED) {
+            const int reason = errno;
             munmap(base, 2 * out->size);
+            errno = reason;
             return false;
         }
     }
@@ -105,7 +107,9 @@ static bool map_ring(struct logmem *out, bool huge)
         return false;
     const bool mapped = ftruncate(fd, (off_t)out->size) == 0 && take_pages(fd, out->size, page)
                         && map_twice(out, fd, page);
+    const int reason = errno;
     close(fd);
+    errno = reason;
     return mapped;
 }
 
@@ -136,8 +140,10 @@ enum leat_error logmem_open(struct logmem *out, uint64_t size, struct logmem_bud
     const bool try_huge = budget->pages != LOGMEM_NORMAL && size >= HUGEPAGE_BYTES;
     mem.hugepages = try_huge && map_ring(&mem, true);
     const bool may_fall_back = budget->pages != LOGMEM_HUGE || !try_huge;
-    if (!mem.hugepages && (!may_fall_back || !map_ring(&mem, false)))
+    if (!mem.hugepages && (!may_fall_back || !map_ring(&mem, false))) {
+        budget->refused = errno;
         return LEAT_ERR_NO_MEMORY;
+    }
     budget->used_bytes += size;
     budget->normal_bytes += mem.hugepages ? 0 : size;
     *out = mem;

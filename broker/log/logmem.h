@@ -42,6 +42,7 @@ struct logmem_budget {
     uint64_t used_bytes;
     uint64_t normal_bytes; /* of them, on normal pages */
     enum logmem_pages pages;
+    int refused; /* errno of what the kernel refused last */
     /* Told of each ring after it opened and before it closes; NULL: nobody. */
     void (*opened)(const struct logmem *mem);
     void (*closing)(const struct logmem *mem);
@@ -55,7 +56,8 @@ struct logmem {
 
 /* `size`: a power of two, multiple of the page size. Charges the budget; with hugepages a size
  * below one hugepage uses normal pages. LEAT_ERR_NO_MEMORY: over budget, *missing_bytes > 0 says by
- * how much; *missing_bytes == 0: the kernel refused. Nothing is held on error. */
+ * how much; *missing_bytes == 0: the kernel refused, and budget->refused says why. Nothing is held
+ * on error. */
 enum leat_error logmem_open(struct logmem *out, uint64_t size, struct logmem_budget *budget,
                             uint64_t *missing_bytes);
 void logmem_close(struct logmem *mem, struct logmem_budget *budget);

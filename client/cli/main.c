@@ -71,6 +71,7 @@ int main(int argc, char **argv)
     standard_files_keep();
     /* A reader that went away is met where we write. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* the write fails instead, and the command ends in order */
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;
