@@ -441,6 +441,7 @@ void control_close(struct control *control)
     registry_stop(control);
     metrics_unregister(control->options.metrics, &control->counters, sizeof control->counters);
     control_memory_unregister(control);
+    control_sessions_stop(control);
     names_free(&control->names);
     shares_close(&control->shares);
     const int descriptors[] = { control->listener.fd, control->signals.fd, control->epoll,

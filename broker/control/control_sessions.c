@@ -56,6 +56,17 @@ static void free_slot(struct control *control, struct control_session *s)
     metric_set(&control->counters.sessions, metric_get(&control->counters.sessions) - 1);
 }
 
+void control_sessions_stop(struct control *control)
+{
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        struct control_shard *shard = &control->shards[i];
+        for (uint32_t slot = 0; slot < shard->slots_used; slot++) {
+            if (shard->sessions[slot].state != SESSION_FREE)
+                free_slot(control, &shard->sessions[slot]);
+        }
+    }
+}
+
 /* NULL when the slot holds another one by now. */
 static struct control_session *find(struct control *control, uint32_t id)
 {

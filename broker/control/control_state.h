@@ -430,6 +430,8 @@ void control_close_session(struct control *control, struct peer *p,
                            const Leat__Control__Request *request);
 /* Its connection goes. */
 void control_session_close_all(struct control *control, struct peer *p);
+/* Shards and connections have ended: nobody answers for those that are still being closed. */
+void control_sessions_stop(struct control *control);
 /* The shard says that it ended by itself, and why: its owner is told. */
 void control_session_ended(struct control *control, uint32_t id, int status);
 /* The shard has closed it, as it was told. */
