@@ -73,11 +73,21 @@ static void turns(void)
         step();
 }
 
-/* NULL: the broker has closed the connection, whatever became of the request. */
+/* What has come. NULL: the broker has closed the connection, or says that it is about to; whatever
+ * became of the request. */
+static Leat__Control__Response *take(int fd)
+{
+    Leat__Control__Response *r = wire_response(fd);
+    if (r == NULL || r->id != 0)
+        return r;
+    leat_control_free_response(r);
+    return NULL;
+}
+
 static Leat__Control__Response *hear(int fd)
 {
     turns();
-    return wire_response(fd);
+    return take(fd);
 }
 
 /* What was said is dealt with while the broker's n-th allocation is refused. False: it made fewer.
@@ -195,7 +205,7 @@ static bool create(long nth)
     const uint64_t used = sim_broker_counter(&broker, "leat_log_memory_bytes");
     say(asker, LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC, &create);
     const bool struck = strike(nth);
-    Leat__Control__Response *r = wire_response(asker);
+    Leat__Control__Response *r = take(asker);
     if (r != NULL && r->error != 0) {
         cr_assert_not(has_topic(other, "new"), "%ld: refused and made", nth);
         cr_assert_eq(sim_broker_counter(&broker, "leat_log_memory_bytes"), used);
@@ -236,8 +246,8 @@ static bool commit(long nth)
     say(asker, LEAT__CONTROL__REQUEST__BODY_COMMIT_OFFSETS, &commit);
     say(asker, LEAT__CONTROL__REQUEST__BODY_LIST_GROUPS, &groups);
     const bool struck = strike(nth);
-    Leat__Control__Response *first = wire_response(asker);
-    Leat__Control__Response *second = first != NULL ? wire_response(asker) : NULL;
+    Leat__Control__Response *first = take(asker);
+    Leat__Control__Response *second = first != NULL ? take(asker) : NULL;
     if (first != NULL && first->id == LEAT__CONTROL__REQUEST__BODY_LIST_GROUPS) {
         Leat__Control__Response *list_first = first; /* it waits for no shard */
         first = second;
@@ -325,7 +335,7 @@ static bool open_first(long nth)
     const uint32_t session = open_session(fd), epoch = join(fd);
     say_subscribe(fd, session, epoch);
     const bool struck = strike(nth);
-    Leat__Control__Response *r = wire_response(fd);
+    Leat__Control__Response *r = take(fd);
     const bool refused = r != NULL && (r->error != 0 || r->subscription->streams[0]->error != 0);
     Leat__Control__Response *said = describe(other);
     cr_assert_eq(said->error, 0);
@@ -351,7 +361,7 @@ static bool open_again(long nth)
     done(r);
     say_subscribe(fd, next, epoch);
     const bool struck = strike(nth);
-    r = wire_response(fd);
+    r = take(fd);
     if (r != NULL) {
         const bool refused = r->error != 0 || r->subscription->streams[0]->error != 0;
         cr_assert_eq(closes(fd, session, stream), refused, "%ld", nth);
@@ -377,7 +387,7 @@ static bool join_refused(long nth)
     const int fd = connect_control(), other = connect_control();
     say_join(fd);
     const bool struck = strike(nth);
-    Leat__Control__Response *r = wire_response(fd);
+    Leat__Control__Response *r = take(fd);
     if (r != NULL && r->error != 0) {
         Leat__Control__Response *said = describe(other);
         cr_assert_eq(said->error, LEAT_ERR_UNKNOWN_GROUP, "%ld: %s", nth, r->error_text);
@@ -417,7 +427,7 @@ static bool take_over(long nth)
     const struct identity me = granted(mine);
     say_open_producer(other, SIM_TOPIC, "feed", others, NULL);
     const bool struck = strike(nth);
-    Leat__Control__Response *r = wire_response(other);
+    Leat__Control__Response *r = take(other);
     say_open_producer(mine, SIM_TOPIC, "feed", session, &me);
     Leat__Control__Response *again = hear(mine);
     cr_assert_not_null(again);
@@ -442,7 +452,7 @@ static bool open_name(long nth)
     const uint32_t session = open_session(fd);
     say_open_producer(fd, SIM_TOPIC, "feed", session, NULL);
     const bool struck = strike(nth);
-    Leat__Control__Response *r = wire_response(fd);
+    Leat__Control__Response *r = take(fd);
     if (r != NULL) {
         const bool refused = r->error != 0;
         say_open_producer(fd, SIM_TOPIC, "feed", session, NULL);
