@@ -3,6 +3,7 @@
  * cheap requests first. Method: control itself in this process, stepped one iteration at a time in
  * virtual time, with raw connections over loopback; what a step costs is counted, never timed. */
 #include <criterion/criterion.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,8 @@ static struct {
     int wake, shard_wake;
     leat_ns now;
     uint64_t id;
+    bool slow_worker; /* it takes longer than a step */
+    sem_t gate;
 } rig;
 
 static struct mailbox *new_box(int wake)
@@ -110,6 +113,8 @@ static void step(void)
 {
     rig.now += LEAT_NS_PER_MS;
     control_step(rig.control, rig.now);
+    if (!rig.slow_worker)
+        worker_drain(rig.control->worker);
     rcu_quiescent_state();
 }
 
@@ -270,18 +275,30 @@ Test(control_turns, who_leaves_while_it_waits_leaves_the_line)
     cr_assert_eq(rig.control->connection_count, 0u);
 }
 
-static void make_topics(int fd)
+static void ask_create(int fd, const char *name)
 {
-    char name[16];
     Leat__Control__TopicSettings settings = LEAT__CONTROL__TOPIC_SETTINGS__INIT;
     Leat__Control__CreateTopic create = LEAT__CONTROL__CREATE_TOPIC__INIT;
     settings.partitions = 1;
     settings.ring_bytes = 1 << 16;
-    create.name = name;
+    create.name = (char *)name;
     create.settings = &settings;
+    send_request(fd, LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC, &create);
+}
+
+static void ask_delete(int fd, const char *name)
+{
+    Leat__Control__DeleteTopic delete = LEAT__CONTROL__DELETE_TOPIC__INIT;
+    delete.name = (char *)name;
+    send_request(fd, LEAT__CONTROL__REQUEST__BODY_DELETE_TOPIC, &delete);
+}
+
+static void make_topics(int fd)
+{
+    char name[16];
     for (unsigned i = 1; i < TOPICS; i++) {
         snprintf(name, sizeof name, "topic-%04u", i);
-        send_request(fd, LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC, &create);
+        ask_create(fd, name);
         take_answer(fd);
     }
 }
@@ -318,5 +335,90 @@ Test(control_turns, a_list_of_topics_comes_page_by_page)
         all += take_page(fd, &last, &more);
     cr_assert_eq(all, (size_t)TOPICS);
     cr_assert_geq(pages, 3u);
+    close(fd);
+}
+
+/* ---- what takes long */
+
+static void wait_at_gate(struct worker_job *job)
+{
+    (void)job;
+    sem_wait(&rig.gate);
+}
+
+static void nothing_more(struct worker_job *job)
+{
+    (void)job;
+}
+
+/* The error of the next answer. */
+static int take_error(int fd)
+{
+    steps_to_answer(fd);
+    Leat__Control__Response *response = wire_response(fd);
+    cr_assert_neq(response, NULL);
+    const int error = response->error;
+    leat__control__response__free_unpacked(response, NULL);
+    return error;
+}
+
+Test(control_turns, a_topic_whose_memory_takes_long_makes_nobody_wait)
+{
+    const int maker = new_peer(), other = new_peer();
+    struct worker_job held = { .run = wait_at_gate, .done = nothing_more };
+    sem_init(&rig.gate, 0, 0);
+    rig.slow_worker = true;
+    worker_post(rig.control->worker, &held);
+    ask_create(maker, "slow");
+    for (int i = 0; i < 5; i++) {
+        ask_ping(other);
+        step();
+        cr_assert(has_answer(other), "who pings waits for somebody's memory");
+        take_answer(other);
+        cr_assert_not(has_answer(maker), "answered before it is there");
+    }
+    ask_create(other, "slow");
+    cr_assert_eq(take_error(other), LEAT_BUSY, "one makes it already");
+    sem_post(&rig.gate);
+    rig.slow_worker = false;
+    cr_assert_eq(take_error(maker), LEAT_OK);
+    ask_create(other, "slow");
+    cr_assert_eq(take_error(other), LEAT_ERR_TOPIC_EXISTS);
+    sem_destroy(&rig.gate);
+    close(maker);
+    close(other);
+}
+
+Test(control_turns, who_asked_for_a_topic_and_left_leaves_a_topic)
+{
+    const int maker = new_peer(), other = new_peer();
+    struct worker_job held = { .run = wait_at_gate, .done = nothing_more };
+    sem_init(&rig.gate, 0, 0);
+    rig.slow_worker = true;
+    worker_post(rig.control->worker, &held);
+    ask_create(maker, "left");
+    step();
+    close(maker);
+    step();
+    sem_post(&rig.gate);
+    rig.slow_worker = false;
+    step();
+    step();
+    ask_create(other, "left");
+    cr_assert_eq(take_error(other), LEAT_ERR_TOPIC_EXISTS);
+    sem_destroy(&rig.gate);
+    close(other);
+}
+
+Test(control_turns, a_broker_that_stops_while_topics_come_and_go_frees_them)
+{
+    const int fd = new_peer();
+    ask_create(fd, "a");
+    take_answer(fd);
+    ask_create(fd, "b");
+    ask_delete(fd, "a"); /* the shard never answers */
+    rig.slow_worker = true;
+    step();
+    step();
     close(fd);
 }

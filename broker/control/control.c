@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
-#include "broker/control/control_state.h"
+#include "broker/control/control_registry.h"
 #include "broker/state/offsets_file.h"
 #include "ops/log.h"
 
@@ -31,6 +31,7 @@ static leat_ns monotonic_ns(void)
 
 void control_lend_descriptors(struct control *control)
 {
+    control->lent++;
     for (int i = 0; i < CONTROL_SPARE_DESCRIPTORS; i++) {
         if (control->spare[i] >= 0)
             close(control->spare[i]);
@@ -40,6 +41,8 @@ void control_lend_descriptors(struct control *control)
 
 void control_take_descriptors(struct control *control)
 {
+    if (--control->lent != 0)
+        return;
     for (int i = 0; i < CONTROL_SPARE_DESCRIPTORS; i++) {
         if (control->spare[i] < 0)
             control->spare[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -121,6 +124,7 @@ static void init(struct control *control, const struct control_options *options)
     control->offsets_due = LEAT_NS_NEVER;
     control->metadata_most = OFFSETS_FILE_METADATA_BYTES;
     control->now = monotonic_ns();
+    control->lent = 1; /* until it is open */
     for (int i = 0; i < CONTROL_SPARE_DESCRIPTORS; i++)
         control->spare[i] = -1;
     control->reserve = -1;
@@ -130,6 +134,9 @@ static void init(struct control *control, const struct control_options *options)
     TAILQ_INIT(&control->dead);
     TAILQ_INIT(&control->work);
     TAILQ_INIT(&control->costly);
+    TAILQ_INIT(&control->store.writing);
+    TAILQ_INIT(&control->store.waiting);
+    LIST_INIT(&control->creations);
     control->shard_count = options->config->shards;
     control->budget = (struct logmem_budget){ .limit_bytes = options->config->log_memory_bytes,
                                               .pages = options->config->hugepages,
@@ -241,6 +248,10 @@ enum leat_error control_open(struct control **out, const struct control_options 
         snprintf(error_text, CONTROL_ERROR_TEXT, "control: no memory for groups");
         error = LEAT_ERR_NO_MEMORY;
     }
+    if (error == LEAT_OK && worker_open(&control->worker, options->wake) != LEAT_OK) {
+        snprintf(error_text, CONTROL_ERROR_TEXT, "control: no thread: raise `ulimit -u`");
+        error = LEAT_ERR_NO_MEMORY;
+    }
     if (error == LEAT_OK)
         error = registry_start(control, error_text);
     if (error == LEAT_OK)
@@ -340,7 +351,8 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
     for (int i = 0; i < ready; i++)
         handle_event(control, &events[i]);
     control_read_mail(control);
-    registry_close_buried(control);
+    worker_collect(control->worker);
+    deletion_close_buried(control);
     left_out_step(control);
     peer_work(control);
     control_groups_step(control);
@@ -415,13 +427,14 @@ void control_stop_shards(struct control *control)
 static void free_operations(struct control *control)
 {
     rcu_barrier();
-    registry_close_buried(control);
+    deletion_close_buried(control);
+    if (control->worker != NULL)
+        worker_drain(control->worker);
     for (uint32_t i = 0; i < CONTROL_OPERATIONS_MAX; i++) {
         struct operation *op = control->operations[i].operation;
         if (op == NULL)
             continue;
-        if (op->kind == OPERATION_DELETE_TOPIC)
-            registry_close_deleted(op);
+        deletion_abandon(op);
         operation_free(control, op);
     }
 }
@@ -438,6 +451,7 @@ void control_close(struct control *control)
     control_lend_descriptors(control);
     control_offsets_stop(control);
     control_groups_close(control);
+    worker_close(control->worker);
     registry_stop(control);
     metrics_unregister(control->options.metrics, &control->counters, sizeof control->counters);
     control_memory_unregister(control);

@@ -12,7 +12,10 @@
  *      control_requests.c    hello, ping, and who handles what
  *      control_mail.c        to and from shards; operations that wait for their answers
  *      control_topics.c      create, delete, list, describe
- *      control_registry.c    topics' birth and death: catalog, memory, shards; reserved offsets
+ *      control_registry.c    topics at start and stop; their memory, their shards
+ *      control_creation.c    topics made and deleted while the broker runs
+ *      control_catalog.c     the catalog, stored; reserved offsets
+ *      worker.c              a thread for what takes long
  *      control_sessions.c    grants and ends
  *      control_streams.c     subscriptions, closing streams, offsets
  *      control_groups.c      members of consumer groups: join, heartbeat, leave

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/control/control_state.h"
+#include "broker/control/control_registry.h"
 
 enum { OUT_BYTES_MIN = 4096 };
 

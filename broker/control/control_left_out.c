@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/control/control_state.h"
+#include "broker/control/control_registry.h"
 #include "ops/log.h"
 
 enum { NAMES_BYTES = 1024 };
@@ -41,7 +41,9 @@ void left_out_tell(const struct control *control)
     log_line(
         LOG_ERROR, "leatd.topics_left_out", log_u64("topics", control->left_out),
         log_u64("bytes", bytes), log_u64("log_memory_bytes", control->budget.limit_bytes),
-        log_u64("used_bytes", control->budget.used_bytes), log_text("names", names),
+        log_u64("used_bytes",
+                atomic_load_explicit(&control->budget.used_bytes, memory_order_relaxed)),
+        log_text("names", names),
         log_text("do", "raise log_memory_bytes, or delete topics (leat topic list shows them)"));
 }
 
@@ -53,39 +55,35 @@ struct catalog_topic *left_out_find(const struct control *control, const char *n
     return known != NULL && known->left_out ? known : NULL;
 }
 
-enum leat_error left_out_delete(struct control *control, struct catalog_topic *known,
-                                char error_text[CONTROL_ERROR_TEXT])
+void left_out_end(struct control *control)
 {
-    const enum leat_error error = registry_forget(control, known, error_text);
-    if (error == LEAT_OK)
-        control->left_out--;
-    return error;
+    control->left_out--;
+}
+
+void left_out_failed(struct control *control, const struct catalog_topic *known)
+{
+    control->left_out_due = true;
+    control->left_out_after = known->id;
 }
 
 void left_out_try(struct control *control)
 {
     control->left_out_due = control->left_out != 0;
+    control->left_out_after = 0;
 }
 
-/* Shards follow one after the other: a topic an iteration. */
+/* One after the other: the next is tried when this one is there. */
 void left_out_step(struct control *control)
 {
     const struct catalog *catalog = control->options.catalog;
-    char error_text[CONTROL_ERROR_TEXT];
-    if (!control->left_out_due || control_congested(control))
+    if (!control->left_out_due || control_congested(control) || !LIST_EMPTY(&control->creations))
         return;
-    for (size_t i = 0; i < catalog->count; i++) {
+    control->left_out_due = false;
+    for (size_t i = catalog_above(catalog, control->left_out_after); i < catalog->count; i++) {
         struct catalog_topic *known = catalog->topics[i];
-        if (!known->left_out || registry_missing(control, &known->settings) != 0
-            || registry_open(control, known, error_text) != LEAT_OK)
+        if (!known->left_out || registry_missing(control, &known->settings) != 0)
             continue;
-        known->left_out = false;
-        control->left_out--;
-        log_line(LOG_INFO, "topic.came_back", log_text("topic", known->name),
-                 log_u64("id", known->id));
-        control_group_topic_created(control, topics_find(control->options.topics, known->id));
-        left_out_try(control);
+        creation_come_back(control, known);
         return;
     }
-    control->left_out_due = false;
 }

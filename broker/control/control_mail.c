@@ -1,7 +1,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "broker/control/control_state.h"
+#include "broker/control/control_registry.h"
 
 enum {
     MAIL_PER_SHARD = 1024, /* read in one iteration */
@@ -170,6 +170,7 @@ static void complete(struct control *control, struct operation *op)
     case OPERATION_SUBSCRIPTION: control_subscribed(control, op); break;
     case OPERATION_CLOSE_STREAMS: control_streams_closed(control, op); break;
     case OPERATION_OFFSETS: control_offsets_found(control, op); break;
+    case OPERATION_CREATE_TOPIC: break; /* no shard is asked */
     case OPERATION_DELETE_TOPIC: control_topic_deleted(control, op); break;
     case OPERATION_DROP: control_dropped(control, op); break;
     case OPERATION_COMMIT: control_committed(control, op); break;

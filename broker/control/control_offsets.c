@@ -1,6 +1,5 @@
 #include <assert.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,17 +15,16 @@ enum {
     RUN_ENTRIES = 1000, /* between two quiescent states */
 };
 
-/* ---- writing: a thread of its own for each, because the disk may take its time */
+/* ---- writing: the worker's, because the disk may take its time */
 
 struct offsets_save {
-    pthread_t thread;
+    struct worker_job job;
+    struct control *control;
     const struct statefile *state;
-    int wake;
     uint8_t *bytes;
     size_t size;
     enum leat_error error;
     char error_text[STATEFILE_ERROR_TEXT];
-    _Atomic bool ended;
 };
 
 static void write_all(struct offsets_save *save)
@@ -35,17 +33,9 @@ static void write_all(struct offsets_save *save)
         statefile_write(save->state, &STATEFILE_OFFSETS, save->bytes, save->size, save->error_text);
 }
 
-static void *write_aside(void *arg)
+static void run_save(struct worker_job *job)
 {
-    struct offsets_save *save = arg;
-    const uint64_t one = 1;
-    const int wake = save->wake;
-    write_all(save);
-    /* Release: pairs with the acquire in control_offsets_step; `save` is control's again. */
-    atomic_store_explicit(&save->ended, true, memory_order_release);
-    const ssize_t wrote = write(wake, &one, sizeof one);
-    (void)wrote; /* a full eventfd wakes too */
-    return NULL;
+    write_all(caa_container_of(job, struct offsets_save, job));
 }
 
 static void add_row(struct offsets_writer *w, const struct group_partition *p, uint32_t index)
@@ -120,7 +110,7 @@ static struct offsets_save *take_picture(struct control *control)
     control->offsets_crc = crc;
     control->offsets_size = w.size;
     save->state = control->options.state;
-    save->wake = control->options.wake;
+    save->control = control;
     save->bytes = w.bytes;
     save->size = w.size;
     return save;
@@ -139,45 +129,31 @@ static void end_save(struct control *control, struct offsets_save *save)
     free(save);
 }
 
-static void begin_save(struct control *control)
+static void save_done(struct worker_job *job)
 {
-    struct offsets_save *save = take_picture(control);
-    if (save == NULL)
-        return;
-    control_lend_descriptors(control);
-    if (pthread_create(&save->thread, NULL, write_aside, save) != 0) {
-        write_all(save);
-        control_take_descriptors(control);
-        end_save(control, save);
-        return;
-    }
-    control->offsets_save = save;
-}
-
-static void finish_save(struct control *control)
-{
-    pthread_join(control->offsets_save->thread, NULL);
+    struct offsets_save *save = caa_container_of(job, struct offsets_save, job);
+    struct control *control = save->control;
     control_take_descriptors(control);
-    end_save(control, control->offsets_save);
     control->offsets_save = NULL;
+    end_save(control, save);
 }
 
 void control_offsets_step(struct control *control)
 {
-    /* Acquire: pairs with the release in write_aside. */
-    if (control->offsets_save != NULL
-        && atomic_load_explicit(&control->offsets_save->ended, memory_order_acquire))
-        finish_save(control);
     if (control->now < control->offsets_due || control->offsets_save != NULL)
         return;
     control->offsets_due = control->now + control->config->offsets_snapshot_ms * LEAT_NS_PER_MS;
-    begin_save(control);
+    struct offsets_save *save = take_picture(control);
+    if (save == NULL)
+        return;
+    save->job = (struct worker_job){ .run = run_save, .done = save_done };
+    control->offsets_save = save;
+    control_lend_descriptors(control);
+    worker_post(control->worker, &save->job);
 }
 
 void control_offsets_stop(struct control *control)
 {
-    if (control->offsets_save != NULL)
-        finish_save(control);
     if (!control->offsets_loaded)
         return;
     struct offsets_save *save = take_picture(control);

@@ -12,6 +12,7 @@
 
 #include "broker/control/control.h"
 #include "broker/control/shares.h"
+#include "broker/control/worker.h"
 #include "broker/group/group.h"
 #include "broker/shared/offsets.h"
 #include "broker/log/partition.h"
@@ -112,6 +113,30 @@ struct control_shard {
     uint64_t queue_head, queue_tail;
 };
 
+/* ---- the catalog, stored aside */
+
+/* Who waits until the catalog is durable; a part of what it waits for. */
+struct catalog_waiter {
+    /* May free the waiter. error_text: "" unless there is an error. */
+    void (*stored)(struct control *control, struct catalog_waiter *waiter, enum leat_error error,
+                   const char *error_text);
+    TAILQ_ENTRY(catalog_waiter) link;
+};
+
+TAILQ_HEAD(catalog_waiters, catalog_waiter);
+
+struct catalog_store {
+    struct worker_job job;
+    bool running;
+    struct catalog_waiters writing; /* for what is being written */
+    struct catalog_waiters waiting; /* for what is written next */
+    const struct statefile *state;
+    uint8_t *bytes;
+    size_t size;
+    enum leat_error error;
+    char error_text[STATEFILE_ERROR_TEXT];
+};
+
 /* ---- operations: requests that wait for shards */
 
 enum operation_kind {
@@ -120,6 +145,7 @@ enum operation_kind {
     OPERATION_SUBSCRIPTION,
     OPERATION_CLOSE_STREAMS,
     OPERATION_OFFSETS,
+    OPERATION_CREATE_TOPIC,
     OPERATION_DELETE_TOPIC,
     OPERATION_DROP, /* a partition that goes from one member of a group to another */
     OPERATION_COMMIT,
@@ -161,11 +187,14 @@ struct operation {
     char group[LEAT_NAME_BYTES_MAX + 1];
     bool dry_run; /* of a reset */
     bool cut;     /* of a description: there is more than fits */
-    struct {      /* of a topic's deletion, when the shards have let go: waits for a grace period */
+    struct {      /* of a topic: see control_creation.c */
+        struct catalog_waiter waiter;
+        struct catalog_topic *known; /* out of the catalog, until that is stored */
         struct rcu_head rcu;
+        struct worker_job job;
         struct control *control;
         struct operation *next;
-    } buried;
+    } deletion;
     void *answer;        /* owned; or NULL */
     size_t answer_bytes; /* of that */
     uint32_t room;       /* parts there is memory for */
@@ -214,6 +243,7 @@ struct control {
     int spare[CONTROL_SPARE_DESCRIPTORS];
     int reserve; /* a descriptor for who has to be told that there are no others; -1: in use */
     leat_ns full_until; /* the log has told of it */
+    uint32_t lent;      /* how many have the spare ones */
     bool stopping;
     bool renewed; /* every log of the catalog has its first offset of this run */
     char address[LINK_TCP_ADDRESS_TEXT];
@@ -221,6 +251,11 @@ struct control {
     leat_ns accept_again; /* LEAT_NS_NEVER: the listener is on */
     leat_ns save_again;   /* reservations that could not be stored; LEAT_NS_NEVER */
     bool reserving;       /* some partition waits for MESSAGE_OFFSETS_RESERVED */
+    bool storing_limits;  /* limits_waiter waits */
+    struct catalog_waiter limits_waiter;
+    struct worker *worker;
+    struct catalog_store store;
+    LIST_HEAD(, creation) creations; /* topics whose memory or catalog is under way */
 
     struct peers greeting, open, closing, dead, work, costly;
     uint32_t connection_count, work_count, costly_count;
@@ -252,6 +287,7 @@ struct control {
     leat_ns memory_said;
     uint32_t left_out;                /* topics of the catalog */
     bool left_out_due;                /* memory was given back: some may fit */
+    uint64_t left_out_after;          /* those up to this id were tried */
     struct operation *_Atomic buried; /* a grace period has passed; any thread pushes */
 
     struct control_counters counters;
@@ -362,65 +398,6 @@ void operation_send(struct control *control, struct operation *op);
 void operation_free(struct control *control, struct operation *op);
 /* Its connection goes. */
 void operation_disown(struct operation *op);
-
-/* ---- control_topics.c */
-
-void control_create_topic(struct control *control, struct peer *p,
-                          const Leat__Control__Request *request);
-void control_delete_topic(struct control *control, struct peer *p,
-                          const Leat__Control__Request *request);
-void control_list_topics(struct control *control, struct peer *p,
-                         const Leat__Control__Request *request);
-void control_describe_topic(struct control *control, struct peer *p,
-                            const Leat__Control__Request *request);
-void control_topic_deleted(struct control *control, struct operation *op);
-
-/* ---- control_registry.c */
-
-/* Everything of the catalog and the configuration. */
-enum leat_error registry_start(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
-enum leat_error registry_create(struct control *control, const char *name,
-                                const struct topic_settings *settings, const struct topic **out,
-                                char error_text[CONTROL_ERROR_TEXT]);
-/* Forgets it durably. Its partitions are then in `partitions`; the shards still have them. */
-enum leat_error registry_delete(struct control *control, const struct topic *topic,
-                                struct operation *op, char error_text[CONTROL_ERROR_TEXT]);
-/* No shard has its partitions: closes them after a grace period, then answers. */
-void registry_bury(struct control *control, struct operation *op);
-/* The partitions of a deleted topic, which no shard has any more. */
-void registry_close_deleted(const struct operation *op);
-/* Closes what is ready to be, answers and frees the operations. */
-void registry_close_buried(struct control *control);
-/* Opens the logs of what is in the catalog and hands them to shards. LEAT_ERR_NO_MEMORY: nothing
- * was done. */
-enum leat_error registry_open(struct control *control, const struct catalog_topic *known,
-                              char error_text[CONTROL_ERROR_TEXT]);
-/* What the logs of a whole topic lack of the budget, in bytes; 0: they fit. */
-uint64_t registry_missing(const struct control *control, const struct topic_settings *settings);
-/* Takes one that has no logs out of the catalog, and frees it; on an error it stays. */
-enum leat_error registry_forget(struct control *control, struct catalog_topic *known,
-                                char error_text[CONTROL_ERROR_TEXT]);
-
-/* ---- topics that found no room (control_left_out.c) */
-
-void left_out_add(struct control *control, struct catalog_topic *known, const char *why);
-/* To the log, all of them. */
-void left_out_tell(const struct control *control);
-/* NULL: that topic is there, or unknown. */
-struct catalog_topic *left_out_find(const struct control *control, const char *name);
-/* Frees `known` when it is LEAT_OK. */
-enum leat_error left_out_delete(struct control *control, struct catalog_topic *known,
-                                char error_text[CONTROL_ERROR_TEXT]);
-/* Memory was given back. */
-void left_out_try(struct control *control);
-/* Once an iteration. */
-void left_out_step(struct control *control);
-
-void registry_want_offsets(struct control *control, const struct message *message);
-/* Stores the new limits and tells the shards. */
-void registry_reserve(struct control *control);
-/* Shards have ended: exact offsets are stored, all partitions closed. */
-void registry_stop(struct control *control);
 
 /* ---- control_sessions.c */
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/control/control_state.h"
+#include "broker/control/control_registry.h"
 #include "broker/shared/settings.h"
 
 enum {
@@ -136,9 +136,8 @@ static void answer_picture(struct control *control, struct peer *p, uint64_t req
     picture_free(picture);
 }
 
-/* It is there now, whatever lacks: without the places of its partitions, if need be. */
-static void answer_created(struct control *control, struct peer *p, uint64_t request,
-                           const struct topic *topic)
+void control_answer_created(struct control *control, struct peer *p, uint64_t request,
+                            const struct topic *topic)
 {
     struct picture picture;
     control_charge(control, topic->settings.partitions);
@@ -149,11 +148,17 @@ static void answer_created(struct control *control, struct peer *p, uint64_t req
 
 /* ---- create, describe, delete */
 
+static void refuse_moving(struct control *control, struct peer *p, uint64_t request,
+                          const char *name)
+{
+    peer_refuse_for(control, p, request, LEAT_BUSY, CONTROL_RETRY_MS,
+                    "topic \"%s\" is just being made or deleted: ask again a little later", name);
+}
+
 void control_create_topic(struct control *control, struct peer *p,
                           const Leat__Control__Request *request)
 {
     const Leat__Control__CreateTopic *create = request->create_topic;
-    char error_text[CONTROL_ERROR_TEXT];
     struct topic_settings settings;
     struct settings_error wrong;
     settings_from(&settings, create->settings);
@@ -171,19 +176,15 @@ void control_create_topic(struct control *control, struct peer *p,
                     create->name, create->name);
         return;
     }
-    if (control_congested(control)) {
-        peer_refuse_busy(control, p, request->id);
+    if (creation_is_under_way(control, create->name)) {
+        refuse_moving(control, p, request->id, create->name);
         return;
     }
+    struct operation *op = operation_begin(control, p, request->id, OPERATION_CREATE_TOPIC, 0);
+    if (op == NULL)
+        return;
     control_charge(control, settings.partitions);
-    const enum leat_error error =
-        registry_create(control, create->name, &settings, &topic, error_text);
-    if (error != LEAT_OK)
-        peer_refuse(control, p, request->id, error, "%s", error_text);
-    else
-        answer_created(control, p, request->id, topic);
-    if (error == LEAT_OK)
-        control_group_topic_created(control, topic);
+    creation_begin(control, op, create->name, &settings);
 }
 
 void control_describe_topic(struct control *control, struct peer *p,
@@ -207,24 +208,20 @@ void control_describe_topic(struct control *control, struct peer *p,
 static void delete_left_out(struct control *control, struct peer *p, uint64_t request,
                             const char *name)
 {
-    struct catalog_topic *known = left_out_find(control, name);
-    const uint64_t id = known->id;
-    char error_text[CONTROL_ERROR_TEXT];
-    const enum leat_error error = left_out_delete(control, known, error_text);
-    if (error != LEAT_OK) {
-        peer_refuse(control, p, request, error, "%s", error_text);
-        return;
-    }
-    groups_topic_removed(&control->groups, name, id);
-    peer_done(control, p, request);
+    struct operation *op = operation_begin(control, p, request, OPERATION_DELETE_TOPIC, 0);
+    if (op != NULL)
+        deletion_of_left_out(control, op, left_out_find(control, name));
 }
 
 void control_delete_topic(struct control *control, struct peer *p,
                           const Leat__Control__Request *request)
 {
     const char *name = request->delete_topic->name;
-    char error_text[CONTROL_ERROR_TEXT];
     const struct topic *topic = topics_find_name(control->options.topics, name);
+    if (creation_is_under_way(control, name)) {
+        refuse_moving(control, p, request->id, name);
+        return;
+    }
     if (topic == NULL && left_out_find(control, name) != NULL) {
         delete_left_out(control, p, request->id, name);
         return;
@@ -234,26 +231,23 @@ void control_delete_topic(struct control *control, struct peer *p,
                     "there is no topic \"%s\": see `leat topic list`", name);
         return;
     }
+    if (catalog_find(control->options.catalog, topic->id) == NULL) {
+        refuse_moving(control, p, request->id, name);
+        return;
+    }
     struct operation *op = operation_begin(control, p, request->id, OPERATION_DELETE_TOPIC,
                                            topic->settings.partitions);
     if (op == NULL)
         return;
     op->topic_id = topic->id;
     control_charge(control, op->count);
-    const enum leat_error error = registry_delete(control, topic, op, error_text);
-    if (error != LEAT_OK) {
-        peer_refuse(control, p, request->id, error, "%s", error_text);
-        operation_free(control, op);
-        return;
-    }
-    groups_topic_removed(&control->groups, name, op->topic_id);
-    operation_send(control, op);
+    deletion_begin(control, op, topic);
 }
 
 void control_topic_deleted(struct control *control, struct operation *op)
 {
     /* Answered when its memory is free, so that the next topic can have it. */
-    registry_bury(control, op);
+    deletion_bury(control, op);
 }
 
 /* ---- list, page by page */

@@ -130,7 +130,8 @@ enum leat_error logmem_open(struct logmem *out, uint64_t size, struct logmem_bud
                             uint64_t *missing_bytes)
 {
     assert(size != 0 && (size & (size - 1)) == 0);
-    const uint64_t left = budget->limit_bytes - budget->used_bytes;
+    const uint64_t left =
+        budget->limit_bytes - atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
     if (size > left) {
         *missing_bytes = size - left;
         return LEAT_ERR_NO_MEMORY;
@@ -144,8 +145,10 @@ enum leat_error logmem_open(struct logmem *out, uint64_t size, struct logmem_bud
         budget->refused = errno;
         return LEAT_ERR_NO_MEMORY;
     }
-    budget->used_bytes += size;
-    budget->normal_bytes += mem.hugepages ? 0 : size;
+    /* Relaxed: figures, which order nothing. */
+    atomic_fetch_add_explicit(&budget->used_bytes, size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&budget->normal_bytes, mem.hugepages ? 0 : size,
+                              memory_order_relaxed);
     *out = mem;
     if (budget->opened != NULL)
         budget->opened(out);
@@ -159,7 +162,8 @@ void logmem_close(struct logmem *mem, struct logmem_budget *budget)
     if (budget->closing != NULL)
         budget->closing(mem);
     unmap_ring(mem);
-    budget->used_bytes -= mem->size;
-    budget->normal_bytes -= mem->hugepages ? 0 : mem->size;
+    atomic_fetch_sub_explicit(&budget->used_bytes, mem->size, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&budget->normal_bytes, mem->hugepages ? 0 : mem->size,
+                              memory_order_relaxed);
     mem->base = NULL;
 }

@@ -10,10 +10,12 @@
  * Under ThreadSanitizer, which does not see that two mappings are one memory, the second half is
  * ordinary memory and logmem_write stores twice.
  *
- * Threads: a budget and open/close belong to control; the bytes to the owning shard. */
+ * Threads: open and close, one at a time, belong to control and to the worker it waits for; what a
+ * budget has in use may be read by anybody; the bytes belong to the owning shard. */
 #ifndef LEAT_BROKER_LOGMEM_H
 #define LEAT_BROKER_LOGMEM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,8 +41,8 @@ struct logmem;
 
 struct logmem_budget {
     uint64_t limit_bytes;
-    uint64_t used_bytes;
-    uint64_t normal_bytes; /* of them, on normal pages */
+    _Atomic uint64_t used_bytes;
+    _Atomic uint64_t normal_bytes; /* of them, on normal pages */
     enum logmem_pages pages;
     int refused; /* errno of what the kernel refused last */
     /* Told of each ring after it opened and before it closes; NULL: nobody. */

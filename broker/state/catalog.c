@@ -28,7 +28,7 @@ void catalog_init(struct catalog *c)
     *c = (struct catalog){ 0 };
 }
 
-void catalog_free_topic(struct catalog_topic *topic)
+static void free_topic(struct catalog_topic *topic)
 {
     free(topic->partitions);
     free(topic);
@@ -37,7 +37,7 @@ void catalog_free_topic(struct catalog_topic *topic)
 void catalog_free(struct catalog *c)
 {
     for (size_t i = 0; i < c->count; i++)
-        catalog_free_topic(c->topics[i]);
+        free_topic(c->topics[i]);
     free(c->topics);
     catalog_init(c);
 }
@@ -88,7 +88,8 @@ struct catalog_topic *catalog_find_name(const struct catalog *c, const char *nam
 void catalog_restore(struct catalog *c, struct catalog_topic *topic)
 {
     const size_t place = place_of(c, topic->id);
-    assert(c->count < c->room);
+    assert(c->removed != 0 && c->count < c->room);
+    c->removed--;
     memmove(c->topics + place + 1, c->topics + place, (c->count - place) * sizeof *c->topics);
     c->topics[place] = topic;
     c->count++;
@@ -99,14 +100,21 @@ void catalog_remove(struct catalog *c, struct catalog_topic *topic)
     const size_t place = place_of(c, topic->id);
     assert(place < c->count && c->topics[place] == topic);
     c->count--;
+    c->removed++;
     memmove(c->topics + place, c->topics + place + 1, (c->count - place) * sizeof *c->topics);
+}
+
+void catalog_drop(struct catalog *c, struct catalog_topic *topic)
+{
+    c->removed--;
+    free_topic(topic);
 }
 
 static enum leat_error make_room(struct catalog *c)
 {
-    if (c->count >= CATALOG_TOPICS_MAX)
+    if (c->count + c->removed >= CATALOG_TOPICS_MAX)
         return LEAT_ERR_LIMIT;
-    if (c->count < c->room)
+    if (c->count + c->removed < c->room)
         return LEAT_OK;
     const size_t room = c->room == 0 ? 16 : 2 * c->room;
     struct catalog_topic **topics = realloc(c->topics, room * sizeof *topics);
@@ -135,6 +143,7 @@ enum leat_error catalog_add(struct catalog *c, const char *name, uint64_t id,
     topic->id = id;
     topic->settings = *settings;
     topic->partitions = partitions;
+    c->removed++;
     catalog_restore(c, topic);
     *out = topic;
     return LEAT_OK;

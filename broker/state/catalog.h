@@ -27,7 +27,8 @@ struct catalog_partition {
     uint64_t certain_offset;
     uint64_t first_offset; /* of this life of the log; this and the rest are not stored */
     struct reserve reserve;
-    bool wants; /* waits for a higher limit to be stored */
+    uint64_t written_limit; /* in what is being written, or was written last */
+    bool wants;             /* waits for a higher limit to be stored */
 };
 
 struct catalog_topic {
@@ -44,6 +45,7 @@ struct catalog {
     bool orderly;     /* offset_limit is each log's end: the broker stopped, and did not die */
     struct catalog_topic **topics; /* sorted by id */
     size_t count, room;
+    size_t removed; /* and neither put back nor dropped */
 };
 
 void catalog_init(struct catalog *c);
@@ -56,10 +58,10 @@ enum leat_error catalog_new_id(struct catalog *c, uint64_t *id);
  * LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
 enum leat_error catalog_add(struct catalog *c, const char *name, uint64_t id,
                             const struct topic_settings *settings, struct catalog_topic **out);
-/* Takes it out without freeing it, so that it can be put back (by catalog_restore). */
+/* Takes it out; its place is kept until catalog_restore puts it back or catalog_drop frees it. */
 void catalog_remove(struct catalog *c, struct catalog_topic *topic);
 void catalog_restore(struct catalog *c, struct catalog_topic *topic);
-void catalog_free_topic(struct catalog_topic *topic);
+void catalog_drop(struct catalog *c, struct catalog_topic *topic);
 
 struct catalog_topic *catalog_find(const struct catalog *c, uint64_t id);
 /* The place in `topics` of the first with a higher id; c->count: none. */

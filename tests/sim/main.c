@@ -7,6 +7,7 @@
  * failing seed is printed and replays: sim --seed S. */
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -338,6 +339,8 @@ int main(int argc, char **argv)
     uint64_t seeds = 100, from = 1;
     bool verbose = false;
     int option;
+    /* An arena of each thread is address space that stays: nothing that a run did not unmap. */
+    mallopt(M_ARENA_MAX, 1);
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case 'n': seeds = strtoull(optarg, NULL, 0); break;

@@ -1,0 +1,196 @@
+/* The catalog, stored by the worker: whoever has changed it waits until it is durable.
+ *
+ * One write is under way at a time; everybody who comes meanwhile shares the next. What is written
+ * is the catalog as it is when the write begins. Must not know: why it has changed. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "broker/control/control_registry.h"
+#include "ops/log.h"
+
+#define SAVE_RETRY_NS LEAT_NS_PER_S
+
+/* ---- writing */
+
+static void write_bytes(struct catalog_store *store)
+{
+    store->error = statefile_write(store->state, &STATEFILE_CATALOG, store->bytes, store->size,
+                                   store->error_text);
+}
+
+static void run_store(struct worker_job *job)
+{
+    write_bytes(caa_container_of(job, struct catalog_store, job));
+}
+
+/* What the shards may be told of once it is stored. */
+static void note_limits(const struct catalog *catalog)
+{
+    for (size_t i = 0; i < catalog->count; i++) {
+        struct catalog_topic *topic = catalog->topics[i];
+        for (uint32_t k = 0; k < topic->settings.partitions; k++)
+            topic->partitions[k].written_limit = topic->partitions[k].offset_limit;
+    }
+}
+
+static bool encode(struct control *control)
+{
+    struct catalog_store *store = &control->store;
+    store->state = control->options.state;
+    store->bytes = catalog_encode(control->options.catalog, &store->size);
+    if (store->bytes != NULL) {
+        note_limits(control->options.catalog);
+        return true;
+    }
+    store->error = LEAT_ERR_NO_MEMORY;
+    snprintf(store->error_text, sizeof store->error_text, "no memory to write the catalog");
+    return false;
+}
+
+/* Frees what was written, counts, logs. */
+static void end_write(struct control *control)
+{
+    struct catalog_store *store = &control->store;
+    free(store->bytes);
+    store->bytes = NULL;
+    metric_add(&control->counters.catalog_writes, 1);
+    if (store->error == LEAT_OK)
+        return;
+    metric_add(&control->counters.catalog_failures, 1);
+    log_line(LOG_ERROR, "catalog.not_stored", log_text("error", store->error_text));
+}
+
+enum leat_error catalog_store_now(struct control *control, char error_text[CONTROL_ERROR_TEXT])
+{
+    struct catalog_store *store = &control->store;
+    if (control->options.state == NULL)
+        return LEAT_OK;
+    assert(!store->running);
+    if (encode(control)) {
+        control_lend_descriptors(control);
+        write_bytes(store);
+        control_take_descriptors(control);
+    }
+    end_write(control);
+    if (store->error != LEAT_OK)
+        snprintf(error_text, CONTROL_ERROR_TEXT, "%s", store->error_text);
+    return store->error;
+}
+
+/* ---- waiting */
+
+static void begin(struct control *control);
+
+static void tell(struct control *control)
+{
+    struct catalog_store *store = &control->store;
+    struct catalog_waiters told = TAILQ_HEAD_INITIALIZER(told);
+    struct catalog_waiter *waiter;
+    const enum leat_error error = store->error;
+    char error_text[CONTROL_ERROR_TEXT];
+    snprintf(error_text, sizeof error_text, "%s", error != LEAT_OK ? store->error_text : "");
+    TAILQ_CONCAT(&told, &store->writing, link);
+    store->running = false;
+    if (!TAILQ_EMPTY(&store->waiting))
+        begin(control);
+    while ((waiter = TAILQ_FIRST(&told)) != NULL) {
+        TAILQ_REMOVE(&told, waiter, link);
+        waiter->stored(control, waiter, error, error_text);
+    }
+}
+
+static void store_done(struct worker_job *job)
+{
+    struct control *control = caa_container_of(job, struct control, store.job);
+    control_take_descriptors(control);
+    end_write(control);
+    tell(control);
+}
+
+static void begin(struct control *control)
+{
+    struct catalog_store *store = &control->store;
+    store->running = true;
+    TAILQ_CONCAT(&store->writing, &store->waiting, link);
+    if (!encode(control)) {
+        end_write(control);
+        tell(control);
+        return;
+    }
+    control_lend_descriptors(control);
+    store->job = (struct worker_job){ .run = run_store, .done = store_done };
+    worker_post(control->worker, &store->job);
+}
+
+void catalog_store(struct control *control, struct catalog_waiter *waiter)
+{
+    struct catalog_store *store = &control->store;
+    if (control->options.state == NULL) {
+        note_limits(control->options.catalog);
+        waiter->stored(control, waiter, LEAT_OK, "");
+        return;
+    }
+    TAILQ_INSERT_TAIL(&store->waiting, waiter, link);
+    if (!store->running)
+        begin(control);
+}
+
+/* ---- reserved offsets */
+
+void registry_want_offsets(struct control *control, const struct message *m)
+{
+    struct catalog_topic *known = catalog_find(control->options.catalog, m->topic_id);
+    if (known == NULL)
+        return; /* deleted */
+    assert(m->partition_index < known->settings.partitions);
+    struct catalog_partition *at = &known->partitions[m->partition_index];
+    at->offset_limit = reserve_grow(&at->reserve, at->offset_limit, m->value, control->now);
+    at->wants = true;
+    control->reserving = true;
+}
+
+static void tell_limits(struct control *control, struct catalog_topic *known)
+{
+    const struct topic *topic = topics_find(control->options.topics, known->id);
+    for (uint32_t i = 0; topic != NULL && i < known->settings.partitions; i++) {
+        struct catalog_partition *at = &known->partitions[i];
+        if (!at->wants)
+            continue;
+        const struct message m = { .type = MESSAGE_OFFSETS_RESERVED,
+                                   .topic_id = known->id,
+                                   .partition_index = i,
+                                   .partition = topic->partitions[i].partition,
+                                   .value = at->written_limit };
+        control_post(control, topic->partitions[i].shard, &m);
+        at->wants = at->written_limit != at->offset_limit; /* it asked again meanwhile */
+        control->reserving |= at->wants;
+    }
+}
+
+static void limits_stored(struct control *control, struct catalog_waiter *waiter,
+                          enum leat_error error, const char *error_text)
+{
+    (void)waiter;
+    (void)error_text;
+    control->storing_limits = false;
+    if (error != LEAT_OK) {
+        /* Producers get BUSY when the reserve is used up; it is tried again until it works. */
+        control->save_again = control->now + SAVE_RETRY_NS;
+        control->reserving = true;
+        return;
+    }
+    control->save_again = LEAT_NS_NEVER;
+    for (size_t i = 0; i < control->options.catalog->count; i++)
+        tell_limits(control, control->options.catalog->topics[i]);
+}
+
+void registry_reserve(struct control *control)
+{
+    if (!control->reserving || control->storing_limits
+        || (control->save_again != LEAT_NS_NEVER && control->now < control->save_again))
+        return;
+    control->reserving = false;
+    control->storing_limits = true;
+    control->limits_waiter.stored = limits_stored;
+    catalog_store(control, &control->limits_waiter);
+}
