@@ -50,6 +50,19 @@ void commits_interrupted(struct commits *commits)
     commits->waiting = false;
 }
 
+uint64_t commits_known(const struct commits *commits, uint64_t log_epoch)
+{
+    const uint64_t stands = commits->standing_epoch == log_epoch ? commits->standing : 0;
+    const bool asked = commits_pending(commits) && commits->log_epoch == log_epoch;
+    return asked && commits->offset > stands ? commits->offset : stands;
+}
+
+void commits_cover(struct commits *commits, uint64_t offset, uint64_t log_epoch)
+{
+    if (commits->log_epoch == log_epoch && commits->offset <= offset)
+        commits->due = false;
+}
+
 void commits_stand(struct commits *commits, uint64_t offset, uint64_t log_epoch)
 {
     commits->standing = offset;

@@ -34,6 +34,12 @@ bool commits_lost(struct commits *commits, uint64_t offset);
 bool commits_answered(struct commits *commits, const struct leat_frame_committed *frame);
 /* The stream is gone: what was not answered is sent on the next one. */
 void commits_interrupted(struct commits *commits);
+/* Everything below is known to be committed in that log, or 0: what was answered, or at least
+ * asked. */
+uint64_t commits_known(const struct commits *commits, uint64_t log_epoch);
+/* The broker said that the group stood at `offset` of that log: what was asked below it is
+ * answered. */
+void commits_cover(struct commits *commits, uint64_t offset, uint64_t log_epoch);
 /* What the opening of a stream said. */
 void commits_stand(struct commits *commits, uint64_t offset, uint64_t log_epoch);
 /* LEAT_OFFSET_NONE: nothing. */

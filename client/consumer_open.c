@@ -159,6 +159,8 @@ static void fill_start(Leat__Control__PartitionStart *start, const struct reader
         start->otherwise = start->at;
         start->at = LEAT__CONTROL__START_AT__COMMITTED;
         start->log_epoch = reader->stream.log_epoch;
+        start->seen_offset = reader->stream.seen_offset;
+        start->processed_offset = commits_known(&reader->commits, reader->stream.log_epoch);
     }
     if (reader->at_committed && reader->had) {
         start->otherwise = LEAT__CONTROL__START_AT__OFFSET;

@@ -169,6 +169,8 @@ void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream
         commits_stand(&reader->commits, stream->offset, stream->log_epoch);
     else if (stream->committed_log_epoch != 0)
         commits_stand(&reader->commits, stream->committed, stream->committed_log_epoch);
+    if (reader->at_committed && stream->committed_log_epoch != 0)
+        commits_cover(&reader->commits, stream->committed, stream->committed_log_epoch);
     reader->opening_counted = reader->at_committed && reader->stream.opening != 0;
     reader->at_committed = false;
     reader->had = true;

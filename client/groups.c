@@ -120,7 +120,8 @@ static void read_partition(struct leat_group_partition *out,
                                           .lag_records = told->lag_records,
                                           .lag_bytes = told->lag_bytes,
                                           .lag_ms = told->lag_ms,
-                                          .lost_records = told->lost_records,
+                                          .lost_at_least = told->lost_at_least,
+                                          .lost_at_most = told->lost_at_most,
                                           .overrun_bytes = told->overrun_bytes,
                                           .overrun_ms = told->overrun_ms };
 }

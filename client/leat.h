@@ -539,8 +539,12 @@ struct leat_group_partition {
     uint64_t commit_time_ns;
     uint64_t lag_records; /* kept and not committed */
     uint64_t lag_bytes;
-    uint64_t lag_ms;        /* age of the first record not committed, by monotonic time */
-    uint64_t lost_records;  /* that left the log before the group committed them, ever */
+    uint64_t lag_ms; /* age of the first record not committed, by monotonic time */
+    /* Records that left the log before the group committed them, ever. The two are the same but
+     * where a broker was killed: then some of the offsets it had reserved may not have been
+     * records. */
+    uint64_t lost_at_least;
+    uint64_t lost_at_most;
     uint64_t overrun_bytes; /* to be appended before the log loses the first one not committed */
     uint64_t overrun_ms;    /* the same in time, at the rate of what the log holds; 0: unknown */
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/state/offsets_file.h"
+#include "broker/state/statefile.h"
 #include "tests/seeded.h"
 
 enum { ROUNDS = 300, GROUPS = 6, TOPICS = 4, PARTITIONS = 6, DAMAGES = 200 };
@@ -16,7 +17,7 @@ static void write_back(struct offsets_writer *w, const uint8_t *bytes, size_t si
     struct offsets_reader r;
     char group[LEAT_NAME_BYTES_MAX + 1] = "";
     const uint8_t *topic = NULL;
-    offsets_file_begin(&r, bytes, size);
+    offsets_file_begin(&r, bytes, size, STATEFILE_VERSION);
     while (offsets_file_next(&r)) {
         /* A topic's rows follow one another: a new one begins where nothing of the last is left. */
         const bool new_group = strcmp(group, r.group) != 0;
@@ -50,7 +51,8 @@ static void write_random(struct offsets_writer *w, struct seeded *random)
                     .log_epoch = 1 + seeded_below(random, 1000),
                     .offset = seeded_next(random) >> 1,
                     .commit_ns = seeded_next(random),
-                    .lost = seeded_below(random, 3),
+                    .lost_at_least = seeded_below(random, 3),
+                    .lost_at_most = 2 + seeded_below(random, 3),
                     .metadata_size = (uint16_t)(seeded_below(random, 4) == 0
                                                     ? seeded_below(random, sizeof text + 1)
                                                     : 0),
@@ -81,7 +83,7 @@ static enum leat_error check_copy(const uint8_t *bytes, size_t size, bool and_ba
     cr_assert_not_null(copy);
     if (size != 0)
         memcpy(copy, bytes, size);
-    const enum leat_error error = offsets_file_check(copy, size, &why);
+    const enum leat_error error = offsets_file_check(copy, size, STATEFILE_VERSION, &why);
     cr_assert(error == LEAT_OK || why != NULL);
     if (error == LEAT_OK && and_back)
         expect_the_same_back(copy, size);
@@ -124,11 +126,39 @@ Test(offsets_file, what_is_wrong_is_said)
         { "it ends within a topic", 5, { 1, 'g', 1, 0, 7 } },
         { "a topic has 0 partitions or too many", 14, { 1, 'g', 1, 0, 7 } },
         { "it ends within a partition", 15, { 1, 'g', 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0 } },
-        { "a partition has no offset", 52, { 1, 'g', 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0 } },
+        { "a partition has no offset", 60, { 1, 'g', 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0 } },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *why = "nothing";
-        cr_assert_eq(offsets_file_check(cases[i].bytes, cases[i].size, &why), LEAT_ERR_STATE);
+        cr_assert_eq(offsets_file_check(cases[i].bytes, cases[i].size, STATEFILE_VERSION, &why),
+                     LEAT_ERR_STATE);
         cr_assert_str_eq(why, cases[i].why, "case %zu: %s", i, why);
     }
+}
+
+/* What leatd 0.1 wrote: one number of lost records, an upper bound. */
+Test(offsets_file, version_1_is_read)
+{
+    struct offsets_writer w = { .bytes = NULL };
+    struct offsets_reader r;
+    const char *why;
+    uint8_t old[128];
+    offsets_file_group(&w, "g");
+    offsets_file_topic(&w, 7);
+    offsets_file_partition(&w, &(struct offsets_row){ .log_epoch = 3,
+                                                      .offset = 40,
+                                                      .lost_at_least = 5,
+                                                      .lost_at_most = 19,
+                                                      .metadata_size = 3,
+                                                      .metadata = "abc" });
+    const size_t least = w.size - 3 - 2 - 8; /* the number that it has not */
+    memcpy(old, w.bytes, least);
+    memcpy(old + least, w.bytes + least + 8, 5);
+    cr_assert_eq(offsets_file_check(old, w.size - 8, 1, &why), LEAT_OK, "%s", why);
+    offsets_file_begin(&r, old, w.size - 8, 1);
+    cr_assert(offsets_file_next(&r));
+    cr_assert(r.row.offset == 40 && r.row.lost_at_most == 19 && r.row.lost_at_least == 0);
+    cr_assert(r.row.metadata_size == 3 && memcmp(r.row.metadata, "abc", 3) == 0);
+    cr_assert_not(offsets_file_next(&r));
+    free(w.bytes);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "broker/control/control_state.h"
+#include "schema/loss.h"
 
 enum {
     LIST_PAGE = 2048,                    /* groups in one answer */
@@ -148,14 +149,14 @@ static void draw_member(const struct control *control, Leat__Control__GroupMembe
 }
 
 static void draw_offset(Leat__Control__GroupPartition *out, const struct group_partition *p,
-                        const struct message_measure *m)
+                        const struct partition *log, const struct message_measure *m)
 {
     const struct offsets_entry *entry = p->offsets;
     if (entry == NULL)
         return;
     const uint64_t stands = offsets_committed(entry);
     const bool here = stands != LEAT_OFFSET_NONE;
-    out->lost_records = atomic_load_explicit(&entry->lost, memory_order_relaxed);
+    offsets_lost(entry, &out->lost_at_least, &out->lost_at_most);
     out->metadata = p->metadata != NULL ? p->metadata : out->metadata;
     if (!here && entry->before_log_epoch == 0)
         return;
@@ -166,7 +167,9 @@ static void draw_offset(Leat__Control__GroupPartition *out, const struct group_p
     const uint64_t from = here && stands > m->head_offset ? stands : m->head_offset;
     out->lag_records = m->next_offset > from ? m->next_offset - from : 0;
     if (out->committed < m->head_offset)
-        out->lost_records += m->head_offset - out->committed;
+        out->lost_at_most += m->head_offset - out->committed;
+    out->lost_at_least +=
+        leat_lost_at_least(out->committed, m->head_offset, 0, partition_certain_offset(log));
 }
 
 static void draw_partition(struct control *control, Leat__Control__GroupPartition *out,
@@ -196,7 +199,7 @@ static void draw_partition(struct control *control, Leat__Control__GroupPartitio
     out->lag_ms = m->measure.lag_ms;
     out->overrun_bytes = m->measure.overrun_bytes;
     out->overrun_ms = m->measure.overrun_ms;
-    draw_offset(out, p, &m->measure);
+    draw_offset(out, p, m->partition, &m->measure);
 }
 
 static bool picture_open(struct picture *picture, const struct group *group, uint32_t partitions)

@@ -47,10 +47,10 @@ static void add_row(struct offsets_writer *w, const struct group_partition *p, u
         .log_epoch = entry->log_epoch,
         .offset = stands,
         .commit_ns = atomic_load_explicit(&entry->commit_ns, memory_order_relaxed),
-        .lost = atomic_load_explicit(&entry->lost, memory_order_relaxed),
         .metadata_size = p->metadata != NULL ? (uint16_t)strlen(p->metadata) : 0,
         .metadata = p->metadata,
     };
+    offsets_lost(entry, &row.lost_at_least, &row.lost_at_most);
     if (stands == LEAT_OFFSET_NONE) {
         row.log_epoch = entry->before_log_epoch;
         row.offset = entry->before_offset;
@@ -233,7 +233,7 @@ static void take_row(struct loading *l, const struct offsets_reader *r, const st
     if (r->row.commit_ns > p->topic->group->stored_ns)
         p->topic->group->stored_ns = r->row.commit_ns;
     p->metadata = copy_text(l, &r->row);
-    atomic_store_explicit(&entry->lost, r->row.lost, memory_order_relaxed);
+    offsets_lose(entry, r->row.lost_at_least, r->row.lost_at_most);
     if (r->row.log_epoch == at->log_epoch && r->row.offset <= at->next_offset) {
         offsets_commit(entry, r->row.offset, r->row.commit_ns);
         l->taken++;
@@ -282,7 +282,7 @@ enum leat_error control_offsets_load(struct control *control, char error_text[CO
         statefile_read(state, &STATEFILE_OFFSETS, &bytes, &size, &version, error_text);
     if (error != LEAT_OK)
         return error;
-    error = offsets_file_check(bytes, size, &why);
+    error = offsets_file_check(bytes, size, version, &why);
     if (error != LEAT_OK) {
         snprintf(
             error_text, CONTROL_ERROR_TEXT,
@@ -292,7 +292,7 @@ enum leat_error control_offsets_load(struct control *control, char error_text[CO
         free(bytes);
         return error;
     }
-    offsets_file_begin(&r, bytes, size);
+    offsets_file_begin(&r, bytes, size, version);
     while (offsets_file_next(&r))
         take_next(&loading, &r);
     control->offsets_crc = leat_crc32c(bytes, size);

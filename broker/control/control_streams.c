@@ -33,6 +33,8 @@ void control_set_start(struct message *m, const Leat__Control__PartitionStart *s
         const bool at_offset = start->otherwise == LEAT__CONTROL__START_AT__OFFSET;
         m->subscribe.otherwise = (uint8_t)start->otherwise;
         m->subscribe.start = at_offset ? start->offset : start->time_ns;
+        m->subscribe.seen = start->seen_offset;
+        m->subscribe.processed = start->processed_offset;
         m->subscribe.log_epoch = start->log_epoch;
     }
 }

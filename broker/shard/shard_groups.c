@@ -1,4 +1,5 @@
 #include "broker/shard/shard_state.h"
+#include "schema/loss.h"
 
 /* ---- where readers begin */
 
@@ -31,6 +32,19 @@ static void set_committed(const struct offsets_entry *entry, struct message_subs
     want->committed_log_epoch = here ? entry->log_epoch : entry->before_log_epoch;
 }
 
+/* Where the group stood in an earlier life of the log is as old as the last snapshot. A member that
+ * read there may know better, and what there was to lose; of any other log it does not count. */
+static void ask_member(const struct partition *p, struct message_subscribe *want)
+{
+    const bool before = offsets_committed(want->entry) == LEAT_OFFSET_NONE;
+    if (!before || want->committed_log_epoch == 0 || want->log_epoch != want->committed_log_epoch) {
+        want->seen = 0;
+        return;
+    }
+    if (want->processed > want->committed && want->processed <= partition_head_offset(p))
+        want->committed = want->processed;
+}
+
 enum leat_error shard_find_group_start(const struct shard *shard, struct partition *p,
                                        struct message_subscribe *want)
 {
@@ -38,6 +52,8 @@ enum leat_error shard_find_group_start(const struct shard *shard, struct partiti
     const bool at_committed = want->at == MESSAGE_AT_COMMITTED;
     const bool stands = offsets_committed(entry) != LEAT_OFFSET_NONE;
     set_committed(entry, want);
+    if (at_committed)
+        ask_member(p, want);
     struct message_subscribe found = *want;
     if (at_committed && want->committed_log_epoch == 0) {
         /* A member that knows another life of the log wants all of this one. */
@@ -52,6 +68,8 @@ enum leat_error shard_find_group_start(const struct shard *shard, struct partiti
     const enum leat_error error = shard_find_start(shard, p, &found);
     found.at = want->at;
     *want = found;
+    want->lost_at_least =
+        leat_lost_at_least(want->committed, want->offset, want->seen, partition_certain_offset(p));
     return error;
 }
 
@@ -60,7 +78,7 @@ void shard_begin_group(const struct shard *shard, const struct message_subscribe
     struct offsets_entry *entry = found->entry;
     if (found->at == MESSAGE_AT_COMMITTED && found->committed_log_epoch != 0
         && found->committed < found->offset)
-        offsets_lose(entry, found->offset - found->committed);
+        offsets_lose(entry, found->lost_at_least, found->offset - found->committed);
     else if (offsets_committed(entry) != LEAT_OFFSET_NONE)
         return;
     offsets_commit(entry, found->offset, shard->wall_ns);

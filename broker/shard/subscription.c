@@ -211,7 +211,7 @@ enum leat_error subscription_commit(struct subscription *sub,
     if (error == LEAT_ERR_LOG_EPOCH)
         return error;
     if (commit->lost > sub->lost) {
-        offsets_lose(sub->entry, commit->lost - sub->lost);
+        offsets_lose(sub->entry, commit->lost - sub->lost, commit->lost - sub->lost);
         sub->lost = commit->lost;
     }
     return error;

@@ -89,6 +89,9 @@ struct message_subscribe {
     uint64_t log_epoch; /* with an offset: of which log; 0: whichever. At COMMITTED: the log the
                            member knows; 0: none */
     uint64_t name_hash; /* of a required reader */
+    /* At COMMITTED, of the log that the member knows: records below `seen` were there, and all
+     * below `processed` were processed. */
+    uint64_t seen, processed;
     uint32_t maker, maker_address; /* numbers of its control connection and of the address */
     uint8_t at;                    /* partition_seek_at, or MESSAGE_AT_COMMITTED */
     uint8_t otherwise;             /* at COMMITTED, when nothing is: partition_seek_at */
@@ -104,6 +107,7 @@ struct message_subscribe {
     uint64_t next_offset;
     uint64_t committed; /* what stood before, in the life of committed_log_epoch; 0: nothing */
     uint64_t committed_log_epoch;
+    uint64_t lost_at_least; /* those of [committed, offset) that are known to be records */
 };
 
 enum { MESSAGE_AT_COMMITTED = 4 };

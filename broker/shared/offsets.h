@@ -12,7 +12,7 @@
  *                                    grace period is over (call_rcu: nobody waits)
  *
  * Threads: control alone creates and removes. A shard that holds a reference writes `offset`,
- * `commit_ns`, `lost` and `holder` of entries of its own partitions, and nobody else does. Every
+ * `commit_ns`, `lost_*` and `holder` of entries of its own partitions, and nobody else does. Every
  * thread registered with RCU (QSBR) may look up and scan; what a lookup returned is valid until the
  * thread's next quiescent state, or as long as it is held. */
 #ifndef LEAT_BROKER_OFFSETS_H
@@ -54,8 +54,9 @@ struct offsets_entry {
     /* For the shard that commits: a line of its own. */
     alignas(64) _Atomic uint64_t offset; /* LEAT_OFFSET_NONE: nothing is committed */
     _Atomic uint64_t commit_ns;          /* since 1970 */
-    _Atomic uint64_t lost;               /* records the group lost here */
-    struct subscription *holder;         /* the shard's: which one commits now; NULL: none */
+    _Atomic uint64_t lost_at_least; /* records the group lost here: those that are known, ... */
+    _Atomic uint64_t lost_at_most;  /* ... and with them all offsets that may have been records */
+    struct subscription *holder;    /* the shard's: which one commits now; NULL: none */
     _Atomic uint32_t references;
     struct rcu_head rcu;
 };
@@ -83,15 +84,24 @@ static inline void offsets_commit(struct offsets_entry *entry, uint64_t offset, 
     /* Release: who reads the offset reads a time that is not older. */
     atomic_store_explicit(&entry->offset, offset, memory_order_release);
 }
-static inline void offsets_lose(struct offsets_entry *entry, uint64_t records)
+/* So many more, at least and at most. */
+static inline void offsets_lose(struct offsets_entry *entry, uint64_t at_least, uint64_t at_most)
 {
     /* One writer: no read-modify-write is needed. */
-    atomic_store_explicit(&entry->lost,
-                          atomic_load_explicit(&entry->lost, memory_order_relaxed) + records,
-                          memory_order_relaxed);
+    const uint64_t least = atomic_load_explicit(&entry->lost_at_least, memory_order_relaxed);
+    const uint64_t most = atomic_load_explicit(&entry->lost_at_most, memory_order_relaxed);
+    /* In this order no reader sees more at least than at most. */
+    atomic_store_explicit(&entry->lost_at_most, most + at_most, memory_order_release);
+    atomic_store_explicit(&entry->lost_at_least, least + at_least, memory_order_release);
 }
 
 /* Any thread. */
+static inline void offsets_lost(const struct offsets_entry *entry, uint64_t *at_least,
+                                uint64_t *at_most)
+{
+    *at_least = atomic_load_explicit(&entry->lost_at_least, memory_order_acquire);
+    *at_most = atomic_load_explicit(&entry->lost_at_most, memory_order_acquire);
+}
 static inline uint64_t offsets_committed(const struct offsets_entry *entry)
 {
     return atomic_load_explicit(&entry->offset, memory_order_acquire);

@@ -12,6 +12,7 @@ enum {
     GROUP_BYTES = OFFSETS_FILE_GROUP_BYTES,
     TOPIC_BYTES = OFFSETS_FILE_TOPIC_BYTES,
     ROW_BYTES = OFFSETS_FILE_ROW_BYTES,
+    ROW_BYTES_1 = 38, /* of version 1 */
     FIRST_ROOM = 4096,
 };
 
@@ -77,8 +78,9 @@ void offsets_file_partition(struct offsets_writer *w, const struct offsets_row *
     leat_store64(at + 4, row->log_epoch);
     leat_store64(at + 12, row->offset);
     leat_store64(at + 20, row->commit_ns);
-    leat_store64(at + 28, row->lost);
-    leat_store16(at + 36, row->metadata_size);
+    leat_store64(at + 28, row->lost_at_most);
+    leat_store64(at + 36, row->lost_at_least);
+    leat_store16(at + 44, row->metadata_size);
     if (row->metadata_size != 0)
         memcpy(at + ROW_BYTES, row->metadata, row->metadata_size);
     count_one(w, w->topic_at);
@@ -86,9 +88,10 @@ void offsets_file_partition(struct offsets_writer *w, const struct offsets_row *
 
 /* ---- in */
 
-void offsets_file_begin(struct offsets_reader *r, const uint8_t *bytes, size_t size)
+void offsets_file_begin(struct offsets_reader *r, const uint8_t *bytes, size_t size,
+                        uint32_t version)
 {
-    *r = (struct offsets_reader){ .at = bytes, .end = bytes + size };
+    *r = (struct offsets_reader){ .at = bytes, .end = bytes + size, .version = version };
 }
 
 static size_t left(const struct offsets_reader *r)
@@ -136,22 +139,26 @@ static const char *read_topic(struct offsets_reader *r)
 static const char *read_row(struct offsets_reader *r)
 {
     const uint32_t before = r->row.partition;
-    if (left(r) < ROW_BYTES)
+    const size_t row_bytes = r->version == 1 ? ROW_BYTES_1 : ROW_BYTES;
+    if (left(r) < row_bytes)
         return "it ends within a partition";
     r->row = (struct offsets_row){ .partition = leat_load32(r->at),
                                    .log_epoch = leat_load64(r->at + 4),
                                    .offset = leat_load64(r->at + 12),
                                    .commit_ns = leat_load64(r->at + 20),
-                                   .lost = leat_load64(r->at + 28),
-                                   .metadata_size = leat_load16(r->at + 36),
-                                   .metadata = (const char *)r->at + ROW_BYTES };
-    r->at += ROW_BYTES;
+                                   .lost_at_most = leat_load64(r->at + 28),
+                                   .lost_at_least = r->version == 1 ? 0 : leat_load64(r->at + 36),
+                                   .metadata_size = leat_load16(r->at + row_bytes - 2),
+                                   .metadata = (const char *)r->at + row_bytes };
+    r->at += row_bytes;
     r->partitions--;
     if (r->row.partition >= LEAT_PARTITIONS_MAX
         || (before != UINT32_MAX && r->row.partition <= before))
         return "its partitions are not in order";
     if (r->row.log_epoch == 0 || r->row.offset == LEAT_OFFSET_NONE)
         return "a partition has no offset";
+    if (r->row.lost_at_least > r->row.lost_at_most)
+        return "a partition lost more at least than at most";
     if (r->row.metadata_size > LEAT_GROUP_METADATA_MAX || left(r) < r->row.metadata_size
         || memchr(r->row.metadata, '\0', r->row.metadata_size) != NULL)
         return "a commit's text is none";
@@ -175,10 +182,11 @@ static bool at_end(const struct offsets_reader *r)
     return r->at == r->end && r->partitions == 0 && r->topics == 0;
 }
 
-enum leat_error offsets_file_check(const uint8_t *bytes, size_t size, const char **why)
+enum leat_error offsets_file_check(const uint8_t *bytes, size_t size, uint32_t version,
+                                   const char **why)
 {
     struct offsets_reader r;
-    offsets_file_begin(&r, bytes, size);
+    offsets_file_begin(&r, bytes, size, version);
     while (!at_end(&r)) {
         *why = read_next(&r);
         if (*why != NULL)

@@ -2,8 +2,8 @@
  *
  *      group      name_size u8 | name | topics u16
  *        topic    id u64 | partitions u16
- *          partition  index u32 | log_epoch u64 | offset u64 | commit_ns u64 | lost u64
- *                     | metadata_size u16 | metadata
+ *          partition  index u32 | log_epoch u64 | offset u64 | commit_ns u64 | lost_at_most u64
+ *                     | lost_at_least u64 (not in version 1) | metadata_size u16 | metadata
  *
  * Groups stand in the order of their names, partitions in that of their numbers. All integers are
  * little-endian. Checksum and version are the envelope's (broker/state/statefile.h).
@@ -22,7 +22,7 @@
 #include "schema/limits.h"
 
 enum {
-    OFFSETS_FILE_ROW_BYTES = 38, /* beside the metadata */
+    OFFSETS_FILE_ROW_BYTES = 46, /* beside the metadata */
     OFFSETS_FILE_TOPIC_BYTES = 10,
     OFFSETS_FILE_GROUP_BYTES = 3,          /* beside the name */
     OFFSETS_FILE_METADATA_BYTES = 1 << 28, /* of all rows: more would not be stored */
@@ -33,7 +33,8 @@ struct offsets_row {
     uint64_t log_epoch; /* >= 1 */
     uint64_t offset;    /* never LEAT_OFFSET_NONE */
     uint64_t commit_ns;
-    uint64_t lost;
+    uint64_t lost_at_least; /* at most lost_at_most */
+    uint64_t lost_at_most;
     uint16_t metadata_size;
     const char *metadata; /* not ended by a zero */
 };
@@ -53,18 +54,21 @@ void offsets_file_partition(struct offsets_writer *w, const struct offsets_row *
 
 /* ---- in */
 
-/* LEAT_ERR_STATE: *why is static text. */
-enum leat_error offsets_file_check(const uint8_t *bytes, size_t size, const char **why);
+/* `version` is the state file's. LEAT_ERR_STATE: *why is static text. */
+enum leat_error offsets_file_check(const uint8_t *bytes, size_t size, uint32_t version,
+                                   const char **why);
 
 struct offsets_reader {
     const uint8_t *at, *end;     /* of checked bytes */
     uint16_t topics, partitions; /* to come: of this group, of this topic */
     char group[LEAT_NAME_BYTES_MAX + 1];
     uint64_t topic_id;
+    uint32_t version;
     struct offsets_row row;
 };
 
-void offsets_file_begin(struct offsets_reader *r, const uint8_t *bytes, size_t size);
+void offsets_file_begin(struct offsets_reader *r, const uint8_t *bytes, size_t size,
+                        uint32_t version);
 /* The next row, with its group and topic; false at the end. */
 bool offsets_file_next(struct offsets_reader *r);
 

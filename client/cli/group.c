@@ -9,6 +9,8 @@
 #include "client/cli/report.h"
 #include "schema/limits.h"
 
+enum { LOST_WIDTH = 20 };
+
 /* -------------------------------------------------------------- what the broker says */
 
 static const char *state_name(int32_t state)
@@ -78,13 +80,13 @@ static json_t *partition_json(const struct leat_group_partition *p)
         report_number(p->head_offset), "next_offset", report_number(p->next_offset), "committed",
         offset_json(p->committed), "committed_log_epoch", report_whole(p->committed_log_epoch),
         "commit_time_ns", report_number(p->commit_time_ns), "metadata", report_bytes(p->metadata));
-    json_t *distance =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s?}", "lag_records",
-                  report_number(p->lag_records), "lag_bytes", report_number(p->lag_bytes), "lag_ms",
-                  report_number(p->lag_ms), "lost_records", report_number(p->lost_records),
-                  "overrun_bytes", report_number(p->overrun_bytes), "overrun_ms",
-                  p->overrun_ms != 0 ? report_number(p->overrun_ms) : json_null(), "error",
-                  p->error != 0 ? leat_strerror(p->error) : NULL);
+    json_t *distance = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?}", "lag_records", report_number(p->lag_records),
+        "lag_bytes", report_number(p->lag_bytes), "lag_ms", report_number(p->lag_ms),
+        "lost_at_least", report_number(p->lost_at_least), "lost_at_most",
+        report_number(p->lost_at_most), "overrun_bytes", report_number(p->overrun_bytes),
+        "overrun_ms", p->overrun_ms != 0 ? report_number(p->overrun_ms) : json_null(), "error",
+        p->error != 0 ? leat_strerror(p->error) : NULL);
     json_object_update(json, distance);
     json_decref(distance);
     return json;
@@ -198,6 +200,21 @@ static bool is_before(const json_t *p)
            && strcmp(epoch, report_text_of(p, "log_epoch")) != 0;
 }
 
+/* "19", or what is known: "7 to 1048576", "at most 1048576". */
+static void print_lost(const json_t *p, int width)
+{
+    char text[64];
+    const uint64_t least = report_number_of(p, "lost_at_least");
+    const uint64_t most = report_number_of(p, "lost_at_most");
+    if (least == most)
+        snprintf(text, sizeof text, "%" PRIu64, most);
+    else if (least == 0)
+        snprintf(text, sizeof text, "at most %" PRIu64, most);
+    else
+        snprintf(text, sizeof text, "%" PRIu64 " to %" PRIu64, least, most);
+    printf(" %*s", width, text);
+}
+
 static void print_partition(const json_t *p)
 {
     const char *error = report_text_of(p, "error");
@@ -217,7 +234,7 @@ static void print_partition(const json_t *p)
     print_or_dash(p, "lag_ms", 10);
     print_or_dash(p, "overrun_bytes", 14);
     print_seconds(json_object_get(p, "overrun_ms"), 10);
-    print_or_dash(p, "lost_records", 8);
+    print_lost(p, LOST_WIDTH);
     putchar(' ');
     cli_print(stdout, metadata != NULL ? metadata : "-");
     putchar('\n');
@@ -232,9 +249,9 @@ static void print_description(const json_t *group)
            report_text_of(group, "group"), report_text_of(group, "state"),
            report_number_of(group, "epoch"));
     print_members(json_object_get(group, "members"));
-    printf("\n%-24s %9s %-24s %12s  %12s %12s %12s %10s %14s %10s %8s %s\n", "TOPIC", "PARTITION",
+    printf("\n%-24s %9s %-24s %12s  %12s %12s %12s %10s %14s %10s %*s %s\n", "TOPIC", "PARTITION",
            "MEMBER", "COMMITTED", "NEXT OFFSET", "LAG RECORDS", "LAG BYTES", "LAG MS",
-           "OVERRUN BYTES", "OVERRUN S", "LOST", "METADATA");
+           "OVERRUN BYTES", "OVERRUN S", LOST_WIDTH, "LOST", "METADATA");
     json_array_foreach(json_object_get(group, "partitions"), i, p)
     {
         print_partition(p);

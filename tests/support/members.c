@@ -156,6 +156,8 @@ Leat__Control__Response *member_ask_open(struct member *m, uint32_t partition,
     start.at = at;
     start.otherwise = LEAT__CONTROL__START_AT__EARLIEST;
     start.log_epoch = m->knows;
+    start.seen_offset = m->seen;
+    start.processed_offset = m->processed;
     Leat__Control__OpenSubscription open = LEAT__CONTROL__OPEN_SUBSCRIPTION__INIT;
     open.topic = (char *)"t";
     open.partitions = list;

@@ -46,7 +46,8 @@ struct member {
     const char *id;
     uint32_t epoch;
     uint32_t assigned, owned; /* bits */
-    uint64_t knows;           /* the life of the log it says it read; 0: none */
+    uint64_t knows;           /* the life of the log it says it read; 0: none ... */
+    uint64_t seen, processed; /* ... and how far it was, it says */
     uint32_t sessions[MEMBER_SHARDS];
     int data[MEMBER_SHARDS];
     struct wire_reader readers[MEMBER_SHARDS];
