@@ -597,6 +597,25 @@ LEAT_API int leat_group_reset(leat_client *client, const char *group, const char
 /* Forgets it with its committed offsets. LEAT_ERR_GROUP_NOT_EMPTY: it must have no members. */
 LEAT_API int leat_group_delete(leat_client *client, const char *group);
 
+/* ---- names of producers: the broker remembers them until nobody has had one open for its
+ * offsets_retention_ms, or until they are deleted */
+
+struct leat_producer_name {
+    const char *name;
+    uint32_t epoch;   /* counts its openings */
+    int32_t open;     /* 1: somebody has it open */
+    uint64_t idle_ms; /* for how long nobody has had it open, as far as is known */
+};
+
+/* Calls `visit` once a name, in their order. */
+LEAT_API int leat_producer_name_list(leat_client *client,
+                                     void (*visit)(void *user,
+                                                   const struct leat_producer_name *name),
+                                     void *user);
+/* The name's next opening is that of a new producer. LEAT_BUSY: somebody has it open;
+ * LEAT_ERR_PRODUCER_EXPIRED: there is no such name. */
+LEAT_API int leat_producer_name_delete(leat_client *client, const char *name);
+
 #ifdef __cplusplus
 }
 #endif

@@ -335,6 +335,15 @@ enum leat_error leat_control_check_request(const Leat__Control__Request *request
     case LEAT__CONTROL__REQUEST__BODY_DESCRIBE_GROUP:
     case LEAT__CONTROL__REQUEST__BODY_RESET_GROUP:
     case LEAT__CONTROL__REQUEST__BODY_DELETE_GROUP: refused = check_group_request(request); break;
+    case LEAT__CONTROL__REQUEST__BODY_DELETE_PRODUCER:
+        refused =
+            name_ok(request->delete_producer->name) ? NULL : "delete_producer.name: " NAME_RULE;
+        break;
+    case LEAT__CONTROL__REQUEST__BODY_LIST_PRODUCERS:
+        refused = optional_name_ok(request->list_producers->after)
+                      ? NULL
+                      : "list_producers.after: " OPTIONAL_NAME_RULE;
+        break;
     case LEAT__CONTROL__REQUEST__BODY_LIST_TOPICS:
     case LEAT__CONTROL__REQUEST__BODY_CLOSE_SESSION:
     case LEAT__CONTROL__REQUEST__BODY_PING: break;

@@ -185,6 +185,16 @@ static const char *check_group_list(const Leat__Control__GroupList *list)
     return NULL;
 }
 
+static const char *check_producer_list(const Leat__Control__ProducerList *list)
+{
+    for (size_t i = 0; i < list->n_producers; i++) {
+        if (!name_ok(list->producers[i]->name)) {
+            return "producers.name: " NAME_RULE;
+        }
+    }
+    return NULL;
+}
+
 static const char *check_group(const Leat__Control__GroupDescription *group)
 {
     if (!name_ok(group->group)) {
@@ -238,6 +248,7 @@ static const char *check_body(const Leat__Control__Response *response)
     case LEAT__CONTROL__RESPONSE__BODY_COMMITTED: return check_committed_list(response->committed);
     case LEAT__CONTROL__RESPONSE__BODY_GROUPS: return check_group_list(response->groups);
     case LEAT__CONTROL__RESPONSE__BODY_GROUP: return check_group(response->group);
+    case LEAT__CONTROL__RESPONSE__BODY_PRODUCERS: return check_producer_list(response->producers);
     case LEAT__CONTROL__RESPONSE__BODY_SESSION_ENDED:
         return check_session_ended(response->session_ended);
     default: return NULL;

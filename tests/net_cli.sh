@@ -107,6 +107,8 @@ refused 1 "nothere" topic describe nothere
 refused 1 "nothere" topic delete nothere
 refused 1 'group "nothere": there is none' group describe nothere
 refused 1 'group "nothere": there is none' group delete nothere
+refused 1 'there is no producer "nothere"' producer delete nothere
+[ "$("$LEAT" producer list --json)" = '[]' ] || fail "producers: $("$LEAT" producer list --json)"
 [ "$("$LEAT" group list --json)" = '[]' ] || fail "groups: $("$LEAT" group list --json)"
 refused 1 "a b" topic create "a b"
 refused 1 "ring_bytes" topic create t --ring-bytes 64KiB --record-bytes-max 1MiB

@@ -13,7 +13,9 @@
 #include "broker/state/statefile.h"
 #include "tests/support/control_rig.h"
 
-#define DAY_NS (24 * 3600 * LEAT_NS_PER_S)
+#define MINUTE_NS (60 * LEAT_NS_PER_S)
+#define HOUR_NS (3600 * LEAT_NS_PER_S)
+#define DAY_NS (24 * HOUR_NS)
 
 enum { SESSIONS = 64, WIDE = 256 };
 
@@ -98,6 +100,84 @@ static uint32_t fill_groups(int fd, unsigned filler, const char *says)
         cr_assert_eq(rig_error(r, says), LEAT_ERR_LIMIT);
         return i;
     }
+}
+
+static uint32_t session_of(int fd)
+{
+    Leat__Control__Response *r = open_session(fd);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    const uint32_t session = r->session->session;
+    rig_done(r);
+    return session;
+}
+
+static Leat__Control__Response *open_name(int fd, uint32_t session, const char *name)
+{
+    Leat__Control__OpenProducer ask = LEAT__CONTROL__OPEN_PRODUCER__INIT;
+    ask.topic = (char *)"t";
+    ask.name = (char *)name;
+    ask.sessions = &session;
+    ask.n_sessions = 1;
+    return rig_ask(&rig, fd, LEAT__CONTROL__REQUEST__BODY_OPEN_PRODUCER, &ask);
+}
+
+/* Its stream. */
+static uint32_t must_open_name(int fd, uint32_t session, const char *name)
+{
+    Leat__Control__Response *r = open_name(fd, session, name);
+    cr_assert_eq(r->error, 0, "%s", r->error_text);
+    const uint32_t stream = r->producer->streams[0]->stream;
+    rig_done(r);
+    return stream;
+}
+
+static void close_stream(int fd, uint32_t session, uint32_t stream)
+{
+    Leat__Control__StreamRef ref = LEAT__CONTROL__STREAM_REF__INIT, *refs = &ref;
+    Leat__Control__CloseStreams ask = LEAT__CONTROL__CLOSE_STREAMS__INIT;
+    ref.session = session;
+    ref.stream = stream;
+    ask.streams = &refs;
+    ask.n_streams = 1;
+    cr_assert_eq(
+        rig_error(rig_ask(&rig, fd, LEAT__CONTROL__REQUEST__BODY_CLOSE_STREAMS, &ask), NULL), 0);
+}
+
+static void close_session(int fd, uint32_t session)
+{
+    Leat__Control__CloseSession ask = LEAT__CONTROL__CLOSE_SESSION__INIT;
+    ask.session = session;
+    cr_assert_eq(
+        rig_error(rig_ask(&rig, fd, LEAT__CONTROL__REQUEST__BODY_CLOSE_SESSION, &ask), NULL), 0);
+}
+
+static int delete_name(int fd, const char *name, const char *says)
+{
+    Leat__Control__DeleteProducer ask = LEAT__CONTROL__DELETE_PRODUCER__INIT;
+    ask.name = (char *)name;
+    return rig_error(rig_ask(&rig, fd, LEAT__CONTROL__REQUEST__BODY_DELETE_PRODUCER, &ask), says);
+}
+
+/* Opens names until it is refused; how many there are of it. */
+static uint32_t fill_names(int fd, unsigned filler, const char *says)
+{
+    char name[32];
+    const uint32_t session = session_of(fd);
+    for (uint32_t i = 0;; i++) {
+        snprintf(name, sizeof name, "f%u-%06u", filler, i);
+        Leat__Control__Response *r = open_name(fd, session, name);
+        if (r->error == 0) {
+            rig_done(r);
+            continue;
+        }
+        cr_assert_eq(rig_error(r, says), LEAT_ERR_LIMIT);
+        return i;
+    }
+}
+
+static bool is_name(const char *name)
+{
+    return names_find(&rig.control->names, name) != NULL;
 }
 
 static bool there_is(const char *group)
@@ -201,7 +281,124 @@ Test(tables, sessions_of_one_connection_are_an_eighth_and_of_one_address_half)
     close(honest);
 }
 
+Test(tables, names_of_one_connection_are_an_eighth_and_of_one_address_half)
+{
+    int fillers[5];
+    for (unsigned i = 0; i < 5; i++)
+        fillers[i] = rig_peer(&rig, "127.0.0.1");
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_eq(fill_names(fillers[i], i, "names of producers; one connection"),
+                     CONTROL_NAMES_MAX / 8u);
+    cr_assert_eq(fill_names(fillers[4], 4, "one address may have half"), 0u);
+    const int honest = rig_peer(&rig, "127.0.0.2");
+    must_open_name(honest, session_of(honest), "honest");
+    for (unsigned i = 0; i < 5; i++)
+        close(fillers[i]);
+    close(honest);
+}
+
+Test(tables, only_what_is_ones_own_and_unused_gives_way)
+{
+    char name[32];
+    const int filler = rig_peer(&rig, "127.0.0.1"), honest = rig_peer(&rig, "127.0.0.1");
+    Leat__Control__Ping ping = LEAT__CONTROL__PING__INIT;
+    rig.config.keepalive_ms = 60000;
+    const uint32_t mine = session_of(honest), one = session_of(filler), two = session_of(filler);
+    close_stream(honest, mine, must_open_name(honest, mine, "honest"));
+    must_open_name(filler, one, "first");
+    for (uint32_t i = 1; i < CONTROL_NAMES_MAX / 8; i++) {
+        snprintf(name, sizeof name, "f-%06u", i);
+        must_open_name(filler, two, name);
+    }
+    cr_assert_eq(rig_error(open_name(filler, one, "more"), "an eighth"), LEAT_ERR_LIMIT);
+    close_session(filler, two);
+    cr_assert_eq(rig_error(open_name(filler, one, "more"), "an eighth"), LEAT_ERR_LIMIT,
+                 "who has lost a session may be about to come back");
+    for (int i = 0; i < 5; i++) {
+        rig_step(&rig, 30 * LEAT_NS_PER_S);
+        rig_done(rig_ask(&rig, filler, LEAT__CONTROL__REQUEST__BODY_PING, &ping));
+        rig_done(rig_ask(&rig, honest, LEAT__CONTROL__REQUEST__BODY_PING, &ping));
+    }
+    must_open_name(filler, one, "more");
+    cr_assert(is_name("first") && is_name("honest") && is_name("more"));
+    cr_assert_eq(rig.control->names.count, CONTROL_NAMES_MAX / 8u + 1u, "one of the closed went");
+    close(filler);
+    close(honest);
+}
+
+Test(tables, names_are_listed_and_deleted_when_nobody_has_them_open)
+{
+    const int fd = rig_peer(&rig, "127.0.0.1");
+    const uint32_t session = session_of(fd);
+    close_stream(fd, session, must_open_name(fd, session, "b"));
+    must_open_name(fd, session, "a");
+    must_open_name(fd, session, "a"); /* takes it over */
+    rig_step(&rig, LEAT_NS_PER_S);
+    Leat__Control__ListProducers list = LEAT__CONTROL__LIST_PRODUCERS__INIT;
+    Leat__Control__Response *r =
+        rig_ask(&rig, fd, LEAT__CONTROL__REQUEST__BODY_LIST_PRODUCERS, &list);
+    cr_assert_eq(r->body_case, LEAT__CONTROL__RESPONSE__BODY_PRODUCERS);
+    cr_assert_eq(r->producers->n_producers, 2u);
+    const Leat__Control__ProducerSummary *a = r->producers->producers[0];
+    const Leat__Control__ProducerSummary *b = r->producers->producers[1];
+    cr_assert(strcmp(a->name, "a") == 0 && a->open && a->epoch == 2 && a->idle_ms == 0);
+    cr_assert(strcmp(b->name, "b") == 0 && !b->open && b->idle_ms >= 1000);
+    rig_done(r);
+    cr_assert_eq(delete_name(fd, "a", "is open: close it first"), LEAT_BUSY);
+    cr_assert_eq(delete_name(fd, "b", NULL), 0);
+    cr_assert_eq(delete_name(fd, "b", "leat producer list"), LEAT_ERR_PRODUCER_EXPIRED);
+    close_session(fd, session);
+    cr_assert_eq(delete_name(fd, "a", NULL), 0);
+    r = open_name(fd, session_of(fd), "a");
+    cr_assert_eq(r->producer->producer_epoch, 1u, "nothing is remembered of it");
+    rig_done(r);
+    close(fd);
+}
+
+Test(tables, an_opening_that_fails_leaves_no_name_and_no_count)
+{
+    const int fd = rig_peer(&rig, "127.0.0.1");
+    const uint32_t session = session_of(fd);
+    rig.refuse_publish = true;
+    for (int i = 0; i < 3; i++)
+        cr_assert_neq(rig_error(open_name(fd, session, "a"), NULL), 0);
+    cr_assert_not(is_name("a"));
+    cr_assert_eq(rig.control->shares.taken[SHARE_NAMES], 0u);
+    rig.refuse_publish = false;
+    close_stream(fd, session, must_open_name(fd, session, "a"));
+    rig.refuse_publish = true;
+    cr_assert_neq(rig_error(open_name(fd, session, "a"), NULL), 0);
+    cr_assert_eq(delete_name(fd, "a", NULL), 0, "no opening is under way");
+    close(fd);
+}
+
 /* ---- ages */
+
+Test(tables, a_name_that_nobody_has_open_goes_and_one_that_is_open_stays)
+{
+    const int fd = rig_peer(&rig, "127.0.0.1");
+    rig.config.keepalive_ms = UINT32_MAX;
+    const uint32_t one = session_of(fd), two = session_of(fd);
+    must_open_name(fd, one, "open");
+    const uint32_t stream = must_open_name(fd, one, "closed");
+    must_open_name(fd, two, "left");
+    close_stream(fd, one, stream);
+    for (int hour = 0; hour < 3 * 24; hour++)
+        rig_step(&rig, HOUR_NS);
+    close_session(fd, two);
+    for (int hour = 0; hour < 4 * 24 - 1; hour++)
+        rig_step(&rig, HOUR_NS);
+    cr_assert(is_name("open") && is_name("closed") && is_name("left"), "an hour is left");
+    for (int hour = 0; hour < 12; hour++)
+        rig_step(&rig, HOUR_NS);
+    cr_assert_not(is_name("closed"), "seven days, and the walk's sixteenth");
+    cr_assert(is_name("left"), "its session was there three days longer");
+    for (int hour = 0; hour < 4 * 24; hour++)
+        rig_step(&rig, HOUR_NS);
+    cr_assert_not(is_name("left"));
+    cr_assert(is_name("open"));
+    close(fd);
+}
 
 Test(tables, a_group_that_nobody_uses_goes_with_its_offsets_and_not_before)
 {
@@ -215,14 +412,14 @@ Test(tables, a_group_that_nobody_uses_goes_with_its_offsets_and_not_before)
     rig_pass(&rig, 61 * LEAT_NS_PER_S, 2);
     cr_assert_not(there_is("failed"), "nothing stands committed there");
     for (int hour = 0; hour < 6 * 24; hour++)
-        rig_step(&rig, 3600 * LEAT_NS_PER_S);
+        rig_step(&rig, HOUR_NS);
     cr_assert(there_is("old") && there_is("used"), "six days");
     cr_assert_eq(rig_error(commit(fd, "used", 0), NULL), 0);
     cr_assert_eq(rig_error(join(fd, "member", "t"), NULL), 0);
     for (int hour = 0; hour < 23; hour++)
-        rig_step(&rig, 3600 * LEAT_NS_PER_S);
+        rig_step(&rig, HOUR_NS);
     cr_assert(there_is("old"), "an hour less than seven days");
-    rig_step(&rig, 3600 * LEAT_NS_PER_S);
+    rig_step(&rig, HOUR_NS);
     cr_assert_not(there_is("old"));
     cr_assert(there_is("used"));
     cr_assert_eq(offsets_count(rig.control->offsets), 2u, "of \"used\" and of \"member\"");
@@ -258,14 +455,14 @@ Test(tables, after_a_restart_a_group_is_as_old_as_its_last_commit)
     rig_stop(&rig);
     rig_open(&rig);
     fd = rig_peer(&rig, "127.0.0.1");
-    rig_pass(&rig, 59 * 60 * LEAT_NS_PER_S, 59);
+    rig_pass(&rig, 59 * MINUTE_NS, 59);
     cr_assert(there_is("ancient") && there_is("back"), "the clock may be wrong at the start");
     cr_assert_eq(rig_error(join(fd, "back", "t"), NULL), 0);
-    rig_pass(&rig, 2 * 60 * LEAT_NS_PER_S, 2);
+    rig_pass(&rig, 2 * MINUTE_NS, 2);
     cr_assert_not(there_is("ancient"));
     cr_assert(there_is("back") && there_is("fresh") && there_is("ahead"));
     for (int hour = 0; hour < 7 * 24; hour++)
-        rig_step(&rig, 3600 * LEAT_NS_PER_S);
+        rig_step(&rig, HOUR_NS);
     cr_assert_not(there_is("fresh"), "from then on time is monotonic");
     cr_assert_not(there_is("ahead"));
     close(fd);

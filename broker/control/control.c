@@ -92,6 +92,9 @@ static void register_counters(struct control *control)
           METRIC_COUNTER, &c->group_fenced },
         { "leat_group_partitions_moved_total", "Partitions taken from a member of a group.", NULL,
           METRIC_COUNTER, &c->group_moves },
+        { "leat_producer_names", "Names of producers.", NULL, METRIC_GAUGE, &c->names },
+        { "leat_producer_names_expired_total", "Names that went because nobody used them.", NULL,
+          METRIC_COUNTER, &c->names_expired },
         { "leat_shares_refused_total",
           "Times a client had taken its share of a table, or a table was full.", NULL,
           METRIC_COUNTER, &c->shares_refused },
@@ -123,6 +126,7 @@ static void init(struct control *control, const struct control_options *options)
     control->save_again = LEAT_NS_NEVER;
     control->offsets_due = LEAT_NS_NEVER;
     control->metadata_most = OFFSETS_FILE_METADATA_BYTES;
+    control->names_due = LEAT_NS_NEVER;
     control->now = monotonic_ns();
     control->lent = 1; /* until it is open */
     for (int i = 0; i < CONTROL_SPARE_DESCRIPTORS; i++)
@@ -309,6 +313,8 @@ static int timeout_ms(const struct control *control, bool mail_left)
         deadline = control->save_again;
     if (groups < deadline)
         deadline = groups;
+    if (control->names_due < deadline)
+        deadline = control->names_due;
     if (control->offsets_save == NULL && control->offsets_due < deadline)
         deadline = control->offsets_due;
     if (control->left_out_due)
@@ -357,6 +363,7 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
     peer_work(control);
     control_groups_step(control);
     control_offsets_step(control);
+    control_names_step(control);
     registry_reserve(control);
     control_memory_step(control);
     const bool mail_left = control_flush_mail(control);

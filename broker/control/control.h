@@ -24,7 +24,10 @@
  *      control_offsets.c     where groups stand, over a restart
  *      control_producers.c   opening producers
  *      control_memory.c      what clients may make it hold
- *      control_names.c       named producers */
+ *      control_names.c       named producers: a table, names.h
+ *      control_name_age.c    how long they are kept, requests about them
+ *      control_group_age.c   how long groups are kept
+ *      control_shares.c      who may take how much of the tables, shares.h */
 #ifndef LEAT_BROKER_CONTROL_H
 #define LEAT_BROKER_CONTROL_H
 

@@ -156,6 +156,7 @@ void operation_free(struct control *control, struct operation *op)
             offsets_release(op->parts[i].entry);
         control_metadata_free(control, op->parts[i].metadata);
     }
+    control_name_release(control, op);
     memory_budget_free(control->options.memory, op->producer.first_unanswered,
                        op->producer.unanswered_bytes);
     memory_budget_free(control->options.memory, op->answer, op->answer_bytes);

@@ -102,7 +102,7 @@ static void forget_name(struct control *control, const struct operation *op)
     struct control_name *name =
         op->producer.new_name ? names_find(&control->names, op->producer.name) : NULL;
     if (name != NULL && name->id == op->producer.id && name->epoch == op->producer.epoch)
-        names_remove(&control->names, name);
+        control_name_remove(control, name);
 }
 
 static void refuse_failed(struct control *control, struct operation *op, const struct message *m)
@@ -156,6 +156,7 @@ void control_producer_opened(struct control *control, struct operation *op)
     } else if (failed != NULL) {
         refuse_failed(control, op, failed);
     } else {
+        control_name_opened(control, op);
         answer_grant(control, op);
     }
     operation_free(control, op);
@@ -283,14 +284,13 @@ static enum step new_name(struct control *control, struct operation *op,
                           const Leat__Control__OpenProducer *open)
 {
     struct control_name *name;
+    const char *why;
     if (new_producer(control, op) == STEP_REFUSED)
         return STEP_REFUSED;
-    const enum leat_error error = names_add(&control->names, open->name, &name);
+    const enum leat_error error =
+        control_name_add(control, open->name, op->owner->maker, &name, &why);
     if (error != LEAT_OK) {
-        peer_refuse(control, op->owner, op->request, error,
-                    "producer \"%s\": the broker remembers at most %d names of producers, until it "
-                    "is restarted: use fewer, or producers without a name",
-                    open->name, CONTROL_NAMES_MAX);
+        peer_refuse(control, op->owner, op->request, error, "producer \"%s\": %s", open->name, why);
         return STEP_REFUSED;
     }
     name->id = op->producer.id;
@@ -298,13 +298,13 @@ static enum step new_name(struct control *control, struct operation *op,
     name->claimed_id = open->producer_id;
     name->claimed_epoch = open->producer_epoch;
     op->producer.new_name = true;
+    control_name_hold(op, name);
     op->producer.expired = open->producer_id != 0;
     return STEP_OPEN;
 }
 
 /* It goes over to this opening, under a newer epoch, once that has succeeded. */
-static enum step succeed(struct control *control, struct operation *op,
-                         const struct control_name *name)
+static enum step succeed(struct control *control, struct operation *op, struct control_name *name)
 {
     if (name->epoch == UINT32_MAX) {
         peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
@@ -312,13 +312,14 @@ static enum step succeed(struct control *control, struct operation *op,
         return STEP_REFUSED;
     }
     op->producer.id = name->id;
+    control_name_hold(op, name);
     return STEP_TAKE_OVER;
 }
 
 static enum step named(struct control *control, struct operation *op,
                        const Leat__Control__OpenProducer *open)
 {
-    const struct control_name *name = names_find(&control->names, open->name);
+    struct control_name *name = names_find(&control->names, open->name);
     strcpy(op->producer.name, open->name);
     if (name == NULL)
         return new_name(control, op, open);
@@ -328,6 +329,7 @@ static enum step named(struct control *control, struct operation *op,
         op->producer.id = name->id;
         op->producer.epoch = name->epoch;
         op->producer.resume = true;
+        control_name_hold(op, name);
         return STEP_TAKE_OVER;
     }
     /* From an earlier run: the newest of those who had the name then has it now. Without a state

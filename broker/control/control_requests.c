@@ -92,6 +92,8 @@ static const char *name_in(const Leat__Control__Request *request)
     case LEAT__CONTROL__REQUEST__BODY_DESCRIBE_GROUP: return request->describe_group->group;
     case LEAT__CONTROL__REQUEST__BODY_RESET_GROUP: return request->reset_group->group;
     case LEAT__CONTROL__REQUEST__BODY_DELETE_GROUP: return request->delete_group->group;
+    case LEAT__CONTROL__REQUEST__BODY_DELETE_PRODUCER: return request->delete_producer->name;
+    case LEAT__CONTROL__REQUEST__BODY_LIST_PRODUCERS: return request->list_producers->after;
     default: return NULL;
     }
 }
@@ -146,6 +148,7 @@ bool control_request_is_costly(const Leat__Control__Request *request)
     case LEAT__CONTROL__REQUEST__BODY_DESCRIBE_TOPIC:
     case LEAT__CONTROL__REQUEST__BODY_OPEN_PRODUCER:
     case LEAT__CONTROL__REQUEST__BODY_LIST_GROUPS:
+    case LEAT__CONTROL__REQUEST__BODY_LIST_PRODUCERS:
     case LEAT__CONTROL__REQUEST__BODY_DESCRIBE_GROUP:
     case LEAT__CONTROL__REQUEST__BODY_RESET_GROUP:
     case LEAT__CONTROL__REQUEST__BODY_DELETE_GROUP: return true;
@@ -178,6 +181,10 @@ static void dispatch(struct control *control, struct peer *p, const Leat__Contro
     case LEAT__CONTROL__REQUEST__BODY_DESCRIBE_GROUP: control_describe_group(control, p, r); break;
     case LEAT__CONTROL__REQUEST__BODY_RESET_GROUP: control_reset_group(control, p, r); break;
     case LEAT__CONTROL__REQUEST__BODY_DELETE_GROUP: control_delete_group(control, p, r); break;
+    case LEAT__CONTROL__REQUEST__BODY_DELETE_PRODUCER:
+        control_delete_producer(control, p, r);
+        break;
+    case LEAT__CONTROL__REQUEST__BODY_LIST_PRODUCERS: control_list_producers(control, p, r); break;
     case LEAT__CONTROL__REQUEST__BODY_PING: peer_done(control, p, r->id); break;
     default: break; /* the check refused it */
     }

@@ -77,6 +77,12 @@ static struct control_session *find(struct control *control, uint32_t id)
     return s->id == id && s->state != SESSION_FREE ? s : NULL;
 }
 
+bool control_session_is_live(struct control *control, uint32_t id)
+{
+    const struct control_session *s = find(control, id);
+    return s != NULL && s->state == SESSION_LIVE;
+}
+
 struct control_session *control_session_of(struct control *control, const struct peer *p,
                                            uint32_t id)
 {

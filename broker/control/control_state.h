@@ -11,6 +11,7 @@
 #include <urcu-qsbr.h>
 
 #include "broker/control/control.h"
+#include "broker/control/names.h"
 #include "broker/control/shares.h"
 #include "broker/control/worker.h"
 #include "broker/group/group.h"
@@ -175,6 +176,7 @@ struct operation {
         uint32_t epoch;
         bool resume;
         bool new_name;          /* of this opening: goes again when it fails */
+        bool holds_name;        /* see control_name_hold */
         bool expired;           /* everything is new to the broker */
         uint32_t claimed_epoch; /* of an earlier run of the broker; 0: none */
         uint32_t partitions;
@@ -206,23 +208,6 @@ struct operation_slot {
     uint32_t generation;
 };
 
-/* ---- named producers */
-
-struct control_name {
-    char name[LEAT_NAME_BYTES_MAX + 1];
-    uint64_t id;
-    uint32_t epoch;
-    /* Made again from what a client of an earlier run of the broker presented. */
-    uint64_t claimed_id;
-    uint32_t claimed_epoch;
-};
-
-struct control_names {
-    struct control_name **places; /* open addressing */
-    uint32_t place_count;         /* a power of two */
-    uint32_t count;
-};
-
 struct control_counters {
     metric connections_accepted, connections_refused, connections_expired;
     metric requests, requests_refused;
@@ -232,6 +217,7 @@ struct control_counters {
     metric group_joins, group_joins_refused, group_silent, group_fenced, group_moves;
     metric held_back;
     metric shares_refused;
+    metric names, names_expired;
     metric offsets_writes, offsets_failures;
 };
 
@@ -272,6 +258,7 @@ struct control {
     struct shares shares;
     char share_text[CONTROL_TEXT_BYTES]; /* of the last refusal */
     struct control_names names;
+    leat_ns names_due; /* the next look at some of them; LEAT_NS_NEVER: there are none */
     struct offsets *offsets;
     struct groups groups;
     uint32_t group_numbers[GROUP_PARTITIONS_MAX]; /* of the assignment that is being told */
@@ -415,6 +402,8 @@ void control_session_ended(struct control *control, uint32_t id, int status);
 void control_session_closed(struct control *control, uint32_t id);
 /* The name of the client that has it; empty: it has ended. */
 const char *control_session_client(struct control *control, uint32_t id);
+/* It was granted, and neither has ended nor is closing. */
+bool control_session_is_live(struct control *control, uint32_t id);
 /* The session, when it is live and of this connection. */
 struct control_session *control_session_of(struct control *control, const struct peer *p,
                                            uint32_t id);
@@ -542,14 +531,25 @@ bool control_group_take(void *user, void *maker, enum group_table table, uint32_
                         const char **why);
 void control_group_give_back(void *user, void *maker, enum group_table table, uint32_t count);
 
-/* ---- control_names.c */
+/* ---- control_name_age.c */
 
-/* NULL: nobody has opened it. Valid until the next names_add. */
-struct control_name *names_find(const struct control_names *names, const char *name);
-/* The name is new. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
-enum leat_error names_add(struct control_names *names, const char *name, struct control_name **out);
-/* Nobody holds its memory. */
-void names_remove(struct control_names *names, struct control_name *name);
-void names_free(struct control_names *names);
+/* A new name. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY: *why is valid until the next call. */
+enum leat_error control_name_add(struct control *control, const char *text,
+                                 struct share_maker *maker, struct control_name **out,
+                                 const char **why);
+void control_name_remove(struct control *control, struct control_name *name);
+/* The operation, which opens it, keeps it until it is freed. */
+void control_name_hold(struct operation *op, struct control_name *name);
+void control_name_release(struct control *control, struct operation *op);
+/* The operation has opened its streams: the name is in use as long as the first one is there. */
+void control_name_opened(struct control *control, const struct operation *op);
+/* A client has closed that stream. */
+void control_name_closed(struct control *control, uint32_t session, uint32_t stream);
+/* Names that nobody has used for too long go. */
+void control_names_step(struct control *control);
+void control_delete_producer(struct control *control, struct peer *p,
+                             const Leat__Control__Request *request);
+void control_list_producers(struct control *control, struct peer *p,
+                            const Leat__Control__Request *request);
 
 #endif

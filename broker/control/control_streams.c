@@ -231,6 +231,10 @@ void control_streams_closed(struct control *control, struct operation *op)
         if (op->parts[i].message.status != LEAT_OK)
             wrong = &op->parts[i].message;
     }
+    for (uint32_t i = 0; i < op->count; i++) {
+        if (op->parts[i].message.status == LEAT_OK)
+            control_name_closed(control, op->parts[i].message.session, op->parts[i].message.stream);
+    }
     if (wrong == NULL)
         peer_done(control, op->owner, op->request);
     else

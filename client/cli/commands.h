@@ -7,6 +7,7 @@ int command_pub(int argc, char **argv);
 int command_sub(int argc, char **argv);
 int command_topic(int argc, char **argv);
 int command_group(int argc, char **argv);
+int command_producer(int argc, char **argv);
 int command_perf(int argc, char **argv);
 
 #endif

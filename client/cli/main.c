@@ -21,6 +21,7 @@ static const struct {
     { "sub", command_sub, "print records as they come" },
     { "topic", command_topic, "create, list, describe, delete topics" },
     { "group", command_group, "list, describe, reset, delete consumer groups" },
+    { "producer", command_producer, "list, delete names of producers" },
     { "perf", command_perf, "measure latency and throughput" },
 };
 
@@ -46,7 +47,7 @@ static int refuse(const char *word)
     }
     fprintf(stderr, "leat: no command \"");
     cli_print(stderr, word);
-    fprintf(stderr, "\": expected pub, sub, topic, group or perf\nTry: leat --help\n");
+    fprintf(stderr, "\": expected pub, sub, topic, group, producer or perf\nTry: leat --help\n");
     return EXIT_USAGE;
 }
 

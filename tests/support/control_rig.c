@@ -101,6 +101,9 @@ static void serve(struct control_rig *rig, struct message *m)
     case MESSAGE_OFFSETS_RESERVED:
     case MESSAGE_STOP: return;
     case MESSAGE_OPEN_PUBLISH:
+        m->status = rig->refuse_publish ? LEAT_ERR_LIMIT : LEAT_OK;
+        m->stream = ++rig->stream;
+        break;
     case MESSAGE_OPEN_SUBSCRIPTION: m->stream = ++rig->stream; break;
     case MESSAGE_COMMIT:
         if (m->commit.offset != 0)
@@ -118,6 +121,7 @@ void rig_step(struct control_rig *rig, leat_ns ns)
 {
     struct message m;
     rig->now += ns;
+    worker_drain(rig->control->worker); /* what it was given takes less than a step */
     control_step(rig->control, rig->now);
     while (mailbox_receive(rig->inbox, &m))
         serve(rig, &m);

@@ -21,9 +21,10 @@ struct control_rig {
     const struct statefile *state; /* NULL: nothing is kept */
     int wake, shard_wake;
     leat_ns now;
-    uint64_t wall_ns; /* at which the shard commits */
-    uint64_t id;      /* of the last request */
-    uint32_t stream;  /* the shard gave out last */
+    uint64_t wall_ns;    /* at which the shard commits */
+    uint64_t id;         /* of the last request */
+    uint32_t stream;     /* the shard gave out last */
+    bool refuse_publish; /* the shard has no room for producers */
 };
 
 /* The defaults, and a topic "t" of one partition. */
