@@ -20,7 +20,7 @@ void control_take_reserve(struct control *control)
         control->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void pause_accepting(struct control *control)
+void peer_pause_accepting(struct control *control)
 {
     control_watch(control, control->listener.fd, &control->listener, EPOLL_CTL_MOD, 0);
     control->accept_again = control->now + ACCEPT_PAUSE_NS;
@@ -61,7 +61,7 @@ static bool make_way(struct control *control, enum peer_refused *refused)
         return true;
     control_take_reserve(control);
     if (control->reserve < 0) {
-        pause_accepting(control);
+        peer_pause_accepting(control);
         return false;
     }
     close(control->reserve);
@@ -80,7 +80,7 @@ static bool make_room(struct control *control, enum peer_refused *refused)
     *refused = PEER_TOO_MANY;
     if (control->connection_count < control->config->connections_max + CONTROL_GUESTS_MAX)
         return true;
-    pause_accepting(control);
+    peer_pause_accepting(control);
     return false;
 }
 

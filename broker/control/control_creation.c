@@ -149,6 +149,7 @@ static void memory_taken(struct worker_job *job)
     }
     /* It may be descriptors that lack: those who never said Hello give way. */
     if (creation->kernel_refused && peer_end_oldest(control)) {
+        peer_pause_accepting(control); /* else the next to come takes what was freed */
         control_lend_descriptors(control);
         worker_post(control->worker, job);
         return;

@@ -309,6 +309,8 @@ void control_memory_step(struct control *control);
 /* ---- control_peer.c */
 
 void peer_accept(struct control *control);
+/* Nobody is taken for a moment. */
+void peer_pause_accepting(struct control *control);
 /* Ends the one that has waited longest to say Hello. */
 bool peer_end_oldest(struct control *control);
 void peer_event(struct control *control, struct peer *p, uint32_t events);
