@@ -35,10 +35,13 @@ static enum leat_error reserve_window(struct reader *reader, uint32_t batch_byte
 static bool reader_refused(struct reader *reader, int error, const char *why)
 {
     struct subscribed *topic = reader->topic;
-    reader->error = error;
+    /* The session has just ended: everything is opened again, a seek at the place it was to go to.
+     */
+    const bool ended = topic->consumer->opened && error == LEAT_ERR_UNKNOWN_SESSION;
+    reader->error = ended ? 0 : error;
     if (topic->consumer->group != NULL && group_refused(reader, error))
         return true;
-    if (topic->consumer->opened && !reader->resumes && !reader->at_committed
+    if (topic->consumer->opened && !ended && !reader->resumes && !reader->at_committed
         && reader->window.bytes != NULL) {
         reader->state = READER_WANTED; /* a seek: back to where it was */
         reader->resumes = true;
