@@ -63,6 +63,8 @@ static void on_event(void *user, const struct leat_event *event)
         side_event(&sim->side, c->index, event);
         return;
     }
+    if (anew_event(&sim->anew, c->index, event))
+        return;
     if (event->consumer != NULL && event->consumer != c->consumer
         && crew_event(&sim->crew, c->index, event))
         return;
@@ -144,6 +146,7 @@ void sim_client_close(struct sim_client *c)
     }
     leat_client_close(c->client);
     crew_died(&c->sim->crew, c->index);
+    anew_died(&c->sim->anew, c->index);
     c->client = NULL;
     c->producer = NULL;
     c->consumer = NULL;
@@ -277,6 +280,7 @@ void sim_client_step(struct sim_client *c)
         send_some(c);
     side_step(&sim->side, c->index, &sim->random);
     crew_step(&sim->crew, c->index, c->client, &sim->random);
+    anew_step(&sim->anew, c->index, c->client, &sim->random);
     for (int i = 0; i < POLLS_MAX; i++) {
         const int handled = leat_client_poll(c->client, 0);
         if (handled < 0)

@@ -168,6 +168,17 @@ void sim_side_goes_on(struct sim *sim)
     }
 }
 
+void sim_anew_goes_on(struct sim *sim)
+{
+    leat_client *client = sim->clients[seeded_below(&sim->random, CLIENTS)].client;
+    if (client == NULL || !sim->anew.on)
+        return;
+    anew_goes_on(&sim->anew, client, &sim->random);
+    sim_tell(sim, "topics under members: %u and %u partitions, there: %d and %d",
+             sim->anew.topics[0].partitions, sim->anew.topics[1].partitions,
+             sim->anew.topics[0].there, sim->anew.topics[1].there);
+}
+
 static void restart_broker(struct sim *sim)
 {
     sim_tell(sim, "broker restarts");

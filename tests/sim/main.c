@@ -86,7 +86,7 @@ static bool settled(const struct sim *sim)
                           partition_next_offset(partition)))
             return false;
     }
-    return true;
+    return anew_settled(&sim->anew);
 }
 
 static void drain(struct sim *sim)
@@ -108,6 +108,8 @@ static void drain(struct sim *sim)
     while (!settled(sim) || sim->sends_left != 0) {
         if (sim->side.open && !sim->side.deleted)
             sim_side_goes_on(sim);
+        if (sim->clients[0].client != NULL)
+            anew_end(&sim->anew, sim->clients[0].client, &sim->random);
         turn(sim, end);
         if (sim->now >= end)
             sim_fail(
@@ -232,6 +234,9 @@ static void run(uint64_t seed, bool verbose)
         sim.ages[i].broken = sim_fail;
         sim.ages[i].user = &sim;
     }
+    sim.anew.on = seeded_below(&sim.random, 3) == 0;
+    sim.anew.broken = sim_fail;
+    sim.anew.user = &sim;
     sim.crew.head = log_head;
     sim.crew.now = time_now;
     sim.crew.broken = sim_fail;
@@ -260,6 +265,7 @@ static void run(uint64_t seed, bool verbose)
             end += sim_between(&sim, 2 * LEAT_NS_PER_S, 5 * LEAT_NS_PER_S);
         } else {
             sim_fault(&sim);
+            sim_anew_goes_on(&sim);
         }
         sim_keep_references(&sim, seeded_below(&sim.random, 4) == 0
                                       ? sim_between(&sim, 1000, 200 * LEAT_NS_PER_MS)
@@ -294,6 +300,8 @@ static void run(uint64_t seed, bool verbose)
     sim_total.processed += sim.crew.processed;
     sim_total.again += sim.crew.again;
     sim_total.members_lost += sim.crew.lost;
+    sim_total.topics_made += sim.anew.makings;
+    sim_total.topics_missed += sim.anew.missing;
 }
 
 static void report(void)
@@ -323,8 +331,11 @@ static void report(void)
            f->sent, sim_total.records, sim_total.acked, sim_total.delivered, sim_total.gaps,
            sim_total.lost_in_gaps, sim_total.reconnects);
     printf("a group beside them: %" PRIu64 " partitions handed over, %" PRIu64
-           " records processed, %" PRIu64 " of them again, %" PRIu64 " members lost\n",
-           sim_total.handovers, sim_total.processed, sim_total.again, sim_total.members_lost);
+           " records processed, %" PRIu64 " of them again, %" PRIu64
+           " members lost; another, whose topics were made %" PRIu64 " times and missed %" PRIu64
+           " times\n",
+           sim_total.handovers, sim_total.processed, sim_total.again, sim_total.members_lost,
+           sim_total.topics_made, sim_total.topics_missed);
 }
 
 int main(int argc, char **argv)

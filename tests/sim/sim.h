@@ -13,6 +13,7 @@
 #include "client/leat.h"
 #include "tests/seeded.h"
 #include "tests/sim/ages.h"
+#include "tests/sim/anew.h"
 #include "tests/sim/broker.h"
 #include "tests/sim/crew.h"
 #include "tests/sim/fabric.h"
@@ -59,6 +60,7 @@ struct sim {
     struct sim_client clients[CLIENTS];
     struct side side;
     struct crew crew;
+    struct anew anew;
     struct ledger ledgers[LEDGERS_MAX];
     unsigned ledger_partition[LEDGERS_MAX];
     unsigned ledger_count;
@@ -74,6 +76,7 @@ extern struct sim_totals {
     uint64_t client_restarts, broker_restarts;
     uint64_t full, slow, seeks, deletions, damaged_batches;
     uint64_t handovers, processed, again, members_lost;
+    uint64_t topics_made, topics_missed;
     struct fabric_counters fabric;
 } sim_total;
 
@@ -123,5 +126,7 @@ bool sim_damage_batch(void *sim, struct seeded *random, uint8_t *bytes, uint32_t
 void sim_stand_still(struct sim *sim);
 /* The next step in the life of the side topic. */
 void sim_side_goes_on(struct sim *sim);
+/* A topic is deleted, or made, under the members that read it. */
+void sim_anew_goes_on(struct sim *sim);
 
 #endif
