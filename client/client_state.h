@@ -37,6 +37,12 @@ enum {
 enum stream_kind { STREAM_PUBLISHER = 1, STREAM_READER };
 
 /* A producer's part in one partition. */
+/* Being held by a quota of the broker, as the application is told of it: once an episode. */
+struct throttling {
+    bool began;
+    leat_ns last; /* when the broker said so */
+};
+
 struct publisher {
     enum stream_kind kind;
     uint32_t partition;
@@ -196,7 +202,8 @@ struct leat_producer {
     struct outbox_pool pool;
     struct publisher *publishers; /* one a partition */
     struct outbox_batch **rings;
-    uint8_t *headers;     /* room to encode one record's */
+    uint8_t *headers; /* room to encode one record's */
+    struct throttling throttling;
     uint64_t *unanswered; /* first sequence of each partition, for a request that resumes */
     uint32_t sticky;      /* partition of records without a key */
 };
@@ -245,6 +252,7 @@ struct leat_consumer {
     struct subscribed *topics;
     size_t topic_count;
     struct reader_list ready;
+    struct throttling throttling;
     struct reader_list borrowed; /* whose records the application holds */
     bool opened;
     int over;

@@ -10,6 +10,8 @@
 #include "client/tcp_link.h"
 #include "schema/error_text.h"
 
+#define THROTTLED_EPISODE_NS (10 * LEAT_NS_PER_S)
+
 static void on_session(void *context, int error, const char *text,
                        const Leat__Control__Response *response)
 {
@@ -235,6 +237,44 @@ static void attached(struct data_link *link, const struct leat_frame_attached *f
     client->work = true;
 }
 
+/* True: the application has not heard of this episode. */
+static bool is_news(struct throttling *t, leat_ns now)
+{
+    const bool news = !t->began || now - t->last >= THROTTLED_EPISODE_NS;
+    t->began = true;
+    t->last = now;
+    return news;
+}
+
+static void throttled(struct data_link *link, struct publisher *publisher, struct reader *reader,
+                      bool by_client)
+{
+    struct leat_event event = { .type = LEAT_EVENT_THROTTLED,
+                                .error = LEAT_ERR_THROTTLED,
+                                .text = by_client
+                                            ? "the broker's quota for this client's name is used up"
+                                            : "the topic's quota is used up" };
+    if (publisher != NULL && is_news(&publisher->producer->throttling, link->client->now)) {
+        event.partition = (int32_t)publisher->partition;
+        event.topic = publisher->producer->topic;
+        event.producer = publisher->producer;
+        client_event(link->client, &event);
+    } else if (reader != NULL && is_news(&reader->topic->consumer->throttling, link->client->now)) {
+        reader_event(reader, event);
+    }
+}
+
+static void blocked(struct data_link *link, struct publisher *publisher, struct reader *reader,
+                    uint64_t limit)
+{
+    if (limit >= LEAT_BLOCKED_BY_TOPIC_QUOTA) {
+        throttled(link, publisher, reader, limit == LEAT_BLOCKED_BY_CLIENT_QUOTA);
+    } else if (reader != NULL && limit == reader->stream.limit) {
+        reader->stream.blocked = true;
+        reader_credit(reader);
+    }
+}
+
 /* Frames for streams that were closed here and not yet there are dropped. */
 void data_link_handle(struct data_link *link, const struct leat_frame *frame)
 {
@@ -252,12 +292,7 @@ void data_link_handle(struct data_link *link, const struct leat_frame *frame)
             data_link_queue_publisher(publisher);
         }
         break;
-    case LEAT_FRAME_BLOCKED:
-        if (reader != NULL && frame->blocked_limit == reader->stream.limit) {
-            reader->stream.blocked = true;
-            reader_credit(reader);
-        }
-        break;
+    case LEAT_FRAME_BLOCKED: blocked(link, publisher, reader, frame->blocked_limit); break;
     case LEAT_FRAME_COMMITTED:
         if (reader != NULL)
             reader_committed(reader, &frame->committed);

@@ -98,6 +98,10 @@ enum leat_event_type {
                                        told ASSIGNED when it has a part in the topic again.
                                        Partitions that the topic did not have before are read from
                                        their first record, whatever start_at says */
+    LEAT_EVENT_THROTTLED = 18,      /* a quota of the broker holds back what `producer` sends or
+                                       `consumer` gets: LEAT_ERR_THROTTLED, `text` says which quota.
+                                       Nothing is lost. Told once, and again when it happens after
+                                       ten seconds in which it did not */
 };
 
 enum leat_gap {

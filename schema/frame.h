@@ -95,6 +95,10 @@ enum leat_ack_level {
     LEAT_ACK_REPLICATED = 4, /* later */
 };
 
+/* As the limit of a broker's BLOCKED: what is held is held by a quota, not for want of credit. */
+#define LEAT_BLOCKED_BY_CLIENT_QUOTA UINT64_MAX      /* of the client's name */
+#define LEAT_BLOCKED_BY_TOPIC_QUOTA (UINT64_MAX - 1) /* of the topic */
+
 enum leat_gap_reason {
     LEAT_GAP_OVERRUN = 1,       /* the writer overtook the reader (evict) */
     LEAT_GAP_RETENTION = 2,     /* aged or sized out before it was read */

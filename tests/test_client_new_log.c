@@ -32,7 +32,7 @@ struct watcher {
     uint64_t next[PARTITIONS];
     bool told[PARTITIONS]; /* of a new log, since the last record */
     unsigned records, resets, unknown;
-    unsigned events[LEAT_EVENT_TOPIC_MISSING + 1];
+    unsigned events[LEAT_EVENT_THROTTLED + 1];
     struct leat_event last_reset[PARTITIONS];
 };
 

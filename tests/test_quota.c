@@ -38,6 +38,33 @@ Test(quota, a_rate_of_one_byte_a_second_does_not_lose_its_fractions)
     cr_assert(quota_ready(&q, 3 * LEAT_NS_PER_S));
 }
 
+Test(quota, another_rate_does_not_forgive_what_is_owed)
+{
+    struct quota q;
+    quota_init(&q, 1000, 0);
+    quota_take(&q, 1101, 0); /* 1000 owed */
+    quota_set_rate(&q, 500, 0);
+    cr_assert_not(quota_ready(&q, LEAT_NS_PER_S));
+    cr_assert(quota_ready(&q, 2 * LEAT_NS_PER_S + LEAT_NS_PER_S / 100));
+    quota_set_rate(&q, 0, 3 * LEAT_NS_PER_S);
+    quota_take(&q, UINT32_MAX, 3 * LEAT_NS_PER_S);
+    cr_assert(quota_ready(&q, 3 * LEAT_NS_PER_S));
+    quota_set_rate(&q, 1000, 3 * LEAT_NS_PER_S);
+    cr_assert(quota_ready(&q, 3 * LEAT_NS_PER_S), "nothing is owed from when there was no limit");
+}
+
+Test(quota, an_episode_is_told_once_and_ends_when_nobody_was_held_for_a_while)
+{
+    struct quota_hold hold = { 0 };
+    cr_assert(quota_hold_note(&hold, 5));
+    cr_assert(quota_hold_note(&hold, 6), "it was not said yet");
+    hold.said = true;
+    leat_ns now = 6;
+    for (int i = 0; i < 100; i++)
+        cr_assert_not(quota_hold_note(&hold, now += QUOTA_EPISODE_NS - 1));
+    cr_assert(quota_hold_note(&hold, now + QUOTA_EPISODE_NS));
+}
+
 Test(quota, over_any_pattern_the_rate_holds)
 {
     struct seeded random = seeded_start("quota");

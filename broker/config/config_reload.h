@@ -10,7 +10,7 @@
 enum { CONFIG_RELOAD_NAMES_BYTES = 512 };
 
 /* Reads `path` and moves from it into `config` what can change while the broker runs: log_level
- * and quotas (for sessions opened from now on). `loaded` is what the file said when
+ * and quotas (for a name as soon as it opens a session). `loaded` is what the file said when
  * it was last taken; it is replaced. `waiting` gets the names of the settings that differ from
  * `loaded` and take effect at the next start only, separated by commas. On an error (as
  * config_load) nothing is changed and `errors` says why. */

@@ -164,6 +164,8 @@ static void set_endpoint(const struct control *control,
 /* Memory is only taken as it is touched. */
 static bool open_shard_tables(struct control *control)
 {
+    if (!client_quotas_open(&control->quotas, control->shard_count, control->options.memory))
+        return false;
     for (uint32_t i = 0; i < control->shard_count; i++) {
         struct control_shard *shard = &control->shards[i];
         shard->link = control->options.shards[i];
@@ -464,6 +466,7 @@ void control_close(struct control *control)
     control_memory_unregister(control);
     control_sessions_stop(control);
     names_free(&control->names);
+    client_quotas_close(&control->quotas);
     shares_close(&control->shares);
     const int descriptors[] = { control->listener.fd, control->signals.fd, control->epoll,
                                 control->reserve };

@@ -224,6 +224,7 @@ static void take(struct control *control, const struct message *m)
     case MESSAGE_SESSION_CLOSED: control_session_ended(control, m->session, m->status); break;
     case MESSAGE_RESERVE_OFFSETS: registry_want_offsets(control, m); break;
     case MESSAGE_HELD_BACK: control_held_back(control, m); break;
+    case MESSAGE_HELD_BY_QUOTA: control_held_by_quota(control, m); break;
     case MESSAGE_REQUIRED_LOST: control_required_lost(control, m); break;
     case MESSAGE_ADD_PARTITION:
     case MESSAGE_REMOVE_PARTITION:

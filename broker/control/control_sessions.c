@@ -3,9 +3,10 @@
 #include "broker/control/control_state.h"
 #include "broker/shared/random_bytes.h"
 #include "broker/shared/reset_token.h"
+#include "ops/log.h"
 #include "schema/error_text.h"
 
-enum { GENERATIONS = 1 << SESSION_GENERATION_BITS };
+enum { GENERATIONS = 1 << SESSION_GENERATION_BITS, QUOTA_LINES_PER_SECOND = 10 };
 
 /* ---- slots */
 
@@ -44,6 +45,8 @@ static void free_slot(struct control *control, struct control_session *s)
     struct control_shard *shard = &control->shards[session_shard(s->id)];
     const uint32_t place = session_slot(s->id) + 1;
     shares_give_back(&control->shares, s->maker, SHARE_SESSIONS + session_shard(s->id), 1);
+    client_quota_release(&control->quotas, s->quota);
+    s->quota = NULL;
     s->state = SESSION_FREE;
     s->owner = NULL;
     s->maker = NULL;
@@ -105,14 +108,21 @@ static uint64_t share(const struct control *control, uint64_t rate)
     return rate != 0 && part == 0 ? 1 : part;
 }
 
-static void set_quota(const struct control *control, const struct peer *p,
+/* False: no memory for another name. */
+static bool set_quota(struct control *control, const struct peer *p, struct control_session *s,
                       struct message_grant *grant)
 {
     const struct config_quota *quota = config_quota_of(control->config, p->client_name);
-    if (quota == NULL)
-        return;
-    grant->quota_publish_bytes = share(control, quota->publish_bytes);
-    grant->quota_deliver_bytes = share(control, quota->deliver_bytes);
+    /* A name that is not in the configuration any more may still have sessions: they are free. */
+    if (quota == NULL && client_quota_find(&control->quotas, p->client_name) == NULL)
+        return true;
+    s->quota = client_quota_take(&control->quotas, p->client_name, control->now);
+    if (s->quota == NULL)
+        return false;
+    grant->bucket = &s->quota->buckets[session_shard(s->id)];
+    grant->quota_publish_bytes = quota != NULL ? share(control, quota->publish_bytes) : 0;
+    grant->quota_deliver_bytes = quota != NULL ? share(control, quota->deliver_bytes) : 0;
+    return true;
 }
 
 static void answer_grant(struct control *control, struct peer *p, uint64_t request,
@@ -175,7 +185,13 @@ void control_open_session(struct control *control, struct peer *p,
     m.session = s->id;
     reset_token_make(control->options.reset_secret, s->id, m.grant.reset_token);
     m.grant.expires_ns = control->now + LEAT_TOKEN_LIFE_NS;
-    set_quota(control, p, &m.grant);
+    if (!set_quota(control, p, s, &m.grant)) {
+        LIST_REMOVE(s, link);
+        free_slot(control, s);
+        peer_refuse(control, p, request->id, LEAT_ERR_NO_MEMORY,
+                    "there is no room to keep the quota of another client name");
+        return;
+    }
     control_post(control, shard, &m);
     answer_grant(control, p, request->id, &m);
 }
@@ -210,6 +226,39 @@ void control_session_close_all(struct control *control, struct peer *p)
 {
     while (!LIST_EMPTY(&p->sessions))
         close_session(control, LIST_FIRST(&p->sessions));
+}
+
+/* At most so many lines a second: names are made up easily. */
+static bool may_say(struct control *control)
+{
+    if (control->now - control->quota_lines_since >= LEAT_NS_PER_S) {
+        control->quota_lines_since = control->now;
+        control->quota_lines = 0;
+    }
+    return control->quota_lines++ < QUOTA_LINES_PER_SECOND;
+}
+
+void control_held_by_quota(struct control *control, const struct message *m)
+{
+    const struct control_session *s = find(control, m->session);
+    const struct topic *topic =
+        m->topic_id != 0 ? topics_find(control->options.topics, m->topic_id) : NULL;
+    if (s == NULL || s->owner == NULL || !may_say(control))
+        return;
+    const char *client = s->owner->client_name;
+    const struct config_quota *quota = config_quota_of(control->config, client);
+    const bool publishes = m->value != 0;
+    uint64_t rate = 0;
+    if (topic != NULL)
+        rate =
+            publishes ? topic->settings.quota_publish_bytes : topic->settings.quota_deliver_bytes;
+    else if (m->topic_id == 0 && quota != NULL)
+        rate = publishes ? quota->publish_bytes : quota->deliver_bytes;
+    log_line(LOG_INFO, "quota.holds", log_text("client", client),
+             log_text("what", publishes ? "publish" : "deliver"),
+             log_text("quota", m->topic_id != 0 ? "topic" : "client"),
+             log_text("topic", topic != NULL ? topic->name : ""),
+             log_u64("bytes_per_second", rate));
 }
 
 static const char *ending_text(int status)

@@ -17,6 +17,7 @@
 #include "broker/group/group.h"
 #include "broker/shared/offsets.h"
 #include "broker/log/partition.h"
+#include "broker/shared/client_quota.h"
 #include "broker/shared/quota.h"
 #include "broker/shard/session.h"
 #include "schema/control.h"
@@ -97,7 +98,8 @@ enum control_session_state { SESSION_FREE, SESSION_LIVE, SESSION_CLOSING };
 struct control_session {
     uint32_t id; /* 0: never used */
     enum control_session_state state;
-    uint32_t next_free; /* slot + 1 */
+    uint32_t next_free;         /* slot + 1 */
+    struct client_quota *quota; /* of its client's name; NULL: none */
     struct peer *owner;
     struct share_maker *maker;
     LIST_ENTRY(control_session) link;
@@ -268,6 +270,9 @@ struct control {
     bool offsets_loaded;               /* they may be written */
     uint32_t offsets_crc;              /* of the last that was written */
     size_t offsets_size;
+    struct client_quotas quotas;
+    leat_ns quota_lines_since; /* so many lines about quotas since then */
+    uint32_t quota_lines;
     uint64_t metadata_bytes; /* of the texts of all commits, under way too */
     uint64_t metadata_most;
     uint64_t memory_refused; /* times that the log has told of */
@@ -398,6 +403,8 @@ void control_close_session(struct control *control, struct peer *p,
 void control_session_close_all(struct control *control, struct peer *p);
 /* Shards and connections have ended: nobody answers for those that are still being closed. */
 void control_sessions_stop(struct control *control);
+/* The shard says that the session waits for a quota: a line in the log. */
+void control_held_by_quota(struct control *control, const struct message *m);
 /* The shard says that it ended by itself, and why: its owner is told. */
 void control_session_ended(struct control *control, uint32_t id, int status);
 /* The shard has closed it, as it was told. */

@@ -27,7 +27,8 @@ struct topic_share {
     uint64_t topic_id;
     uint32_t holdings;
     struct quota publish_quota;
-    uint64_t quota_deliver_bytes;
+    uint64_t quota_deliver_bytes; /* of each reader */
+    struct quota_hold publish_hold, deliver_hold;
 };
 
 struct holding {

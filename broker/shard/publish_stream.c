@@ -12,13 +12,37 @@ enum {
     PACKET_WINDOW_BATCHES = 2,
     PACKET_WINDOW_BYTES_MIN = 1 << 20,
     BUSY_MEMORY_US = 100000, /* until others have given some back */
+    PROMISE_BYTES_MIN = 1 << 16,
 };
 
-/* A quota may be overdrawn by what was promised: promise one batch when there is one. */
+/* Of those that hold for it, a second; 0: none does. */
+static uint64_t lowest_rate(const struct session *session, const struct holding *holding)
+{
+    const uint64_t topic = holding->share->publish_quota.rate;
+    const uint64_t client = session->bucket != NULL ? session->bucket->publish.rate : 0;
+    return topic == 0 || (client != 0 && client < topic) ? client : topic;
+}
+
+/* A quota may be overdrawn by what was promised: where there is one, a tenth of a second's worth is
+ * promised at a time, and a whole batch to a client that says it waits to send one. */
+static uint32_t promise_bytes(uint64_t rate, uint32_t batch_bytes_max)
+{
+    const uint64_t tenth = rate / 10 > PROMISE_BYTES_MIN ? rate / 10 : PROMISE_BYTES_MIN;
+    return tenth < batch_bytes_max ? (uint32_t)tenth : batch_bytes_max;
+}
+
+void publish_stream_promise(struct publish_stream *stream)
+{
+    const uint32_t more = stream->wants_batch ? stream->window_bytes : stream->promise_bytes;
+    if (stream->credit < stream->received_bytes + more)
+        stream->credit = stream->received_bytes + more;
+    stream->wants_batch = false;
+}
+
 static uint32_t window_bytes(const struct session *session, const struct holding *holding)
 {
     const bool packets = session_is_packets(session);
-    if (holding->share->publish_quota.rate != 0 || session->publish_quota.rate != 0)
+    if (lowest_rate(session, holding) != 0)
         return holding->batch_bytes_max;
     const uint64_t batches =
         (uint64_t)holding->batch_bytes_max * (packets ? PACKET_WINDOW_BATCHES : WINDOW_BATCHES);
@@ -54,7 +78,11 @@ enum leat_error publish_stream_open(struct publish_stream **out, struct session 
     stream->ended_status = LEAT_ERR_UNKNOWN_STREAM;
     stream->producer_id = opening->producer_id;
     stream->producer_epoch = opening->producer_epoch;
-    stream->credit = stream->window_bytes;
+    const uint64_t rate = lowest_rate(session, holding);
+    stream->limited = rate != 0;
+    stream->promise_bytes =
+        stream->limited ? promise_bytes(rate, holding->batch_bytes_max) : stream->window_bytes;
+    stream->credit = stream->limited ? 0 : stream->window_bytes;
     if (by_position) {
         stream->joined = (struct stream_map *)(stream + 1);
         stream_map_init(stream->joined, 0);
@@ -173,7 +201,8 @@ static void count_received(struct publish_stream *stream, uint32_t size, leat_ns
 {
     stream->received_bytes += size;
     quota_take(&stream->holding->share->publish_quota, size, now);
-    quota_take(&stream->session->publish_quota, size, now);
+    if (stream->session->bucket != NULL)
+        quota_take(&stream->session->bucket->publish, size, now);
 }
 
 static enum publish_outcome take_whole(struct publish_stream *stream, const uint8_t *bytes,
@@ -321,10 +350,10 @@ static bool reach(struct publish_stream *stream, uint64_t end)
 enum publish_outcome publish_stream_more(struct publish_stream *stream, leat_ns now,
                                          uint64_t wall_ns, struct leat_ack_run *run)
 {
-    while (stream->producer != NULL) {
+    while (stream->producer != NULL && stream->buffer.bytes != NULL) {
         const uint64_t have = stream->joined->next - stream->received_bytes;
         struct leat_batch batch;
-        if (stream->buffer.bytes != NULL && is_idle(stream))
+        if (is_idle(stream))
             stream_buffer_rest(stream->buffers, &stream->buffer);
         if (stream->busy || have < LEAT_BATCH_HEADER_BYTES)
             return PUBLISH_NOTHING;

@@ -44,7 +44,11 @@ struct publish_stream {
     uint64_t received_bytes; /* of whole batches, since it opened */
     uint64_t credit;         /* the client may send up to here */
     uint32_t window_bytes;
-    bool throttled; /* credit is due, a quota withholds it */
+    uint32_t promise_bytes; /* of credit that is given at a time */
+    bool limited;           /* by some quota: then it is little */
+    bool throttled;         /* credit is due, a quota withholds it */
+    bool held_by_client;    /* it is that of the client's name, not the topic's */
+    bool wants_batch;       /* its client waits to send a batch that is larger than its credit */
     TAILQ_ENTRY(publish_stream) throttled_link;
     TAILQ_ENTRY(publish_stream) holding_link;
 
@@ -100,10 +104,13 @@ enum publish_outcome publish_stream_take(struct publish_stream *stream,
                                          const struct leat_frame_publish *publish, leat_ns now,
                                          uint64_t wall_ns, struct leat_ack_run *run);
 
+/* Raises the credit, as far as `limited` allows for once. */
+void publish_stream_promise(struct publish_stream *stream);
+
 /* True when credit should be renewed: a quarter of the window is used up. */
 static inline bool publish_stream_wants_credit(const struct publish_stream *stream)
 {
-    return stream->credit - stream->received_bytes <= stream->window_bytes / 4 * 3;
+    return stream->credit - stream->received_bytes <= stream->promise_bytes / 4 * 3;
 }
 
 #endif

@@ -37,8 +37,11 @@ enum leat_error session_grant(struct session **out, uint32_t id, const struct me
     s->tag_to_client = grant->tag_to_client;
     s->challenge = grant->challenge;
     s->expires_ns = grant->expires_ns;
-    quota_init(&s->publish_quota, grant->quota_publish_bytes, now);
-    quota_init(&s->deliver_quota, grant->quota_deliver_bytes, now);
+    s->bucket = grant->bucket;
+    if (s->bucket != NULL) {
+        quota_set_rate(&s->bucket->publish, grant->quota_publish_bytes, now);
+        quota_set_rate(&s->bucket->deliver, grant->quota_deliver_bytes, now);
+    }
     TAILQ_INIT(&s->ready);
     *out = s;
     return LEAT_OK;

@@ -18,7 +18,7 @@
 #include "broker/log/memory_budget.h"
 #include "broker/shard/egress.h"
 #include "broker/shared/mailbox.h"
-#include "broker/shared/quota.h"
+#include "broker/shared/client_quota.h"
 #include "schema/error.h"
 #include "schema/limits.h"
 #include "schema/units.h"
@@ -96,8 +96,7 @@ struct session {
     uint32_t stream_count; /* places allocated */
     uint32_t stream_hint;  /* where to look for a free one */
 
-    struct quota publish_quota;
-    struct quota deliver_quota;
+    struct client_bucket *bucket; /* of its client's name; NULL: no quota */
 
     TAILQ_HEAD(ready_list, subscription) ready; /* have something to send, in turn */
     TAILQ_ENTRY(session) output_link;           /* in the shard's list of sessions to serve */

@@ -9,34 +9,6 @@ enum {
 
 #define HELD_EVERY_NS LEAT_NS_PER_S /* control hears of it so often */
 
-static void renew_quota_deadline(struct shard *shard, leat_ns when)
-{
-    if (when < shard->quota_deadline)
-        shard->quota_deadline = when;
-}
-
-void shard_renew_credit(struct shard *shard, struct publish_stream *stream)
-{
-    struct session *s = stream->session;
-    struct quota *topic = &stream->holding->share->publish_quota;
-    const bool ready = quota_ready(topic, shard->now) && quota_ready(&s->publish_quota, shard->now);
-    if (stream->throttled && ready)
-        TAILQ_REMOVE(&shard->throttled_publishers, stream, throttled_link);
-    if (!stream->throttled && !ready) {
-        TAILQ_INSERT_TAIL(&shard->throttled_publishers, stream, throttled_link);
-        metric_add(&shard->counters.throttled, 1);
-    }
-    stream->throttled = !ready;
-    if (!ready) {
-        const leat_ns all = quota_ready_at(topic, shard->now);
-        const leat_ns mine = quota_ready_at(&s->publish_quota, shard->now);
-        renew_quota_deadline(shard, all > mine ? all : mine);
-        return;
-    }
-    stream->credit = stream->received_bytes + stream->window_bytes;
-    egress_credit(&s->out, stream->number, stream->credit);
-}
-
 static void count_answer(struct shard *shard, const struct leat_ack_run *run, uint64_t bytes)
 {
     struct shard_counters *c = &shard->counters;
@@ -224,6 +196,8 @@ static void blocked(struct shard *shard, struct session *s, uint32_t stream)
         shard_refuse_stream(s, stream, LEAT_ERR_UNKNOWN_STREAM);
     else if (place->publish != NULL && place->publish->producer == NULL)
         shard_refuse_stream(s, stream, (enum leat_error)place->publish->ended_status);
+    else if (place->publish != NULL)
+        shard_publisher_waits(shard, place->publish);
 }
 
 /* What stands committed where this stream commits, as the answer to the COMMIT of `asked`. */

@@ -224,6 +224,7 @@ static void take_over(struct shard *shard, struct publish_stream *stream, struct
     publisher_index_add(&shard->publishers, stream);
     end_other_streams(shard, stream);
     m->publish.next_sequence = producer_next_sequence(stream->producer);
+    shard_first_credit(shard, stream);
     m->publish.credit = stream->credit;
 }
 
@@ -401,6 +402,7 @@ static void handle(struct shard *shard, struct message *m)
     case MESSAGE_SESSION_CLOSED:
     case MESSAGE_RESERVE_OFFSETS:
     case MESSAGE_HELD_BACK:
+    case MESSAGE_HELD_BY_QUOTA:
     case MESSAGE_REQUIRED_LOST: break; /* said by shards only */
     }
 }
@@ -425,6 +427,11 @@ bool shard_read_mail(struct shard *shard)
 void shard_send_notices(struct shard *shard)
 {
     struct holding *holding;
+    if (shard->held_notice.type != 0) {
+        if (!shard_tell(shard, &shard->held_notice))
+            return;
+        shard->held_notice.type = 0;
+    }
     TAILQ_FOREACH(holding, &shard->holdings.all, link)
     {
         struct message message = { .partition = holding->partition,

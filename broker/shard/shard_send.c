@@ -196,7 +196,7 @@ static bool add_fresh(struct shard *shard, struct filling *f)
             metric_add(&shard->counters.gaps, 1);
             return true; /* it goes before what follows it */
         case SUBSCRIPTION_CAUGHT_UP: shard_set_waiting(shard, sub); break;
-        case SUBSCRIPTION_NO_QUOTA: shard_set_throttled(shard, sub, next.when); break;
+        case SUBSCRIPTION_NO_QUOTA: shard_set_throttled(shard, sub, &next); break;
         case SUBSCRIPTION_NO_CREDIT:
             shard_unlist(shard, sub);
             if (next.say_blocked) {
@@ -237,6 +237,12 @@ static bool answer_again(struct session *s, const struct publish_stream *stream,
     return true;
 }
 
+/* A BLOCKED that says who is held by a quota, and is true still. */
+static bool is_held(uint64_t limit, bool throttled)
+{
+    return throttled && limit >= LEAT_BLOCKED_BY_TOPIC_QUOTA;
+}
+
 /* Stages once more what a lost packet said, as it is now. False: no room for all of it. */
 static bool restage(struct session *s, struct flow_item *item)
 {
@@ -262,8 +268,10 @@ static bool restage(struct session *s, struct flow_item *item)
         shard_say_committed(s, item->stream, item->at, (int16_t)item->reserved);
         break;
     case LEAT_FRAME_BLOCKED:
-        if (sub != NULL && sub->limit == item->at)
-            egress_blocked(&s->out, item->stream, sub->limit);
+        if ((sub != NULL
+             && (sub->limit == item->at || is_held(item->at, sub->state == SUBSCRIPTION_THROTTLED)))
+            || (publish != NULL && is_held(item->at, publish->throttled)))
+            egress_blocked(&s->out, item->stream, item->at);
         break;
     case LEAT_FRAME_GAP:
         if (sub != NULL && sub->gap_said && sub->gap.position == item->at) {

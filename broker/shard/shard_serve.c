@@ -45,40 +45,11 @@ void shard_wake_readers(struct shard *shard)
     }
 }
 
-void shard_retry_throttled(struct shard *shard)
-{
-    struct publish_stream *stream, *next_stream;
-    struct subscription *sub;
-    shard->quota_deadline = LEAT_NS_NEVER;
-    for (stream = TAILQ_FIRST(&shard->throttled_publishers); stream != NULL; stream = next_stream) {
-        next_stream = TAILQ_NEXT(stream, throttled_link);
-        if (egress_room(&stream->session->out) < EGRESS_ANSWER_BYTES) {
-            /* Its client does not read: look again with the next one's turn. */
-            shard->quota_deadline = shard->now + LEAT_NS_PER_MS;
-            continue;
-        }
-        shard_renew_credit(shard, stream);
-        shard_want_output(shard, stream->session);
-    }
-    while ((sub = TAILQ_FIRST(&shard->throttled_subscriptions)) != NULL)
-        shard_set_ready(shard, sub); /* asked for its wish again, it may be throttled again */
-}
-
 void shard_set_waiting(struct shard *shard, struct subscription *sub)
 {
     shard_unlist(shard, sub);
     sub->state = SUBSCRIPTION_WAITING;
     TAILQ_INSERT_TAIL(&sub->holding->waiting, sub, state_link);
-}
-
-void shard_set_throttled(struct shard *shard, struct subscription *sub, leat_ns when)
-{
-    shard_unlist(shard, sub);
-    sub->state = SUBSCRIPTION_THROTTLED;
-    TAILQ_INSERT_TAIL(&shard->throttled_subscriptions, sub, state_link);
-    if (when < shard->quota_deadline)
-        shard->quota_deadline = when;
-    metric_add(&shard->counters.throttled, 1);
 }
 
 /* Adds the next slice of this subscription's log to the batch. False: the batch is full. */
@@ -119,7 +90,7 @@ static void gather(struct shard *shard, struct session *s)
             metric_add(&shard->counters.gaps, 1);
             break;
         case SUBSCRIPTION_CAUGHT_UP: shard_set_waiting(shard, sub); break;
-        case SUBSCRIPTION_NO_QUOTA: shard_set_throttled(shard, sub, next.when); break;
+        case SUBSCRIPTION_NO_QUOTA: shard_set_throttled(shard, sub, &next); break;
         case SUBSCRIPTION_NO_CREDIT:
             shard_unlist(shard, sub);
             if (next.say_blocked) {

@@ -9,6 +9,7 @@
  *      shard_frames.c   what a session's bytes say
  *      shard_serve.c    what leaves: acks, credits, slices of the log
  *      shard_send.c     the same in packets, and again what was lost
+ *      shard_quota.c    who is held by a quota
  *      shard_mail.c     what control says
  *      shard_groups.c   of it, what is about consumer groups
  *
@@ -138,8 +139,9 @@ struct shard {
     leat_ns expire_deadline; /* forgotten producers */
     leat_ns count_deadline;  /* of what packets became; nothing wakes up for it */
     leat_ns resume_accept_deadline;
-    uint32_t ticking; /* holdings with `ticks` */
-    bool notices;     /* some holding has something to tell control */
+    uint32_t ticking;           /* holdings with `ticks` */
+    struct message held_notice; /* for control: somebody is held by a quota; type 0: nobody */
+    bool notices;               /* some holding has something to tell control */
 
     struct message held; /* what the outbox had no room for */
     bool holds;
@@ -235,8 +237,6 @@ bool shard_receive(struct shard *shard, struct session *s);
 void shard_take_waiting(struct shard *shard, struct session *s);
 /* Handles whole frames in the receive buffer, as far as there is room for answers. */
 void shard_handle_frames(struct shard *shard, struct session *s);
-/* Credit that a quota withheld. */
-void shard_renew_credit(struct shard *shard, struct publish_stream *stream);
 
 /* ---- shard_serve.c */
 
@@ -247,13 +247,25 @@ void shard_set_ready(struct shard *shard, struct subscription *sub);
 void shard_unlist(struct shard *shard, struct subscription *sub);
 /* Wakes the readers of what was appended. */
 void shard_wake_readers(struct shard *shard);
-void shard_retry_throttled(struct shard *shard);
 /* One turn for everyone who has something to send. True when more is left for at once. */
 bool shard_serve(struct shard *shard);
 
-/* Nothing for it before the next append; nothing before `when`. */
+/* Nothing for it before the next append. */
 void shard_set_waiting(struct shard *shard, struct subscription *sub);
-void shard_set_throttled(struct shard *shard, struct subscription *sub, leat_ns when);
+
+/* ---- shard_quota.c */
+
+/* More credit, or it waits for a quota. */
+void shard_renew_credit(struct shard *shard, struct publish_stream *stream);
+/* The same for a stream that opens: the reply says its credit; who comes while a quota is overdrawn
+ * gets none yet. */
+void shard_first_credit(struct shard *shard, struct publish_stream *stream);
+/* Its client has said BLOCKED. */
+void shard_publisher_waits(struct shard *shard, struct publish_stream *stream);
+/* Nothing for it before next->when. */
+void shard_set_throttled(struct shard *shard, struct subscription *sub,
+                         const struct subscription_next *next);
+void shard_retry_throttled(struct shard *shard);
 
 /* ---- shard_send.c */
 

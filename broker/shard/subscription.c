@@ -100,10 +100,13 @@ struct subscription_next subscription_next(struct subscription *sub, leat_ns now
         sub->blocked_said = sub->limit;
         return (struct subscription_next){ .wish = SUBSCRIPTION_NO_CREDIT, .say_blocked = say };
     }
-    if (!quota_ready(&sub->quota, now) || !quota_ready(&sub->session->deliver_quota, now)) {
+    struct quota *client = sub->session->bucket != NULL ? &sub->session->bucket->deliver : NULL;
+    const bool by_client = client != NULL && !quota_ready(client, now);
+    if (by_client || !quota_ready(&sub->quota, now)) {
         const leat_ns mine = quota_ready_at(&sub->quota, now);
-        const leat_ns all = quota_ready_at(&sub->session->deliver_quota, now);
+        const leat_ns all = client != NULL ? quota_ready_at(client, now) : 0;
         return (struct subscription_next){ .wish = SUBSCRIPTION_NO_QUOTA,
+                                           .by_client = by_client,
                                            .when = mine > all ? mine : all };
     }
     const uint64_t end = visible < sub->limit ? visible : sub->limit;
@@ -118,7 +121,8 @@ void subscription_sent(struct subscription *sub, uint64_t size, leat_ns now)
 {
     sub->position += size;
     quota_take(&sub->quota, size, now);
-    quota_take(&sub->session->deliver_quota, size, now);
+    if (sub->session->bucket != NULL)
+        quota_take(&sub->session->bucket->deliver, size, now);
 }
 
 void subscription_take_back(struct subscription *sub, uint64_t position)

@@ -45,6 +45,7 @@ struct subscription {
     uint64_t lost;               /* records its client says it lost, of those counted in `entry` */
     uint64_t first_offset;       /* nothing below can be lost by it */
     struct quota quota;
+    struct quota_hold hold;                /* of which its client was told */
     TAILQ_ENTRY(subscription) state_link;  /* READY: session, WAITING: holding, THROTTLED: shard */
     TAILQ_ENTRY(subscription) reader_link; /* in its holding, always */
 };
@@ -60,6 +61,7 @@ enum subscription_wish {
 struct subscription_next {
     enum subscription_wish wish;
     bool say_blocked;
+    bool by_client; /* the quota is that of the client's name, not the topic's */
     uint64_t size;
     leat_ns when;
     struct leat_frame_gap gap;

@@ -21,6 +21,7 @@
 #include "schema/units.h"
 
 struct holding;
+struct client_bucket;
 struct partition;
 struct offsets_entry;
 
@@ -58,8 +59,10 @@ enum message_type {
                                 its mark. status: LEAT_ERR_CLOSED: was away too long;
                                 LEAT_ERR_TIMEOUT: held producers back too long (`session` has it
                                 open; 0: none); LEAT_ERR_LIMIT: its client made others */
-    MESSAGE_HELD_BACK,       /* `partition`: producers are told BUSY, because the required reader
-                                `value` (its name's hash) has not read on; at most once a second */
+    MESSAGE_HELD_BY_QUOTA, /* `session` waits for the quota of its name, or of `topic_id`; value 1:
+                              with what it publishes, 0: with what it reads. Once an episode */
+    MESSAGE_HELD_BACK,     /* `partition`: producers are told BUSY, because the required reader
+                              `value` (its name's hash) has not read on; at most once a second */
 };
 
 struct message_grant {
@@ -70,6 +73,7 @@ struct message_grant {
     leat_ns expires_ns;           /* no ATTACH by then: MESSAGE_SESSION_CLOSED */
     uint64_t quota_publish_bytes; /* a second, of this client on this shard; 0: none */
     uint64_t quota_deliver_bytes;
+    struct client_bucket *bucket; /* of the client's name here, for these; NULL: no quota */
 };
 
 struct message_publish {

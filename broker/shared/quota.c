@@ -25,6 +25,20 @@ void quota_init(struct quota *q, uint64_t bytes_per_second, leat_ns now)
     q->left = burst(q);
 }
 
+void quota_set_rate(struct quota *q, uint64_t bytes_per_second, leat_ns now)
+{
+    if (q->rate == bytes_per_second)
+        return;
+    if (q->rate == 0 || bytes_per_second == 0) {
+        quota_init(q, bytes_per_second, now);
+        return;
+    }
+    refill(q, now);
+    q->rate = bytes_per_second;
+    if (q->left > burst(q))
+        q->left = burst(q);
+}
+
 void quota_take_limited(struct quota *q, uint64_t bytes, leat_ns now)
 {
     refill(q, now);

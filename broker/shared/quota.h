@@ -19,6 +19,9 @@ struct quota {
 /* Starts with a tenth of a second's worth, which is also the most it saves up. */
 void quota_init(struct quota *q, uint64_t bytes_per_second, leat_ns now);
 
+/* From now on at another rate, which 0 ends; what is owed stays owed. */
+void quota_set_rate(struct quota *q, uint64_t bytes_per_second, leat_ns now);
+
 void quota_take_limited(struct quota *q, uint64_t bytes, leat_ns now);
 bool quota_ready_limited(struct quota *q, leat_ns now);
 
@@ -33,6 +36,26 @@ static inline void quota_take(struct quota *q, uint64_t bytes, leat_ns now)
 static inline bool quota_ready(struct quota *q, leat_ns now)
 {
     return q->rate == 0 || quota_ready_limited(q, now);
+}
+
+/* Somebody is told that a quota holds somebody: once an episode, which is over when it has held
+ * nobody for QUOTA_EPISODE_NS. All-zero: never yet. */
+struct quota_hold {
+    leat_ns last; /* when it held somebody */
+    bool began;
+    bool said;
+};
+
+#define QUOTA_EPISODE_NS (10 * LEAT_NS_PER_S)
+
+/* It holds somebody now. True: that was not said in this episode. */
+static inline bool quota_hold_note(struct quota_hold *hold, leat_ns now)
+{
+    if (!hold->began || now - hold->last >= QUOTA_EPISODE_NS)
+        hold->said = false;
+    hold->began = true;
+    hold->last = now;
+    return !hold->said;
 }
 
 /* When it will be ready, if nothing is taken: `now` or later. */

@@ -1,0 +1,126 @@
+/* Who is held by a quota: when there is more, and who is told. */
+#include "broker/shard/shard_state.h"
+
+static void wake_at(struct shard *shard, leat_ns when)
+{
+    if (when < shard->quota_deadline)
+        shard->quota_deadline = when;
+}
+
+/* Control is to write it to the log: once an episode, and one at a time. */
+static void note(struct shard *shard, const struct session *s, struct quota_hold *hold,
+                 uint64_t topic_id, bool publishes)
+{
+    if (!quota_hold_note(hold, shard->now) || shard->held_notice.type != 0)
+        return;
+    hold->said = true;
+    shard->held_notice = (struct message){
+        .type = MESSAGE_HELD_BY_QUOTA, .session = s->id, .topic_id = topic_id, .value = publishes
+    };
+    shard->notices = true;
+}
+
+void shard_renew_credit(struct shard *shard, struct publish_stream *stream)
+{
+    struct session *s = stream->session;
+    struct quota *topic = &stream->holding->share->publish_quota;
+    struct quota *client = s->bucket != NULL ? &s->bucket->publish : NULL;
+    stream->held_by_client = client != NULL && !quota_ready(client, shard->now);
+    const bool ready = !stream->held_by_client && quota_ready(topic, shard->now);
+    if (stream->throttled && ready)
+        TAILQ_REMOVE(&shard->throttled_publishers, stream, throttled_link);
+    if (!stream->throttled && !ready) {
+        TAILQ_INSERT_TAIL(&shard->throttled_publishers, stream, throttled_link);
+        metric_add(&shard->counters.throttled, 1);
+    }
+    stream->throttled = !ready;
+    if (!ready) {
+        const leat_ns all = quota_ready_at(topic, shard->now);
+        const leat_ns mine = client != NULL ? quota_ready_at(client, shard->now) : 0;
+        wake_at(shard, all > mine ? all : mine);
+        return;
+    }
+    publish_stream_promise(stream);
+    egress_credit(&s->out, stream->number, stream->credit);
+}
+
+void shard_first_credit(struct shard *shard, struct publish_stream *stream)
+{
+    const struct session *s = stream->session;
+    struct quota *topic = &stream->holding->share->publish_quota;
+    struct quota *client = s->bucket != NULL ? &s->bucket->publish : NULL;
+    if (quota_ready(topic, shard->now) && (client == NULL || quota_ready(client, shard->now)))
+        publish_stream_promise(stream); /* the reply says so */
+    else
+        shard_renew_credit(shard, stream);
+}
+
+void shard_publisher_waits(struct shard *shard, struct publish_stream *stream)
+{
+    struct session *s = stream->session;
+    if (!stream->limited)
+        return; /* its credit is on the way */
+    stream->wants_batch = true;
+    shard_renew_credit(shard, stream);
+    if (!stream->throttled)
+        return;
+    egress_blocked(&s->out, stream->number,
+                   stream->held_by_client ? LEAT_BLOCKED_BY_CLIENT_QUOTA
+                                          : LEAT_BLOCKED_BY_TOPIC_QUOTA);
+    if (stream->held_by_client)
+        note(shard, s, &s->bucket->publish_hold, 0, true);
+    else
+        note(shard, s, &stream->holding->share->publish_hold, stream->holding->topic_id, true);
+}
+
+/* Each gets a little at once; a whole batch only one after the other, so that those who wait do not
+ * overdraw by a batch each. */
+static void retry_publishers(struct shard *shard)
+{
+    struct publish_stream *stream, *next;
+    for (stream = TAILQ_FIRST(&shard->throttled_publishers); stream != NULL; stream = next) {
+        next = TAILQ_NEXT(stream, throttled_link);
+        if (egress_room(&stream->session->out) < EGRESS_ANSWER_BYTES) {
+            /* Its client does not read: look again with the next one's turn. */
+            wake_at(shard, shard->now + LEAT_NS_PER_MS);
+            continue;
+        }
+        const bool wanted_batch = stream->wants_batch;
+        shard_renew_credit(shard, stream);
+        shard_want_output(shard, stream->session);
+        if (wanted_batch && !stream->throttled && next != NULL) {
+            wake_at(shard, shard->now + LEAT_NS_PER_MS);
+            return;
+        }
+    }
+}
+
+void shard_retry_throttled(struct shard *shard)
+{
+    struct subscription *sub;
+    shard->quota_deadline = LEAT_NS_NEVER;
+    retry_publishers(shard);
+    while ((sub = TAILQ_FIRST(&shard->throttled_subscriptions)) != NULL)
+        shard_set_ready(shard, sub); /* asked for its wish again, it may be throttled again */
+}
+
+void shard_set_throttled(struct shard *shard, struct subscription *sub,
+                         const struct subscription_next *next)
+{
+    struct session *s = sub->session;
+    shard_unlist(shard, sub);
+    sub->state = SUBSCRIPTION_THROTTLED;
+    TAILQ_INSERT_TAIL(&shard->throttled_subscriptions, sub, state_link);
+    wake_at(shard, next->when);
+    metric_add(&shard->counters.throttled, 1);
+    if (quota_hold_note(&sub->hold, shard->now)) {
+        sub->hold.said = true;
+        egress_blocked(&s->out, sub->number,
+                       next->by_client ? LEAT_BLOCKED_BY_CLIENT_QUOTA
+                                       : LEAT_BLOCKED_BY_TOPIC_QUOTA);
+    }
+    if (next->by_client)
+        note(shard, s, &s->bucket->deliver_hold, 0, false);
+    else
+        note(shard, s, &sub->holding->share->deliver_hold, sub->holding->topic_id, false);
+}

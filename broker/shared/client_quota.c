@@ -1,0 +1,138 @@
+#include "broker/shared/client_quota.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PLACES = 4096,
+    FORGOTTEN_PER_CALL = 2, /* so that the idle are fewer than those that came */
+};
+
+static size_t bytes_of(const struct client_quotas *all)
+{
+    return sizeof(struct client_quota) + all->shards * sizeof(struct client_bucket);
+}
+
+static struct client_quota_list *place_of(const struct client_quotas *all, const char *name)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (; *name != '\0'; name++)
+        hash = (hash ^ (uint8_t)*name) * 16777619u;
+    return &all->places[hash % PLACES];
+}
+
+bool client_quotas_open(struct client_quotas *all, uint32_t shards, struct memory_budget *budget)
+{
+    *all = (struct client_quotas){ .shards = shards, .budget = budget };
+    TAILQ_INIT(&all->idle);
+    all->places = calloc(PLACES, sizeof *all->places);
+    return all->places != NULL;
+}
+
+static void forget(struct client_quotas *all, struct client_quota *quota)
+{
+    LIST_REMOVE(quota, same_place);
+    if (quota->sessions == 0)
+        TAILQ_REMOVE(&all->idle, quota, idle_link);
+    all->count--;
+    free(quota);
+    memory_budget_give(all->budget, bytes_of(all));
+}
+
+void client_quotas_close(struct client_quotas *all)
+{
+    for (uint32_t i = 0; all->places != NULL && i < PLACES; i++) {
+        while (!LIST_EMPTY(&all->places[i]))
+            forget(all, LIST_FIRST(&all->places[i]));
+    }
+    free(all->places);
+    all->places = NULL;
+}
+
+struct client_quota *client_quota_find(const struct client_quotas *all, const char *name)
+{
+    struct client_quota *quota;
+    LIST_FOREACH(quota, place_of(all, name), same_place)
+    {
+        if (strcmp(quota->name, name) == 0)
+            return quota;
+    }
+    return NULL;
+}
+
+static bool owes(const struct client_quotas *all, struct client_quota *quota, leat_ns now)
+{
+    for (uint32_t i = 0; i < all->shards; i++) {
+        if (!quota_ready(&quota->buckets[i].publish, now)
+            || !quota_ready(&quota->buckets[i].deliver, now))
+            return true;
+    }
+    return false;
+}
+
+/* Those that owe nothing; who owes stands last in line again. */
+static void forget_idle(struct client_quotas *all, leat_ns now)
+{
+    for (int i = 0; i < FORGOTTEN_PER_CALL; i++) {
+        struct client_quota *quota = TAILQ_FIRST(&all->idle);
+        if (quota == NULL)
+            return;
+        /* The analyzer does not see that `forget` takes what it frees off the list. */
+        if (!owes(all, quota, now)) { // NOLINT(clang-analyzer-unix.Malloc)
+            forget(all, quota);
+            continue;
+        }
+        TAILQ_REMOVE(&all->idle, quota, idle_link);
+        TAILQ_INSERT_TAIL(&all->idle, quota, idle_link);
+    }
+}
+
+static bool make_room(struct client_quotas *all)
+{
+    while (all->count >= CLIENT_QUOTAS_MAX || !memory_budget_take(all->budget, bytes_of(all))) {
+        struct client_quota *longest = TAILQ_FIRST(&all->idle);
+        if (longest == NULL)
+            return false;
+        forget(all, longest); // NOLINT(clang-analyzer-unix.Malloc)
+    }
+    return true;
+}
+
+static struct client_quota *create(struct client_quotas *all, const char *name)
+{
+    if (!make_room(all))
+        return NULL;
+    struct client_quota *quota = aligned_alloc(alignof(struct client_quota), bytes_of(all));
+    if (quota == NULL) {
+        memory_budget_give(all->budget, bytes_of(all));
+        return NULL;
+    }
+    memset(quota, 0, bytes_of(all));
+    strcpy(quota->name, name);
+    LIST_INSERT_HEAD(place_of(all, name), quota, same_place);
+    all->count++;
+    return quota;
+}
+
+struct client_quota *client_quota_take(struct client_quotas *all, const char *name, leat_ns now)
+{
+    struct client_quota *quota = client_quota_find(all, name);
+    if (quota == NULL)
+        quota = create(all, name);
+    else if (quota->sessions == 0)
+        TAILQ_REMOVE(&all->idle, quota, idle_link);
+    if (quota != NULL)
+        quota->sessions++;
+    forget_idle(all, now);
+    return quota;
+}
+
+void client_quota_release(struct client_quotas *all, struct client_quota *quota)
+{
+    if (quota == NULL)
+        return;
+    assert(quota->sessions != 0);
+    if (--quota->sessions == 0)
+        TAILQ_INSERT_TAIL(&all->idle, quota, idle_link);
+}

@@ -1,0 +1,62 @@
+/* Client quotas: the rates of everybody who calls himself by one name.
+ *
+ * Role: (client name) -> one bucket a shard, for all sessions of the name; what was overdrawn is
+ * owed by whoever comes under the name next. Must not know: configuration, who is held.
+ *
+ *      control: client_quota_take ---> with the grant of each session ---> shard: takes from its
+ *                                                                         own bucket
+ *      control: client_quota_release <-- the shard has ended the session
+ *
+ * A name without sessions is forgotten once it owes nothing, or when there is no room for others.
+ *
+ * Threads: control's; a bucket belongs to its shard while a session of the name is there. */
+#ifndef LEAT_BROKER_CLIENT_QUOTA_H
+#define LEAT_BROKER_CLIENT_QUOTA_H
+
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "broker/log/memory_budget.h"
+#include "broker/shared/quota.h"
+#include "schema/limits.h"
+
+enum { CLIENT_QUOTAS_MAX = 65536 };
+
+/* What a name may take on one shard. */
+struct client_bucket {
+    alignas(64) struct quota publish;
+    struct quota deliver;
+    struct quota_hold publish_hold, deliver_hold;
+};
+
+struct client_quota {
+    uint32_t sessions;
+    LIST_ENTRY(client_quota) same_place;
+    TAILQ_ENTRY(client_quota) idle_link; /* without sessions, longest so first */
+    char name[LEAT_CLIENT_NAME_BYTES_MAX + 1];
+    struct client_bucket buckets[]; /* by shard */
+};
+
+struct client_quotas {
+    LIST_HEAD(client_quota_list, client_quota) * places; /* by name */
+    TAILQ_HEAD(, client_quota) idle;
+    uint32_t count;
+    uint32_t shards;
+    struct memory_budget *budget; /* NULL: no limit */
+};
+
+/* False: no memory. */
+bool client_quotas_open(struct client_quotas *all, uint32_t shards, struct memory_budget *budget);
+/* No shard has a session any more. All-zero: a no-op. */
+void client_quotas_close(struct client_quotas *all);
+
+/* NULL: there is none of this name. */
+struct client_quota *client_quota_find(const struct client_quotas *all, const char *name);
+/* For one more session of the name; NULL: no room for another name. */
+struct client_quota *client_quota_take(struct client_quotas *all, const char *name, leat_ns now);
+/* A session of it has ended. NULL is a no-op. */
+void client_quota_release(struct client_quotas *all, struct client_quota *quota);
+
+#endif
