@@ -12,6 +12,7 @@
 
 #include "broker/state/statefile.h"
 #include "tests/support/control_rig.h"
+#include "tests/support/wire.h"
 
 #define MINUTE_NS (60 * LEAT_NS_PER_S)
 #define HOUR_NS (3600 * LEAT_NS_PER_S)
@@ -370,6 +371,36 @@ Test(tables, an_opening_that_fails_leaves_no_name_and_no_count)
     cr_assert_neq(rig_error(open_name(fd, session, "a"), NULL), 0);
     cr_assert_eq(delete_name(fd, "a", NULL), 0, "no opening is under way");
     close(fd);
+}
+
+/* What its Hello is answered. */
+static int greet(const char *host, const char *says, int *fd)
+{
+    Leat__Control__Hello hello = LEAT__CONTROL__HELLO__INIT;
+    hello.version_min = hello.version_max = LEAT_PROTOCOL_VERSION;
+    hello.client_name = (char *)"peer";
+    *fd = wire_connect_from(control_address(rig.control), host);
+    return rig_error(rig_ask(&rig, *fd, LEAT__CONTROL__REQUEST__BODY_HELLO, &hello), says);
+}
+
+Test(tables, control_connections_of_one_address_are_half)
+{
+    int fds[8], fd, honest;
+    rig_stop(&rig);
+    rig.config.connections_max = 16;
+    rig_open(&rig);
+    for (int i = 0; i < 8; i++)
+        cr_assert_eq(greet("127.0.0.1", NULL, &fds[i]), 0);
+    cr_assert_eq(greet("127.0.0.1", "16 control connections; one address may have half", &fd),
+                 LEAT_ERR_LIMIT);
+    close(fd);
+    cr_assert_eq(greet("127.0.0.2", NULL, &honest), 0);
+    close(honest);
+    close(fds[0]);
+    rig_pass(&rig, 4 * LEAT_NS_PER_MS, 4);
+    cr_assert_eq(greet("127.0.0.1", NULL, &fds[0]), 0, "there is a place again");
+    for (int i = 0; i < 8; i++)
+        close(fds[i]);
 }
 
 /* ---- ages */

@@ -73,6 +73,8 @@ void peer_end(struct control *control, struct peer *p)
     if (p->dead)
         return;
     p->dead = true;
+    if (p->counted)
+        shares_give_back(&control->shares, p->maker, SHARE_CONNECTIONS, 1);
     control_session_close_all(control, p);
     while (!LIST_EMPTY(&p->operation_list))
         operation_disown(LIST_FIRST(&p->operation_list));
@@ -95,6 +97,8 @@ void peer_end(struct control *control, struct peer *p)
 void peer_open(struct control *control, struct peer *p, const char *client_name)
 {
     strcpy(p->client_name, client_name);
+    shares_take(&control->shares, p->maker, SHARE_CONNECTIONS, 1);
+    p->counted = true;
     move(control, p, PEER_OPEN);
 }
 

@@ -67,6 +67,11 @@ static void handle_hello(struct control *control, struct peer *p, uint64_t reque
         refuse_guest(control, p, request);
         return;
     }
+    const char *why;
+    if (!control_may_take(control, p->maker, SHARE_CONNECTIONS, 1, &why)) {
+        peer_refuse_for(control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS, "%s", why);
+        return;
+    }
     peer_open(control, p, hello->client_name);
     answer_hello(control, p, request);
 }

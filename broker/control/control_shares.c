@@ -12,6 +12,7 @@ static const struct {
     [SHARE_MEMBERS] = { "members of groups", "let some leave" },
     [SHARE_NAMES] = { "names of producers",
                       "delete some (leat producer delete), or use producers without a name" },
+    [SHARE_CONNECTIONS] = { "control connections", "close some, or raise connections_max" },
     [SHARE_SESSIONS] = { "sessions of a shard", "close some, or raise sessions_max" },
 };
 
@@ -22,7 +23,8 @@ enum leat_error control_shares_open(struct control *control)
     uint32_t sizes[SHARE_TABLES_MAX] = { [SHARE_GROUPS] = GROUPS_MAX,
                                          [SHARE_GROUP_PARTITIONS] = GROUPS_PARTITIONS_MAX,
                                          [SHARE_MEMBERS] = GROUPS_MEMBERS_MAX,
-                                         [SHARE_NAMES] = CONTROL_NAMES_MAX };
+                                         [SHARE_NAMES] = CONTROL_NAMES_MAX,
+                                         [SHARE_CONNECTIONS] = control->config->connections_max };
     for (uint32_t i = 0; i < control->shard_count; i++)
         sizes[SHARE_SESSIONS + i] = control->config->sessions_max;
     return shares_open(&control->shares, sizes, SHARE_SESSIONS + control->shard_count);

@@ -65,6 +65,7 @@ struct peer {
     int fd;
     enum peer_state state;
     enum peer_refused refused;
+    bool counted;     /* among the connections that its address has */
     bool dead;        /* closed in this iteration; freed at its end */
     bool working;     /* in control->work */
     bool costly;      /* in control->costly: its next request waits there, the rest behind it */

@@ -24,7 +24,8 @@ enum share_table {
     SHARE_GROUPS,
     SHARE_GROUP_PARTITIONS,
     SHARE_MEMBERS,
-    SHARE_NAMES,    /* of producers */
+    SHARE_NAMES, /* of producers */
+    SHARE_CONNECTIONS,
     SHARE_SESSIONS, /* of shard 0; those of the others follow */
     SHARE_TABLES_MAX = SHARE_SESSIONS + LEAT_SHARDS_MAX,
 };

@@ -10,7 +10,7 @@
 #include "broker/control/control_state.h"
 #include "broker/shard/shard_state.h"
 
-enum { SESSIONS = 32, STEPS_MAX = 64 };
+enum { SESSIONS = 32, CONNECTIONS = 64, STEPS_MAX = 64 };
 #define WALL_NS UINT64_C(1700000000000000000)
 
 static _Noreturn void fail(const char *what, const char *why)
@@ -35,7 +35,7 @@ static void configure(struct sim_broker *b, const struct sim_topic *wanted)
     b->config.udp = false;
     b->config.keepalive_ms = 2000; /* shorter than some of the silences that cuts make */
     b->config.sessions_max = SESSIONS;
-    b->config.connections_max = SESSIONS;
+    b->config.connections_max = CONNECTIONS; /* all from one address, which may have half */
     b->config.log_memory_bytes = UINT64_C(64) << 20;
     b->config.topics = calloc(1, sizeof *b->config.topics);
     if (b->config.topics == NULL)
