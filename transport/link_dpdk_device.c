@@ -181,6 +181,7 @@ static void complete_memif(struct link_dpdk_device *d)
     const char *zero_copy = find_argument(d->arguments, "zero-copy=");
     const char *abstract = find_argument(d->arguments, "socket-abstract=");
     d->memif_abstract = abstract != NULL && starts_with(abstract, "yes");
+    d->memif_id = (uint32_t)number_argument(d->arguments, "id=", 0);
     d->memif_client = role == NULL || starts_with(role, "client") || starts_with(role, "slave");
     const char *socket = find_argument(d->arguments, "socket=");
     if (socket == NULL)

@@ -8,7 +8,10 @@
  *
  *      peer --- public socket --- door --- private socket --- memif's server
  *
- * Role: that. Must not know: what memif says, but for the word that a peer is connected.
+ * What the peer says goes through link_dpdk_handshake.c, and its rings through link_dpdk_rings.c:
+ * the server believes every word and every byte of them.
+ *
+ * Role: that. Must not know: regions and rings.
  * Threads: prepare, open and close control's; a thread of its own, which sleeps in poll. */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,15 +34,9 @@ enum {
     DOORS_MAX = 32,
     PEERS_MAX = 64,
     POLLED_MAX = 1 + DOORS_MAX + 2 * PEERS_MAX,
-    BACKLOG = 16,
-    MESSAGE_BYTES = 256,
-    MEMIF_BYTES = 128,   /* of each message of memif */
-    TYPE_DISCONNECT = 8, /* then a code of 32 bits, and a text; memif.h of DPDK 22.11 */
-    REASON_AT = 6,
-    REASON_BYTES = 96,
-    DESCRIPTORS_MAX = 4, /* of a message; memif sends one */
-    TYPE_CONNECTED = 7,  /* the server's last word of a handshake; memif.h of DPDK 22.11 */
     KNOCK_AGAIN_MS = 10, /* the server has not taken those before */
+    RETIRED_MAX = PEERS_MAX,
+    RETIRED_MS = 10,
     HANDSHAKE_MS = 2000, /* then who only stands in the door has to go */
 };
 
@@ -60,6 +57,17 @@ struct peer {
     int inner; /* -1: not taken by the server yet */
     bool greeted, connected;
     leat_ns since;
+    struct link_dpdk_handshake *handshake; /* NULL: over, or not begun */
+    struct link_dpdk_port *port;           /* that its rings are at */
+    struct link_dpdk_rings *rings;
+};
+
+/* Rings of a peer that is gone: a lane may just be in them, and the driver has its memory mapped
+ * until EAL's thread has heard. */
+struct retired {
+    struct link_dpdk_rings *rings; /* NULL: a free place */
+    struct link_dpdk_port *port;   /* NULL: no lane uses them */
+    int inner;                     /* the server hangs up once it has let go; -1: it has */
 };
 
 static struct {
@@ -67,6 +75,9 @@ static struct {
     struct link_dpdk_door *doors;
     uint32_t door_count;
     struct peer peers[PEERS_MAX];
+    struct retired retired[RETIRED_MAX];
+    struct link_dpdk_port *ports[DOORS_MAX]; /* that are behind doors */
+    uint32_t port_count;
     uint32_t generation; /* of the descriptors that are polled */
     pthread_t thread;
     int wake; /* -1: no thread */
@@ -86,77 +97,85 @@ static void close_known(int *fd)
     *fd = -1;
 }
 
-/* ---- one message from one side to the other */
+/* ---- rings that no lane shall use any more */
 
-struct message {
-    char bytes[MESSAGE_BYTES];
-    ssize_t size;
-    int descriptors[DESCRIPTORS_MAX];
-    size_t descriptor_count;
-};
-
-static bool receive(int from, struct message *m)
+static bool has_hung_up(int fd)
 {
-    char control[CMSG_SPACE(sizeof m->descriptors)];
-    struct iovec part = { .iov_base = m->bytes, .iov_len = sizeof m->bytes };
-    struct msghdr header = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
-    };
-    m->descriptor_count = 0;
-    m->size = recvmsg(from, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (m->size < 0)
+    struct link_dpdk_message m;
+    while (link_dpdk_message_receive(fd, &m))
+        link_dpdk_message_drop(&m);
+    return m.size >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+/* True: they are gone. */
+static bool try_free(struct retired *r, bool at_once)
+{
+    if (r->port != NULL && !at_once && atomic_load_explicit(&r->port->inside, memory_order_acquire))
         return false;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(&header); c != NULL; c = CMSG_NXTHDR(&header, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        m->descriptor_count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        memcpy(m->descriptors, CMSG_DATA(c), m->descriptor_count * sizeof(int));
-    }
-    return m->size > 0 && (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+    r->port = NULL;
+    if (r->inner >= 0 && !at_once && !has_hung_up(r->inner))
+        return false;
+    close_known(&r->inner);
+    link_dpdk_rings_free(r->rings);
+    r->rings = NULL;
+    return true;
 }
 
-static bool pass_on(int to, struct message *m)
+/* True: some are left. */
+static bool free_retired(bool at_once)
 {
-    char control[CMSG_SPACE(sizeof m->descriptors)] = { 0 };
-    const size_t bytes = m->descriptor_count * sizeof(int);
-    struct iovec part = { .iov_base = m->bytes, .iov_len = (size_t)m->size };
-    struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
-    if (bytes != 0) {
-        header.msg_control = control;
-        header.msg_controllen = CMSG_SPACE(bytes);
-        struct cmsghdr *c = CMSG_FIRSTHDR(&header);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(bytes);
-        memcpy(CMSG_DATA(c), m->descriptors, bytes);
-    }
-    return sendmsg(to, &header, MSG_DONTWAIT | MSG_NOSIGNAL) == m->size;
+    bool left = false;
+    for (uint32_t i = 0; i < RETIRED_MAX; i++)
+        left |= hall.retired[i].rings != NULL && !try_free(&hall.retired[i], at_once);
+    return left;
 }
 
-static bool relay(int from, int to, struct message *m)
+static void retire(struct peer *peer)
 {
-    const bool whole = receive(from, m);
-    const bool done = whole && pass_on(to, m);
-    for (size_t i = 0; i < m->descriptor_count; i++)
-        close(m->descriptors[i]);
-    return done;
+    struct link_dpdk_rings *mine = peer->rings;
+    if (mine == NULL)
+        return;
+    atomic_compare_exchange_strong(&peer->port->rings, &mine, NULL);
+    link_dpdk_fence_lanes();
+    uint32_t at = 0;
+    while (hall.retired[at].rings != NULL)
+        at++;
+    hall.retired[at] =
+        (struct retired){ .rings = peer->rings, .port = peer->port, .inner = peer->inner };
+    shutdown(peer->inner, SHUT_WR);
+    peer->inner = -1;
+    peer->rings = NULL;
+    peer->port = NULL;
 }
 
-static bool says_connected(const struct message *m)
+/* There is a place to retire the rings of one more peer. */
+static bool has_place(void)
 {
-    uint16_t type = 0;
-    memcpy(&type, m->bytes, sizeof type);
-    return m->size >= (ssize_t)sizeof type && type == TYPE_CONNECTED;
+    uint32_t taken = 0;
+    for (uint32_t i = 0; i < RETIRED_MAX; i++)
+        taken += hall.retired[i].rings != NULL;
+    for (uint32_t i = 0; i < PEERS_MAX; i++)
+        taken += hall.peers[i].rings != NULL;
+    return taken < RETIRED_MAX;
 }
 
 /* ---- peers */
 
 static void dismiss(struct peer *peer)
 {
+    retire(peer);
+    link_dpdk_handshake_free(peer->handshake);
+    peer->handshake = NULL;
     close_known(&peer->outer);
     close_known(&peer->inner);
     peer->door = NULL;
     hall.generation++;
+}
+
+static void refuse(struct peer *peer, const char *why)
+{
+    link_dpdk_message_say_why(peer->outer, why);
+    dismiss(peer);
 }
 
 /* False: not now. */
@@ -178,32 +197,13 @@ static bool knock(struct peer *peer)
     return false;
 }
 
-/* The last word to a peer: a message of the protocol, which its driver shows. */
-static void say_why(int fd, const char *why)
-{
-    struct message m = { .size = MEMIF_BYTES };
-    const uint16_t type = TYPE_DISCONNECT;
-    memcpy(m.bytes, &type, sizeof type);
-    snprintf(m.bytes + REASON_AT, REASON_BYTES, "%s", why);
-    pass_on(fd, &m); /* or it does not hear it */
-}
-
-/* An abstract socket has no file that would keep others out. */
-static bool is_ours(int fd)
-{
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0
-           && (peer.uid == geteuid() || peer.uid == 0);
-}
-
 static void admit(struct link_dpdk_door *door, leat_ns now)
 {
     const int fd = accept4(door->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return;
-    if (!is_ours(fd)) {
-        say_why(fd, "memory is shared with processes of the same user only");
+    if (!link_dpdk_socket_is_ours(fd)) {
+        link_dpdk_message_say_why(fd, "memory is shared with processes of the same user only");
         close(fd);
         return;
     }
@@ -218,20 +218,92 @@ static void admit(struct link_dpdk_door *door, leat_ns now)
     close(fd);
 }
 
-static void serve(struct peer *peer, bool from_inner, bool from_outer)
+static struct link_dpdk_port *find_port(const struct peer *peer)
 {
-    struct message m;
-    bool stays = true;
-    if (from_inner && (stays = relay(peer->inner, peer->outer, &m))) {
-        hall.generation += !peer->greeted;
-        peer->greeted = true;
-        peer->connected |= says_connected(&m);
+    const uint32_t id = link_dpdk_handshake_id(peer->handshake);
+    for (uint32_t i = 0; i < hall.port_count; i++)
+        if (hall.ports[i]->door == peer->door && hall.ports[i]->device.memif_id == id)
+            return hall.ports[i];
+    return NULL;
+}
+
+/* NULL, or why the peer has to go. */
+static const char *hear_handshake(struct peer *peer, const struct link_dpdk_message *m)
+{
+    const int fd = m->descriptor_count == 1 ? m->descriptors[0] : -1;
+    if (m->size != LINK_DPDK_MEMIF_BYTES || m->descriptor_count > 1)
+        return "that is no message of memif";
+    if (peer->handshake == NULL && (peer->handshake = link_dpdk_handshake_new(hall.wake)) == NULL)
+        return "there is no memory for one more peer";
+    const char *why = link_dpdk_handshake_hear(peer->handshake, (const uint8_t *)m->bytes, fd);
+    if (why != NULL)
+        return why;
+    if (!link_dpdk_handshake_is_whole(peer->handshake)) {
+        const uint8_t ack[LINK_DPDK_MEMIF_BYTES] = { LINK_DPDK_MEMIF_ACK };
+        return link_dpdk_message_tell(peer->outer, ack, -1) ? NULL : "";
     }
-    /* Who was not greeted yet may be gone already: the server must not find out. */
-    if (stays && from_outer && peer->greeted)
-        stays = relay(peer->outer, peer->inner, &m);
+    peer->port = find_port(peer);
+    if (peer->port == NULL)
+        return "ID not found";
+    return link_dpdk_handshake_tell(peer->handshake, peer->inner, peer->port->device.data_bytes);
+}
+
+static void hear_peer(struct peer *peer)
+{
+    struct link_dpdk_message m;
+    const char *why = NULL;
+    bool stays = link_dpdk_message_receive(peer->outer, &m);
+    if (stays && !peer->connected)
+        why = hear_handshake(peer, &m);
+    else if (stays && link_dpdk_message_type(&m) == LINK_DPDK_MEMIF_DISCONNECT
+             && m.descriptor_count == 0)
+        stays = link_dpdk_message_send(peer->inner, &m);
+    else if (stays)
+        why = "that was not to be said now";
+    link_dpdk_message_drop(&m);
+    if (why != NULL)
+        refuse(peer, why);
+    else if (!stays)
+        dismiss(peer);
+}
+
+/* The driver has taken the peer: its rings may be used. */
+static bool connect_rings(struct peer *peer)
+{
+    if (peer->handshake == NULL || peer->port == NULL || !has_place())
+        return false;
+    peer->rings = link_dpdk_handshake_take_rings(peer->handshake);
+    link_dpdk_handshake_free(peer->handshake);
+    peer->handshake = NULL;
+    peer->connected = true;
+    atomic_store_explicit(&peer->port->rings, peer->rings, memory_order_release);
+    return true;
+}
+
+/* Acknowledgements are the handshake's: the peer had its own. */
+static void hear_server(struct peer *peer)
+{
+    struct link_dpdk_message m;
+    bool stays = link_dpdk_message_receive(peer->inner, &m);
+    const uint16_t type = stays ? link_dpdk_message_type(&m) : 0;
+    if (type == LINK_DPDK_MEMIF_CONNECTED)
+        stays = connect_rings(peer);
+    if (stays && type != LINK_DPDK_MEMIF_ACK)
+        stays = link_dpdk_message_send(peer->outer, &m);
+    link_dpdk_message_drop(&m);
+    hall.generation += stays && !peer->greeted;
+    peer->greeted |= stays;
     if (!stays)
         dismiss(peer);
+}
+
+static void serve(struct peer *peer, bool from_inner, bool from_outer)
+{
+    if (from_inner)
+        hear_server(peer);
+    /* Who was not greeted yet may be gone already: the server must not find out. */
+    if (from_outer && peer->door != NULL && peer->greeted)
+        hear_peer(peer);
 }
 
 /* ---- the thread */
@@ -271,18 +343,20 @@ static void serve_all(const struct pollfd fds[POLLED_MAX], leat_ns now)
 /* How long the thread may sleep for who waits, ms; -1: for ever. */
 static int look_after_waiting(leat_ns now)
 {
-    int sleep_ms = -1;
+    int sleep_ms = free_retired(false) ? RETIRED_MS : -1;
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
         struct peer *p = &hall.peers[i];
+        if (p->door != NULL && p->rings != NULL && link_dpdk_rings_broken(p->rings))
+            refuse(p, "its rings or its memory were not what they have to be");
         if (p->door == NULL || p->connected)
             continue;
         const bool again = p->inner < 0 && !knock(p);
         if (p->door == NULL)
             continue;
         if (p->greeted && now - p->since > HANDSHAKE_MS * LEAT_NS_PER_MS)
-            dismiss(p);
+            refuse(p, "the handshake took too long");
         else if (again)
-            sleep_ms = KNOCK_AGAIN_MS;
+            sleep_ms = KNOCK_AGAIN_MS; /* as often as for the retired */
         else if (sleep_ms < 0)
             sleep_ms = HANDSHAKE_MS;
     }
@@ -318,13 +392,18 @@ static bool start_thread(void)
     hall.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (hall.wake < 0)
         return false;
-    sigfillset(&all); /* signals are the application's */
+    sigfillset(&all); /* signals are the application's, but for what a peer's memory raises */
+    sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    const bool started = pthread_create(&hall.thread, NULL, stand, NULL) == 0;
+    link_dpdk_fault_tell(hall.wake);
+    const bool started =
+        link_dpdk_fault_open() && pthread_create(&hall.thread, NULL, stand, NULL) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!started)
-        close_known(&hall.wake);
-    return started;
+    if (started)
+        return true;
+    link_dpdk_fault_tell(-1);
+    close_known(&hall.wake);
+    return false;
 }
 
 static void wake(void)
@@ -369,30 +448,6 @@ static void hide(const struct link_dpdk_door *door)
     rmdir(door->folder);
 }
 
-static int serve_public(const struct link_dpdk_door *door)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    const size_t size = strlen(door->public_name);
-    if (size + 1 > sizeof address.sun_path) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd >= 0)
-        fchmod(fd, S_IRUSR | S_IWUSR); /* the file that bind makes has it from the start */
-    memcpy(address.sun_path + door->abstract, door->public_name, size);
-    const socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size + 1);
-    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, length) != 0
-        || listen(fd, BACKLOG) != 0) {
-        const int error = errno;
-        if (fd >= 0)
-            close(fd);
-        errno = error;
-        return -1;
-    }
-    return fd;
-}
-
 const char *link_dpdk_door_prepare(struct link_dpdk_port *port)
 {
     const struct link_dpdk_device *d = &port->device;
@@ -409,9 +464,17 @@ const char *link_dpdk_door_prepare(struct link_dpdk_port *port)
             free(door);
         return NULL;
     }
-    door->ports++;
-    port->door = door;
-    return door->private_name;
+    pthread_mutex_lock(&hall.mutex);
+    const bool fits = hall.port_count < DOORS_MAX;
+    if (fits) {
+        port->door = door;
+        hall.ports[hall.port_count++] = port;
+        door->ports++;
+    }
+    pthread_mutex_unlock(&hall.mutex);
+    if (!fits && door->ports == 0)
+        free(door);
+    return fits ? door->private_name : NULL;
 }
 
 bool link_dpdk_door_open(struct link_dpdk_port *port)
@@ -421,7 +484,8 @@ bool link_dpdk_door_open(struct link_dpdk_port *port)
     pthread_mutex_lock(&hall.mutex);
     if (door->listener < 0) {
         door->server = open(door->private_name, O_PATH | O_CLOEXEC);
-        door->listener = door->server >= 0 ? serve_public(door) : -1;
+        door->listener =
+            door->server >= 0 ? link_dpdk_socket_listen(door->public_name, door->abstract) : -1;
         serves = door->listener >= 0 && (hall.wake >= 0 || start_thread());
         if (serves) {
             door->next = hall.doors;
@@ -437,18 +501,31 @@ bool link_dpdk_door_open(struct link_dpdk_port *port)
     return serves;
 }
 
-/* What the server had to say last. */
-static void dismiss_all(const struct link_dpdk_door *door)
+/* Of a port that closes, no lane of which runs any more: what the server had to say to its peers
+ * last, and their rings. `door`: all that is behind it. */
+static void dismiss_all(const struct link_dpdk_port *port, const struct link_dpdk_door *door)
 {
-    struct message m;
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
         struct peer *p = &hall.peers[i];
-        if (p->door != door)
+        if (p->door == NULL || (p->door != door && p->port != port))
             continue;
-        while (p->inner >= 0 && relay(p->inner, p->outer, &m))
-            ;
+        struct link_dpdk_message m;
+        while (p->inner >= 0 && link_dpdk_message_receive(p->inner, &m)) {
+            link_dpdk_message_send(p->outer, &m);
+            link_dpdk_message_drop(&m);
+        }
         dismiss(p);
     }
+    for (uint32_t i = 0; i < RETIRED_MAX; i++)
+        if (hall.retired[i].port == port)
+            hall.retired[i].port = NULL;
+}
+
+static void forget_port(const struct link_dpdk_port *port)
+{
+    for (uint32_t i = 0; i < hall.port_count; i++)
+        if (hall.ports[i] == port)
+            hall.ports[i] = hall.ports[--hall.port_count];
 }
 
 static void forget(struct link_dpdk_door *door)
@@ -468,18 +545,25 @@ static void forget(struct link_dpdk_door *door)
 bool link_dpdk_door_close(struct link_dpdk_port *port)
 {
     struct link_dpdk_door *door = port->door;
-    port->door = NULL;
-    if (door == NULL || --door->ports > 0)
+    if (door == NULL)
         return false;
     pthread_mutex_lock(&hall.mutex);
-    dismiss_all(door);
-    forget(door);
-    const bool last = hall.doors == NULL && hall.wake >= 0;
+    const bool others = --door->ports > 0;
+    dismiss_all(port, others ? NULL : door);
+    forget_port(port);
+    port->door = NULL;
+    if (!others)
+        forget(door);
+    const bool last = !others && hall.doors == NULL && hall.wake >= 0;
     pthread_mutex_unlock(&hall.mutex);
     if (last) {
         pthread_join(hall.thread, NULL);
+        free_retired(true);
+        link_dpdk_fault_tell(-1);
         close_known(&hall.wake);
     }
+    if (others)
+        return false;
     hide(door); /* where it was not even opened */
     close_known(&door->listener);
     close_known(&door->server);

@@ -54,7 +54,7 @@ static struct {
     uint32_t unheard;
 } gate = { .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = -1 };
 
-static void fence_lanes(void)
+void link_dpdk_fence_lanes(void)
 {
     if (gate.expedited)
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
@@ -65,7 +65,7 @@ static void fence_lanes(void)
 static void shut(void)
 {
     atomic_store(&link_dpdk_shut, true);
-    fence_lanes();
+    link_dpdk_fence_lanes();
     pthread_mutex_lock(&gate.mutex);
     for (uint32_t i = 0; i < gate.port_count; i++)
         while (atomic_load_explicit(&gate.ports[i]->inside, memory_order_acquire))
@@ -141,37 +141,56 @@ static bool listens(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) == 0 && yes != 0;
 }
 
-/* Of the sockets that serve the port: silences those that listen, or counts them. */
-static uint32_t walk_served(const struct link_dpdk_port *port, bool silence)
+/* Calls `visit` with each socket of this process that serves this name; returns how many there are.
+ */
+static uint32_t walk_served(const char *name, void (*visit)(int fd, int argument), int argument)
 {
     uint32_t count = 0;
     DIR *folder = opendir("/proc/self/fd");
-    const int never = silence ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
     for (struct dirent *e = folder != NULL ? readdir(folder) : NULL; e != NULL;
          e = readdir(folder)) {
         const int fd = (int)strtol(e->d_name, NULL, 10);
-        if (e->d_name[0] == '.' || !serves(fd, port->device.memif_socket))
+        if (e->d_name[0] == '.' || !serves(fd, name))
             continue;
         count++;
-        /* EAL goes on waiting for the number. */
-        if (never >= 0 && listens(fd))
-            dup3(never, fd, O_CLOEXEC);
+        if (visit != NULL)
+            visit(fd, argument);
     }
-    if (never >= 0)
-        close(never);
     if (folder != NULL)
         closedir(folder);
     return count;
 }
 
+/* EAL goes on waiting for the number. */
+static void silence(int fd, int never)
+{
+    if (listens(fd))
+        dup3(never, fd, O_CLOEXEC);
+}
+
 void link_dpdk_gate_silence(const struct link_dpdk_port *port)
 {
-    walk_served(port, true);
+    const int never = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (never < 0)
+        return;
+    walk_served(port->device.memif_socket, silence, never);
+    close(never);
 }
 
 uint32_t link_dpdk_gate_served(const struct link_dpdk_port *port)
 {
-    return walk_served(port, false);
+    return walk_served(port->device.memif_socket, NULL, 0);
+}
+
+static void hang_up(int fd, int how)
+{
+    if (!listens(fd))
+        shutdown(fd, how);
+}
+
+void link_dpdk_gate_hang_up(const char *name)
+{
+    walk_served(name, hang_up, SHUT_RDWR);
 }
 
 /* ---- EAL's handler */

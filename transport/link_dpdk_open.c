@@ -452,6 +452,8 @@ enum leat_error link_dpdk_open(struct link_dpdk_port **out, const struct link_dp
     if (error == LEAT_OK && !make_lanes(port, options))
         error = fail(LEAT_ERR_NO_MEMORY, error_text, "device %s: no memory for %u lanes",
                      device.name, options->lanes);
+    if (error == LEAT_OK && !link_dpdk_vhost_open(port))
+        error = fail(LEAT_ERR_NO_MEMORY, error_text, "device %s: no memory", device.name);
     if (error == LEAT_OK)
         link_dpdk_sleep_open(port);
     if (error != LEAT_OK) {
@@ -554,11 +556,13 @@ static void detach_without_signal(struct link_dpdk_port *port)
 void link_dpdk_close(struct link_dpdk_port *port)
 {
     link_dpdk_sleep_close(port);
+    link_dpdk_vhost_close(port);
     free_lanes(port);
     if (port->attached)
         detach_without_signal(port);
     link_dpdk_gate_remove(port);
     link_dpdk_door_close(port); /* where nothing was attached */
+    link_dpdk_vhost_free(port);
     /* References that the device held came back now: the lanes they count in go last. */
     for (uint32_t i = 0; i < port->lane_count; i++)
         rte_free(port->lanes[i]);

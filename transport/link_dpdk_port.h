@@ -5,7 +5,10 @@
  *      link_dpdk_open.c   opening and closing a port
  *      link_dpdk_socket.c where a socket may be through which memory is shared
  *      link_dpdk_rx.c     receiving      link_dpdk_tx.c      sending
- *      link_dpdk_door.c   who knocks at memif's door
+ *      link_dpdk_door.c   who knocks at memif's door, link_dpdk_handshake.c what is said there
+ *                         link_dpdk_message.c how
+ *      link_dpdk_rings.c  memif's rings, checked; link_dpdk_fault.c memory that a peer takes away
+ *      link_dpdk_vhost.c  the same of vhost-user
  *      link_dpdk_sleep.c  a lane's thread that sleeps, and what wakes it
  *      link_dpdk_gate.c   memif's peers may go at any time
  *      link_dpdk_hold.c   EAL's thread stands still while a port is closed
@@ -34,9 +37,11 @@ enum {
     LINK_DPDK_NAME_BYTES = 64,
     LINK_DPDK_SOCKET_BYTES = 128,
     LINK_DPDK_ARGUMENT_BYTES = 1024,
-    LINK_DPDK_PEERS = 16,     /* headers kept ready, a power of two */
-    LINK_DPDK_HANDOVER = 512, /* places of a ring between two lanes */
-    LINK_DPDK_CACHE = 256,    /* mbufs that a thread keeps for itself */
+    LINK_DPDK_PEERS = 16,        /* headers kept ready, a power of two */
+    LINK_DPDK_HANDOVER = 512,    /* places of a ring between two lanes */
+    LINK_DPDK_CACHE = 256,       /* mbufs that a thread keeps for itself */
+    LINK_DPDK_REGIONS = 16,      /* that a memif peer shares, at most */
+    LINK_DPDK_MEMIF_BYTES = 128, /* of each of its messages */
     LINK_DPDK_REFERENCE_MIN = 1024,
     LINK_DPDK_REFERENCE_BYTES = 64, /* private area of an mbuf that refers */
 };
@@ -45,6 +50,17 @@ enum {
 #define LINK_DPDK_CLEANUP_NS (1 * LEAT_NS_PER_MS)  /* references that an idle queue still holds */
 #define LINK_DPDK_STUCK_NS (10 * LEAT_NS_PER_MS)   /* none came back for so long: copy */
 #define LINK_DPDK_RESOLVED_NS (1 * LEAT_NS_PER_S)  /* headers hold before neighbours are asked */
+
+/* memif's messages; memif.h of DPDK 22.11 */
+enum link_dpdk_memif {
+    LINK_DPDK_MEMIF_ACK = 1,
+    LINK_DPDK_MEMIF_INIT = 3,
+    LINK_DPDK_MEMIF_ADD_REGION = 4,
+    LINK_DPDK_MEMIF_ADD_RING = 5,
+    LINK_DPDK_MEMIF_CONNECT = 6,
+    LINK_DPDK_MEMIF_CONNECTED = 7,
+    LINK_DPDK_MEMIF_DISCONNECT = 8,
+};
 
 /* What a kind of device is like, beyond what it says of itself. */
 struct link_dpdk_kind {
@@ -66,6 +82,7 @@ struct link_dpdk_device {
     char name[LINK_DPDK_NAME_BYTES];
     char arguments[LINK_DPDK_ARGUMENT_BYTES]; /* the device string, completed */
     bool memif_client, memif_zero_copy;
+    uint32_t memif_id;
     bool memif_abstract;                       /* the name below is no file's */
     char memif_socket[LINK_DPDK_SOCKET_BYTES]; /* "": no memif. A server's: see link_dpdk_door.c */
     /* The file through which memory is shared, whole and without links once it is placed. */
@@ -123,10 +140,15 @@ struct link_dpdk_lane {
 };
 
 struct link_dpdk_door;
+struct link_dpdk_rings;
+struct link_dpdk_vhost;
 
 struct link_dpdk_port {
     struct link_dpdk_device device;
     struct link_dpdk_door *door; /* of a memif server; else NULL */
+    /* Of a memif server's peer, while it is connected; used between enter and leave. */
+    struct link_dpdk_rings *_Atomic rings;
+    struct link_dpdk_vhost *vhost; /* of a vhost-user backend; else NULL */
     uint16_t id;
     bool attached, external;
     bool shares;          /* see link_dpdk_memory.c */
@@ -178,6 +200,10 @@ enum leat_error link_dpdk_socket_place(struct link_dpdk_device *device,
 void link_dpdk_socket_clear(const struct link_dpdk_device *device);
 /* A driver serves it now: nobody but our own user and root may connect. */
 void link_dpdk_socket_protect(const struct link_dpdk_device *device);
+/* Serves memif's peers at this name, of a file or an abstract one. -1: see errno. */
+int link_dpdk_socket_listen(const char *name, bool abstract);
+/* The peer of this connection is of our own user, or root. */
+bool link_dpdk_socket_is_ours(int fd);
 
 /* ---- link_dpdk_open.c */
 
@@ -198,7 +224,108 @@ bool link_dpdk_door_open(struct link_dpdk_port *port);
 /* True: the port was the last behind it. Without a door: false. */
 bool link_dpdk_door_close(struct link_dpdk_port *port);
 
+/* ---- link_dpdk_message.c: by the door */
+
+struct link_dpdk_message {
+    char bytes[2 * LINK_DPDK_MEMIF_BYTES];
+    ssize_t size;       /* negative: see errno; 0: the other end has hung up */
+    int descriptors[4]; /* memif sends one */
+    size_t descriptor_count;
+};
+
+/* False: nothing, or no whole message; its descriptors are to be dropped in any case. */
+bool link_dpdk_message_receive(int from, struct link_dpdk_message *message);
+/* False: it was not taken. */
+bool link_dpdk_message_send(int to, struct link_dpdk_message *message);
+void link_dpdk_message_drop(struct link_dpdk_message *message);
+/* A link_dpdk_memif; 0: it is no message of memif. */
+uint16_t link_dpdk_message_type(const struct link_dpdk_message *message);
+/* One of these bytes, with a descriptor or without (-1). */
+bool link_dpdk_message_tell(int to, const uint8_t bytes[LINK_DPDK_MEMIF_BYTES], int fd);
+/* The last word to a peer: its driver shows it. */
+void link_dpdk_message_say_why(int fd, const char *why);
+
+/* ---- link_dpdk_handshake.c: by the door */
+
+struct link_dpdk_handshake;
+
+/* NULL: no memory. */
+struct link_dpdk_handshake *link_dpdk_handshake_new(int wake);
+void link_dpdk_handshake_free(struct link_dpdk_handshake *handshake);
+/* Takes what the peer said; `fd` (-1: none) stays the caller's. NULL: it is to be acknowledged, or
+ * is whole; else why the peer has to go. */
+const char *link_dpdk_handshake_hear(struct link_dpdk_handshake *handshake,
+                                     const uint8_t message[LINK_DPDK_MEMIF_BYTES], int fd);
+bool link_dpdk_handshake_is_whole(const struct link_dpdk_handshake *handshake);
+/* The interface that the peer asked for. */
+uint32_t link_dpdk_handshake_id(const struct link_dpdk_handshake *handshake);
+/* Tells the driver all of it; packets of the peer have `packet_bytes` at most. NULL, or why not. */
+const char *link_dpdk_handshake_tell(struct link_dpdk_handshake *handshake, int to,
+                                     uint32_t packet_bytes);
+/* They are the caller's from now on. */
+struct link_dpdk_rings *link_dpdk_handshake_take_rings(struct link_dpdk_handshake *handshake);
+
+/* ---- link_dpdk_rings.c: by the door */
+
+/* `wake` is an eventfd, told when they break. NULL: no memory, or no descriptor. */
+struct link_dpdk_rings *link_dpdk_rings_new(int wake);
+void link_dpdk_rings_free(struct link_dpdk_rings *rings);
+/* NULL, or why the peer has to go. `fd` stays the caller's. */
+const char *link_dpdk_rings_add_region(struct link_dpdk_rings *rings, uint16_t index, uint64_t size,
+                                       int fd);
+const char *link_dpdk_rings_add_ring(struct link_dpdk_rings *rings, bool in, uint16_t region,
+                                     uint32_t offset, uint8_t log2);
+const char *link_dpdk_rings_begin(struct link_dpdk_rings *rings, uint32_t packet_bytes);
+/* What the driver shall map: the peer's regions, and behind them ours, which has the rings. */
+struct link_dpdk_shared {
+    struct {
+        uint64_t size;
+        int fd;
+    } regions[LINK_DPDK_REGIONS + 1];
+    uint32_t region_count; /* of the peer */
+    uint16_t in_size, out_size;
+};
+void link_dpdk_rings_describe(const struct link_dpdk_rings *rings, struct link_dpdk_shared *out);
+uint32_t link_dpdk_rings_own_bytes(void);
+uint32_t link_dpdk_rings_own_offset(bool in);
+/* True: the peer wrote what cannot be, or took memory away. */
+bool link_dpdk_rings_broken(const struct link_dpdk_rings *rings);
+
+/* By the polling lane, around the driver's bursts. */
+void link_dpdk_rings_before_receive(struct link_dpdk_rings *rings);
+void link_dpdk_rings_after_receive(struct link_dpdk_rings *rings);
+void link_dpdk_rings_before_send(struct link_dpdk_rings *rings);
+void link_dpdk_rings_after_send(struct link_dpdk_rings *rings);
+
+/* ---- link_dpdk_fault.c */
+
+/* SIGBUS is ours where it comes from a file that is watched. False: no handler can be set. It stays
+ * set. */
+bool link_dpdk_fault_open(void);
+/* An eventfd that hears of each; -1: none does. */
+void link_dpdk_fault_tell(int wake);
+/* The file of `fd` is a peer's. Its place, until it is forgotten; -1: no room. */
+int link_dpdk_fault_watch(int fd);
+bool link_dpdk_fault_met(int place);
+void link_dpdk_fault_forget(int place);
+
+/* ---- link_dpdk_vhost.c: where the port is no vhost-user backend, nothing */
+
+/* False: no memory. */
+bool link_dpdk_vhost_open(struct link_dpdk_port *port);
+/* While the device is there. */
+void link_dpdk_vhost_close(struct link_dpdk_port *port);
+/* When it is gone. */
+void link_dpdk_vhost_free(struct link_dpdk_port *port);
+/* Hangs up on a peer that took memory away. Now and then, by the polling lane. */
+void link_dpdk_vhost_look(struct link_dpdk_port *port);
+
 /* ---- link_dpdk_gate.c */
+
+/* Connections that this process serves at the socket of this name end. */
+void link_dpdk_gate_hang_up(const char *name);
+/* What a lane does from now on sees what was stored before. */
+void link_dpdk_fence_lanes(void);
 
 extern _Atomic bool link_dpdk_shut;
 

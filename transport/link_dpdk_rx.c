@@ -187,7 +187,12 @@ static unsigned receive_device(struct link_dpdk_lane *lane, struct tally *tally,
     struct rte_mbuf *packets[LINK_BURST];
     if (unlikely(!link_dpdk_enter(lane->port)))
         return 0;
+    struct link_dpdk_rings *rings = atomic_load_explicit(&lane->port->rings, memory_order_acquire);
+    if (rings != NULL)
+        link_dpdk_rings_before_receive(rings);
     unsigned count = rte_eth_rx_burst(lane->port->id, lane->rx_queue, packets, (uint16_t)max);
+    if (rings != NULL)
+        link_dpdk_rings_after_receive(rings);
     link_dpdk_leave(lane->port);
     if (unlikely(lane->inject != NULL)) {
         unsigned lost;

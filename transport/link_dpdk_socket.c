@@ -20,7 +20,7 @@
 
 #include "transport/link_dpdk_port.h"
 
-enum { FOLDER_SHOWN = 200 };
+enum { FOLDER_SHOWN = 200, BACKLOG = 16 };
 
 __attribute__((format(printf, 2, 3))) static enum leat_error refuse(
     char error_text[LINK_DPDK_ERROR_TEXT], const char *format, ...)
@@ -134,4 +134,37 @@ void link_dpdk_socket_protect(const struct link_dpdk_device *d)
     struct stat found;
     if (d->serves && lstat(d->socket_file, &found) == 0 && S_ISSOCK(found.st_mode))
         chmod(d->socket_file, S_IRUSR | S_IWUSR);
+}
+
+int link_dpdk_socket_listen(const char *name, bool abstract)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    const size_t size = strlen(name);
+    if (size + 1 > sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        fchmod(fd, S_IRUSR | S_IWUSR); /* the file that bind makes has it from the start */
+    memcpy(address.sun_path + abstract, name, size);
+    const socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size + 1);
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, length) != 0
+        || listen(fd, BACKLOG) != 0) {
+        const int error = errno;
+        if (fd >= 0)
+            close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* An abstract socket has no file that would keep others out. */
+bool link_dpdk_socket_is_ours(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0
+           && (peer.uid == geteuid() || peer.uid == 0);
 }

@@ -201,6 +201,9 @@ static uint32_t transmit(struct link_dpdk_lane *lane)
     }
     if (!atomic_load_explicit(&port->running, memory_order_relaxed) || !link_dpdk_enter(port))
         return 0;
+    struct link_dpdk_rings *rings = atomic_load_explicit(&port->rings, memory_order_acquire);
+    if (rings != NULL)
+        link_dpdk_rings_before_send(rings);
     while (taken < lane->staged_count) {
         const uint32_t left = lane->staged_count - taken;
         const uint16_t now = rte_eth_tx_burst(port->id, lane->tx_queue, from + taken,
@@ -209,6 +212,8 @@ static uint32_t transmit(struct link_dpdk_lane *lane)
         if (now == 0)
             break;
     }
+    if (rings != NULL)
+        link_dpdk_rings_after_send(rings);
     link_dpdk_leave(port);
     return taken;
 }
@@ -392,6 +397,7 @@ static void do_chores(struct link_dpdk_lane *lane)
     }
     if (atomic_load_explicit(&port->running, memory_order_relaxed))
         link_dpdk_count_device(lane);
+    link_dpdk_vhost_look(port);
     link_dpdk_leave(port);
     lane->chores_at = lane->now + LINK_DPDK_CHORES_NS;
 }

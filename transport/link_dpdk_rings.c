@@ -1,0 +1,340 @@
+/* DPDK rings: memif's, read before the driver reads them.
+ *
+ * 22.11's memif server believes what stands in its peer's rings: a region that is none, an offset
+ * behind its end, a chain without one. Checking them where they are would not help, because the
+ * peer can change them afterwards. So the driver gets rings of our own, in memory that nobody else
+ * has, and at each burst descriptors are copied from one to the other, each read once and checked:
+ *
+ *      theirs --(copied, checked)--> ours --> the driver --> ours --(what it used)--> theirs
+ *
+ * The packets stay where they are. Regions are as large as was said; one that has a ring must be
+ * sealed against becoming smaller, others are watched (link_dpdk_fault.c).
+ *
+ * Role: that. Must not know: sockets.
+ * Threads: before and after the polling lane's; the rest the door's. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "transport/link_dpdk_port.h"
+
+/* memif.h of DPDK 22.11, the protocol's own. */
+enum {
+    COOKIE = 0x3E31F20,
+    MASK_INTERRUPT = 1,
+    IS_CHAINED = 1,
+    RING_LOG2_MAX = 14,
+    BUFFER_BYTES_MIN = 64, /* that a peer offers for what we send */
+};
+#define REGION_BYTES_MAX (64 * LEAT_GIB)
+
+struct descriptor {
+    uint16_t flags;
+    uint16_t region;
+    uint32_t length;
+    uint32_t offset;
+    uint32_t metadata;
+};
+_Static_assert(sizeof(struct descriptor) == 16, "memif's");
+
+struct ring {
+    _Alignas(RTE_CACHE_LINE_SIZE) uint32_t cookie;
+    uint16_t flags;
+    _Atomic uint16_t head;
+    _Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint16_t tail;
+    _Alignas(RTE_CACHE_LINE_SIZE) struct descriptor descriptors[];
+};
+
+struct way {
+    struct ring *theirs, *ours;
+    void *mapped; /* the region of theirs */
+    size_t mapped_bytes;
+    uint16_t size;   /* a power of two; 0: there is none */
+    uint16_t copied; /* descriptors taken from theirs so far */
+    uint16_t given;  /* of those, back to theirs; of what we send */
+};
+
+struct link_dpdk_rings {
+    struct region {
+        uint64_t size;
+        int fd; /* the peer's, until it is connected */
+        int watched;
+    } regions[LINK_DPDK_REGIONS];
+    uint32_t region_count;
+    struct way in, out;
+    uint32_t packet_bytes; /* of one packet that comes, at most: a buffer */
+    int wake;
+    int own; /* the file of our rings */
+    uint8_t *own_base;
+    _Atomic bool broken;
+};
+
+static size_t ring_bytes(unsigned log2)
+{
+    return sizeof(struct ring) + (sizeof(struct descriptor) << log2);
+}
+
+uint32_t link_dpdk_rings_own_bytes(void)
+{
+    return (uint32_t)(2 * ring_bytes(RING_LOG2_MAX));
+}
+
+uint32_t link_dpdk_rings_own_offset(bool in)
+{
+    return in ? 0 : (uint32_t)ring_bytes(RING_LOG2_MAX);
+}
+
+struct link_dpdk_rings *link_dpdk_rings_new(int wake)
+{
+    struct link_dpdk_rings *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return NULL;
+    r->wake = wake;
+    r->own_base = MAP_FAILED;
+    r->own = memfd_create("leat_rings", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (r->own >= 0 && ftruncate(r->own, link_dpdk_rings_own_bytes()) == 0)
+        r->own_base =
+            mmap(NULL, link_dpdk_rings_own_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, r->own, 0);
+    if (r->own_base != MAP_FAILED)
+        return r;
+    link_dpdk_rings_free(r);
+    return NULL;
+}
+
+void link_dpdk_rings_free(struct link_dpdk_rings *r)
+{
+    for (uint32_t i = 0; i < r->region_count; i++) {
+        link_dpdk_fault_forget(r->regions[i].watched);
+        if (r->regions[i].fd >= 0)
+            close(r->regions[i].fd);
+    }
+    if (r->in.mapped != NULL)
+        munmap(r->in.mapped, r->in.mapped_bytes);
+    if (r->out.mapped != NULL)
+        munmap(r->out.mapped, r->out.mapped_bytes);
+    if (r->own_base != MAP_FAILED)
+        munmap(r->own_base, link_dpdk_rings_own_bytes());
+    if (r->own >= 0)
+        close(r->own);
+    free(r);
+}
+
+/* ---- what a peer shares */
+
+const char *link_dpdk_rings_add_region(struct link_dpdk_rings *r, uint16_t index, uint64_t size,
+                                       int fd)
+{
+    struct stat found;
+    if (index != r->region_count || index >= LINK_DPDK_REGIONS)
+        return "regions are to be numbered from 0, and few";
+    if (fstat(fd, &found) != 0 || !S_ISREG(found.st_mode))
+        return "a region is to be a file in memory";
+    if (size == 0 || size > REGION_BYTES_MAX || size > (uint64_t)found.st_size)
+        return "a region is larger than its file";
+    const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    const int watched = copy >= 0 ? link_dpdk_fault_watch(copy) : -1;
+    if (watched < 0) {
+        if (copy >= 0)
+            close(copy);
+        return "there is no room for one more region";
+    }
+    r->regions[r->region_count++] = (struct region){ .size = size, .fd = copy, .watched = watched };
+    return NULL;
+}
+
+const char *link_dpdk_rings_add_ring(struct link_dpdk_rings *r, bool in, uint16_t region,
+                                     uint32_t offset, uint8_t log2)
+{
+    struct way *w = in ? &r->in : &r->out;
+    struct stat found;
+    if (w->size != 0)
+        return "one ring goes each way";
+    if (region >= r->region_count)
+        return "a ring is in a region that there is not";
+    const struct region *at = &r->regions[region];
+    if (log2 == 0 || log2 > RING_LOG2_MAX || offset % RTE_CACHE_LINE_SIZE != 0
+        || offset + ring_bytes(log2) > at->size)
+        return "a ring does not fit into its region";
+    const int seals = fcntl(at->fd, F_GET_SEALS);
+    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(at->fd, &found) != 0
+        || (uint64_t)found.st_size < at->size)
+        return "a region of rings is to be sealed against shrinking";
+    void *mapped = mmap(NULL, at->size, PROT_READ | PROT_WRITE, MAP_SHARED, at->fd, 0);
+    if (mapped == MAP_FAILED)
+        return "a region cannot be mapped";
+    w->mapped = mapped;
+    w->mapped_bytes = at->size;
+    w->theirs = (struct ring *)((uint8_t *)mapped + offset);
+    w->ours = (struct ring *)(r->own_base + link_dpdk_rings_own_offset(in));
+    w->size = (uint16_t)(1u << log2);
+    return NULL;
+}
+
+static const char *begin(struct way *w)
+{
+    if (w->size == 0)
+        return "a ring is missing";
+    if (w->theirs->cookie != COOKIE)
+        return "a ring has no cookie";
+    atomic_store(&w->theirs->head, 0);
+    atomic_store(&w->theirs->tail, 0);
+    w->ours->cookie = COOKIE;
+    w->ours->flags = MASK_INTERRUPT; /* who shares memory polls */
+    w->copied = w->given = 0;
+    return NULL;
+}
+
+const char *link_dpdk_rings_begin(struct link_dpdk_rings *r, uint32_t packet_bytes)
+{
+    r->packet_bytes = packet_bytes;
+    const char *why = begin(&r->in);
+    if (why == NULL)
+        why = begin(&r->out);
+    if (why == NULL)
+        r->in.theirs->flags = MASK_INTERRUPT;
+    return why;
+}
+
+void link_dpdk_rings_describe(const struct link_dpdk_rings *r, struct link_dpdk_shared *out)
+{
+    out->region_count = r->region_count;
+    for (uint32_t i = 0; i < r->region_count; i++) {
+        out->regions[i].size = r->regions[i].size;
+        out->regions[i].fd = r->regions[i].fd;
+    }
+    out->regions[out->region_count].size = link_dpdk_rings_own_bytes();
+    out->regions[out->region_count].fd = r->own;
+    out->in_size = r->in.size;
+    out->out_size = r->out.size;
+}
+
+bool link_dpdk_rings_broken(const struct link_dpdk_rings *r)
+{
+    for (uint32_t i = 0; i < r->region_count; i++)
+        if (link_dpdk_fault_met(r->regions[i].watched))
+            return true;
+    return atomic_load(&r->broken);
+}
+
+/* ---- bursts */
+
+/* The peer is hung up on, and nothing of its rings is read any more. */
+static void give_up(struct link_dpdk_rings *r)
+{
+    if (!atomic_exchange(&r->broken, true))
+        eventfd_write(r->wake, 1);
+}
+
+/* Read once: the peer may change it meanwhile. */
+static inline struct descriptor read_descriptor(const struct descriptor *at)
+{
+    union {
+        uint64_t words[2];
+        struct descriptor whole;
+    } copy;
+    copy.words[0] = __atomic_load_n((const uint64_t *)(const void *)at, __ATOMIC_RELAXED);
+    copy.words[1] = __atomic_load_n((const uint64_t *)(const void *)at + 1, __ATOMIC_RELAXED);
+    return copy.whole;
+}
+
+static inline bool in_region(const struct link_dpdk_rings *r, const struct descriptor *d)
+{
+    return d->region < r->region_count
+           && (uint64_t)d->offset + d->length <= r->regions[d->region].size;
+}
+
+/* The driver takes what `head` says, and of a chain all of it. */
+static bool copy_in(struct link_dpdk_rings *r)
+{
+    struct way *w = &r->in;
+    const uint16_t head = atomic_load_explicit(&w->theirs->head, memory_order_acquire);
+    const uint16_t done = atomic_load_explicit(&w->ours->tail, memory_order_relaxed);
+    uint16_t whole = atomic_load_explicit(&w->ours->head, memory_order_relaxed);
+    uint32_t bytes = 0;
+    if ((uint16_t)(head - done) > w->size)
+        return false;
+    w->copied = whole;
+    while (w->copied != head) {
+        const uint16_t at = w->copied & (w->size - 1);
+        const struct descriptor d = read_descriptor(&w->theirs->descriptors[at]);
+        const bool chained = (d.flags & IS_CHAINED) != 0;
+        bytes += d.length;
+        if (!in_region(r, &d) || d.length > r->packet_bytes
+            || bytes > r->packet_bytes - (chained ? 1 : 0))
+            return false;
+        w->ours->descriptors[at] = d;
+        w->copied++;
+        if (!chained) {
+            whole = w->copied;
+            bytes = 0;
+        }
+    }
+    if ((uint16_t)(w->copied - whole) == w->size)
+        return false; /* a chain as long as the ring */
+    atomic_store_explicit(&w->ours->head, whole, memory_order_release);
+    return true;
+}
+
+/* Buffers that the peer offers. */
+static bool copy_out(struct link_dpdk_rings *r)
+{
+    struct way *w = &r->out;
+    const uint16_t head = atomic_load_explicit(&w->theirs->head, memory_order_acquire);
+    const uint16_t used = atomic_load_explicit(&w->ours->tail, memory_order_relaxed);
+    if ((uint16_t)(head - used) > w->size || (uint16_t)(w->copied - used) > (uint16_t)(head - used))
+        return false;
+    while (w->copied != head) {
+        const uint16_t at = w->copied & (w->size - 1);
+        struct descriptor d = read_descriptor(&w->theirs->descriptors[at]);
+        if (!in_region(r, &d) || d.length < BUFFER_BYTES_MIN)
+            return false;
+        d.flags = 0;
+        w->ours->descriptors[at] = d;
+        w->copied++;
+    }
+    atomic_store_explicit(&w->ours->head, head, memory_order_release);
+    return true;
+}
+
+void link_dpdk_rings_before_receive(struct link_dpdk_rings *r)
+{
+    if (!atomic_load_explicit(&r->broken, memory_order_relaxed) && !copy_in(r))
+        give_up(r);
+}
+
+void link_dpdk_rings_after_receive(struct link_dpdk_rings *r)
+{
+    atomic_store_explicit(&r->in.theirs->tail,
+                          atomic_load_explicit(&r->in.ours->tail, memory_order_relaxed),
+                          memory_order_release);
+}
+
+void link_dpdk_rings_before_send(struct link_dpdk_rings *r)
+{
+    if (!atomic_load_explicit(&r->broken, memory_order_relaxed) && !copy_out(r))
+        give_up(r);
+}
+
+void link_dpdk_rings_after_send(struct link_dpdk_rings *r)
+{
+    struct way *w = &r->out;
+    const uint16_t used = atomic_load_explicit(&w->ours->tail, memory_order_relaxed);
+    const uint16_t head = atomic_load_explicit(&w->ours->head, memory_order_relaxed);
+    if ((uint16_t)(used - w->given) > w->size || (uint16_t)(head - used) > w->size) {
+        give_up(r); /* its buffers were too small for a packet, and the driver took more than all */
+        return;
+    }
+    for (; w->given != used; w->given++) {
+        const uint16_t at = w->given & (w->size - 1);
+        const struct descriptor *from = &w->ours->descriptors[at];
+        struct descriptor *to = &w->theirs->descriptors[at];
+        to->length = from->length;
+        to->flags = from->flags;
+    }
+    atomic_store_explicit(&w->theirs->tail, used, memory_order_release);
+}
