@@ -42,7 +42,7 @@ static struct offsets_key key_of(uint32_t i)
 
 static void fill(uint32_t count)
 {
-    if (offsets_open(&offsets) != LEAT_OK)
+    if (offsets_open(&offsets, NULL) != LEAT_OK)
         bench_fail("memory");
     entries = calloc(count, sizeof(struct offsets_entry *));
     if (entries == NULL)

@@ -183,7 +183,7 @@ int main(void)
     struct seeded random = seeded_start("race_offsets");
     pthread_t threads[SHARDS + 2];
     rcu_register_thread();
-    if (offsets_open(&offsets) != LEAT_OK)
+    if (offsets_open(&offsets, NULL) != LEAT_OK)
         return 1;
     for (uintptr_t i = 0; i < SHARDS; i++) {
         if (pthread_create(&threads[i], NULL, shard, &boxes[i]) != 0)

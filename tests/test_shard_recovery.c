@@ -77,7 +77,7 @@ Test(shard_recovery, every_commit_is_answered_and_the_last_word_is_revoked)
         .loss_ppm = 300000, .duplicate_ppm = 50000, .reorder_ppm = 100000, .reorder_ns = 300000
     };
     struct offsets *offsets;
-    cr_assert_eq(offsets_open(&offsets), LEAT_OK);
+    cr_assert_eq(offsets_open(&offsets, NULL), LEAT_OK);
     cr_assert_eq(
         offsets_create(offsets, &key, partition_log_epoch(shard_peer.partition), &shard_peer.entry),
         LEAT_OK);

@@ -6,6 +6,9 @@
 
 #include "broker/config/config.h"
 #include "broker/shard/egress.h"
+#include "broker/shared/offsets.h"
+#include "schema/control.h"
+#include "broker/log/memory_budget.h"
 #include "broker/shared/mailbox.h"
 #include "broker/log/partition.h"
 #include "broker/shard/session.h"
@@ -46,6 +49,21 @@ static json_t *plan_quotas(const struct config *config)
     return list;
 }
 
+/* What of client_memory_bytes goes where, in bytes. */
+static json_t *plan_client_parts(const struct config *config)
+{
+    const struct memory_budget budget = { .limit_bytes = config->client_memory_bytes };
+    const uint64_t producer_most =
+        PRODUCER_BYTES + (uint64_t)LEAT_IN_FLIGHT_BATCHES_MAX * PRODUCER_RESULT_BYTES;
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "each_connection_max",
+                     (json_int_t)memory_account_most(&budget), "each_connection_before_hello",
+                     (json_int_t)(LEAT_CONTROL_PREFIX_BYTES + LEAT_CONTROL_HELLO_BYTES_MAX),
+                     "each_session", (json_int_t)SESSION_BYTES_MAX, "each_producer_and_partition",
+                     (json_int_t)PRODUCER_BYTES, "each_producer_and_partition_max",
+                     (json_int_t)producer_most, "each_group_and_partition",
+                     (json_int_t)sizeof(struct offsets_entry));
+}
+
 /* What it will take, in bytes. */
 static json_t *plan_memory(const struct config *config)
 {
@@ -57,10 +75,11 @@ static json_t *plan_memory(const struct config *config)
     const uint64_t session = SESSION_RECEIVE_BYTES + EGRESS_BYTES;
     const uint64_t sessions = session * config->sessions_max * config->shards;
     const bool limited = config->memory_limit.from[0] != '\0';
-    return json_pack("{s:o, s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "limit_bytes",
+    return json_pack("{s:o, s:s*, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "limit_bytes",
                      limited ? json_integer((json_int_t)config->memory_limit.bytes) : json_null(),
                      "limit_from", limited ? config->memory_limit.from : NULL, "client_limit_bytes",
-                     (json_int_t)config->client_memory_bytes, "log_limit_bytes", (json_int_t)limit,
+                     (json_int_t)config->client_memory_bytes, "client_parts",
+                     plan_client_parts(config), "log_limit_bytes", (json_int_t)limit,
                      "log_declared_bytes", (json_int_t)declared, "log_missing_bytes",
                      (json_int_t)(declared > limit ? declared - limit : 0), "mailboxes_bytes",
                      (json_int_t)mailboxes, "each_session_bytes", (json_int_t)session,

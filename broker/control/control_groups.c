@@ -54,7 +54,7 @@ enum leat_error control_groups_open(struct control *control)
                                         .give_back = control_group_give_back,
                                         .out = member_out,
                                         .forget = forget };
-    enum leat_error error = offsets_open(&control->offsets);
+    enum leat_error error = offsets_open(&control->offsets, control->options.memory);
     if (error != LEAT_OK)
         return error;
     error = groups_open(&control->groups, &hooks, control_group_look_ns(control));

@@ -13,6 +13,13 @@ struct offsets {
     struct cds_lfht *table;
     _Atomic size_t count; /* control writes */
     _Atomic size_t buckets;
+    struct memory_budget *budget;
+};
+
+/* Of one entry, with its part of the table. */
+enum {
+    ENTRY_BYTES =
+        sizeof(struct offsets_entry) + 2 * BUCKETS_PER_ENTRY * sizeof(struct cds_lfht_node)
 };
 
 /* Where a scan goes on after a quiescent state: no entry, so no group. */
@@ -59,11 +66,12 @@ static int match(struct cds_lfht_node *node, const void *key)
     return same(key_of(node), key);
 }
 
-enum leat_error offsets_open(struct offsets **out)
+enum leat_error offsets_open(struct offsets **out, struct memory_budget *budget)
 {
     struct offsets *offsets = calloc(1, sizeof *offsets);
     if (offsets == NULL)
         return LEAT_ERR_NO_MEMORY;
+    offsets->budget = budget;
     offsets->buckets = BUCKETS_MIN;
     offsets->table = cds_lfht_new(BUCKETS_MIN, BUCKETS_MIN, 0, 0, NULL);
     if (offsets->table == NULL) {
@@ -104,9 +112,13 @@ enum leat_error offsets_create(struct offsets *offsets, const struct offsets_key
     assert(key->group_id != 0);
     if (offsets_count(offsets) >= OFFSETS_MAX)
         return LEAT_ERR_LIMIT;
-    struct offsets_entry *entry = aligned_alloc(alignof(struct offsets_entry), sizeof *entry);
-    if (entry == NULL)
+    if (!memory_budget_take(offsets->budget, ENTRY_BYTES))
         return LEAT_ERR_NO_MEMORY;
+    struct offsets_entry *entry = aligned_alloc(alignof(struct offsets_entry), sizeof *entry);
+    if (entry == NULL) {
+        memory_budget_give(offsets->budget, ENTRY_BYTES);
+        return LEAT_ERR_NO_MEMORY;
+    }
     *entry = (struct offsets_entry){
         .key = *key, .log_epoch = log_epoch, .offset = LEAT_OFFSET_NONE, .references = 1
     };
@@ -133,6 +145,7 @@ void offsets_remove(struct offsets *offsets, struct offsets_entry *entry)
     assert(gone == 0);
     (void)gone;
     atomic_fetch_sub_explicit(&offsets->count, 1, memory_order_relaxed);
+    memory_budget_give(offsets->budget, ENTRY_BYTES); /* it goes within a grace period */
     offsets_release(entry);
 }
 

@@ -26,6 +26,7 @@
 #include <urcu-qsbr.h>
 #include <urcu/rculfhash.h>
 
+#include "broker/log/memory_budget.h"
 #include "schema/batch.h"
 #include "schema/error.h"
 
@@ -61,8 +62,8 @@ struct offsets_entry {
     struct rcu_head rcu;
 };
 
-/* LEAT_ERR_NO_MEMORY. */
-enum leat_error offsets_open(struct offsets **out);
+/* Entries are charged to `budget`, which is kept; NULL: no limit. LEAT_ERR_NO_MEMORY. */
+enum leat_error offsets_open(struct offsets **out, struct memory_budget *budget);
 /* No reader is left, every reference has been given up. */
 void offsets_close(struct offsets *offsets);
 
