@@ -76,6 +76,53 @@ Test(terminal, one_that_was_stopped_holds_neither_control_nor_the_end)
     leatd_end(&d);
 }
 
+/* In the background of the terminal `name`: a session of its own, whose foreground is another. */
+static void work_in_background(const char *name)
+{
+    struct leatd d;
+    leat_client *client;
+    if (setsid() < 0)
+        _exit(2);
+    const int terminal = open(name, O_RDWR | O_CLOEXEC);
+    struct termios mode;
+    if (terminal < 0 || tcgetattr(terminal, &mode) != 0)
+        _exit(3);
+    mode.c_lflag |= TOSTOP;
+    if (tcsetattr(terminal, TCSANOW, &mode) != 0)
+        _exit(4);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        setpgid(0, 0);
+        leatd_start_logging(&d, name);
+        if (leat_client_open(&client, d.url, NULL) != 0)
+            _exit(5);
+        make_and_delete(client, "t");
+        leat_client_close(client);
+        const int status = leatd_stop(&d);
+        _exit(status == 0 ? 0 : 6);
+    }
+    int status = -1;
+    if (waitpid(pid, &status, 0) != pid || status != 0)
+        _exit(7);
+    _exit(0);
+}
+
+/* `stty tostop`: who writes from the background is stopped by SIGTTOU, unless it ignores that. */
+Test(terminal, one_in_whose_background_it_runs_does_not_stop_it)
+{
+    int reader, writer, status;
+    char name[64];
+    open_terminal(&reader, &writer, name);
+    const pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0)
+        work_in_background(name);
+    close(writer);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert_eq(status, 0, "wait status %d", status);
+    close(reader);
+}
+
 /* `leat sub` of all there is in "t"; what it printed. */
 static size_t shown(const struct leatd *d, bool terminal, const char *option, char *bytes,
                     size_t room)
