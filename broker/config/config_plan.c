@@ -53,15 +53,15 @@ static json_t *plan_quotas(const struct config *config)
 static json_t *plan_client_parts(const struct config *config)
 {
     const struct memory_budget budget = { .limit_bytes = config->client_memory_bytes };
-    const uint64_t producer_most =
-        PRODUCER_BYTES + (uint64_t)LEAT_IN_FLIGHT_BATCHES_MAX * PRODUCER_RESULT_BYTES;
+    const json_int_t hello = LEAT_CONTROL_HELLO_BYTES_MAX, producer = PRODUCER_BYTES,
+                     result = PRODUCER_RESULT_BYTES, session = SESSION_BYTES_MAX,
+                     entry = sizeof(struct offsets_entry);
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "each_connection_max",
                      (json_int_t)memory_account_most(&budget), "each_connection_before_hello",
-                     (json_int_t)(LEAT_CONTROL_PREFIX_BYTES + LEAT_CONTROL_HELLO_BYTES_MAX),
-                     "each_session", (json_int_t)SESSION_BYTES_MAX, "each_producer_and_partition",
-                     (json_int_t)PRODUCER_BYTES, "each_producer_and_partition_max",
-                     (json_int_t)producer_most, "each_group_and_partition",
-                     (json_int_t)sizeof(struct offsets_entry));
+                     hello + LEAT_CONTROL_PREFIX_BYTES, "each_session", session,
+                     "each_producer_and_partition", producer, "each_producer_and_partition_max",
+                     producer + LEAT_IN_FLIGHT_BATCHES_MAX * result, "each_group_and_partition",
+                     entry);
 }
 
 /* What it will take, in bytes. */

@@ -17,10 +17,8 @@ struct offsets {
 };
 
 /* Of one entry, with its part of the table. */
-enum {
-    ENTRY_BYTES =
-        sizeof(struct offsets_entry) + 2 * BUCKETS_PER_ENTRY * sizeof(struct cds_lfht_node)
-};
+static const uint64_t ENTRY_BYTES =
+    sizeof(struct offsets_entry) + sizeof(struct cds_lfht_node[2 * BUCKETS_PER_ENTRY]);
 
 /* Where a scan goes on after a quiescent state: no entry, so no group. */
 struct bookmark {
