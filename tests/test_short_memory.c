@@ -9,6 +9,7 @@
 #include <urcu-qsbr.h>
 
 #include "broker/log/partition.h"
+#include "broker/control/control_state.h"
 #include "schema/control.h"
 #include "schema/limits.h"
 #include "schema/version.h"
@@ -53,6 +54,7 @@ static void step(void)
 {
     now += LEAT_NS_PER_MS;
     sim_broker_step(&broker, now);
+    worker_drain(broker.control->worker);
 }
 
 static void say(int fd, Leat__Control__Request__BodyCase which, void *body)

@@ -255,7 +255,7 @@ enum leat_error control_open(struct control **out, const struct control_options 
         error = LEAT_ERR_NO_MEMORY;
     }
     if (error == LEAT_OK && worker_open(&control->worker, options->wake) != LEAT_OK) {
-        snprintf(error_text, CONTROL_ERROR_TEXT, "control: no thread: raise `ulimit -u`");
+        snprintf(error_text, CONTROL_ERROR_TEXT, "control: no memory");
         error = LEAT_ERR_NO_MEMORY;
     }
     if (error == LEAT_OK)

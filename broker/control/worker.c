@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -14,7 +15,9 @@ struct worker {
     pthread_mutex_t lock; /* of all that follows */
     pthread_cond_t posted, ran;
     struct worker_jobs waiting, finished;
-    bool busy; /* a job runs */
+    _Atomic bool any_finished; /* asked without the lock: control looks often, and mostly in vain */
+    bool started;              /* control's: the thread is there */
+    bool busy;                 /* a job runs */
     bool ending;
     int wake;
 };
@@ -37,6 +40,7 @@ static void *run_jobs(void *arg)
         pthread_mutex_lock(&w->lock);
         w->busy = false;
         TAILQ_INSERT_TAIL(&w->finished, job, link);
+        atomic_store_explicit(&w->any_finished, true, memory_order_relaxed);
         pthread_cond_signal(&w->ran);
         const ssize_t wrote = write(w->wake, &one, sizeof one);
         (void)wrote; /* a full eventfd wakes too */
@@ -67,16 +71,27 @@ enum leat_error worker_open(struct worker **out, int wake)
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->posted, NULL);
     pthread_cond_init(&w->ran, NULL);
-    if (!start_thread(w)) {
-        free(w);
-        return LEAT_ERR_NO_MEMORY;
-    }
     *out = w;
     return LEAT_OK;
 }
 
+/* There is no thread to be had: better late than never. */
+static void run_here(struct worker *w, struct worker_job *job)
+{
+    const uint64_t one = 1;
+    job->run(job);
+    TAILQ_INSERT_TAIL(&w->finished, job, link);
+    atomic_store_explicit(&w->any_finished, true, memory_order_relaxed);
+    const ssize_t wrote = write(w->wake, &one, sizeof one);
+    (void)wrote;
+}
+
 void worker_post(struct worker *w, struct worker_job *job)
 {
+    if (!w->started && !(w->started = start_thread(w))) {
+        run_here(w, job);
+        return;
+    }
     pthread_mutex_lock(&w->lock);
     TAILQ_INSERT_TAIL(&w->waiting, job, link);
     pthread_cond_signal(&w->posted);
@@ -89,6 +104,8 @@ static struct worker_job *take_finished(struct worker *w)
     struct worker_job *job = TAILQ_FIRST(&w->finished);
     if (job != NULL)
         TAILQ_REMOVE(&w->finished, job, link);
+    else
+        atomic_store_explicit(&w->any_finished, false, memory_order_relaxed);
     pthread_mutex_unlock(&w->lock);
     return job;
 }
@@ -97,6 +114,9 @@ bool worker_collect(struct worker *w)
 {
     struct worker_job *job;
     bool any = false;
+    /* Relaxed: the lock orders what follows; who sets it wakes us. */
+    if (!atomic_load_explicit(&w->any_finished, memory_order_relaxed))
+        return false;
     while ((job = take_finished(w)) != NULL) {
         job->done(job);
         any = true;
@@ -126,7 +146,8 @@ void worker_close(struct worker *w)
     w->ending = true;
     pthread_cond_signal(&w->posted);
     pthread_mutex_unlock(&w->lock);
-    pthread_join(w->thread, NULL);
+    if (w->started)
+        pthread_join(w->thread, NULL);
     pthread_cond_destroy(&w->posted);
     pthread_cond_destroy(&w->ran);
     pthread_mutex_destroy(&w->lock);

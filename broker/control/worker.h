@@ -26,9 +26,10 @@ struct worker_job {
     TAILQ_ENTRY(worker_job) link;         /* the worker's */
 };
 
-/* `wake`: an eventfd that is written when a job has run. Signals are blocked in the thread.
- * LEAT_ERR_NO_MEMORY: no memory or no thread. */
+/* `wake`: an eventfd that is written when a job has run. LEAT_ERR_NO_MEMORY. */
 enum leat_error worker_open(struct worker **out, int wake);
+/* The first one starts the thread, in which signals are blocked. When there is none to be had the
+ * job runs at once, here. */
 void worker_post(struct worker *worker, struct worker_job *job);
 /* Calls `done` of every job that has run. True when there was one. */
 bool worker_collect(struct worker *worker);

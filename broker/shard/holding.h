@@ -39,6 +39,7 @@ struct holding {
     uint32_t index;
     uint32_t batch_bytes_max;
     bool fresh;           /* appended to in this iteration; its waiting readers are to be woken */
+    bool noticed;         /* in the list of those that have something to tell control */
     bool reserve_pending; /* control must hear MESSAGE_RESERVE_OFFSETS */
     bool ticks;           /* something in it ends with time: retention by age, required readers */
     uint64_t held_by;     /* the required reader that producers wait for: control must hear; or 0 */
@@ -53,6 +54,7 @@ struct holding {
     TAILQ_HEAD(reader_list, subscription) readers;  /* every one */
     TAILQ_HEAD(publisher_list, publish_stream) publishers;
     TAILQ_ENTRY(holding) fresh_link;
+    TAILQ_ENTRY(holding) notice_link;
     struct message removal; /* control wants it back; answered when no link sends from it */
     TAILQ_ENTRY(holding) leaving_link;
     TAILQ_ENTRY(holding) link;

@@ -88,6 +88,7 @@ static void init_lists(struct shard *shard)
     TAILQ_INIT(&shard->stuck);
     TAILQ_INIT(&shard->untold);
     TAILQ_INIT(&shard->fresh);
+    TAILQ_INIT(&shard->noticed);
     TAILQ_INIT(&shard->leaving);
     TAILQ_INIT(&shard->throttled_subscriptions);
     TAILQ_INIT(&shard->throttled_publishers);
@@ -354,7 +355,7 @@ bool shard_iterate(struct shard *shard, bool read_hot)
     worked |= shard_serve(shard);
     if (!TAILQ_EMPTY(&shard->leaving))
         shard_give_back(shard);
-    if (shard->notices)
+    if (shard_has_notices(shard))
         shard_send_notices(shard);
     if (!TAILQ_EMPTY(&shard->untold) || !TAILQ_EMPTY(&shard->connections.dead))
         shard_bury(shard);

@@ -66,8 +66,10 @@ static void answer(struct shard *shard, const struct publish_stream *stream,
         holding->fresh = true;
         TAILQ_INSERT_TAIL(&shard->fresh, holding, fresh_link);
     }
-    if (partition_wants_offsets(holding->partition))
-        shard->notices = holding->reserve_pending = true;
+    if (partition_wants_offsets(holding->partition)) {
+        holding->reserve_pending = true;
+        shard_notice(shard, holding);
+    }
     if (run->status != LEAT_BUSY)
         return;
     if (partition_take_pinned(holding->partition))
@@ -77,7 +79,7 @@ static void answer(struct shard *shard, const struct publish_stream *stream,
         && shard->now - holding->held_said >= HELD_EVERY_NS) {
         holding->held_by = held_by;
         holding->held_said = shard->now;
-        shard->notices = true;
+        shard_notice(shard, holding);
     }
 }
 

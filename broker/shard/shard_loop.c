@@ -55,7 +55,7 @@ static bool pending_work(const struct shard *shard)
  * announced. */
 static bool has_untold(const struct shard *shard)
 {
-    return shard->holds || shard->notices || !TAILQ_EMPTY(&shard->untold)
+    return shard->holds || shard_has_notices(shard) || !TAILQ_EMPTY(&shard->untold)
            || !TAILQ_EMPTY(&shard->leaving);
 }
 

@@ -137,6 +137,13 @@ static bool is_sent_from(struct shard *shard, const struct holding *holding)
     return partition_is_pinned(holding->partition);
 }
 
+static void unlist_notice(struct shard *shard, struct holding *holding)
+{
+    if (holding->noticed)
+        TAILQ_REMOVE(&shard->noticed, holding, notice_link);
+    holding->noticed = false;
+}
+
 void shard_give_back(struct shard *shard)
 {
     struct holding *holding, *next;
@@ -146,6 +153,7 @@ void shard_give_back(struct shard *shard)
             continue;
         const struct message removal = holding->removal;
         TAILQ_REMOVE(&shard->leaving, holding, leaving_link);
+        unlist_notice(shard, holding);
         holdings_remove(&shard->holdings, holding);
         reply(shard, &removal, LEAT_OK);
     }
@@ -424,6 +432,39 @@ bool shard_read_mail(struct shard *shard)
     return read != 0;
 }
 
+/* False: the outbox is full. */
+static bool tell_notices(struct shard *shard, struct holding *holding)
+{
+    struct message message = { .partition = holding->partition,
+                               .topic_id = holding->topic_id,
+                               .partition_index = holding->index };
+    if (holding->reserve_pending) {
+        message.type = MESSAGE_RESERVE_OFFSETS;
+        message.value = partition_next_offset(holding->partition);
+        if (!shard_tell(shard, &message))
+            return false;
+        holding->reserve_pending = false;
+    }
+    if (holding->held_by != 0) {
+        message.type = MESSAGE_HELD_BACK;
+        message.value = holding->held_by;
+        if (!shard_tell(shard, &message))
+            return false;
+        holding->held_by = 0;
+    }
+    while (holding->required_lost_count != 0) {
+        const struct holding_lost *lost = &holding->required_lost[holding->required_lost_count - 1];
+        message.type = MESSAGE_REQUIRED_LOST;
+        message.value = lost->name_hash;
+        message.session = lost->session;
+        message.status = lost->why;
+        if (!shard_tell(shard, &message))
+            return false;
+        holding->required_lost_count--;
+    }
+    return true;
+}
+
 void shard_send_notices(struct shard *shard)
 {
     struct holding *holding;
@@ -432,44 +473,14 @@ void shard_send_notices(struct shard *shard)
             return;
         shard->held_notice.type = 0;
     }
-    TAILQ_FOREACH(holding, &shard->holdings.all, link)
-    {
-        struct message message = { .partition = holding->partition,
-                                   .topic_id = holding->topic_id,
-                                   .partition_index = holding->index };
-        if (holding->reserve_pending) {
-            message.type = MESSAGE_RESERVE_OFFSETS;
-            message.value = partition_next_offset(holding->partition);
-            if (!shard_tell(shard, &message))
-                return;
-            holding->reserve_pending = false;
-        }
-        if (holding->held_by != 0) {
-            message.type = MESSAGE_HELD_BACK;
-            message.value = holding->held_by;
-            if (!shard_tell(shard, &message))
-                return;
-            holding->held_by = 0;
-        }
-        while (holding->required_lost_count != 0) {
-            const struct holding_lost *lost =
-                &holding->required_lost[holding->required_lost_count - 1];
-            message.type = MESSAGE_REQUIRED_LOST;
-            message.value = lost->name_hash;
-            message.session = lost->session;
-            message.status = lost->why;
-            if (!shard_tell(shard, &message))
-                return;
-            holding->required_lost_count--;
-        }
-    }
-    shard->notices = false;
+    while ((holding = TAILQ_FIRST(&shard->noticed)) != NULL && tell_notices(shard, holding))
+        unlist_notice(shard, holding);
 }
 
 void shard_tell_lost(struct shard *shard, struct holding *holding, uint64_t name_hash,
                      uint32_t session, enum leat_error why)
 {
-    shard->notices = true;
+    shard_notice(shard, holding);
     /* So many are only there when control has read nothing for long: the newest are told. */
     if (holding->required_lost_count == REQUIRED_MAX)
         holding->required_lost_count--;

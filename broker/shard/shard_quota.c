@@ -17,7 +17,6 @@ static void note(struct shard *shard, const struct session *s, struct quota_hold
     shard->held_notice = (struct message){
         .type = MESSAGE_HELD_BY_QUOTA, .session = s->id, .topic_id = topic_id, .value = publishes
     };
-    shard->notices = true;
 }
 
 void shard_renew_credit(struct shard *shard, struct publish_stream *stream)

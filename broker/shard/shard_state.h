@@ -130,6 +130,7 @@ struct shard {
     struct stream_buffers buffers;
     struct publisher_index publishers;
     struct holding_list fresh;
+    struct holding_list noticed; /* have something to tell control */
     struct holding_list leaving; /* their removal is to be answered */
     struct subscription_list throttled_subscriptions;
     struct publish_stream_list throttled_publishers;
@@ -141,7 +142,6 @@ struct shard {
     leat_ns resume_accept_deadline;
     uint32_t ticking;           /* holdings with `ticks` */
     struct message held_notice; /* for control: somebody is held by a quota; type 0: nobody */
-    bool notices;               /* some holding has something to tell control */
 
     struct message held; /* what the outbox had no room for */
     bool holds;
@@ -304,6 +304,18 @@ bool shard_tell(struct shard *shard, const struct message *message);
 void shard_give_back(struct shard *shard);
 /* Tells what holdings have to tell. */
 void shard_send_notices(struct shard *shard);
+static inline bool shard_has_notices(const struct shard *shard)
+{
+    return !TAILQ_EMPTY(&shard->noticed) || shard->held_notice.type != 0;
+}
+/* The holding has something to tell control. */
+static inline void shard_notice(struct shard *shard, struct holding *holding)
+{
+    if (holding->noticed)
+        return;
+    holding->noticed = true;
+    TAILQ_INSERT_TAIL(&shard->noticed, holding, notice_link);
+}
 /* A required reader of the holding has lost its mark: control is told, as MESSAGE_REQUIRED_LOST
  * says. */
 void shard_tell_lost(struct shard *shard, struct holding *holding, uint64_t name_hash,
