@@ -97,6 +97,27 @@ BUS_TEST(client, a_required_reader_holds_producers_back)
     leatd_end(&broker);
 }
 
+BUS_TEST(client, a_third_required_reader_of_one_client_is_told_the_share)
+{
+    struct leatd broker;
+    leatd_start(&broker);
+    leat_client *client = bus_open(bus_url(way, broker.url));
+    bus_create(client, "t", (struct leat_topic_settings){ .overrun = LEAT_OVERRUN_BLOCK });
+    leat_consumer *consumer;
+    const char *topic = "t", *names[] = { "one", "two", "three" };
+    for (int i = 0; i < 3; i++) {
+        const struct leat_consumer_options options = { .size = sizeof options,
+                                                       .name = names[i],
+                                                       .required = 1 };
+        cr_assert_eq(leat_consumer_open(client, &consumer, &topic, 1, &options),
+                     i < 2 ? 0 : LEAT_ERR_LIMIT);
+    }
+    cr_assert_neq(strstr(leat_client_error(client), "one connection may have an eighth"), NULL,
+                  "it says: %s", leat_client_error(client));
+    leat_client_close(client);
+    leatd_end(&broker);
+}
+
 BUS_TEST(client, a_named_producer_fences_the_older_one)
 {
     struct leatd broker;
