@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/shared/reset_token.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/shard_state.h"
 #include "schema/bytes.h"
@@ -138,6 +139,41 @@ Test(shard_packets, strangers_are_told_little_and_seldom)
     cr_assert_eq(shard_peer.resets, answered);
     cr_assert_eq(shard_peer.reset, LEAT_ERR_UNKNOWN_SESSION);
     cr_assert_leq(shard_peer.broker_link->counters.tx_bytes, 64 * answered);
+}
+
+/* The token that the shard answers a packet of this tag with, for a session it does not know. */
+static void ask_for_reset(uint64_t tag, uint8_t token[LEAT_TOKEN_BYTES])
+{
+    struct link_outgoing out;
+    const struct leat_packet packet = { .type = LEAT_PACKET_SESSION,
+                                        .length = 64,
+                                        .session = SHARD_PEER_SESSION + (1 << 12),
+                                        .tag = tag,
+                                        .number = 1 };
+    const uint32_t before = shard_peer.resets;
+    cr_assert(shard_peer.link->ops->reserve(shard_peer.link, &out));
+    memset(out.bytes, 0, packet.length);
+    leat_packet_write(out.bytes, &packet);
+    leat_packet_seal(out.bytes, packet.length, NULL, 0);
+    shard_peer.link->ops->send(shard_peer.link, &out, packet.length, NULL, &shard_peer.broker);
+    shard_peer.link->ops->flush(shard_peer.link, shard_peer.now);
+    UNTIL(shard_peer.resets == before + 1, 100);
+    memcpy(token, shard_peer.reset_token, LEAT_TOKEN_BYTES);
+}
+
+/* A stranger can ask for all ids that are not in use yet, keep the answers, and send them to the
+ * client that is granted one of them later. */
+Test(shard_packets, a_reset_is_believed_only_by_who_sent_the_tag_of_the_grant)
+{
+    uint8_t of_stranger[LEAT_TOKEN_BYTES], of_owner[LEAT_TOKEN_BYTES], granted[LEAT_TOKEN_BYTES];
+    reset_token_make(shard_peer.shard->options.reset_secret, SHARD_PEER_SESSION + (1 << 12),
+                     SHARD_PEER_TAG_TO_BROKER, granted);
+    ask_for_reset(SHARD_PEER_TAG_TO_BROKER, of_owner);
+    cr_assert_arr_eq(of_owner, granted, LEAT_TOKEN_BYTES);
+    for (int bit = 0; bit < 64; bit++) {
+        ask_for_reset(SHARD_PEER_TAG_TO_BROKER ^ UINT64_C(1) << bit, of_stranger);
+        cr_assert_neq(memcmp(of_stranger, granted, LEAT_TOKEN_BYTES), 0, "bit %d", bit);
+    }
 }
 
 Test(shard_packets, noise_is_dropped_and_counted)
@@ -322,6 +358,18 @@ Test(shard_packets, a_client_that_sends_checksums_gets_them)
     shard_peer.broker_link->limits.intact = true;
     shard_peer_attach();
     cr_assert_eq(shard_peer.unsealed, 0);
+}
+
+/* What such a session brings is answered for good, so that every packet of it needs one. */
+Test(shard_packets, a_client_that_sends_checksums_is_heard_only_with_them)
+{
+    shard_peer.broker_link->limits.intact = true;
+    shard_peer_attach();
+    send_made_up(SHARD_PEER_TAG_TO_BROKER, false);
+    for (int i = 0; i < 10; i++)
+        shard_peer_shard_turn();
+    cr_assert_not_null(session());
+    cr_assert_eq(dropped("checksum"), 1);
 }
 
 /* Whoever has a grant can name another's address as his own: then everything goes to someone who

@@ -183,7 +183,8 @@ void control_open_session(struct control *control, struct peer *p,
     LIST_INSERT_HEAD(&p->sessions, s, link);
     metric_add(&control->counters.sessions, 1);
     m.session = s->id;
-    reset_token_make(control->options.reset_secret, s->id, m.grant.reset_token);
+    reset_token_make(control->options.reset_secret, s->id, m.grant.tag_to_broker,
+                     m.grant.reset_token);
     m.grant.expires_ns = control->now + LEAT_TOKEN_LIFE_NS;
     if (!set_quota(control, p, s, &m.grant)) {
         LIST_REMOVE(s, link);

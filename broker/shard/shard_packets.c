@@ -59,16 +59,17 @@ static bool may_reset(struct shard *shard, const struct link_datagram *datagram)
     return true;
 }
 
-/* Says so. The token is made again from the id: nothing is remembered of sessions that ended. */
+/* Says so. The token is made again from the packet: nothing is remembered of sessions that ended.
+ */
 static void reset_unknown(struct shard *shard, struct link *link,
-                          const struct link_datagram *datagram, uint32_t session)
+                          const struct link_datagram *datagram, const struct leat_packet *packet)
 {
     uint8_t token[LEAT_TOKEN_BYTES];
     drop(shard, PACKET_DROP_SESSION);
     if (!may_reset(shard, datagram))
         return;
-    reset_token_make(shard->options.reset_secret, session, token);
-    send_reset(shard, link, &datagram->peer, session, token, LEAT_ERR_UNKNOWN_SESSION);
+    reset_token_make(shard->options.reset_secret, packet->session, packet->tag, token);
+    send_reset(shard, link, &datagram->peer, packet->session, token, LEAT_ERR_UNKNOWN_SESSION);
 }
 
 void shard_reset_packets(struct shard *shard, const struct session *s, enum leat_error status)
@@ -140,7 +141,8 @@ static bool is_genuine(struct shard *shard, const struct session *s, const struc
         drop(shard, PACKET_DROP_TAG);
         return false;
     }
-    if (!leat_packet_is_intact(packet, datagram->bytes, link->limits.intact)) {
+    const bool may_omit = link->limits.intact && (s->path == NULL || !s->path->sealed);
+    if (!leat_packet_is_intact(packet, datagram->bytes, may_omit)) {
         drop(shard, PACKET_DROP_CHECKSUM);
         return false;
     }
@@ -220,7 +222,7 @@ static void take_datagram(struct shard *shard, struct link *link,
     if (packet.type != LEAT_PACKET_SESSION) {
         drop(shard, PACKET_DROP_MALFORMED); /* clients end sessions by a frame, or by control */
     } else if (s == NULL || s->ending) {
-        reset_unknown(shard, link, datagram, packet.session);
+        reset_unknown(shard, link, datagram, &packet);
     } else if (s->fd >= 0
                || (s->path != NULL
                    && (s->path->link != link

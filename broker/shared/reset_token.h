@@ -1,5 +1,7 @@
-/* Reset token: what a RESET must carry to be believed, made from a session's id and a secret of
- * this run, so that a shard can say that it does not know a session without remembering it.
+/* Reset token: what a RESET must carry to be believed, made from a secret of this run and what
+ * stands in every packet of the session's client: its id and its tag. So a shard can say that it
+ * does not know a session without remembering it, and a stranger who asks gets the token of a tag
+ * that was never granted (RFC 9000, section 21.11).
  *
  * HMAC-SHA256 (RFC 2104) cut to 128 bits. Threads: any. */
 #ifndef LEAT_BROKER_RESET_TOKEN_H
@@ -12,6 +14,6 @@
 enum { RESET_SECRET_BYTES = 32 };
 
 void reset_token_make(const uint8_t secret[RESET_SECRET_BYTES], uint32_t session,
-                      uint8_t token[LEAT_TOKEN_BYTES]);
+                      uint64_t tag_to_broker, uint8_t token[LEAT_TOKEN_BYTES]);
 
 #endif

@@ -242,6 +242,7 @@ static void take_packet(const struct link_datagram *datagram)
         cr_assert_eq(leat_frame_decode(&frame, packet.frames, packet.frames_size), LEAT_OK);
         shard_peer.resets++;
         shard_peer.reset = frame.reset.status;
+        memcpy(shard_peer.reset_token, frame.reset.token, sizeof shard_peer.reset_token);
         return;
     }
     cr_assert(leat_packet_tag_is(&packet, SHARD_PEER_TAG_TO_CLIENT));

@@ -54,7 +54,8 @@ extern struct shard_peer {
     bool omits;        /* its packets come without a checksum, and may */
     uint64_t unsealed; /* packets that came without one */
     uint32_t resets;
-    int16_t reset;            /* what the last one said */
+    int16_t reset; /* what the last one said */
+    uint8_t reset_token[LEAT_TOKEN_BYTES];
     uint64_t acked, refusals; /* batches appended; refused as broken */
     int16_t last_status;
     struct stream_map arrived; /* of the log's bytes */
