@@ -67,7 +67,7 @@ struct broker {
     struct control_shard_link links[LEAT_SHARDS_MAX];
     struct ports ports;
     uint8_t reset_secret[RESET_SECRET_BYTES];
-    uint8_t resume_secret[RESET_SECRET_BYTES];
+    struct secret resume;
     int wake; /* control's */
     struct control *control;
 };
@@ -279,14 +279,16 @@ static bool open_state(struct broker *b)
     if (b->config.state_dir[0] != '\0') {
         if (!load_state(b))
             return false;
-        b->catalog.incarnation++;
-        return secret_load(&b->state, b->resume_secret, text) == LEAT_OK || refuse(text);
+        if (!catalog_next_run(&b->catalog))
+            return refuse("the kernel gave no random bytes");
+        return secret_load(&b->state, b->catalog.incarnation, &b->resume, text) == LEAT_OK
+               || refuse(text);
     }
     uint32_t random;
     if (!random_bytes(&random, sizeof random)
-        || !random_bytes(b->resume_secret, sizeof b->resume_secret))
+        || !random_bytes(b->resume.bytes, sizeof b->resume.bytes))
         return refuse("the kernel gave no random bytes");
-    b->catalog.incarnation = random | UINT32_C(1) << 31;
+    b->resume.since = b->catalog.incarnation = random | UINT32_C(1) << 31;
     return true;
 }
 
@@ -413,9 +415,10 @@ static bool open_broker(struct broker *b)
         .metrics = b->metrics,
         .reload = reload,
         .reload_user = b,
+        .resume_since = b->resume.since,
     };
     memcpy(options.reset_secret, b->reset_secret, sizeof options.reset_secret);
-    memcpy(options.resume_secret, b->resume_secret, sizeof options.resume_secret);
+    memcpy(options.resume_secret, b->resume.bytes, sizeof options.resume_secret);
     if (b->ports.driver != NULL)
         ports_watch_memory(&b->ports, &options);
     return control_open(&b->control, &options, text) == LEAT_OK || refuse(text);

@@ -215,6 +215,19 @@ Test(catalog, ids_end_before_they_repeat)
     cr_assert_eq(catalog_new_id(&c, &id), LEAT_ERR_LIMIT);
 }
 
+Test(catalog, no_two_catalogs_have_runs_in_common)
+{
+    struct catalog a, b;
+    catalog_init(&a);
+    catalog_init(&b);
+    cr_assert(catalog_next_run(&a) && catalog_next_run(&b));
+    cr_assert_neq(a.incarnation, b.incarnation);
+    cr_assert(a.incarnation != 0 && a.incarnation <= UINT32_C(1) << 31);
+    const uint32_t first = a.incarnation;
+    cr_assert(catalog_next_run(&a));
+    cr_assert_eq(a.incarnation, first + 1);
+}
+
 Test(reserve, is_always_ahead_and_never_goes_back)
 {
     struct seeded random = seeded_start("reserve");

@@ -137,3 +137,46 @@ Test(producer_claims, an_id_of_an_earlier_run_is_exchanged_for_its_token)
     cr_assert(expired);
     cr_assert_neq(mine.id, id);
 }
+
+static void start_again_without(const char *file)
+{
+    char path[sizeof folder + 16];
+    leatd_kill(&broker);
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    cr_assert_eq(unlink(path), 0);
+    leatd_restart(&broker);
+}
+
+/* A catalog that was moved away, as its error text says, begins anew over the old secret. */
+Test(producer_claims, no_id_is_given_twice_when_the_catalog_begins_anew)
+{
+    bool expired;
+    create_topic();
+    struct claim older = { .name = "" }, mine = { .name = "" };
+    cr_assert_eq(open_producer(&older, &expired), 0);
+    start_again_without("catalog");
+    create_topic();
+    cr_assert_eq(open_producer(&mine, &expired), 0);
+    cr_assert_neq(mine.id, older.id, "the older one's token would be this one's too");
+    cr_assert_eq(open_producer(&older, &expired), 0);
+    cr_assert(expired);
+    cr_assert_eq(open_producer(&mine, &expired), 0);
+    cr_assert_not(expired);
+}
+
+/* Nobody can prove anything then: who had a producer goes on as over a restart without a folder. */
+Test(producer_claims, without_the_old_secret_an_id_of_an_earlier_run_is_exchanged_by_word)
+{
+    bool expired;
+    create_topic();
+    struct claim mine = { .name = "feed" }, of_other_secret;
+    cr_assert_eq(open_producer(&mine, &expired), 0);
+    start_again_without("secret");
+    cr_assert_eq(open_producer(&mine, &expired), 0);
+    cr_assert(expired);
+    of_other_secret = mine;
+    start_again();
+    refuse_strangers(&of_other_secret); /* with the new one it is as before */
+    cr_assert_eq(open_producer(&mine, &expired), 0);
+    cr_assert(expired);
+}

@@ -209,6 +209,27 @@ Test(statefile, what_is_no_regular_file_is_refused_and_nobody_waits_for_it, .tim
     refused_as("a device");
 }
 
+/* Copies are often made with the modes of whoever makes them. */
+Test(statefile, a_secret_that_every_user_may_read_is_refused)
+{
+    uint8_t *payload;
+    size_t size;
+    const struct statefile_kind *kind = &STATEFILE_SECRET;
+    snprintf(path, sizeof path, "%s/secret", folder);
+    cr_assert_eq(statefile_write(&file, kind, PAYLOAD, sizeof PAYLOAD, text), LEAT_OK, "%s", text);
+    static const mode_t modes[] = { 0644, 0604, 0602, 0666, 0777 };
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        cr_assert_eq(chmod(path, modes[i]), 0);
+        cr_assert_eq(statefile_read(&file, kind, &payload, &size, &version, text), LEAT_ERR_STATE);
+        cr_assert_null(payload);
+        cr_assert_not_null(strstr(text, path), "%s", text);
+        cr_assert_not_null(strstr(text, "chmod"), "%s", text);
+    }
+    cr_assert_eq(chmod(path, 0640), 0); /* a group may be given it */
+    cr_assert_eq(statefile_read(&file, kind, &payload, &size, &version, text), LEAT_OK, "%s", text);
+    free(payload);
+}
+
 Test(statefile, what_is_written_aside_is_a_new_file_of_its_own)
 {
     char aside[160], victim[160];

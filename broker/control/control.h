@@ -72,8 +72,9 @@ struct control_options {
     void (*memory_closing)(const struct logmem *mem);
     void (*reload)(void *user); /* SIGHUP came: may change *config, on control's thread; or NULL */
     void *reload_user;
-    uint8_t reset_secret[RESET_SECRET_BYTES];  /* the shards' */
-    uint8_t resume_secret[RESET_SECRET_BYTES]; /* with `state`: that of earlier runs too */
+    uint8_t reset_secret[RESET_SECRET_BYTES]; /* the shards' */
+    uint8_t resume_secret[RESET_SECRET_BYTES];
+    uint32_t resume_since; /* incarnation: since that run it was the same */
 };
 
 /* On an error *out is set too when there was memory (else NULL): control_close is owed.

@@ -255,12 +255,14 @@ static bool of_this_run(const struct control *control, uint64_t id)
 }
 
 /* Whether who was granted it has a token that can be checked. Of an earlier run without a state
- * folder nothing is left, neither to check nor to protect; an id of a later one than this is of
- * another folder. */
+ * folder, or before its secret was made, nothing is left, neither to check nor to protect; an id of
+ * a later one than this is of another folder. */
 static bool can_prove(const struct control *control, uint64_t id)
 {
-    const uint32_t incarnation = control->options.catalog->incarnation;
-    return of_this_run(control, id) || (control->options.state != NULL && id >> 32 < incarnation);
+    const uint64_t run = id >> 32;
+    return of_this_run(control, id)
+           || (control->options.state != NULL && run >= control->options.resume_since
+               && run < control->options.catalog->incarnation);
 }
 
 static enum step anonymous(struct control *control, struct operation *op,

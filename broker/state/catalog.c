@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/shared/random_bytes.h"
 #include "broker/shared/settings.h"
 #include "schema/bytes.h"
 #include "schema/control.h"
@@ -40,6 +41,17 @@ void catalog_free(struct catalog *c)
         free_topic(c->topics[i]);
     free(c->topics);
     catalog_init(c);
+}
+
+bool catalog_next_run(struct catalog *c)
+{
+    if (c->incarnation == 0) {
+        if (!random_bytes(&c->incarnation, sizeof c->incarnation))
+            return false;
+        c->incarnation >>= 1; /* those above are of runs without a folder */
+    }
+    c->incarnation++;
+    return true;
 }
 
 enum leat_error catalog_new_id(struct catalog *c, uint64_t *id)

@@ -51,6 +51,11 @@ struct catalog {
 void catalog_init(struct catalog *c);
 void catalog_free(struct catalog *c);
 
+/* Its incarnation becomes that of the run that begins: one more than the last run's; of a catalog
+ * that is new, one that no other catalog is likely to have had, since what that one gave out may be
+ * about still: at most 2^31. False: the kernel gave no random bytes. */
+bool catalog_next_run(struct catalog *c);
+
 /* A new id. LEAT_ERR_LIMIT: this broker has given out 2^32 - 1 of them and must be restarted. */
 enum leat_error catalog_new_id(struct catalog *c, uint64_t *id);
 

@@ -1,4 +1,8 @@
-/* Secret: what resume tokens are made with, the same in every run over one state folder.
+/* Secret: what resume tokens are made with, the same in every run over one state folder since the
+ * file was made.
+ *
+ *      payload   secret 32 B | incarnation of the first run that had it u32
+
  *
  * Role: read it, or draw it and store it. Must not know: tokens, producers.
  * Threads: its owner, before the broker serves. */
@@ -11,8 +15,14 @@
 #include "broker/state/statefile.h"
 #include "schema/error.h"
 
-/* LEAT_ERR_STATE, LEAT_ERR_IO, LEAT_ERR_NO_MEMORY: error_text says what is wrong and what to do. */
-enum leat_error secret_load(const struct statefile *state, uint8_t secret[RESET_SECRET_BYTES],
-                            char error_text[STATEFILE_ERROR_TEXT]);
+struct secret {
+    uint8_t bytes[RESET_SECRET_BYTES];
+    uint32_t since; /* incarnation of the first run that had it */
+};
+
+/* For the run of this incarnation. LEAT_ERR_STATE, LEAT_ERR_IO, LEAT_ERR_NO_MEMORY: error_text says
+ * what is wrong and what to do. */
+enum leat_error secret_load(const struct statefile *state, uint32_t incarnation,
+                            struct secret *secret, char error_text[STATEFILE_ERROR_TEXT]);
 
 #endif

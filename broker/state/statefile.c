@@ -160,9 +160,10 @@ void statefile_close(struct statefile *f)
     f->lock = f->folder = -1;
 }
 
-const struct statefile_kind STATEFILE_CATALOG = { "catalog", "topics" };
-const struct statefile_kind STATEFILE_OFFSETS = { "group-offsets", "the places of groups" };
-const struct statefile_kind STATEFILE_SECRET = { "secret", "what producers prove themselves with" };
+const struct statefile_kind STATEFILE_CATALOG = { "catalog", "topics", false };
+const struct statefile_kind STATEFILE_OFFSETS = { "group-offsets", "the places of groups", false };
+const struct statefile_kind STATEFILE_SECRET = { "secret", "what producers prove themselves with",
+                                                 true };
 
 /* Of the file, for messages. */
 struct full_name {
@@ -192,12 +193,28 @@ static bool read_all(int fd, uint8_t *bytes, size_t size)
     return true;
 }
 
-static enum leat_error load(const char *path, int fd, uint8_t **bytes, size_t *size,
+/* Who has read it can pass for any producer of this folder. */
+static enum leat_error check_secret(const char *path, const struct stat *about,
+                                    char error_text[STATEFILE_ERROR_TEXT])
+{
+    if ((about->st_mode & S_IRWXO) == 0)
+        return LEAT_OK;
+    snprintf(error_text, STATEFILE_ERROR_TEXT,
+             "%s: every user may use it (mode %04o), and it is secret: take that away (chmod "
+             "o-rwx), or remove it if somebody may have read it; then producers cannot prove any "
+             "more what they were granted before",
+             path, (unsigned)about->st_mode & 07777u);
+    return LEAT_ERR_STATE;
+}
+
+static enum leat_error load(const char *path, int fd, bool is_secret, uint8_t **bytes, size_t *size,
                             char error_text[STATEFILE_ERROR_TEXT])
 {
     struct stat about;
     if (fstat(fd, &about) != 0)
         return io_error(error_text, "cannot be read", path);
+    if (is_secret && check_secret(path, &about, error_text) != LEAT_OK)
+        return LEAT_ERR_STATE;
     if (about.st_size > STATEFILE_BYTES_MAX) {
         snprintf(error_text, STATEFILE_ERROR_TEXT, "%s: larger than any state file of leatd", path);
         return LEAT_ERR_STATE;
@@ -229,7 +246,7 @@ enum leat_error statefile_read(const struct statefile *f, const struct statefile
     const int fd = open_regular(f->folder, kind->name, O_RDONLY);
     if (fd < 0)
         return errno == ENOENT ? LEAT_OK : not_opened(error_text, "cannot be opened", path.text);
-    enum leat_error error = load(path.text, fd, &bytes, &total, error_text);
+    enum leat_error error = load(path.text, fd, kind->is_secret, &bytes, &total, error_text);
     close(fd);
     if (error != LEAT_OK)
         return error;

@@ -12,6 +12,7 @@
 #ifndef LEAT_BROKER_STATEFILE_H
 #define LEAT_BROKER_STATEFILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,7 @@ enum {
 struct statefile_kind {
     const char *name;
     const char *what; /* it keeps, for messages */
+    bool is_secret;   /* refused when every user may read or write it */
 };
 extern const struct statefile_kind STATEFILE_CATALOG, STATEFILE_OFFSETS, STATEFILE_SECRET;
 
@@ -48,9 +50,9 @@ enum leat_error statefile_open(struct statefile *f, const char *folder,
 void statefile_close(struct statefile *f);
 
 /* The payload, the caller frees *payload; NULL when there is no file yet. *version says how it is
- * to be read: 1 to STATEFILE_VERSION. LEAT_ERR_STATE (torn, corrupt, newer, no regular file),
- * LEAT_ERR_IO, LEAT_ERR_NO_MEMORY: error_text says what is wrong and what to do; the file is
- * untouched. */
+ * to be read: 1 to STATEFILE_VERSION. LEAT_ERR_STATE (torn, corrupt, newer, no regular file, open
+ * to every user), LEAT_ERR_IO, LEAT_ERR_NO_MEMORY: error_text says what is wrong and what to do;
+ * the file is untouched. */
 enum leat_error statefile_read(const struct statefile *f, const struct statefile_kind *kind,
                                uint8_t **payload, size_t *size, uint32_t *version,
                                char error_text[STATEFILE_ERROR_TEXT]);
