@@ -158,10 +158,11 @@ $(BUILD)/lib/libleat-dpdk.so: $(DPDK_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) -shared $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(DPDK_LIBS) -lpthread
 
-# The installed header stands alone: schema/error.h is pasted in where it is included.
-$(BUILD_ROOT)/include/leat.h: client/leat.h schema/error.h
+# The installed header stands alone: what it includes of ours is pasted in there.
+$(BUILD_ROOT)/include/leat.h: client/leat.h client/leat_admin.h schema/error.h
 	@mkdir -p $(@D)
-	@sed -e '/^#include "schema\/error.h"/{r schema/error.h' -e 'd}' client/leat.h >$@
+	@sed -e '/^#include "schema\/error.h"/{r schema/error.h' -e 'd}' \
+	  -e '/^#include "client\/leat_admin.h"/{r client/leat_admin.h' -e 'd}' client/leat.h >$@
 # Always: PREFIX may be another one than last time.
 $(BUILD)/lib/leat.pc: client/leat.pc.in schema/version.h FORCE
 $(BUILD)/lib/leat-dpdk.pc: transport/leat-dpdk.pc.in schema/version.h FORCE
@@ -298,7 +299,7 @@ check-layers:
 check-links: $(LIBS) $(BINS) $(EXAMPLES)
 	@! nm -D --defined-only $(BUILD)/lib/libleat.so | grep -vE ' (A|T) (leat_[a-z_]+|LEAT_[0-9.]+)(@@.*)?$$' \
 	  || { echo 'libleat.so exports more than leat.h says'; exit 1; }
-	@for f in $$(sed -n 's/^LEAT_API .*[ *]\(leat_[a-z_]*\)(.*/\1/p' client/leat.h); do \
+	@for f in $$(sed -n 's/^LEAT_API .*[ *]\(leat_[a-z_]*\)(.*/\1/p' client/leat.h client/leat_admin.h); do \
 	  nm -D --defined-only $(BUILD)/lib/libleat.so | grep -q " $$f@@" || { echo "$$f is not exported"; exit 1; }; done
 	@! ldd $(BUILD)/lib/libleat.so | grep -E 'rte_|urcu|jansson|microhttpd' || { echo 'libleat links too much'; exit 1; }
 	@! ldd $(BINS) | grep rte_ || { echo 'a program links DPDK'; exit 1; }

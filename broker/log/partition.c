@@ -1,32 +1,11 @@
 #include "broker/log/partition.h"
 
 #include <assert.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
-#include "broker/log/index.h"
-#include "broker/log/ringlog.h"
-#include "broker/log/times.h"
+#include "broker/log/partition_state.h"
 #include "schema/crc32c.h"
 #include "schema/frame.h"
-
-/* One writer, many readers: plain moves, never torn. */
-typedef _Atomic uint64_t counter;
-
-static inline uint64_t get(const counter *c)
-{
-    return atomic_load_explicit(c, memory_order_relaxed);
-}
-
-static inline void set(counter *c, uint64_t value)
-{
-    atomic_store_explicit(c, value, memory_order_relaxed);
-}
-
-static inline void add(counter *c, uint64_t n)
-{
-    set(c, get(c) + n);
-}
 
 enum {
     BUSY_FULL_US = 1000,   /* until a required reader may have moved on */
@@ -34,34 +13,6 @@ enum {
     BUSY_PINNED_US = 50,
     BUSY_MEMORY_US = 100000,   /* until others have given some back */
     RETAIN_BATCHES_MAX = 4096, /* dropped in one call */
-};
-
-struct partition {
-    bool pinned; /* an append found the place still being sent from */
-    bool held;   /* an append found that required readers hold the place */
-    /* What an append touches, together. */
-    struct ringlog log;
-    struct index index;
-    counter head_position, tail_position; /* copies of log.head and log.tail, for others */
-    counter head_offset, next_offset;
-    counter batches_in, records_in, bytes_in;
-    uint64_t offset_limit;
-    uint64_t wants_below;      /* offsets left under this: ask for more */
-    uint64_t keep_bytes;       /* retention_bytes, or the whole ring */
-    uint64_t overran_position; /* everything below was overwritten, not retired */
-    uint32_t batch_bytes_max;
-    uint32_t record_bytes_max;
-    uint32_t leader_epoch;
-    bool asked; /* for offsets, and not given yet */
-    uint8_t overrun;
-
-    struct times times;
-    counter evicted_records;
-    counter duplicates, refused, busy, required_lost;
-    struct required required;
-    struct producer_table *producers;
-    struct logmem_budget *budget;
-    struct partition_options options;
 };
 
 /* ---- open, close, getters */
@@ -119,10 +70,10 @@ enum leat_error partition_open(struct partition **out, const struct partition_op
     p->batch_bytes_max = partition_largest_batch(options->ring_bytes, options->record_bytes_max);
     p->leader_epoch = options->leader_epoch;
     p->overrun = options->overrun;
-    set(&p->head_position, options->first_position);
-    set(&p->tail_position, options->first_position);
-    set(&p->head_offset, options->first_offset);
-    set(&p->next_offset, options->first_offset);
+    partition_set(&p->head_position, options->first_position);
+    partition_set(&p->tail_position, options->first_position);
+    partition_set(&p->head_offset, options->first_offset);
+    partition_set(&p->next_offset, options->first_offset);
     partition_offset_limit(p, options->offset_limit);
     *out = p;
     return LEAT_OK;
@@ -170,27 +121,16 @@ bool partition_hugepages(const struct partition *p)
 
 /* ---- forgetting */
 
-static struct leat_batch batch_at(const struct partition *p, uint64_t position)
-{
-    struct leat_batch batch;
-    const enum leat_error error =
-        leat_batch_parse(&batch, ringlog_at(&p->log, position), LEAT_BATCH_HEADER_BYTES);
-    /* It was checked when it came in. */
-    assert(error == LEAT_OK);
-    (void)error;
-    return batch;
-}
-
 /* Drops the oldest batch. */
 static void drop_oldest(struct partition *p)
 {
     const uint8_t *wire = ringlog_at(&p->log, p->log.head);
-    add(&p->evicted_records, leat_batch_count_at(wire));
+    partition_add(&p->evicted_records, leat_batch_count_at(wire));
     ringlog_release(&p->log, p->log.head + leat_batch_size_at(wire));
-    set(&p->head_position, p->log.head);
+    partition_set(&p->head_position, p->log.head);
     wire = ringlog_at(&p->log, p->log.head); /* the next one to go */
-    set(&p->head_offset,
-        p->log.head != p->log.tail ? leat_batch_offset_at(wire) : get(&p->next_offset));
+    partition_set(&p->head_offset, p->log.head != p->log.tail ? leat_batch_offset_at(wire)
+                                                              : partition_get(&p->next_offset));
 }
 
 /* Bytes that may not be dropped start here: what required readers have not consumed. */
@@ -248,7 +188,7 @@ unsigned partition_retain(struct partition *p, leat_ns now, struct required_lost
     if (p->options.retention_ns != 0) {
         const uint64_t held = protected_from(p);
         for (int i = 0; i < RETAIN_BATCHES_MAX && p->log.head != p->log.tail; i++) {
-            const struct leat_batch oldest = batch_at(p, p->log.head);
+            const struct leat_batch oldest = partition_batch_at(p, p->log.head);
             const leat_ns age = times_age(&p->times, p->log.head, oldest.append_time_ns, now);
             if (!droppable(p, p->log.head, held) || age < p->options.retention_ns)
                 break;
@@ -256,7 +196,7 @@ unsigned partition_retain(struct partition *p, leat_ns now, struct required_lost
         }
     }
     const unsigned count = required_expire(&p->required, now, p->options.required_timeout_ns, lost);
-    add(&p->required_lost, count);
+    partition_add(&p->required_lost, count);
     return count;
 }
 
@@ -264,7 +204,7 @@ unsigned partition_retain(struct partition *p, leat_ns now, struct required_lost
 
 static void busy(struct partition *p, struct publish_result *result, uint32_t retry_after_us)
 {
-    add(&p->busy, 1);
+    partition_add(&p->busy, 1);
     result->status = LEAT_BUSY;
     result->retry_after_us = retry_after_us;
 }
@@ -273,7 +213,7 @@ static void busy(struct partition *p, struct publish_result *result, uint32_t re
 static void refuse(struct partition *p, struct producer *producer, uint32_t crc,
                    struct publish_result *result, enum leat_error status)
 {
-    add(&p->refused, 1);
+    partition_add(&p->refused, 1);
     result->status = status;
     producer_record(producer, result->first_sequence, result->count, crc, status, LEAT_OFFSET_NONE);
 }
@@ -295,7 +235,7 @@ static bool is_new(struct partition *p, struct producer *producer, const struct 
     if (verdict.status == LEAT_OK && !verdict.answered)
         return true;
     if (verdict.answered)
-        add(&p->duplicates, 1);
+        partition_add(&p->duplicates, 1);
     else if (verdict.status == LEAT_BUSY)
         busy(p, result, BUSY_MEMORY_US);
     return false;
@@ -311,11 +251,11 @@ static void append(struct partition *p, const uint8_t *bytes, const struct leat_
     ringlog_append(&p->log, bytes, batch->size);
     leat_batch_stamp(ringlog_at(&p->log, position), base_offset, time, p->leader_epoch);
     logmem_written(&p->log.mem, position & p->log.mask, LEAT_BATCH_STAMP_BYTES);
-    set(&p->next_offset, base_offset + batch->record_count);
-    set(&p->tail_position, p->log.tail);
-    add(&p->batches_in, 1);
-    add(&p->records_in, batch->record_count);
-    add(&p->bytes_in, batch->size);
+    partition_set(&p->next_offset, base_offset + batch->record_count);
+    partition_set(&p->tail_position, p->log.tail);
+    partition_add(&p->batches_in, 1);
+    partition_add(&p->records_in, batch->record_count);
+    partition_add(&p->bytes_in, batch->size);
 }
 
 /* Damaged bytes end no producer, and are no duplicate of anything: it sends the batch again. The
@@ -328,7 +268,7 @@ __attribute__((noinline, cold)) static void doubt(struct partition *p, const uin
     if (leat_crc32c(bytes + LEAT_BATCH_CRC_FROM, size - LEAT_BATCH_CRC_FROM) != crc)
         result->status = LEAT_ERR_OUT_OF_ORDER;
     else if (result->status == LEAT_ERR_DUPLICATE)
-        add(&p->duplicates, 1);
+        partition_add(&p->duplicates, 1);
 }
 
 /* Required readers keep `size` bytes from being appended: which do, and since when. */
@@ -361,7 +301,7 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
         refuse(p, producer, batch.crc32c, result, LEAT_ERR_TOO_LARGE);
         return;
     }
-    const uint64_t base_offset = get(&p->next_offset);
+    const uint64_t base_offset = partition_get(&p->next_offset);
     if (batch.record_count > p->offset_limit - base_offset) {
         busy(p, result, BUSY_OFFSETS_US);
         return;
@@ -410,13 +350,13 @@ void partition_offset_limit(struct partition *p, uint64_t limit)
 {
     p->offset_limit = limit;
     p->asked = limit == LEAT_OFFSET_NONE;
-    const uint64_t next = get(&p->next_offset);
+    const uint64_t next = partition_get(&p->next_offset);
     p->wants_below = limit > next ? (limit - next) / 2 : 0;
 }
 
 bool partition_wants_offsets(struct partition *p)
 {
-    if (p->asked || p->offset_limit - get(&p->next_offset) > p->wants_below)
+    if (p->asked || p->offset_limit - partition_get(&p->next_offset) > p->wants_below)
         return false;
     p->asked = true;
     return true;
@@ -431,7 +371,7 @@ uint64_t partition_head(const struct partition *p)
 
 uint64_t partition_head_offset(const struct partition *p)
 {
-    return get(&p->head_offset);
+    return partition_get(&p->head_offset);
 }
 
 uint64_t partition_visible(const struct partition *p)
@@ -441,7 +381,7 @@ uint64_t partition_visible(const struct partition *p)
 
 uint64_t partition_next_offset(const struct partition *p)
 {
-    return get(&p->next_offset);
+    return partition_get(&p->next_offset);
 }
 
 const uint8_t *partition_slice(const struct partition *p, uint64_t position, uint64_t max,
@@ -487,80 +427,12 @@ uint64_t partition_room_above(const struct partition *p, uint64_t position)
 
 leat_ns partition_age(const struct partition *p, uint64_t position, leat_ns now)
 {
-    return times_age(&p->times, position, batch_at(p, position).append_time_ns, now);
+    return times_age(&p->times, position, partition_batch_at(p, position).append_time_ns, now);
 }
 
 bool partition_overran(const struct partition *p, uint64_t position)
 {
     return position < p->overran_position;
-}
-
-static struct partition_place place_of(const struct partition *p, const struct index_entry *entry)
-{
-    if (entry == NULL)
-        return (struct partition_place){ p->log.head, get(&p->head_offset) };
-    return (struct partition_place){ entry->position, entry->offset };
-}
-
-static struct partition_place seek_offset(const struct partition *p, uint64_t offset)
-{
-    struct partition_place place = place_of(p, index_by_offset(&p->index, p->log.head, offset));
-    while (place.position != p->log.tail) {
-        const struct leat_batch batch = batch_at(p, place.position);
-        place.offset = batch.base_offset;
-        if (offset < batch.base_offset + batch.record_count) {
-            place.offset = offset > batch.base_offset ? offset : batch.base_offset;
-            break;
-        }
-        place.position += batch.size;
-    }
-    if (place.position == p->log.tail)
-        place.offset = get(&p->next_offset);
-    return place;
-}
-
-static struct partition_place seek_time(const struct partition *p, uint64_t time_ns)
-{
-    struct times_place want;
-    if (!times_find(&p->times, time_ns, &want))
-        return place_of(p, NULL);
-    const struct index_entry *entry = index_by_time(&p->index, p->log.head, want.mono_ns);
-    const struct index_entry *line = index_by_position(&p->index, p->log.head, want.from);
-    if (entry == NULL || (line != NULL && line->position > entry->position))
-        entry = line;
-    struct partition_place place = place_of(p, entry);
-    while (place.position != p->log.tail) {
-        const struct leat_batch batch = batch_at(p, place.position);
-        place.offset = batch.base_offset;
-        if (place.position >= want.from && (want.joined || batch.append_time_ns >= time_ns))
-            break;
-        place.position += batch.size;
-    }
-    if (place.position == p->log.tail)
-        place.offset = get(&p->next_offset);
-    return place;
-}
-
-enum leat_error partition_seek(const struct partition *p, enum partition_seek_at at, uint64_t value,
-                               struct partition_place *out)
-{
-    switch (at) {
-    case PARTITION_EARLIEST:
-        *out = (struct partition_place){ p->log.head, get(&p->head_offset) };
-        return LEAT_OK;
-    case PARTITION_LATEST:
-        *out = (struct partition_place){ p->log.tail, get(&p->next_offset) };
-        return LEAT_OK;
-    case PARTITION_OFFSET:
-        if (value > get(&p->next_offset))
-            return LEAT_ERR_OUT_OF_RANGE;
-        if (value < get(&p->head_offset))
-            value = get(&p->head_offset);
-        *out = seek_offset(p, value);
-        return LEAT_OK;
-    case PARTITION_TIME: *out = seek_time(p, value); return LEAT_OK;
-    }
-    return LEAT_ERR_INVALID;
 }
 
 /* ---- readers, producers, seeing */
@@ -578,7 +450,7 @@ int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t 
                               struct required_maker maker, uint64_t *given_up)
 {
     const int handle = required_attach(&p->required, name_hash, position, maker, given_up);
-    add(&p->required_lost, *given_up != 0);
+    partition_add(&p->required_lost, *given_up != 0);
     return handle;
 }
 
@@ -600,17 +472,17 @@ struct producer_table *partition_producers(struct partition *p)
 void partition_stats(const struct partition *p, struct partition_stats *out)
 {
     *out = (struct partition_stats){
-        .head_position = get(&p->head_position),
-        .tail_position = get(&p->tail_position),
-        .head_offset = get(&p->head_offset),
-        .next_offset = get(&p->next_offset),
-        .batches_in = get(&p->batches_in),
-        .records_in = get(&p->records_in),
-        .bytes_in = get(&p->bytes_in),
-        .duplicates = get(&p->duplicates),
-        .refused = get(&p->refused),
-        .busy = get(&p->busy),
-        .evicted_records = get(&p->evicted_records),
-        .required_lost = get(&p->required_lost),
+        .head_position = partition_get(&p->head_position),
+        .tail_position = partition_get(&p->tail_position),
+        .head_offset = partition_get(&p->head_offset),
+        .next_offset = partition_get(&p->next_offset),
+        .batches_in = partition_get(&p->batches_in),
+        .records_in = partition_get(&p->records_in),
+        .bytes_in = partition_get(&p->bytes_in),
+        .duplicates = partition_get(&p->duplicates),
+        .refused = partition_get(&p->refused),
+        .busy = partition_get(&p->busy),
+        .evicted_records = partition_get(&p->evicted_records),
+        .required_lost = partition_get(&p->required_lost),
     };
 }
