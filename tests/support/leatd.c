@@ -10,13 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { READY_PATIENCE_MS = 30000, READY_LINE_MAX = 4096, PORT_STEP = 10, PORT_TRIES = 100 };
+enum {
+    READY_PATIENCE_MS = 30000,
+    READY_LINE_MAX = 4096,
+    PORT_STEP = 10,
+    PORT_TRIES = 100,
+    PORT_FIRST = 12000,
+    PORT_COUNT = 20000
+};
 
 static _Noreturn void give_up(const char *what)
 {
@@ -68,7 +76,7 @@ static void read_ready_line(struct leatd *d, int from)
     json_decref(ready);
 }
 
-/* A socket bound to the port (0: to a free one), which then allows a listener beside it; -1: it is
+/* A socket bound to the port, which then allows a listener beside it; -1: it is
  * taken. While it is bound the kernel gives the port to nobody else. */
 static int keep_port(uint16_t *port)
 {
@@ -99,12 +107,22 @@ static void release_ports(struct leatd *d)
     }
 }
 
+/* Below the ports that the kernel gives to connections: of those, thousands of closed ones may not
+ * be free yet. */
+static uint16_t random_port(void)
+{
+    uint16_t random;
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        give_up("getrandom");
+    return (uint16_t)(PORT_FIRST + random % PORT_COUNT);
+}
+
 /* The control port, and the data ports that leatd takes with it. */
 static bool keep_ports(struct leatd *d, uint16_t *control)
 {
-    *control = 0;
+    *control = random_port();
     d->kept[0] = keep_port(control);
-    bool all = d->kept[0] > 0 && *control < UINT16_MAX - PORT_STEP - LEATD_SHARDS_MAX;
+    bool all = d->kept[0] > 0;
     for (uint16_t i = 0; i < LEATD_SHARDS_MAX && all; i++) {
         uint16_t data = (uint16_t)(*control + PORT_STEP + i);
         d->kept[1 + i] = keep_port(&data);
