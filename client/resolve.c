@@ -6,6 +6,8 @@
 
 #include "client/client_core.h"
 
+static_assert((int)URL_HOSTS_MAX <= (int)CLIENT_ADDRESSES_MAX, "an address for each");
+
 enum { PATIENCE_SHARE = 9 }; /* so many times longer than a look-up took, none is made */
 
 bool resolve_set_port(struct sockaddr_storage *address, uint16_t port)
@@ -69,13 +71,15 @@ const char *resolve_hosts(struct leat_client *client)
     const char *why = "no address";
     const leat_ns began = client_clock(client);
     for (uint32_t i = 0; i < url->count; i++) {
+        /* However many this one has, each of the hosts behind it is tried too. */
+        const uint32_t room = CLIENT_ADDRESSES_MAX - (url->count - 1 - i);
         uint32_t count;
-        const char *failed = look_up(client, &url->hosts[i], of_host, CLIENT_ADDRESSES_MAX, &count);
+        const char *failed = look_up(client, &url->hosts[i], of_host, room - total, &count);
         why = failed != NULL ? failed : why;
-        for (uint32_t j = 0; j < count && total < CLIENT_ADDRESSES_MAX; j++)
+        for (uint32_t j = 0; j < count; j++)
             found[total++] = (struct client_address){ .address = of_host[j], .host = i };
         for (uint32_t j = 0; failed != NULL && j < client->address_count; j++) {
-            if (client->addresses[j].host == i && total < CLIENT_ADDRESSES_MAX)
+            if (client->addresses[j].host == i && total < room)
                 found[total++] = client->addresses[j];
         }
     }

@@ -27,6 +27,11 @@ static uint32_t resolve(void *context, const char *name, struct sockaddr_storage
     const bool is_data = strcmp(name, "data.test") == 0;
     const char *const *list = is_data ? all->data : all->control;
     uint32_t count = 0;
+    if (strcmp(name, "many.test") == 0) { /* nobody answers at any of them */
+        for (; count < room; count++)
+            cr_assert_eq(link_tcp_address("127.0.1.1", 0, &out[count]), LEAT_OK);
+        return count;
+    }
     cr_assert(is_data || strcmp(name, "bus.test") == 0, "%s", name);
     all->asked++;
     for (; count < ADDRESSES_MAX && count < room && list[count] != NULL; count++)
@@ -54,7 +59,7 @@ static void move(const char *host)
     leatd_restart(&broker);
 }
 
-static leat_client *open_named(const char *way)
+static leat_client *open_named_after(const char *way, const char *others)
 {
     leat_client *client;
     char url[96];
@@ -65,10 +70,15 @@ static leat_client *open_named(const char *way)
                                                  .backoff_min_ns = SECOND / 1000,
                                                  .backoff_max_ns = SECOND / 20,
                                                  .circuit_failures = 1000000 };
-    snprintf(url, sizeof url, "%s://bus.test:%s", way, strrchr(broker.control, ':') + 1);
+    snprintf(url, sizeof url, "%s://%sbus.test:%s", way, others, strrchr(broker.control, ':') + 1);
     const int error = client_open(&client, url, &options, &hooks);
     cr_assert_eq(error, 0, "%s", leat_client_error(NULL));
     return client;
+}
+
+static leat_client *open_named(const char *way)
+{
+    return open_named_after(way, "");
 }
 
 static void set_up(const char *host)
@@ -109,6 +119,17 @@ BUS_TEST(names, every_address_of_a_name_is_tried)
     bus_publish(producer, 2);
     move("127.0.0.2");
     bus_publish(producer, 3);
+    leat_client_close(client);
+    leatd_end(&broker);
+}
+
+BUS_TEST(names, a_host_of_many_addresses_leaves_room_for_the_next_host)
+{
+    set_up("127.0.0.4");
+    names = (struct names){ .control = { "127.0.0.4" }, .data = { "127.0.0.4" } };
+    leat_client *client = open_named_after(way, "many.test:1,");
+    leat_producer *producer = bus_producer(client, "t");
+    bus_publish(producer, 1);
     leat_client_close(client);
     leatd_end(&broker);
 }
