@@ -118,8 +118,12 @@ unsigned packet_link_take(struct data_link *link, const struct leat_packet *pack
         client_dirty(client, link); /* its sender missed our acknowledgement */
         return 0;
     }
-    if (packet->has_ack)
-        flow_acked(flow, &packet->ack, client->now);
+    /* Of a packet never sent: the number that came over there was not the one that left. */
+    if (packet->has_ack && !flow_acked(flow, &packet->ack, client->now)
+        && data_link_is_uncovered(link)) {
+        data_link_damaged(link, "a packet's number");
+        return 1;
+    }
     if (take_frames(link, packet))
         flow_take(flow, number, packet->frames_size > 0, (packet->flags & LEAT_PACKET_ACK_NOW) != 0,
                   client->now);

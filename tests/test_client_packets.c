@@ -529,3 +529,28 @@ Test(packets, a_session_that_ended_for_damage_is_followed_by_ones_with_checksums
     packet_link_connect(session);
     cr_assert_not(data_link_is_uncovered(session), "nor when control is the one that says it");
 }
+
+/* The number of one of our packets was damaged, or the acknowledgement: the broker takes all that
+ * follows for old, and answers. */
+Test(packets, an_ack_for_a_packet_never_sent_ends_a_session_without_checksums, .timeout = 60)
+{
+    start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
+    attach();
+    for (int uncovered = 0; uncovered < 2; uncovered++) {
+        uint8_t bytes[LEAT_PACKET_OVERHEAD_BYTES];
+        const struct leat_packet packet = { .type = LEAT_PACKET_SESSION,
+                                            .session = PACKET_BROKER_SESSION,
+                                            .number = 100 + (uint32_t)uncovered,
+                                            .tag = PACKET_BROKER_TAG_TO_CLIENT,
+                                            .length = sizeof bytes,
+                                            .has_ack = true,
+                                            .ack = { .largest = 1 << 20, .window = 1 } };
+        session->packets->may_omit = uncovered == 1;
+        leat_packet_write(bytes, &packet);
+        leat_packet_seal(bytes, sizeof bytes, NULL, 0);
+        badwire_fly(&badwire.to_client, bytes, sizeof bytes);
+        client_step(client, now);
+        cr_assert_eq(client->last_failure, uncovered == 1 ? LEAT_ERR_BAD_CRC : LEAT_OK);
+        cr_assert_eq(client->seals, uncovered == 1);
+    }
+}

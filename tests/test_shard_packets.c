@@ -450,11 +450,8 @@ Test(shard_packets, an_address_that_has_not_answered_is_asked_for_nothing_but_th
     cr_assert_gt(asked, 1u, "it was not asked again");
 }
 
-Test(shard_packets, acks_for_packets_never_sent_change_nothing)
+static void send_bogus_ack(void)
 {
-    shard_peer_attach();
-    shard_peer_open_streams();
-    shard_peer_send_credit(SHARD_PEER_RING);
     struct link_outgoing out;
     cr_assert(shard_peer.link->ops->reserve(shard_peer.link, &out));
     const struct leat_packet packet = {
@@ -467,11 +464,32 @@ Test(shard_packets, acks_for_packets_never_sent_change_nothing)
         .ack = { .largest = 1000000, .map = UINT64_MAX, .window = 500 },
     };
     leat_packet_write(out.bytes, &packet);
-    leat_packet_seal(out.bytes, packet.length, NULL, 0);
+    if (!shard_peer.omits)
+        leat_packet_seal(out.bytes, packet.length, NULL, 0);
     shard_peer.link->ops->send(shard_peer.link, &out, packet.length, NULL, &shard_peer.broker);
     shard_peer.link->ops->flush(shard_peer.link, shard_peer.now);
+}
+
+Test(shard_packets, acks_for_packets_never_sent_change_nothing)
+{
+    shard_peer_attach();
+    shard_peer_open_streams();
+    shard_peer_send_credit(SHARD_PEER_RING);
+    send_bogus_ack();
     shard_peer_publish(10);
     UNTIL(shard_peer.acked == 1 && shard_peer_has_log(), 2000);
+}
+
+/* Without checksums it is damaged, or the number of a packet of ours was: then everything that
+ * follows is too old for the client, and neither side would find out before keepalive_ms. */
+Test(shard_packets, acks_for_packets_never_sent_end_a_session_without_checksums)
+{
+    shard_peer.broker_link->limits.intact = shard_peer.omits = true;
+    shard_peer_attach();
+    send_bogus_ack();
+    UNTIL(shard_peer.resets == 1, 100);
+    cr_assert_eq(shard_peer.reset, LEAT_ERR_BAD_CRC);
+    cr_assert_eq(dropped("checksum"), 1u);
 }
 
 /* The log's memory is control's again only when no link sends from it any more. */

@@ -79,7 +79,7 @@ static void settle(struct flow *flow, const struct sentmap_news *news, leat_ns n
     }
 }
 
-void flow_acked(struct flow *flow, const struct leat_packet_ack *ack, leat_ns now)
+bool flow_acked(struct flow *flow, const struct leat_packet_ack *ack, leat_ns now)
 {
     struct sentmap *sent = &flow->sent;
     const uint32_t outstanding_before = sent->outstanding;
@@ -89,7 +89,7 @@ void flow_acked(struct flow *flow, const struct leat_packet_ack *ack, leat_ns no
     sentmap_acked(sent, largest, ack, now, &news);
     if (news.bogus) {
         flow->counters.acks_bogus++;
-        return;
+        return false;
     }
     if (largest >= known) { /* not one that was overtaken */
         flow->peer_window = ack->window != 0 ? ack->window : 1;
@@ -103,6 +103,7 @@ void flow_acked(struct flow *flow, const struct leat_packet_ack *ack, leat_ns no
         flow->probe_count = 0;
         flow->probes_due = 0;
     }
+    return true;
 }
 
 void flow_take(struct flow *flow, uint64_t number, bool eliciting, bool ack_now, leat_ns now)

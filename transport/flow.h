@@ -84,8 +84,9 @@ enum flow_verdict {
 /* What `packet` is. *number is its whole number. */
 enum flow_verdict flow_open(struct flow *flow, const struct leat_packet *packet, uint64_t *number,
                             leat_ns now);
-/* Its ack block. Items of packets found lost wait in flow_lost. */
-void flow_acked(struct flow *flow, const struct leat_packet_ack *ack, leat_ns now);
+/* Its ack block. Items of packets found lost wait in flow_lost. False: it speaks of packets never
+ * sent, and nothing was changed. */
+bool flow_acked(struct flow *flow, const struct leat_packet_ack *ack, leat_ns now);
 /* Its frames were handled: it counts as arrived. A packet whose content found no room is simply not
  * taken: its sender will send the content again. `eliciting`: it carried anything but an ack. */
 void flow_take(struct flow *flow, uint64_t number, bool eliciting, bool ack_now, leat_ns now);

@@ -176,8 +176,12 @@ static void take_packet(struct shard *shard, struct session *s, const struct lea
     uint64_t number;
     bool eliciting = false;
     s->path->heard_bytes += packet->length;
-    if (packet->has_ack)
-        flow_acked(flow, &packet->ack, shard->now);
+    /* Of a packet never sent: the number that came over there was not the one that left. */
+    if (packet->has_ack && !flow_acked(flow, &packet->ack, shard->now) && !session_is_covered(s)) {
+        drop(shard, PACKET_DROP_CHECKSUM);
+        shard_end_broken(shard, s, LEAT_ERR_BAD_CRC);
+        return;
+    }
     if (flow_open(flow, packet, &number, shard->now) != FLOW_NEW) {
         drop(shard, PACKET_DROP_DUPLICATE);
         shard_want_output(shard, s);
