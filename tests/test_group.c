@@ -496,3 +496,71 @@ Test(group, a_topic_is_found_in_the_groups_that_have_it_and_in_no_other)
     cr_assert_eq(found, topic("six"));
     cr_assert_eq(groups_next_topic(&g, "six", found), NULL);
 }
+
+/* ---- who made what */
+
+static struct maker {
+    uint32_t entries;
+    bool gone; /* it has nothing any more: it may be forgotten */
+} makers[2];
+
+static bool take_entries(void *user, void *maker, enum group_table table, uint32_t count,
+                         const char **why)
+{
+    struct maker *m = maker;
+    (void)user;
+    (void)table;
+    (void)why;
+    cr_assert_not(m->gone, "charged to one that may be forgotten");
+    m->entries += count;
+    return true;
+}
+
+static void give_entries_back(void *user, void *maker, enum group_table table, uint32_t count)
+{
+    struct maker *m = maker;
+    (void)user;
+    (void)table;
+    cr_assert_not(m->gone, "given back to one that may be forgotten");
+    cr_assert_geq(m->entries, count);
+    m->entries -= count;
+    m->gone = m->entries == 0;
+}
+
+static void join_as(struct maker *maker, const char *id, const struct group_topic_ref *topics,
+                    uint32_t count)
+{
+    struct group_member *member;
+    const char *why;
+    const struct group_join join = { .group = "g",
+                                     .member_id = id,
+                                     .client = "desk",
+                                     .topics = topics,
+                                     .topic_count = count,
+                                     .session_ms = SESSION_MS,
+                                     .maker = maker };
+    cr_assert_eq(groups_join(&g, &join, now, &member, &why), LEAT_OK);
+    groups_step(&g, now);
+    while (groups_next_answer(&g) != NULL)
+        ;
+}
+
+Test(group, a_topic_that_comes_back_is_charged_to_somebody_who_is_there)
+{
+    const struct group_topic_ref both[] = { six, two }, again = { "two", 99, 4 };
+    g.hooks.take = take_entries;
+    g.hooks.give_back = give_entries_back;
+    join_as(&makers[0], "a", &six, 1);
+    join_as(&makers[1], "b", &two, 1);
+    join_as(&makers[0], "a", both, 2);
+    groups_topic_removed(&g, "two", two.id);
+    cr_assert_eq(groups_leave(&g, "g", "b", group_find_member(groups_find(&g, "g"), "b")->epoch),
+                 LEAT_OK);
+    step();
+    cr_assert(makers[1].gone, "nothing is its own any more");
+    groups_topic_added(&g, &again);
+    step();
+    cr_assert_eq(topic("two")->count, 4u);
+    groups_topic_removed(&g, "two", again.id);
+    step();
+}

@@ -123,7 +123,11 @@ static void free_partitions(struct groups *g, struct group_topic *topic)
     }
     topic->group->partition_count -= topic->count;
     g->partitions -= topic->count;
-    group_give_back(g, topic->maker, GROUP_TABLE_PARTITIONS, topic->count);
+    if (topic->count != 0)
+        group_give_back(g, topic->maker, GROUP_TABLE_PARTITIONS, topic->count);
+    /* Nothing of it is its maker's any more, who may be forgotten. When it comes back it is on the
+     * account of the group's, who is there as long as the group is. */
+    topic->maker = topic->group->maker;
     free(topic->partitions);
     topic->partitions = NULL;
     topic->count = 0;
