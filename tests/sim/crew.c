@@ -83,8 +83,8 @@ static void gap(struct crew *crew, struct crew_member *m, const struct leat_even
     place->log_epoch = event->log_epoch;
     /* Its first one begins before first_offset, when what stood committed was overrun; unread, it
      * grows when more is. */
-    const bool opening = place->fresh && event->first_offset <= place->next
-                         && event->next_offset >= place->next;
+    const bool opening =
+        place->fresh && event->first_offset <= place->next && event->next_offset >= place->next;
     if (same && event->first_offset != place->next && !opening)
         broken(crew, "a member's gap is elsewhere: first, expected", event->first_offset,
                place->next);
