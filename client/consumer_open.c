@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,9 +121,11 @@ static void on_subscribed(void *context, int error, const char *text,
         return;
     if (!topic_answer_came(topic, error, text, response))
         return;
+    assert(response != NULL);
     const Leat__Control__SubscriptionGrant *grant = response->subscription;
     size_t at = 0;
     bool right = response->body_case == LEAT__CONTROL__RESPONSE__BODY_SUBSCRIPTION;
+    assert(topic->reader_count == 0 || topic->readers != NULL);
     for (uint32_t i = 0; i < topic->reader_count && right; i++) {
         struct reader *reader = topic->readers[i];
         if (reader->state != READER_OPENING)

@@ -1,5 +1,6 @@
 #include "client/consumer_topics.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -42,6 +43,7 @@ static void topic_gone(struct subscribed *topic)
 /* A member's readers from `first` on have no partition any more. */
 static void lose_partitions(struct subscribed *topic, uint32_t first)
 {
+    assert(topic->reader_count == 0 || topic->readers != NULL);
     for (uint32_t i = first; i < topic->reader_count; i++) {
         struct reader *reader = topic->readers[i];
         reader_tell_opening(reader);

@@ -464,7 +464,8 @@ Test(partition, sizes_out_of_range_are_refused_and_over_commits_are_exact)
     o.record_bytes_max = RING / 4; /* four largest batches do not fit */
     cr_assert_eq(partition_open(&p, &o, &budget, &missing), LEAT_ERR_INVALID);
     o = defaults();
-    const uint64_t used = budget.used_bytes = budget.limit_bytes - RING + 5;
+    const uint64_t used = budget.limit_bytes - RING + 5;
+    budget.used_bytes = used;
     cr_assert_eq(partition_open(&p, &o, &budget, &missing), LEAT_ERR_NO_MEMORY);
     cr_assert_eq(missing, 5u);
     cr_assert_eq(budget.used_bytes, used, "a refusal holds nothing");

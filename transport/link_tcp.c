@@ -178,7 +178,7 @@ enum leat_error link_tcp_accept(int listener, int *fd)
 void link_tcp_peer(int fd, uint8_t address[LINK_TCP_PEER_BYTES])
 {
     static const uint8_t mapped[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF };
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
     socklen_t size = sizeof peer;
     memset(address, 0, LINK_TCP_PEER_BYTES);
     if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0)
