@@ -431,6 +431,19 @@ Test(tables, a_name_that_nobody_has_open_goes_and_one_that_is_open_stays)
     close(fd);
 }
 
+/* The account of who made it goes with it, and must not be looked at after. */
+Test(tables, the_last_name_of_who_has_left_goes_with_its_account)
+{
+    const int fd = rig_peer(&rig, "127.0.0.2");
+    must_open_name(fd, session_of(fd), "last");
+    const uint64_t taken = rig.control->shares.taken[SHARE_NAMES];
+    close(fd);
+    for (int hour = 0; hour < 8 * 24; hour++)
+        rig_step(&rig, HOUR_NS);
+    cr_assert_not(is_name("last"));
+    cr_assert_eq(rig.control->shares.taken[SHARE_NAMES], taken - 1);
+}
+
 Test(tables, a_group_that_nobody_uses_goes_with_its_offsets_and_not_before)
 {
     const int fd = rig_peer(&rig, "127.0.0.1");

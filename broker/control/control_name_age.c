@@ -149,8 +149,13 @@ static bool goes(void *user, struct control_name *name)
     log_line(LOG_INFO, "producer.name_expired", log_text("producer", name->name),
              log_u64("unused_ms", idle / LEAT_NS_PER_MS));
     metric_add(&control->counters.names_expired, 1);
-    give_back(control, name->maker);
     return true;
+}
+
+/* It is in no list any more: with its last entry its maker may go. */
+static void gone(void *user, struct share_maker *maker)
+{
+    give_back(user, maker);
 }
 
 void control_names_step(struct control *control)
@@ -164,7 +169,7 @@ void control_names_step(struct control *control)
     if (control->names_due != LEAT_NS_NEVER && control->now < control->names_due)
         return;
     if (control->names_due != LEAT_NS_NEVER)
-        names_walk(names, NAMES_PER_STEP, goes, control);
+        names_walk(names, NAMES_PER_STEP, goes, gone, control);
     const leat_ns walk = control->config->offsets_retention_ms * LEAT_NS_PER_MS / WALKS;
     const leat_ns pause = walk / (names->count / NAMES_PER_STEP + 1);
     control->names_due = control->now + (pause > LEAT_NS_PER_MS ? pause : LEAT_NS_PER_MS);

@@ -87,17 +87,21 @@ void names_remove(struct control_names *names, struct control_name *name)
 
 /* One move of what is behind, however many go. */
 void names_walk(struct control_names *names, uint32_t count,
-                bool (*goes)(void *user, struct control_name *name), void *user)
+                bool (*goes)(void *user, struct control_name *name),
+                void (*gone)(void *user, struct share_maker *maker), void *user)
 {
     const uint32_t from = names->hand < names->count ? names->hand : 0;
     const uint32_t to = names->count - from < count ? names->count : from + count;
     uint32_t kept = from;
     for (uint32_t i = from; i < to; i++) {
         struct control_name *name = names->all[i];
-        if (goes(user, name))
-            forget(name);
-        else
+        if (!goes(user, name)) {
             names->all[kept++] = name;
+            continue;
+        }
+        struct share_maker *maker = name->maker;
+        forget(name);
+        gone(user, maker);
     }
     if (kept != to)
         memmove(&names->all[kept], &names->all[to],

@@ -54,9 +54,11 @@ enum leat_error names_add(struct control_names *names, const char *name, struct 
                           struct control_name **out);
 /* Nobody holds its memory. */
 void names_remove(struct control_names *names, struct control_name *name);
-/* Looks at the next `count` in order and removes those that `goes` says. */
+/* Looks at the next `count` in order and removes those that `goes` says. `gone` gives back the
+ * place of each, after it: its maker, which is in no list of names any more, may go with it. */
 void names_walk(struct control_names *names, uint32_t count,
-                bool (*goes)(void *user, struct control_name *name), void *user);
+                bool (*goes)(void *user, struct control_name *name),
+                void (*gone)(void *user, struct share_maker *maker), void *user);
 /* It was opened with this stream, or (session 0) is closed. */
 void names_bind(struct control_names *names, struct control_name *name, uint32_t session,
                 uint32_t stream);
