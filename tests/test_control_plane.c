@@ -450,7 +450,13 @@ Test(control_plane, a_session_closed_is_unknown_and_its_place_is_used_again)
     cr_assert_eq(r->error, LEAT_ERR_UNKNOWN_SESSION);
     done(r);
     for (int i = 0; i < 40000; i++) { /* more than there are places */
-        close_session.session = wire_open_session(control, 0).session;
+        Leat__Control__OpenSession open_session = LEAT__CONTROL__OPEN_SESSION__INIT;
+        while ((r = ask(control, LEAT__CONTROL__REQUEST__BODY_OPEN_SESSION, &open_session))->error
+               == LEAT_ERR_LIMIT)
+            done(r); /* the shard has not closed those before: they are its share */
+        cr_assert_eq(r->error, 0, "round %d: %s", i, r->error_text);
+        close_session.session = r->session->session;
+        done(r);
         r = ask(control, LEAT__CONTROL__REQUEST__BODY_CLOSE_SESSION, &close_session);
         cr_assert_eq(r->error, 0, "round %d: %s", i, r->error_text);
         done(r);

@@ -319,9 +319,10 @@ static int timeout_ms(const struct control *control, bool mail_left)
         deadline = control->names_due;
     if (control->offsets_save == NULL && control->offsets_due < deadline)
         deadline = control->offsets_due;
-    if (control->left_out_due)
+    if (control->left_out_due && LIST_EMPTY(&control->creations))
         return mail_left ? QUEUE_RETRY_MS : 0;
-    if (!TAILQ_EMPTY(&control->work) || !TAILQ_EMPTY(&control->costly) || deadline <= control->now)
+    if (!TAILQ_EMPTY(&control->work) || !TAILQ_EMPTY(&control->costly) || deadline <= control->now
+        || (control->store.telling && !mail_left))
         return 0;
     if (mail_left)
         return QUEUE_RETRY_MS;
@@ -360,6 +361,7 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
         handle_event(control, &events[i]);
     control_read_mail(control);
     worker_collect(control->worker);
+    catalog_tell(control);
     deletion_close_buried(control);
     left_out_step(control);
     peer_work(control);
@@ -432,13 +434,22 @@ void control_stop_shards(struct control *control)
     }
 }
 
-/* No shard runs any more. */
+/* No shard runs any more: what follows from what the worker did finds nobody to hear of it. */
+static void end_jobs(struct control *control)
+{
+    do {
+        for (uint32_t i = 0; i < control->shard_count; i++)
+            control->shards[i].queue_head = control->shards[i].queue_tail;
+        worker_drain(control->worker);
+    } while (catalog_tell(control));
+}
+
 static void free_operations(struct control *control)
 {
     rcu_barrier();
     deletion_close_buried(control);
     if (control->worker != NULL)
-        worker_drain(control->worker);
+        end_jobs(control);
     for (uint32_t i = 0; i < CONTROL_OPERATIONS_MAX; i++) {
         struct operation *op = control->operations[i].operation;
         if (op == NULL)

@@ -81,22 +81,25 @@ enum leat_error catalog_store_now(struct control *control, char error_text[CONTR
 
 static void begin(struct control *control);
 
-static void tell(struct control *control)
+/* As many as shards have room to hear of: each may have to tell of every partition of a topic. Who
+ * is refused puts back what it changed before the next write begins, which would keep it else. */
+bool catalog_tell(struct control *control)
 {
     struct catalog_store *store = &control->store;
-    struct catalog_waiters told = TAILQ_HEAD_INITIALIZER(told);
-    struct catalog_waiter *waiter;
     const enum leat_error error = store->error;
-    char error_text[CONTROL_ERROR_TEXT];
-    snprintf(error_text, sizeof error_text, "%s", error != LEAT_OK ? store->error_text : "");
-    TAILQ_CONCAT(&told, &store->writing, link);
-    store->running = false;
+    struct catalog_waiter *waiter;
+    if (!store->telling)
+        return false;
+    while ((waiter = TAILQ_FIRST(&store->writing)) != NULL && !control_congested(control)) {
+        TAILQ_REMOVE(&store->writing, waiter, link);
+        waiter->stored(control, waiter, error, error != LEAT_OK ? store->error_text : "");
+    }
+    if (waiter != NULL)
+        return true;
+    store->telling = store->running = false;
     if (!TAILQ_EMPTY(&store->waiting))
         begin(control);
-    while ((waiter = TAILQ_FIRST(&told)) != NULL) {
-        TAILQ_REMOVE(&told, waiter, link);
-        waiter->stored(control, waiter, error, error_text);
-    }
+    return true;
 }
 
 static void store_done(struct worker_job *job)
@@ -104,7 +107,8 @@ static void store_done(struct worker_job *job)
     struct control *control = caa_container_of(job, struct control, store.job);
     control_take_descriptors(control);
     end_write(control);
-    tell(control);
+    control->store.telling = true;
+    catalog_tell(control);
 }
 
 static void begin(struct control *control)
@@ -114,7 +118,7 @@ static void begin(struct control *control)
     TAILQ_CONCAT(&store->writing, &store->waiting, link);
     if (!encode(control)) {
         end_write(control);
-        tell(control);
+        store->telling = true; /* in the next iteration */
         return;
     }
     control_lend_descriptors(control);
@@ -147,6 +151,18 @@ void registry_want_offsets(struct control *control, const struct message *m)
     at->offset_limit = reserve_grow(&at->reserve, at->offset_limit, m->value, control->now);
     at->wants = true;
     control->reserving = true;
+}
+
+void registry_want_all(struct control *control, const struct topic *topic)
+{
+    for (uint32_t i = 0; i < topic->settings.partitions; i++) {
+        struct partition_stats stats;
+        partition_stats(topic->partitions[i].partition, &stats);
+        const struct message m = { .topic_id = topic->id,
+                                   .partition_index = i,
+                                   .value = stats.next_offset };
+        registry_want_offsets(control, &m);
+    }
 }
 
 static void tell_limits(struct control *control, struct catalog_topic *known)

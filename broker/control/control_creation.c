@@ -216,13 +216,14 @@ static void deletion_stored(struct control *control, struct catalog_waiter *wait
     struct operation *op = caa_container_of(waiter, struct operation, deletion.waiter);
     struct catalog_topic *known = op->deletion.known;
     op->deletion.known = NULL;
+    const struct topic *topic = topics_find(control->options.topics, known->id);
     if (error != LEAT_OK) {
         catalog_restore(control->options.catalog, known);
+        registry_want_all(control, topic); /* what they asked for meanwhile was not heard */
         peer_refuse(control, op->owner, op->request, error, "%s", error_text);
         operation_free(control, op);
         return;
     }
-    const struct topic *topic = topics_find(control->options.topics, known->id);
     assert(topic != NULL && op->count == topic->settings.partitions);
     log_line(LOG_INFO, "topic.deleted", log_text("topic", topic->name), log_u64("id", topic->id));
     groups_topic_removed(&control->groups, topic->name, topic->id);

@@ -76,11 +76,17 @@ void deletion_abandon(struct operation *op);
 /* Calls waiter->stored when the catalog as it is now, or newer, is durable, or could not be stored;
  * at once when nothing is kept. */
 void catalog_store(struct control *control, struct catalog_waiter *waiter);
-/* The same, waiting for it: when nobody is served yet or any more. LEAT_ERR_IO, LEAT_ERR_NO_MEMORY.
+/* Tells those who waited for what has been written, as long as shards have room for what follows.
+ * Once an iteration. False: there was nobody to tell. */
+bool catalog_tell(struct control *control);
+/* The same as catalog_store, waiting for it: when nobody is served yet or any more. LEAT_ERR_IO,
+ * LEAT_ERR_NO_MEMORY.
  */
 enum leat_error catalog_store_now(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
 
 void registry_want_offsets(struct control *control, const struct message *message);
+/* As if all partitions of a topic of the catalog asked. */
+void registry_want_all(struct control *control, const struct topic *topic);
 /* Stores the new limits and tells the shards. */
 void registry_reserve(struct control *control);
 

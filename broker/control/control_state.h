@@ -131,8 +131,9 @@ TAILQ_HEAD(catalog_waiters, catalog_waiter);
 
 struct catalog_store {
     struct worker_job job;
-    bool running;
-    struct catalog_waiters writing; /* for what is being written */
+    bool running;                   /* a write, or those who waited for it are being told */
+    bool telling;                   /* it has ended */
+    struct catalog_waiters writing; /* for what is being written, or was */
     struct catalog_waiters waiting; /* for what is written next */
     const struct statefile *state;
     uint8_t *bytes;
