@@ -403,6 +403,20 @@ Test(tables, control_connections_of_one_address_are_half)
         close(fds[i]);
 }
 
+/* Neither for its request nor for the answer that says so: it ends, once. */
+Test(tables, a_connection_ends_when_there_is_no_memory_even_to_refuse_it)
+{
+    struct memory_budget full = { .limit_bytes = 1 << 20, .used_bytes = 1 << 20 };
+    const int fd = rig_peer(&rig, "127.0.0.2");
+    TAILQ_FIRST(&rig.control->open)->memory.budget = &full;
+    cr_assert(wire_send(fd, "x", 1));
+    while (rig.control->connection_count != 0)
+        rig_step(&rig, LEAT_NS_PER_MS);
+    rig_pass(&rig, 2 * HOUR_NS, 2);
+    cr_assert(TAILQ_EMPTY(&rig.control->closing));
+    cr_assert(wire_wait_closed(fd));
+}
+
 /* ---- ages */
 
 Test(tables, a_name_that_nobody_has_open_goes_and_one_that_is_open_stays)

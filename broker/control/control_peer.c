@@ -104,6 +104,8 @@ void peer_open(struct control *control, struct peer *p, const char *client_name)
 
 void peer_end_soon(struct control *control, struct peer *p)
 {
+    if (p->dead)
+        return; /* there was no memory for the last answer either */
     if (p->state != PEER_CLOSING)
         move(control, p, PEER_CLOSING);
     p->in_used = 0;
