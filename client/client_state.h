@@ -77,6 +77,7 @@ struct reader {
     enum reader_state state;
     struct partition_stream stream;
     struct mirror window;
+    struct mirror outgrown; /* a smaller one, while the application holds records in it */
     struct subscribed *topic;
     struct data_link *link; /* NULL: no stream open */
     int32_t start_at;       /* leat_start */

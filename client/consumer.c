@@ -62,6 +62,8 @@ static void release_all(struct leat_consumer *consumer)
         TAILQ_REMOVE(&consumer->borrowed, reader, borrowed_link);
         reader->borrowed_noted = false;
         partition_stream_release(&reader->stream);
+        if (reader->outgrown.bytes != NULL)
+            mirror_release(&reader->outgrown);
         reader_credit(reader);
         if (consumer->group != NULL)
             group_processed(reader);

@@ -20,13 +20,21 @@ static enum leat_error reserve_window(struct reader *reader, uint32_t batch_byte
     uint64_t window = options->window_bytes;
     if (window < batch_bytes_max)
         window = batch_bytes_max;
-    if (reader->window.bytes != NULL)
-        return window <= reader->window.size ? LEAT_OK : LEAT_ERR_TOO_LARGE;
+    if (reader->window.bytes != NULL && window <= reader->stream.window)
+        return LEAT_OK;
     /* Who chose a bypass port counts microseconds, of which a page costs several. */
     const bool at_once = reader->topic->consumer->client->transport == URL_DPDK;
-    const enum leat_error error = mirror_reserve(&reader->window, window, at_once);
+    struct mirror made = { .bytes = NULL };
+    const enum leat_error error = mirror_reserve(&made, window, at_once);
     if (error != LEAT_OK)
         return error;
+    /* A topic that was made again may have larger batches. The application may hold records of the
+     * old one. */
+    if (reader->borrowed_noted && reader->outgrown.bytes == NULL)
+        reader->outgrown = reader->window;
+    else
+        mirror_release(&reader->window);
+    reader->window = made;
     partition_stream_init(&reader->stream, reader->window.bytes, reader->window.size - 1, window);
     reader->stream.skip_crc = options->skip_crc != 0;
     return LEAT_OK;
@@ -287,6 +295,7 @@ void consumer_free(struct leat_consumer *consumer)
         for (uint32_t j = 0; j < topic->reader_room; j++) {
             data_link_detach_reader(topic->readers[j]);
             mirror_release(&topic->readers[j]->window);
+            mirror_release(&topic->readers[j]->outgrown);
             free(topic->readers[j]);
         }
         free(topic->readers);

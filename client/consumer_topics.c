@@ -35,6 +35,7 @@ static void topic_gone(struct subscribed *topic)
         struct reader *reader = topic->readers[i];
         if (reader->state == READER_DEAD)
             continue;
+        reader_tell_opening(reader); /* nothing that comes later will tell it */
         reader->state = READER_DEAD;
         partition_gone(reader);
     }

@@ -6,6 +6,7 @@
  * and records come. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/support/consumers.h"
@@ -33,6 +34,8 @@ struct watcher {
     bool told[PARTITIONS]; /* of a new log, since the last record */
     unsigned records, resets, unknown;
     unsigned events[LEAT_EVENT_THROTTLED + 1];
+    unsigned gaps_before_end; /* GAPs of partitions whose topic was not said to be gone yet */
+    bool gone[PARTITIONS];
     struct leat_event last_reset[PARTITIONS];
 };
 
@@ -40,6 +43,10 @@ static void watch(void *user, const struct leat_event *event)
 {
     struct watcher *w = user;
     w->events[event->type]++;
+    if (event->type == LEAT_EVENT_TOPIC_DELETED)
+        w->gone[event->partition] = true;
+    if (event->type == LEAT_EVENT_GAP)
+        w->gaps_before_end += !w->gone[event->partition];
     if (event->type != LEAT_EVENT_LOG_RESET)
         return;
     w->resets++;
@@ -272,4 +279,41 @@ Test(new_log, a_seek_does_not_swallow_the_news, .timeout = 60)
     cr_assert_eq(w.resets, (unsigned)PARTITIONS);
     leat_client_close(w.client);
     consumers_tear_down(&b);
+}
+
+/* A loss that nobody took a record behind is told before the topic's end. */
+Test(new_log, the_end_of_a_topic_does_not_swallow_a_gap, .timeout = 60)
+{
+    char state[] = "/tmp/leat-new-log-XXXXXX", config[256], command[300];
+    const char *topic = "t";
+    struct consumers_bus b = { .published = 0 };
+    struct watcher w;
+    cr_assert_neq(mkdtemp(state), NULL);
+    snprintf(config, sizeof config, "{\"port\": 0, \"state_dir\": \"%s\"}", state);
+    leatd_start_config(&b.broker, config);
+    snprintf(b.url, sizeof b.url, "%s", bus_url("tcp", b.broker.url));
+    b.client = bus_open(b.url);
+    bus_create(b.client, topic, (struct leat_topic_settings){ .partitions = PARTITIONS });
+    b.producer = bus_producer(b.client, topic);
+    consumers_publish(&b, 5);
+    watcher_open(&w, b.url, PLAIN);
+    WATCH_UNTIL(&w, 1, w.records == 5 * PARTITIONS);
+    kill_and_start(&b);
+    while (w.events[LEAT_EVENT_CONNECTED] < 2)
+        cr_assert_geq(leat_client_poll(w.client, SECOND), 0);
+    for (uint32_t p = 0; p < PARTITIONS; p++) { /* the stream stands behind the gap */
+        uint64_t offset = 0;
+        while (leat_consumer_position(w.consumer, topic, p, &offset) == 0 && offset <= 5)
+            cr_assert_geq(leat_client_poll(w.client, SECOND), 0);
+    }
+    kill_and_start(&b);
+    cr_assert_eq(leat_topic_delete(b.client, topic), 0);
+    bus_create(b.client, topic, (struct leat_topic_settings){ .partitions = 1 });
+    while (w.events[LEAT_EVENT_TOPIC_DELETED] < PARTITIONS)
+        cr_assert_geq(leat_client_poll(w.client, SECOND), 0);
+    cr_assert_eq(w.gaps_before_end, (unsigned)PARTITIONS, "%u", w.gaps_before_end);
+    leat_client_close(w.client);
+    consumers_tear_down(&b);
+    snprintf(command, sizeof command, "rm -rf '%s'", state);
+    cr_assert_eq(system(command), 0);
 }

@@ -259,6 +259,8 @@ static void on_event(void *user, const struct leat_event *event)
         break;
     default: break;
     }
+    if (cli->before_event != NULL)
+        cli->before_event(cli->before_event_user);
     if (cli->events_json)
         print_event_json(event);
     else

@@ -25,6 +25,8 @@ struct cli {
     uint64_t vanished;     /* records acked earlier and lost with the broker */
     int fatal;             /* leat_error of an event that ends the command, or 0 */
     char fatal_story[320]; /* more of it, or empty */
+    void (*before_event)(void *user); /* what is printed before an event of it is, or NULL */
+    void *before_event_user;
 };
 
 enum cli_way {

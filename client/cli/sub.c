@@ -237,6 +237,14 @@ static int sub_timed_out(const struct sub *sub)
                     sub->timeout_ns / LEAT_NS_PER_MS, sub->received, sub->count);
 }
 
+/* Records that came before an event are out before it: who merges stdout and stderr sees the place
+ * of a loss. */
+static void put_out_records(void *user)
+{
+    struct sub *sub = user;
+    output_flush(&sub->out);
+}
+
 static int sub_run(struct sub *sub)
 {
     /* No event asked for: only to hear that the reader of a pipe is gone. */
@@ -335,7 +343,10 @@ int command_sub(int argc, char **argv)
     if (code == 0 && !output_open(&sub.out, &sub.cli))
         code = cli_fail(&sub.cli, "out of memory");
     if (code == 0) {
+        sub.cli.before_event = put_out_records;
+        sub.cli.before_event_user = &sub;
         code = sub_run(&sub);
+        sub.cli.before_event = NULL;
         output_flush(&sub.out);
         if (sub.out.error != 0)
             code = cli_fail(&sub.cli, "stdout: %s", strerror(sub.out.error));

@@ -150,3 +150,42 @@ ends_with_a_state_folder() { # ends_with_a_state_folder SIGNAL
 }
 ends_with_a_state_folder TERM
 ends_with_a_state_folder KILL
+
+# ---- a topic is deleted and made again; the broker and the connections live on
+# What had arrived is printed, then the end of the topic is told. A group reads the new one, and is told before; another reader ends.
+makes_a_topic_again() {
+    local broker_is='"idle": "laptop", "topics": [{"name": "t", "ring_bytes": "1MiB", "record_bytes_max": 4096}]' name
+    start_broker again "$broker_is" --dev
+    begin_readers
+    lines 1 20 | leat pub t >/dev/null
+    readers_have 20
+    signal_readers STOP
+    lines 21 30 | leat pub t >/dev/null
+    leat topic delete t >/dev/null
+    leat topic create t --partitions 2 >/dev/null
+    lines 31 50 | leat pub t --partition 0 >/dev/null
+    signal_readers CONT
+    for name in plain plain_json; do
+        ended "${reader[$name]}" 20
+        [ "$code" = 1 ] || fail "the reader $name of a topic that is gone ended with $code"
+        unset "reader[$name]"
+    done
+    for name in group group_json; do
+        until_said "$dir/$name.out" "line 50\b" "${reader[$name]}"
+    done
+    end_readers
+    stop_broker
+    for name in "${READERS[@]}"; do
+        python3 - "$dir/$name.out" <<'PY' || fail "what $name was told of a topic that was made again"
+import re, sys
+rows = re.findall(r"line (\d+)\b|leat sub: (\w+): t partition 0|\"event\":\"(\w+)\",\"topic\":\"t\",\"partition\":0", open(sys.argv[1]).read())
+said = [int(line) if line else text or event for line, text, event in rows]
+said = [x for x in said if x != "assigned"]
+wanted = [*range(1, 31), "topic_deleted"]
+if "group" in sys.argv[1]:
+    wanted += ["log_reset", *range(31, 51)]
+assert said == wanted, said
+PY
+    done
+}
+makes_a_topic_again
