@@ -401,29 +401,37 @@ bool control_step(struct control *control, leat_ns now)
 
 /* ---- stopping */
 
-static bool all_read(const struct control *control)
+/* Mail that shards have yet to read. */
+static uint64_t unread(const struct control *control)
 {
+    uint64_t count = 0;
     for (uint32_t i = 0; i < control->shard_count; i++) {
-        struct mailbox *box = control->shards[i].link.inbox;
-        /* Relaxed: only whether the shard has come so far. */
-        if (atomic_load_explicit(&box->head, memory_order_relaxed)
-            != atomic_load_explicit(&box->tail, memory_order_relaxed))
-            return false;
+        const struct control_shard *shard = &control->shards[i];
+        const struct mailbox *box = shard->link.inbox;
+        /* Relaxed: only how far the shard has come. */
+        count += atomic_load_explicit(&box->tail, memory_order_relaxed)
+                 - atomic_load_explicit(&box->head, memory_order_relaxed);
+        count += shard->queue_tail - shard->queue_head;
     }
-    return true;
+    return count;
 }
 
 void control_stop_shards(struct control *control)
 {
     const struct message stop = { .type = MESSAGE_STOP };
     const struct timespec little = { .tv_nsec = 1000000 };
-    const leat_ns begun = monotonic_ns();
+    leat_ns moved = monotonic_ns();
     struct message ignored;
     for (uint32_t i = 0; i < control->shard_count; i++)
         control_post(control, i, &stop);
-    /* A shard that has no room to answer reads nothing: its answers are taken until it has read. */
-    while ((control_flush_mail(control) || !all_read(control))
-           && monotonic_ns() - begun < STOP_PATIENCE_NS) {
+    /* A shard that has no room to answer reads nothing: its answers are taken until it has read.
+     * Patience is with one that stands still: who has much to read comes to its end. */
+    for (uint64_t left = unread(control), before = left;
+         left != 0 && monotonic_ns() - moved < STOP_PATIENCE_NS; left = unread(control)) {
+        control_flush_mail(control);
+        if (left < before)
+            moved = monotonic_ns();
+        before = left;
         for (uint32_t i = 0; i < control->shard_count; i++) {
             while (mailbox_receive(control->shards[i].link.outbox, &ignored))
                 ;

@@ -29,14 +29,12 @@ static uint32_t place_of(const struct partition *partition)
     return (uint32_t)(mixed >> 32) & (HOLDINGS_PLACES - 1);
 }
 
+/* Control hands over a topic's partitions one behind the other: a sibling is the last there is. */
 static struct topic_share *share_of(const struct holdings *h, struct holding *mine)
 {
-    struct holding *holding;
-    TAILQ_FOREACH(holding, &h->all, link)
-    {
-        if (holding->topic_id == mine->topic_id)
-            return holding->share;
-    }
+    const struct holding *last = TAILQ_LAST(&h->all, holding_list);
+    if (last != NULL && last->topic_id == mine->topic_id)
+        return last->share;
     mine->own = (struct topic_share){ .topic_id = mine->topic_id };
     return &mine->own;
 }

@@ -76,7 +76,8 @@ struct holdings {
 struct holding *holding_new(void);
 
 void holdings_init(struct holdings *h);
-/* `holding` is from holding_new. Its share is new (holdings == 1) or that of a sibling. */
+/* `holding` is from holding_new. Its share is new (holdings == 1) or that of a sibling: partitions
+ * of one topic are added one behind the other. */
 void holdings_add(struct holdings *h, struct partition *partition, struct holding *holding);
 /* Nothing publishes to it or reads it any more. */
 void holdings_remove(struct holdings *h, struct holding *holding);
