@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -111,10 +110,11 @@ static void release_ports(struct leatd *d)
  * be free yet. */
 static uint16_t random_port(void)
 {
-    uint16_t random;
-    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
-        give_up("getrandom");
-    return (uint16_t)(PORT_FIRST + random % PORT_COUNT);
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    const uint64_t mixed =
+        ((uint64_t)t.tv_nsec ^ (uint64_t)getpid() << 32) * UINT64_C(0x9E3779B97F4A7C15);
+    return (uint16_t)(PORT_FIRST + (mixed >> 40) % PORT_COUNT);
 }
 
 /* The control port, and the data ports that leatd takes with it. */
