@@ -361,7 +361,8 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
         handle_event(control, &events[i]);
     control_read_mail(control);
     worker_collect(control->worker);
-    catalog_tell(control);
+    if (control->store.telling)
+        catalog_tell(control);
     deletion_close_buried(control);
     left_out_step(control);
     peer_work(control);

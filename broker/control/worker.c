@@ -17,6 +17,7 @@ struct worker {
     struct worker_jobs waiting, finished;
     _Atomic bool any_finished; /* asked without the lock: control looks often, and mostly in vain */
     bool started;              /* control's: the thread is there */
+    uint32_t pending;          /* control's: posted, and not done */
     bool busy;                 /* a job runs */
     bool ending;
     int wake;
@@ -88,6 +89,7 @@ static void run_here(struct worker *w, struct worker_job *job)
 
 void worker_post(struct worker *w, struct worker_job *job)
 {
+    w->pending++;
     if (!w->started && !(w->started = start_thread(w))) {
         run_here(w, job);
         return;
@@ -118,6 +120,7 @@ bool worker_collect(struct worker *w)
     if (!atomic_load_explicit(&w->any_finished, memory_order_relaxed))
         return false;
     while ((job = take_finished(w)) != NULL) {
+        w->pending--;
         job->done(job);
         any = true;
     }
@@ -126,7 +129,7 @@ bool worker_collect(struct worker *w)
 
 void worker_drain(struct worker *w)
 {
-    bool idle = false;
+    bool idle = w->pending == 0;
     while (!idle) {
         worker_collect(w);
         pthread_mutex_lock(&w->lock);

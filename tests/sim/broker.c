@@ -138,7 +138,7 @@ void sim_broker_close(struct sim_broker *b)
 /* A topic that no shard has any more waits for readers, in real time. */
 static bool waits_for_readers(const struct control *control)
 {
-    for (uint32_t i = 0; control->operation_count != 0 && i < CONTROL_OPERATIONS_MAX; i++) {
+    for (uint32_t i = 0; i < CONTROL_OPERATIONS_MAX; i++) {
         const struct operation *op = control->operations[i].operation;
         if (op != NULL && op->kind == OPERATION_DELETE_TOPIC && op->deletion.control != NULL)
             return true;
@@ -159,7 +159,8 @@ bool sim_broker_step(struct sim_broker *b, leat_ns now)
     bool worked = true, any = false;
     for (int i = 0; worked && i < STEPS_MAX; i++) {
         worked = control_step(b->control, now);
-        finish_aside(b);
+        if (b->control->operation_count != 0 || !LIST_EMPTY(&b->control->creations))
+            finish_aside(b);
         worked |= shard_step(b->shard, now, WALL_NS + b->wall_off_ns + now);
         rcu_quiescent_state();
         any |= worked;
