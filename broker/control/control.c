@@ -364,7 +364,8 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
     if (control->store.telling)
         catalog_tell(control);
     deletion_close_buried(control);
-    left_out_step(control);
+    if (control->left_out_due)
+        left_out_step(control);
     peer_work(control);
     control_groups_step(control);
     control_offsets_step(control);
