@@ -75,7 +75,8 @@ Test(worker, jobs_run_in_order_and_each_is_done_once)
 {
     static struct numbered jobs[JOBS];
     for (unsigned i = 0; i < JOBS; i++) {
-        jobs[i] = (struct numbered){ .job = { run_numbered, done_numbered }, .number = i };
+        jobs[i] =
+            (struct numbered){ .job = { .run = run_numbered, .done = done_numbered }, .number = i };
         worker_post(rig.worker, &jobs[i].job);
     }
     worker_drain(rig.worker);
@@ -86,7 +87,7 @@ Test(worker, jobs_run_in_order_and_each_is_done_once)
 
 Test(worker, the_caller_goes_on_while_a_job_takes_long_and_is_woken_after_it)
 {
-    struct numbered slow = { .job = { wait_at_gate, done_numbered } };
+    struct numbered slow = { .job = { .run = wait_at_gate, .done = done_numbered } };
     struct pollfd wake = { .fd = rig.wake, .events = POLLIN };
     worker_post(rig.worker, &slow.job);
     cr_assert_not(worker_collect(rig.worker), "it has not run");
@@ -99,7 +100,7 @@ Test(worker, the_caller_goes_on_while_a_job_takes_long_and_is_woken_after_it)
 
 Test(worker, what_is_posted_by_a_job_that_is_done_is_drained_too)
 {
-    struct numbered again = { .job = { run_numbered, done_numbered }, .again = 5 };
+    struct numbered again = { .job = { .run = run_numbered, .done = done_numbered }, .again = 5 };
     worker_post(rig.worker, &again.job);
     worker_drain(rig.worker);
     cr_assert_eq(rig.done, 5u);
