@@ -5,15 +5,10 @@
 #include <criterion/criterion.h>
 #include <semaphore.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <urcu-qsbr.h>
 
-#include "broker/control/control_state.h"
-#include "schema/control.h"
+#include "tests/support/control_rig.h"
 #include "tests/support/wire.h"
 
 enum {
@@ -25,84 +20,20 @@ enum {
     TOPICS = 1100, /* more than two pages of a list */
 };
 
-static struct {
-    struct config config;
-    struct catalog catalog;
-    struct topics *topics;
-    struct metrics *metrics;
-    struct mailbox *inbox, *outbox;
-    struct control *control;
-    int wake, shard_wake;
-    leat_ns now;
-    uint64_t id;
-    bool slow_worker; /* it takes longer than a step */
-    sem_t gate;
-} rig;
-
-static struct mailbox *new_box(int wake)
-{
-    struct mailbox *box = aligned_alloc(alignof(struct mailbox), sizeof *box);
-    cr_assert_neq(box, NULL);
-    mailbox_init(box, wake);
-    return box;
-}
-
-static void configure(void)
-{
-    struct settings_error wrong;
-    config_init(&rig.config, true);
-    rig.config.port = 0;
-    rig.config.keepalive_ms = 600000;
-    rig.config.log_memory_bytes = UINT64_C(128) << 20;
-    rig.config.hugepages = LOGMEM_NORMAL;
-    rig.config.topics = calloc(1, sizeof *rig.config.topics);
-    cr_assert_neq(rig.config.topics, NULL);
-    rig.config.topic_count = 1;
-    strcpy(rig.config.topics->name, "t");
-    rig.config.topics->settings.partitions = 1;
-    rig.config.topics->settings.ring_bytes = 1 << 20;
-    cr_assert_eq(settings_resolve(&rig.config.topics->settings, &wrong), LEAT_OK);
-}
+static struct control_rig rig;
+static sem_t gate;
 
 static void set_up(void)
 {
-    char text[CONTROL_ERROR_TEXT];
-    rcu_register_thread();
-    configure();
-    catalog_init(&rig.catalog);
-    rig.catalog.incarnation = 1;
-    rig.wake = eventfd(0, EFD_NONBLOCK);
-    rig.shard_wake = eventfd(0, EFD_NONBLOCK);
-    rig.inbox = new_box(rig.shard_wake);
-    rig.outbox = new_box(rig.wake);
-    rig.now = LEAT_NS_PER_S;
-    cr_assert_eq(metrics_open(&rig.metrics), LEAT_OK);
-    cr_assert_eq(topics_open(&rig.topics), LEAT_OK);
-    const struct control_shard_link shard = { .inbox = rig.inbox,
-                                              .outbox = rig.outbox,
-                                              .tcp_address = "127.0.0.1:1" };
-    const struct control_options options = { .config = &rig.config,
-                                             .topics = rig.topics,
-                                             .catalog = &rig.catalog,
-                                             .shards = &shard,
-                                             .wake = rig.wake,
-                                             .metrics = rig.metrics };
-    cr_assert_eq(control_open(&rig.control, &options, text), LEAT_OK, "%s", text);
+    rig_init(&rig);
+    rig.config.log_memory_bytes = UINT64_C(128) << 20;
+    rig.config.hugepages = LOGMEM_NORMAL;
+    rig_open(&rig);
 }
 
 static void tear_down(void)
 {
-    control_close(rig.control);
-    topics_close(rig.topics);
-    rcu_barrier();
-    metrics_close(rig.metrics);
-    catalog_free(&rig.catalog);
-    config_free(&rig.config);
-    close(rig.wake);
-    close(rig.shard_wake);
-    free(rig.inbox);
-    free(rig.outbox);
-    rcu_unregister_thread();
+    rig_close(&rig);
 }
 
 TestSuite(control_turns, .init = set_up, .fini = tear_down, .timeout = 120);
@@ -111,35 +42,19 @@ TestSuite(control_turns, .init = set_up, .fini = tear_down, .timeout = 120);
 
 static void step(void)
 {
-    rig.now += LEAT_NS_PER_MS;
-    control_step(rig.control, rig.now);
-    if (!rig.slow_worker)
-        worker_drain(rig.control->worker);
-    rcu_quiescent_state();
-}
-
-static void send_request(int fd, Leat__Control__Request__BodyCase which, void *body)
-{
-    static uint8_t bytes[4096];
-    size_t size;
-    Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
-    request.id = ++rig.id;
-    request.body_case = which;
-    request.ping = body; /* any member of the union */
-    cr_assert_eq(leat_control_pack_request(bytes, sizeof bytes, &size, &request), LEAT_OK);
-    cr_assert(wire_send(fd, bytes, size));
+    rig_step(&rig, LEAT_NS_PER_MS);
 }
 
 static void ask_ping(int fd)
 {
     Leat__Control__Ping ping = LEAT__CONTROL__PING__INIT;
-    send_request(fd, LEAT__CONTROL__REQUEST__BODY_PING, &ping);
+    rig_send(&rig, fd, LEAT__CONTROL__REQUEST__BODY_PING, &ping);
 }
 
 static void ask_list(int fd)
 {
     Leat__Control__ListGroups list = LEAT__CONTROL__LIST_GROUPS__INIT;
-    send_request(fd, LEAT__CONTROL__REQUEST__BODY_LIST_GROUPS, &list);
+    rig_send(&rig, fd, LEAT__CONTROL__REQUEST__BODY_LIST_GROUPS, &list);
 }
 
 static bool has_answer(int fd)
@@ -173,13 +88,7 @@ static uint64_t take_answer(int fd)
 
 static int new_peer(void)
 {
-    const int fd = wire_connect(control_address(rig.control));
-    Leat__Control__Hello hello = LEAT__CONTROL__HELLO__INIT;
-    hello.version_min = hello.version_max = LEAT_PROTOCOL_VERSION;
-    hello.client_name = (char *)"peer";
-    send_request(fd, LEAT__CONTROL__REQUEST__BODY_HELLO, &hello);
-    take_answer(fd);
-    return fd;
+    return rig_peer(&rig, "127.0.0.1");
 }
 
 static void make_groups(int fd)
@@ -194,7 +103,7 @@ static void make_groups(int fd)
     for (unsigned i = 0; i < GROUPS; i++) {
         snprintf(name, sizeof name, "group-%04u", i);
         rig.now += 2 * LEAT_NS_PER_MS; /* slower than what one connection may */
-        send_request(fd, LEAT__CONTROL__REQUEST__BODY_JOIN_GROUP, &join);
+        rig_send(&rig, fd, LEAT__CONTROL__REQUEST__BODY_JOIN_GROUP, &join);
         take_answer(fd);
     }
     cr_assert_eq(rig.control->groups.count, (uint32_t)GROUPS);
@@ -283,14 +192,14 @@ static void ask_create(int fd, const char *name)
     settings.ring_bytes = 1 << 16;
     create.name = (char *)name;
     create.settings = &settings;
-    send_request(fd, LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC, &create);
+    rig_send(&rig, fd, LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC, &create);
 }
 
 static void ask_delete(int fd, const char *name)
 {
     Leat__Control__DeleteTopic delete = LEAT__CONTROL__DELETE_TOPIC__INIT;
     delete.name = (char *)name;
-    send_request(fd, LEAT__CONTROL__REQUEST__BODY_DELETE_TOPIC, &delete);
+    rig_send(&rig, fd, LEAT__CONTROL__REQUEST__BODY_DELETE_TOPIC, &delete);
 }
 
 static void make_topics(int fd)
@@ -308,7 +217,7 @@ static size_t take_page(int fd, uint64_t *last, bool *more)
 {
     Leat__Control__ListTopics list = LEAT__CONTROL__LIST_TOPICS__INIT;
     list.after_id = *last;
-    send_request(fd, LEAT__CONTROL__REQUEST__BODY_LIST_TOPICS, &list);
+    rig_send(&rig, fd, LEAT__CONTROL__REQUEST__BODY_LIST_TOPICS, &list);
     steps_to_answer(fd);
     Leat__Control__Response *r = wire_response(fd);
     cr_assert_neq(r, NULL);
@@ -343,7 +252,7 @@ Test(control_turns, a_list_of_topics_comes_page_by_page)
 static void wait_at_gate(struct worker_job *job)
 {
     (void)job;
-    sem_wait(&rig.gate);
+    sem_wait(&gate);
 }
 
 static void nothing_more(struct worker_job *job)
@@ -366,7 +275,7 @@ Test(control_turns, a_topic_whose_memory_takes_long_makes_nobody_wait)
 {
     const int maker = new_peer(), other = new_peer();
     struct worker_job held = { .run = wait_at_gate, .done = nothing_more };
-    sem_init(&rig.gate, 0, 0);
+    sem_init(&gate, 0, 0);
     rig.slow_worker = true;
     worker_post(rig.control->worker, &held);
     ask_create(maker, "slow");
@@ -379,12 +288,12 @@ Test(control_turns, a_topic_whose_memory_takes_long_makes_nobody_wait)
     }
     ask_create(other, "slow");
     cr_assert_eq(take_error(other), LEAT_BUSY, "one makes it already");
-    sem_post(&rig.gate);
+    sem_post(&gate);
     rig.slow_worker = false;
     cr_assert_eq(take_error(maker), LEAT_OK);
     ask_create(other, "slow");
     cr_assert_eq(take_error(other), LEAT_ERR_TOPIC_EXISTS);
-    sem_destroy(&rig.gate);
+    sem_destroy(&gate);
     close(maker);
     close(other);
 }
@@ -393,20 +302,20 @@ Test(control_turns, who_asked_for_a_topic_and_left_leaves_a_topic)
 {
     const int maker = new_peer(), other = new_peer();
     struct worker_job held = { .run = wait_at_gate, .done = nothing_more };
-    sem_init(&rig.gate, 0, 0);
+    sem_init(&gate, 0, 0);
     rig.slow_worker = true;
     worker_post(rig.control->worker, &held);
     ask_create(maker, "left");
     step();
     close(maker);
     step();
-    sem_post(&rig.gate);
+    sem_post(&gate);
     rig.slow_worker = false;
     step();
     step();
     ask_create(other, "left");
     cr_assert_eq(take_error(other), LEAT_ERR_TOPIC_EXISTS);
-    sem_destroy(&rig.gate);
+    sem_destroy(&gate);
     close(other);
 }
 

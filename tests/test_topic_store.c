@@ -50,23 +50,11 @@ TestSuite(topic_store, .init = set_up, .fini = tear_down, .timeout = 60);
 
 /* ---- requests */
 
-static void send_request(int fd, Leat__Control__Request__BodyCase which, void *body)
-{
-    uint8_t bytes[4096];
-    size_t size;
-    Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
-    request.id = ++rig.id;
-    request.body_case = which;
-    request.ping = body; /* any member of the union */
-    cr_assert_eq(leat_control_pack_request(bytes, sizeof bytes, &size, &request), LEAT_OK);
-    cr_assert(wire_send(fd, bytes, size));
-}
-
 static void ask_delete(int fd, const char *name)
 {
     Leat__Control__DeleteTopic ask = LEAT__CONTROL__DELETE_TOPIC__INIT;
     ask.name = (char *)name;
-    send_request(fd, LEAT__CONTROL__REQUEST__BODY_DELETE_TOPIC, &ask);
+    rig_send(&rig, fd, LEAT__CONTROL__REQUEST__BODY_DELETE_TOPIC, &ask);
 }
 
 static void create(const char *name)

@@ -121,7 +121,8 @@ void rig_step(struct control_rig *rig, leat_ns ns)
 {
     struct message m;
     rig->now += ns;
-    worker_drain(rig->control->worker); /* what it was given takes less than a step */
+    if (!rig->slow_worker)
+        worker_drain(rig->control->worker);
     control_step(rig->control, rig->now);
     while (mailbox_receive(rig->inbox, &m))
         serve(rig, &m);
@@ -136,8 +137,7 @@ void rig_pass(struct control_rig *rig, leat_ns ns, unsigned pieces)
 
 /* ---- peers */
 
-static void send_request(struct control_rig *rig, int fd, Leat__Control__Request__BodyCase which,
-                         void *body)
+void rig_send(struct control_rig *rig, int fd, Leat__Control__Request__BodyCase which, void *body)
 {
     static uint8_t bytes[65536];
     size_t size;
@@ -153,7 +153,7 @@ Leat__Control__Response *rig_ask(struct control_rig *rig, int fd,
                                  Leat__Control__Request__BodyCase which, void *body)
 {
     uint8_t byte;
-    send_request(rig, fd, which, body);
+    rig_send(rig, fd, which, body);
     for (int steps = 0; recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1; steps++) {
         cr_assert_lt(steps, STEPS_MAX, "no answer comes");
         rig_step(rig, LEAT_NS_PER_MS);

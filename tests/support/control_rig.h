@@ -25,6 +25,7 @@ struct control_rig {
     uint64_t id;         /* of the last request */
     uint32_t stream;     /* the shard gave out last */
     bool refuse_publish; /* the shard has no room for producers */
+    bool slow_worker;    /* what control gave it takes longer than a step */
 };
 
 /* The defaults, and a topic "t" of one partition. */
@@ -41,6 +42,8 @@ void rig_pass(struct control_rig *rig, leat_ns ns, unsigned pieces);
 
 /* A connection from `host` ("127.0.0.2": another address) that has said Hello. */
 int rig_peer(struct control_rig *rig, const char *host);
+/* Sends it, with the next id; `body`: any request. */
+void rig_send(struct control_rig *rig, int fd, Leat__Control__Request__BodyCase which, void *body);
 /* The answer; free with rig_done. `body`: any request. */
 Leat__Control__Response *rig_ask(struct control_rig *rig, int fd,
                                  Leat__Control__Request__BodyCase which, void *body);
