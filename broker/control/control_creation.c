@@ -25,7 +25,7 @@ struct creation {
     struct catalog_topic *known; /* not in the catalog before its memory is there ... */
     bool comes_back;             /* ... unless it was left out at the start: then `op` is NULL */
     struct topic *topic;
-    bool kernel_refused; /* for another reason than the budget */
+    bool lacks_descriptors;
     enum leat_error error;
     char error_text[CONTROL_ERROR_TEXT];
     LIST_ENTRY(creation) link;
@@ -110,7 +110,7 @@ static void take_memory(struct worker_job *job)
 {
     struct creation *creation = caa_container_of(job, struct creation, job);
     creation->error = registry_open_topic(creation->control, creation->known, &creation->topic,
-                                          &creation->kernel_refused, creation->error_text);
+                                          &creation->lacks_descriptors, creation->error_text);
 }
 
 /* It had its place in the catalog all the time. */
@@ -147,8 +147,8 @@ static void memory_taken(struct worker_job *job)
         catalog_store(control, &creation->waiter);
         return;
     }
-    /* It may be descriptors that lack: those who never said Hello give way. */
-    if (creation->kernel_refused && peer_end_oldest(control)) {
+    /* Those who never said Hello give way. */
+    if (creation->lacks_descriptors && peer_end_oldest(control)) {
         peer_pause_accepting(control); /* else the next to come takes what was freed */
         control_lend_descriptors(control);
         worker_post(control->worker, job);

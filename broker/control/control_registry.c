@@ -107,15 +107,16 @@ void registry_say_pages(const struct control *control, const struct topic *topic
 }
 
 static enum leat_error open_partitions(struct control *control, const struct catalog_topic *known,
-                                       struct topic *topic, bool *kernel_refused,
+                                       struct topic *topic, bool *lacks_descriptors,
                                        char error_text[CONTROL_ERROR_TEXT])
 {
     uint64_t missing = registry_missing(control, &known->settings);
-    *kernel_refused = false;
+    *lacks_descriptors = false;
     if (missing != 0) {
         explain_memory(control, known, missing, error_text);
         return LEAT_ERR_NO_MEMORY;
     }
+    control->budget.refused = 0;
     for (uint32_t i = 0; i < known->settings.partitions; i++) {
         struct topic_partition *at = &topic->partitions[i];
         at->holding = holding_new();
@@ -124,7 +125,7 @@ static enum leat_error open_partitions(struct control *control, const struct cat
                                 : LEAT_ERR_NO_MEMORY;
         if (error == LEAT_OK)
             continue;
-        *kernel_refused = missing == 0;
+        *lacks_descriptors = control->budget.refused == EMFILE || control->budget.refused == ENFILE;
         explain_memory(control, known, missing, error_text);
         free(at->holding);
         close_partitions(topic, i);
@@ -168,17 +169,17 @@ static struct topic *make_topic(const struct catalog_topic *known)
 }
 
 enum leat_error registry_open_topic(struct control *control, const struct catalog_topic *known,
-                                    struct topic **out, bool *kernel_refused,
+                                    struct topic **out, bool *lacks_descriptors,
                                     char error_text[CONTROL_ERROR_TEXT])
 {
     struct topic *topic = make_topic(known);
-    *kernel_refused = false;
+    *lacks_descriptors = false;
     if (topic == NULL) {
         snprintf(error_text, CONTROL_ERROR_TEXT, "topic \"%s\": no memory left", known->name);
         return LEAT_ERR_NO_MEMORY;
     }
     const enum leat_error error =
-        open_partitions(control, known, topic, kernel_refused, error_text);
+        open_partitions(control, known, topic, lacks_descriptors, error_text);
     if (error != LEAT_OK) {
         free(topic);
         return error;
@@ -286,9 +287,10 @@ static void let_shards_follow(struct control *control)
 static enum leat_error open_now(struct control *control, const struct catalog_topic *known,
                                 struct topic **topic, char error_text[CONTROL_ERROR_TEXT])
 {
-    bool kernel_refused;
+    bool lacks_descriptors;
     control_lend_descriptors(control);
-    enum leat_error error = registry_open_topic(control, known, topic, &kernel_refused, error_text);
+    enum leat_error error =
+        registry_open_topic(control, known, topic, &lacks_descriptors, error_text);
     control_take_descriptors(control);
     if (error == LEAT_OK) {
         registry_say_pages(control, *topic);

@@ -31,9 +31,9 @@ enum leat_error registry_new_known(struct control *control, const char *name,
                                    const struct topic_settings *settings,
                                    struct catalog_topic **out, char error_text[CONTROL_ERROR_TEXT]);
 /* All memory of a topic. Also on the worker's thread: looks at the configuration and the budget
- * alone. *kernel_refused: LEAT_ERR_NO_MEMORY has another reason than the budget. */
+ * alone. *lacks_descriptors: they are why it is LEAT_ERR_NO_MEMORY. */
 enum leat_error registry_open_topic(struct control *control, const struct catalog_topic *known,
-                                    struct topic **out, bool *kernel_refused,
+                                    struct topic **out, bool *lacks_descriptors,
                                     char error_text[CONTROL_ERROR_TEXT]);
 /* What the logs of a whole topic lack of the budget, in bytes; 0: they fit. */
 uint64_t registry_missing(const struct control *control, const struct topic_settings *settings);
