@@ -37,7 +37,7 @@ friend() {
     LEAT_URL=$(url "$1") "$LEAT" pub t --file "$dir/one" >"$dir/friend.out" 2>"$dir/friend.err" || fail "our own user does not"
 }
 
-echo "case: memif, as README has it"
+echo "case: memif, as docs/bypass.md has it"
 socket=$dir/own/m0.sock
 serve "net_memif0,role=server,socket=$socket"
 [ "$(stat -c '%a %F' "$socket")" = "600 socket" ] || fail "the socket is $(stat -c '%a %F' "$socket")"
