@@ -95,7 +95,7 @@ PRELOADS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/preload_*.c))
 EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
 
 .PHONY: all deps deps-ci count count-update demo test check fuzz sim bench coverage install clean run-tests run-demo run-sim fuzzers build-tests \
-        run-groups-chaos test-groups-chaos check-format check-layers check-tidy check-clang check-san check-sim check-race check-tsan \
+        run-groups-chaos test-groups-chaos check-format check-style check-layers check-tidy check-clang check-san check-sim check-race check-tsan \
         check-corpus check-links check-readme check-long check-long-sim check-long-chaos FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -266,10 +266,15 @@ run-bench: $(BINS) $(BENCHES)
 # ---- checks: each is one line of the tally, whatever happens to the others
 
 check: deps
-	@TALLY=$(BUILD_ROOT)/tally tests/check.sh format layers links readme tidy clang san sim race tsan corpus
+	@TALLY=$(BUILD_ROOT)/tally tests/check.sh format style layers links readme tidy clang san sim race tsan corpus
 
 check-format:
 	clang-format --dry-run --Werror $(EVERY_C)
+
+# Functions of at most 70 lines, files of at most 600.
+STYLED = $(EVERY_C) $(wildcard tests/*.sh tests/*.py tests/*/*.sh tests/*/*.py bench/*.sh) .ci/run Makefile
+check-style:
+	@tests/check_style.py $(STYLED)
 
 # Who may include whom. Anything not listed is an error, not a review comment.
 ALLOW_schema     := schema

@@ -209,91 +209,107 @@ static void choose(struct sim *sim)
     sim->seeks = !sim->broker_restarts && seeded_below(r, 4) == 0;
 }
 
+/* What the seed decides once, in the order in which it always did. */
+static void set_up(struct sim *sim, uint64_t seed, bool verbose)
+{
+    memset(sim, 0, sizeof *sim);
+    sim->seed = seed;
+    sim->random.state = seed * UINT64_C(0x2545F4914F6CDD1D) + 1;
+    sim->verbose = verbose;
+    sim->now = START_NS;
+    sim->fabric = fabric_open(seeded_next(&sim->random));
+    sim->incarnation = (uint32_t)seed % 1000000 + 1;
+    choose(sim);
+    const enum fabric_care care = (enum fabric_care)seeded_below(&sim->random, 4);
+    fabric_care(sim->fabric, care);
+    if (care == FABRIC_FALSE)
+        fabric_damage_by(sim->fabric, sim_damage_batch, NULL);
+    /* Now and then more than a ring holds, so that slow readers are overtaken. */
+    const uint32_t most = seeded_below(&sim->random, 5) == 0 ? 6 * RECORDS_MAX : RECORDS_MAX;
+    sim->sends_left = 20 + seeded_below(&sim->random, most);
+    fabric_now(sim->fabric, sim->now);
+    sim->side.broken = sim_fail;
+    sim->side.user = sim;
+    for (unsigned i = 0; i < PARTITIONS; i++) {
+        sim->ages[i].broken = sim_fail;
+        sim->ages[i].user = sim;
+    }
+    sim->anew.on = seeded_below(&sim->random, 3) == 0;
+    sim->anew.broken = sim_fail;
+    sim->anew.user = sim;
+    sim->crew.head = log_head;
+    sim->crew.now = time_now;
+    sim->crew.broken = sim_fail;
+    sim->crew.user = sim;
+    sim_open_broker(sim);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        struct sim_client *c = &sim->clients[i];
+        c->sim = sim;
+        c->index = i;
+        if (seeded_below(&sim->random, 3) == 0) /* a slow reader */
+            c->read_every = 1 + seeded_below(&sim->random, 20000000);
+        sim_client_open(c);
+    }
+}
+
+/* One time of some faults. Now and then long enough for a session to be given up. */
+static void run_phase(struct sim *sim)
+{
+    const bool lasts = seeded_below(&sim->random, 12) == 0;
+    leat_ns end = sim->now + sim_between(sim, 500000, 20000000);
+    sim_faults_choose(sim);
+    if (lasts) {
+        if (seeded_below(&sim->random, 2) == 0) {
+            sim_cut_some(sim);
+            sim_total.silent_paths++; /* what goes over control still comes */
+        } else {
+            sim_stand_still(sim);
+        }
+        end += sim_between(sim, 2 * LEAT_NS_PER_S, 5 * LEAT_NS_PER_S);
+    } else {
+        sim_fault(sim);
+        sim_anew_goes_on(sim);
+    }
+    sim_keep_references(sim, seeded_below(&sim->random, 4) == 0
+                                 ? sim_between(sim, 1000, 200 * LEAT_NS_PER_MS)
+                                 : 0);
+    while (sim->now < end)
+        turn(sim, end);
+    check_memory(sim);
+    sim_trouble_link(sim, false, false);
+    if (lasts || seeded_below(&sim->random, 2) == 0)
+        sim_heal(sim);
+}
+
+/* Closes what is left, and checks what can be checked only then. */
+static void tear_down(struct sim *sim)
+{
+    for (unsigned i = 0; i < CLIENTS; i++)
+        sim_client_close(&sim->clients[i]);
+    check_retention(sim);
+    sim_broker_close(&sim->broker);
+    add_counters(fabric_counters(sim->fabric));
+    /* What was due when its link closed goes first. */
+    for (leat_ns next = sim->now + 1; next != LEAT_NS_NEVER; next = fabric_next(sim->fabric))
+        sim_go_to(sim, next);
+    if (fabric_buffers(sim->fabric) != 0)
+        sim_fail(sim, "buffers were not given back", fabric_buffers(sim->fabric), 0);
+    fabric_close(sim->fabric);
+    for (unsigned i = 0; i < sim->ledger_count; i++)
+        ledger_close(&sim->ledgers[i]);
+    check_footprint(sim);
+}
+
 static void run(uint64_t seed, bool verbose)
 {
     static struct sim sim;
-    memset(&sim, 0, sizeof sim);
-    sim.seed = seed;
-    sim.random.state = seed * UINT64_C(0x2545F4914F6CDD1D) + 1;
-    sim.verbose = verbose;
-    sim.now = START_NS;
-    sim.fabric = fabric_open(seeded_next(&sim.random));
-    sim.incarnation = (uint32_t)seed % 1000000 + 1;
-    choose(&sim);
-    const enum fabric_care care = (enum fabric_care)seeded_below(&sim.random, 4);
-    fabric_care(sim.fabric, care);
-    if (care == FABRIC_FALSE)
-        fabric_damage_by(sim.fabric, sim_damage_batch, NULL);
-    /* Now and then more than a ring holds, so that slow readers are overtaken. */
-    const uint32_t most = seeded_below(&sim.random, 5) == 0 ? 6 * RECORDS_MAX : RECORDS_MAX;
-    sim.sends_left = 20 + seeded_below(&sim.random, most);
-    fabric_now(sim.fabric, sim.now);
-    sim.side.broken = sim_fail;
-    sim.side.user = &sim;
-    for (unsigned i = 0; i < PARTITIONS; i++) {
-        sim.ages[i].broken = sim_fail;
-        sim.ages[i].user = &sim;
-    }
-    sim.anew.on = seeded_below(&sim.random, 3) == 0;
-    sim.anew.broken = sim_fail;
-    sim.anew.user = &sim;
-    sim.crew.head = log_head;
-    sim.crew.now = time_now;
-    sim.crew.broken = sim_fail;
-    sim.crew.user = &sim;
-    sim_open_broker(&sim);
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        struct sim_client *c = &sim.clients[i];
-        c->sim = &sim;
-        c->index = i;
-        if (seeded_below(&sim.random, 3) == 0) /* a slow reader */
-            c->read_every = 1 + seeded_below(&sim.random, 20000000);
-        sim_client_open(c);
-    }
-    for (unsigned phase = 1 + seeded_below(&sim.random, PHASES_MAX); phase > 0; phase--) {
-        /* Now and then long enough for a session to be given up. */
-        const bool lasts = seeded_below(&sim.random, 12) == 0;
-        leat_ns end = sim.now + sim_between(&sim, 500000, 20000000);
-        sim_faults_choose(&sim);
-        if (lasts) {
-            if (seeded_below(&sim.random, 2) == 0) {
-                sim_cut_some(&sim);
-                sim_total.silent_paths++; /* what goes over control still comes */
-            } else {
-                sim_stand_still(&sim);
-            }
-            end += sim_between(&sim, 2 * LEAT_NS_PER_S, 5 * LEAT_NS_PER_S);
-        } else {
-            sim_fault(&sim);
-            sim_anew_goes_on(&sim);
-        }
-        sim_keep_references(&sim, seeded_below(&sim.random, 4) == 0
-                                      ? sim_between(&sim, 1000, 200 * LEAT_NS_PER_MS)
-                                      : 0);
-        while (sim.now < end)
-            turn(&sim, end);
-        check_memory(&sim);
-        sim_trouble_link(&sim, false, false);
-        if (lasts || seeded_below(&sim.random, 2) == 0)
-            sim_heal(&sim);
-    }
+    set_up(&sim, seed, verbose);
+    for (unsigned phase = 1 + seeded_below(&sim.random, PHASES_MAX); phase > 0; phase--)
+        run_phase(&sim);
     sim.broker_stalled_until = 0;
     drain(&sim);
     check_end(&sim);
-    for (unsigned i = 0; i < CLIENTS; i++)
-        sim_client_close(&sim.clients[i]);
-    check_retention(&sim);
-    sim_broker_close(&sim.broker);
-    add_counters(fabric_counters(sim.fabric));
-    /* What was due when its link closed goes first. */
-    for (leat_ns next = sim.now + 1; next != LEAT_NS_NEVER; next = fabric_next(sim.fabric))
-        sim_go_to(&sim, next);
-    if (fabric_buffers(sim.fabric) != 0)
-        sim_fail(&sim, "buffers were not given back", fabric_buffers(sim.fabric), 0);
-    fabric_close(sim.fabric);
-    for (unsigned i = 0; i < sim.ledger_count; i++)
-        ledger_close(&sim.ledgers[i]);
-    check_footprint(&sim);
+    tear_down(&sim);
     sim_total.runs++;
     sim_total.records += sim.records;
     sim_total.handovers += sim.crew.handovers;
