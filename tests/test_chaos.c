@@ -253,7 +253,7 @@ Test(chaos, a_bystander_feels_nothing_and_memory_is_bounded, .timeout = 300)
 {
     dice = seeded_start("chaos");
     struct rogue rogues[PEERS];
-    leatd_start(&broker);
+    leatd_start_measured(&broker);
     leat_client *client = bus_open(broker.url);
     bus_create(client, "calm", (struct leat_topic_settings){ 0 });
     leat_producer *producer = bus_producer(client, "calm");

@@ -234,6 +234,8 @@ Test(faults_control, sessions_end_with_their_control_connection)
 
 Test(faults_control, a_client_that_asks_and_never_reads_is_bounded)
 {
+    leatd_end(&broker);
+    leatd_start_measured(&broker);
     const int deaf = wire_control(broker.control);
     const int other = wire_control(broker.control);
     cr_assert_eq(wire_create_topic(other, "t", RING, 200), 0);
@@ -253,6 +255,10 @@ Test(faults_control, a_client_that_asks_and_never_reads_is_bounded)
             break;
     }
     cr_assert_eq(wire_create_topic(other, "u", RING, 1), 0, "others are served");
+    /* Turns alternate: nobody minding, the deaf one's answers would be 60 MB by the last of these.
+     */
+    for (request.id = 3; request.id < 6000; request.id++)
+        cr_assert_eq(error_of(other, &request, NULL), 0);
     cr_assert_lt(leatd_rss_bytes(&broker), before + 32 * LEAT_MIB);
 }
 
@@ -278,6 +284,8 @@ Test(faults_control, ten_thousand_idle_connections_hurt_nobody)
     if (limit.rlim_max < IDLE_CONNECTIONS + 1000)
         cr_skip_test("only %lu file descriptors may be open here", (unsigned long)limit.rlim_max);
 
+    leatd_end(&broker);
+    leatd_start_measured(&broker);
     const uint64_t before = leatd_rss_bytes(&broker);
     cr_assert_eq(open_many(broker.control, IDLE_CONNECTIONS / 2), IDLE_CONNECTIONS / 2);
     cr_assert_eq(open_many(broker.data[0], IDLE_CONNECTIONS / 2), IDLE_CONNECTIONS / 2);

@@ -142,6 +142,16 @@ static void choose_port(struct leatd *d, char port[8])
     snprintf(port, 8, "%u", control);
 }
 
+/* In the child. What else the caller asks of the sanitizer holds there too. */
+static bool keep_little_freed(void)
+{
+    const char *options = getenv("ASAN_OPTIONS");
+    char all[1024];
+    const int size = snprintf(all, sizeof all, "%s%squarantine_size_mb=8",
+                              options == NULL ? "" : options, options == NULL ? "" : ":");
+    return size < (int)sizeof all && setenv("ASAN_OPTIONS", all, 1) == 0;
+}
+
 static void start(struct leatd *d, unsigned descriptors)
 {
     char port[8];
@@ -178,6 +188,8 @@ static void start(struct leatd *d, unsigned descriptors)
         const int log = open(d->log_path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
         if (getppid() != parent || log < 0 || dup2(out[1], 1) < 0 || dup2(log, 2) < 0)
             _exit(126);
+        if (d->measured && !keep_little_freed())
+            _exit(126);
         if (descriptors != 0) {
             const struct rlimit limit = { .rlim_cur = descriptors, .rlim_max = descriptors };
             if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -194,6 +206,13 @@ static void start(struct leatd *d, unsigned descriptors)
 void leatd_start(struct leatd *d)
 {
     *d = (struct leatd){ 0 };
+    make_temp(d->log_path, "log");
+    start(d, 0);
+}
+
+void leatd_start_measured(struct leatd *d)
+{
+    *d = (struct leatd){ .measured = true };
     make_temp(d->log_path, "log");
     start(d, 0);
 }

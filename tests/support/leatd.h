@@ -24,12 +24,16 @@ struct leatd {
     char config_path[64]; /* of a configuration leatd_start_config wrote; "" else */
     char log_path[64];    /* what it says on stderr goes here */
     bool borrowed_log;
+    bool measured; /* see leatd_start_measured */
     /* Sockets bound to the ports, which listen to nothing; 0: none. */
     int kept[1 + LEATD_SHARDS_MAX];
 };
 
 /* `leatd --dev` on free ports, waits for the ready line. */
 void leatd_start(struct leatd *d);
+/* The same, of which leatd_rss_bytes is to be asked: AddressSanitizer, which keeps up to 256 MiB of
+ * what was freed, keeps 8 MiB there, so that what grows is the broker's own. */
+void leatd_start_measured(struct leatd *d);
 /* With this JSON configuration (written to a file of its own), waits for the ready line. The text
  * may say "port": 0. */
 void leatd_start_config(struct leatd *d, const char *json);
