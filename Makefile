@@ -339,10 +339,10 @@ run-races: $(RACES)
 TSAN_SUITE := $(filter tests/test_faults% tests/test_restart% tests/test_client_live% tests/test_client_trouble% tests/test_control_plane% tests/test_groups% tests/test_client_groups%,$(wildcard tests/test_*.c))
 TSAN_NETS := $(filter-out tests/net_link_dpdk% tests/net_memif% tests/net_vhost% tests/net_af_% tests/net_bypass% tests/net_groups_memif% tests/net_idle%,$(NETS))
 TSAN_GROUP := $(BUILD_ROOT)/tsan/tests/group_member $(BUILD_ROOT)/tsan/tests/group_feed
-check-tsan: $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%)
+check-tsan: $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%) $(BUILD_ROOT)/release/tests/preload_clock.so
 	$(MAKE) --no-print-directory -j$(JOBS) SAN=thread all $(TSAN_GROUP)
 	@GROUP_MEMBER=$(BUILD_ROOT)/tsan/tests/group_member GROUP_FEED=$(BUILD_ROOT)/tsan/tests/group_feed \
-	  LEATD=$(BUILD_ROOT)/tsan/bin/leatd LEAT=$(BUILD_ROOT)/tsan/bin/leat LEAT_DEMO=$(BUILD_ROOT)/tsan/bin/leat-demo \
+	  PRELOAD_CLOCK=$(BUILD_ROOT)/release/tests/preload_clock.so LEATD=$(BUILD_ROOT)/tsan/bin/leatd LEAT=$(BUILD_ROOT)/tsan/bin/leat LEAT_DEMO=$(BUILD_ROOT)/tsan/bin/leat-demo \
 	  EXAMPLES=$(BUILD_ROOT)/tsan/client/examples TALLY=$(BUILD_ROOT)/tally TSAN_OPTIONS=halt_on_error=1:exitcode=66 \
 	  tests/run.sh --label tsan $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%) $(TSAN_NETS)
 

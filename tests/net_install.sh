@@ -3,7 +3,7 @@
 # and from C++, with the shared and the static library, and talks to the installed broker.
 # Method: an installation in a folder of its own.
 set -euo pipefail
-[ -n "${LEATD:-}" ] && case $LEATD in *release*) ;; *) echo "only the release build is installed"; exit 77 ;; esac
+case ${LEATD:-release} in *release*) ;; *) echo "the release build is what is installed, and is tested beside it" && exit 77 ;; esac
 dir=$(mktemp -d)
 pid=
 reader=

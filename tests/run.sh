@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs tests, one line each, and counts. Criterion programs (test_*) count case by case, from their TAP report;
-# plain programs (race_*) and scripts (net_*.sh) count as one each. Exit code 77 is a skip, said loudly; a line
-# "SKIPPED: ..." of a script that passed, one of a case.
+# plain programs (race_*) and scripts (net_*.sh) count as one each. Exit code 77 is a skip, said loudly with the last line,
+# which says why; a line "SKIPPED: ..." of a script that passed, one of a case.
 # Every outcome is appended to $TALLY, so that whoever called can add up. Output of what failed is shown whole.
 set -uo pipefail
 TALLY=${TALLY:-build/tally}
@@ -60,7 +60,12 @@ run_plain() {
                 echo "SKIPPED: $label$(basename "$1"): ${line#SKIPPED: }"
             done < <(grep '^SKIPPED: ' "$out")
             ;;
-        77) outcome skip "$(basename "$1")"; echo "SKIPPED: $label$(basename "$1"): $(tail -n 1 "$out")"; skipped_here=1 ;;
+        77)
+            line=$(tail -n 1 "$out")
+            outcome skip "$(basename "$1"): ${line#SKIPPED: }"
+            echo "SKIPPED: $label$(basename "$1"): ${line#SKIPPED: }"
+            skipped_here=1
+            ;;
         *) outcome fail "$(basename "$1")"; return 1 ;;
     esac
 }
