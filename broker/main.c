@@ -284,11 +284,9 @@ static bool open_state(struct broker *b)
         return secret_load(&b->state, b->catalog.incarnation, &b->resume, text) == LEAT_OK
                || refuse(text);
     }
-    uint32_t random;
-    if (!random_bytes(&random, sizeof random)
-        || !random_bytes(b->resume.bytes, sizeof b->resume.bytes))
+    if (!catalog_only_run(&b->catalog) || !random_bytes(b->resume.bytes, sizeof b->resume.bytes))
         return refuse("the kernel gave no random bytes");
-    b->resume.since = b->catalog.incarnation = random | UINT32_C(1) << 31;
+    b->resume.since = b->catalog.incarnation;
     return true;
 }
 

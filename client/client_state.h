@@ -199,7 +199,7 @@ struct leat_producer {
     uint64_t answers;        /* batches answered so far */
     uint64_t answers_before; /* when it was looked at last */
     uint64_t incarnation;    /* of the broker that gave id and epoch; 0: it has neither */
-    uint8_t resume_token[LEAT_TOKEN_BYTES]; /* with which it may go on under them */
+    uint8_t resume_token[LEAT_RESUME_TOKEN_BYTES]; /* with which it may go on under them */
     struct outbox_pool pool;
     struct publisher *publishers; /* one a partition */
     struct outbox_batch **rings;

@@ -64,8 +64,8 @@ static const char *check_open_producer(const Leat__Control__OpenProducer *open)
     if (!optional_name_ok(open->name)) {
         return "open_producer.name: " OPTIONAL_NAME_RULE;
     }
-    if (open->resume_token.len != 0 && open->resume_token.len != LEAT_TOKEN_BYTES) {
-        return "open_producer.resume_token: 16 bytes, or none";
+    if (open->resume_token.len != 0 && open->resume_token.len != LEAT_RESUME_TOKEN_BYTES) {
+        return "open_producer.resume_token: 24 bytes, or none";
     }
     if (open->n_first_unanswered > LEAT_PARTITIONS_MAX) {
         return "open_producer.first_unanswered: at most 4096 of them";

@@ -97,8 +97,8 @@ static const char *check_producer_grant(const Leat__Control__ProducerGrant *gran
             return "producer.streams.partition: at most 4095";
         }
     }
-    if (grant->resume_token.len != LEAT_TOKEN_BYTES) {
-        return "producer.resume_token: 16 bytes";
+    if (grant->resume_token.len != LEAT_RESUME_TOKEN_BYTES) {
+        return "producer.resume_token: 24 bytes";
     }
     return NULL;
 }

@@ -39,6 +39,8 @@ enum {
     LEAT_IN_FLIGHT_BATCHES_MAX = 64, /* unacked batches of one publish stream; the broker
                                         remembers as many results (K of design 5) */
     LEAT_TOKEN_BYTES = 16,
+    LEAT_RESUME_TOKEN_BYTES =
+        8 + LEAT_TOKEN_BYTES, /* of a producer: the run that made it, and a code */
     LEAT_RING_BYTES_MIN = 1 << 16,
     LEAT_CHUNK_BYTES = 1 << 15, /* pin granularity of a log ring */
 };

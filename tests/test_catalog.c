@@ -228,6 +228,25 @@ Test(catalog, no_two_catalogs_have_runs_in_common)
     cr_assert_eq(a.incarnation, first + 1);
 }
 
+/* Two runs over copies of one catalog have the same incarnation, and hardly an id in common. */
+Test(catalog, runs_over_copies_of_one_catalog_are_told_apart)
+{
+    struct catalog a, b;
+    uint64_t of_a, of_b;
+    catalog_init(&a);
+    catalog_init(&b);
+    a.incarnation = b.incarnation = 7;
+    cr_assert(catalog_next_run(&a) && catalog_next_run(&b));
+    cr_assert_eq(a.incarnation, b.incarnation);
+    cr_assert_neq(a.run, b.run);
+    for (int i = 0; i < 1000; i++) {
+        cr_assert_eq(catalog_new_id(&a, &of_a), LEAT_OK);
+        cr_assert_eq(catalog_new_id(&b, &of_b), LEAT_OK);
+        cr_assert_neq(of_a, of_b);
+        cr_assert_eq(of_a >> 32, 8u);
+    }
+}
+
 Test(reserve, is_always_ahead_and_never_goes_back)
 {
     struct seeded random = seeded_start("reserve");

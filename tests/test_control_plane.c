@@ -64,7 +64,7 @@ struct opening {
     const char *topic, *name;
     uint64_t id;
     uint32_t epoch;
-    uint8_t token[LEAT_TOKEN_BYTES];
+    uint8_t token[LEAT_RESUME_TOKEN_BYTES];
     uint64_t unanswered[2];
     size_t unanswered_count;
     uint32_t sessions[2];
@@ -92,8 +92,8 @@ static void take_identity(struct opening *o, const Leat__Control__Response *r)
     cr_assert_eq(r->error, 0, "%s", r->error_text);
     o->id = r->producer->producer_id;
     o->epoch = r->producer->producer_epoch;
-    cr_assert_eq(r->producer->resume_token.len, (size_t)LEAT_TOKEN_BYTES);
-    memcpy(o->token, r->producer->resume_token.data, LEAT_TOKEN_BYTES);
+    cr_assert_eq(r->producer->resume_token.len, (size_t)LEAT_RESUME_TOKEN_BYTES);
+    memcpy(o->token, r->producer->resume_token.data, LEAT_RESUME_TOKEN_BYTES);
 }
 
 /* A control connection with a session on each shard. */

@@ -317,7 +317,8 @@ static int open_as(int control, const char *topic, uint32_t session,
     open.n_sessions = 1;
     open.producer_id = who->id;
     open.producer_epoch = who->epoch;
-    open.resume_token = (ProtobufCBinaryData){ LEAT_TOKEN_BYTES, (uint8_t *)who->resume_token };
+    open.resume_token =
+        (ProtobufCBinaryData){ LEAT_RESUME_TOKEN_BYTES, (uint8_t *)who->resume_token };
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
     request.id = 9;
     request.body_case = LEAT__CONTROL__REQUEST__BODY_OPEN_PRODUCER;

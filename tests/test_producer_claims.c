@@ -40,7 +40,7 @@ struct claim {
     const char *name;
     uint64_t id;
     uint32_t epoch;
-    uint8_t token[LEAT_TOKEN_BYTES];
+    uint8_t token[LEAT_RESUME_TOKEN_BYTES];
 };
 
 /* Opens it over connections of its own; returns the error, and in *claim what was granted. */
@@ -161,6 +161,41 @@ Test(producer_claims, no_id_is_given_twice_when_the_catalog_begins_anew)
     cr_assert_eq(open_producer(&older, &expired), 0);
     cr_assert(expired);
     cr_assert_eq(open_producer(&mine, &expired), 0);
+    cr_assert_not(expired);
+}
+
+static void copy(const char *from, const char *to)
+{
+    char command[3 * sizeof folder + 32];
+    snprintf(command, sizeof command, "cp %s/%s %s/%s", folder, from, folder, to);
+    cr_assert_eq(system(command), 0);
+}
+
+/* An operator restores the catalog as it was two runs ago: what the lost run gave out is known to
+ * be of another run, and who has it goes on under an id of this one. */
+Test(producer_claims, who_was_granted_by_a_run_that_a_restored_catalog_lacks_goes_on)
+{
+    bool expired;
+    create_topic();
+    start_again();
+    copy("catalog", "catalog.old");
+    start_again();
+    struct claim lost = { .name = "" }, lost_feed = { .name = "feed" }, other = { .name = "" };
+    cr_assert_eq(open_producer(&lost, &expired), 0);
+    cr_assert_eq(open_producer(&lost_feed, &expired), 0);
+    leatd_kill(&broker);
+    copy("catalog.old", "catalog");
+    leatd_restart(&broker);
+    cr_assert_eq(open_producer(&other, &expired), 0);
+    cr_assert_eq(other.id >> 32, lost.id >> 32, "the run has the number of the lost one");
+    cr_assert_neq(other.id, lost.id);
+    refuse_strangers(&lost);
+    refuse_strangers(&lost_feed);
+    cr_assert_eq(open_producer(&lost, &expired), 0);
+    cr_assert(expired);
+    cr_assert_eq(open_producer(&lost_feed, &expired), 0);
+    cr_assert(expired);
+    cr_assert_eq(open_producer(&other, &expired), 0);
     cr_assert_not(expired);
 }
 

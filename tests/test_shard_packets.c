@@ -141,6 +141,47 @@ Test(shard_packets, strangers_are_told_little_and_seldom)
     cr_assert_leq(shard_peer.broker_link->counters.tx_bytes, 64 * answered);
 }
 
+/* Asks from `link` about a session that the shard does not know; how many answers come to it. */
+static unsigned ask_from(struct link *link, unsigned times)
+{
+    struct link_datagram datagrams[LINK_BURST];
+    const struct leat_packet packet = { .type = LEAT_PACKET_SESSION,
+                                        .length = 64,
+                                        .session = SHARD_PEER_SESSION + (1 << 12),
+                                        .number = 1 };
+    unsigned answers = 0;
+    for (unsigned i = 0; i < times; i++) {
+        struct link_outgoing out;
+        cr_assert(link->ops->reserve(link, &out));
+        memset(out.bytes, 0, packet.length);
+        leat_packet_write(out.bytes, &packet);
+        link->ops->send(link, &out, packet.length, NULL, &shard_peer.broker);
+        link->ops->flush(link, shard_peer.now);
+        for (int turn = 0; turn < 20; turn++) {
+            shard_peer_shard_turn();
+            const unsigned count = link->ops->receive(link, datagrams, LINK_BURST, shard_peer.now);
+            link->ops->release(link, datagrams, count);
+            answers += count;
+        }
+    }
+    return answers;
+}
+
+Test(shard_packets, a_noisy_address_does_not_silence_the_answers_to_others)
+{
+    struct link *honest = fabric_link(shard_peer.fabric, SHARD_PEER_CLIENT_HOST + 2, 1000);
+    struct link *noisy[4]; /* one address, whatever the port */
+    const leat_ns began = shard_peer.now;
+    unsigned told = 0;
+    for (uint16_t i = 0; i < 4; i++)
+        noisy[i] = fabric_link(shard_peer.fabric, SHARD_PEER_CLIENT_HOST + 1, (uint16_t)(1001 + i));
+    for (int i = 0; i < 200; i++)
+        told += ask_from(noisy[i % 4], 1);
+    cr_assert(told >= 1 && told <= RESET_LIMIT_ADDRESS, "%u", told);
+    cr_assert_eq(ask_from(honest, 1), 1u);
+    cr_assert_lt(shard_peer.now - began, LEAT_NS_PER_S, "all in one second");
+}
+
 /* The token that the shard answers a packet of this tag with, for a session it does not know. */
 static void ask_for_reset(uint64_t tag, uint8_t token[LEAT_TOKEN_BYTES])
 {
@@ -151,6 +192,7 @@ static void ask_for_reset(uint64_t tag, uint8_t token[LEAT_TOKEN_BYTES])
                                         .tag = tag,
                                         .number = 1 };
     const uint32_t before = shard_peer.resets;
+    shard_peer.now += LEAT_NS_PER_S; /* so many are answered in one */
     cr_assert(shard_peer.link->ops->reserve(shard_peer.link, &out));
     memset(out.bytes, 0, packet.length);
     leat_packet_write(out.bytes, &packet);

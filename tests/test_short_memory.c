@@ -139,7 +139,7 @@ static uint32_t open_session(int fd)
 struct identity {
     uint64_t id;
     uint32_t epoch;
-    uint8_t token[LEAT_TOKEN_BYTES];
+    uint8_t token[LEAT_RESUME_TOKEN_BYTES];
 };
 
 static void say_open_producer(int fd, const char *topic, const char *name, uint32_t session,

@@ -218,7 +218,8 @@ static void join_group(struct control *control, struct peer *p,
         .topic_count = (uint32_t)ask->n_topics,
         .session_ms =
             ask->session_timeout_ms != 0 ? ask->session_timeout_ms : LEAT_GROUP_SESSION_MS_DEFAULT,
-        .names_key = (uint32_t)control->options.catalog->incarnation,
+        .names_key =
+            (uint32_t)(control->options.catalog->incarnation ^ control->options.catalog->run),
         .waiter = p,
         .request = request->id,
     };

@@ -167,6 +167,7 @@ static void complete(struct control *control, struct operation *op)
 {
     switch (op->kind) {
     case OPERATION_PREPARE: control_producer_prepared(control, op); break;
+    case OPERATION_BIND: control_producer_bound(control, op); break;
     case OPERATION_PRODUCER: control_producer_opened(control, op); break;
     case OPERATION_SUBSCRIPTION: control_subscribed(control, op); break;
     case OPERATION_CLOSE_STREAMS: control_streams_closed(control, op); break;
@@ -185,7 +186,7 @@ void operation_send(struct control *control, struct operation *op)
     op->awaited = 0;
     for (uint32_t i = 0; i < op->count; i++) {
         struct operation_part *part = &op->parts[i];
-        part->sent = part->message.status == LEAT_OK;
+        part->sent = part->message.status == LEAT_OK && part->message.type != MESSAGE_REPLY;
         if (!part->sent)
             continue;
         part->message.request = request_number(control, op, i);

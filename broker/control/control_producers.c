@@ -11,8 +11,12 @@
  *
  * and one that somebody may have, who is to lose nothing by an opening that fails:
  *
- *   OpenProducer --> prepare each partition --> BIND_PUBLISH each partition, --> grant
- *                    (all that may lack)        FENCE every shard
+ *   OpenProducer --> prepare each partition --> BIND_PUBLISH each --> FENCE every shard --> grant
+ *                    (all that may lack)                               (not who resumes)
+ *
+ * A session may end between preparing and binding: nothing is fenced, and no epoch is in force,
+ * before a partition was bound. If then others were not, whoever had it is told that it has it no
+ * more, and the opening fails: it cannot be undone.
  *
  * Who resumes shows the token that its id and epoch were granted with, before anything is touched.
  * Between the steps topics, sessions and names may go: each step looks them up again. The memory of
@@ -86,8 +90,9 @@ static void answer_grant(struct control *control, struct operation *op)
     grant.record_bytes_max = topic->settings.record_bytes_max;
     grant.streams = list;
     grant.n_streams = count;
-    uint8_t token[LEAT_TOKEN_BYTES];
-    resume_token_make(control->options.resume_secret, op->producer.id, op->producer.epoch, token);
+    uint8_t token[LEAT_RESUME_TOKEN_BYTES];
+    resume_token_make(control->options.resume_secret, control->options.catalog->run,
+                      op->producer.id, op->producer.epoch, token);
     grant.resume_token = (ProtobufCBinaryData){ .len = sizeof token, .data = token };
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = op->request;
@@ -133,10 +138,10 @@ static void refuse_failed(struct control *control, struct operation *op, const s
     }
 }
 
-/* The first that failed; NULL: none. */
+/* The first partition that failed; NULL: none. */
 static const struct message *find_failed(const struct operation *op)
 {
-    for (uint32_t i = 0; i < op->count; i++) {
+    for (uint32_t i = 0; i < op->producer.partitions; i++) {
         if (op->parts[i].message.status != LEAT_OK)
             return &op->parts[i].message;
     }
@@ -164,7 +169,12 @@ void control_producer_opened(struct control *control, struct operation *op)
 
 /* ---- taking over from whoever has it */
 
-/* What it is from now on, and nobody else. False: refused. */
+static uint32_t newest_epoch(const struct control_name *name)
+{
+    return name->epoch > name->tried_epoch ? name->epoch : name->tried_epoch;
+}
+
+/* What it is to be, and nobody else. False: refused. */
 static bool take_identity(struct control *control, struct operation *op)
 {
     struct control_name *name =
@@ -180,38 +190,33 @@ static bool take_identity(struct control *control, struct operation *op)
     }
     if (op->producer.resume)
         return true;
-    if (name == NULL || name->id != op->producer.id || name->epoch == UINT32_MAX) {
+    if (name == NULL || name->id != op->producer.id || newest_epoch(name) == UINT32_MAX) {
         peer_refuse_busy(control, op->owner, op->request); /* who opened it failed meanwhile */
         return false;
     }
-    op->producer.epoch = ++name->epoch;
-    if (op->producer.claimed_epoch > name->claimed_epoch)
-        name->claimed_epoch = op->producer.claimed_epoch;
+    op->producer.epoch = name->tried_epoch = newest_epoch(name) + 1;
     return true;
 }
 
-/* The mail of a shard is in order: its partitions of the topic change hands, then all others it has
- * refuse whoever had the name. */
-static void take_over(struct control *control, struct operation *op)
+static void bind_streams(struct control *control, struct operation *op)
 {
-    const uint32_t partitions = op->producer.partitions;
-    for (uint32_t i = 0; i < partitions; i++) {
+    for (uint32_t i = 0; i < op->producer.partitions; i++) {
         op->parts[i].message.type = MESSAGE_BIND_PUBLISH;
         op->parts[i].message.publish.producer_epoch = op->producer.epoch;
     }
-    op->kind = OPERATION_PRODUCER;
-    if (!op->producer.resume) {
-        op->count = partitions + control->shard_count;
-        for (uint32_t i = 0; i < control->shard_count; i++) {
-            op->parts[partitions + i].shard = i;
-            op->parts[partitions + i].message =
-                (struct message){ .type = MESSAGE_FENCE,
-                                  .topic_id = op->topic_id,
-                                  .publish = { .producer_id = op->producer.id,
-                                               .producer_epoch = op->producer.epoch } };
-        }
-    }
+    op->kind = OPERATION_BIND;
     operation_send(control, op);
+}
+
+/* The sessions of all its partitions are there, as far as control has heard. */
+static bool has_sessions(struct control *control, const struct operation *op)
+{
+    for (uint32_t shard = 0; shard < LEAT_SHARDS_MAX; shard++) {
+        const uint32_t session = op->producer.sessions[shard];
+        if (session != 0 && control_session_of(control, op->owner, session) == NULL)
+            return false;
+    }
+    return true;
 }
 
 void control_producer_prepared(struct control *control, struct operation *op)
@@ -225,13 +230,59 @@ void control_producer_prepared(struct control *control, struct operation *op)
         peer_refuse_topic(control, op->owner, op->request, op->topic);
     } else if (failed != NULL) {
         refuse_failed(control, op, failed);
+    } else if (!has_sessions(control, op)) {
+        close_streams(control, op);
+        peer_refuse(control, op->owner, op->request, LEAT_ERR_UNKNOWN_SESSION,
+                    "a session for \"%s\" has ended: open a new one", op->topic);
     } else if (!take_identity(control, op)) {
         close_streams(control, op);
     } else {
-        take_over(control, op);
+        bind_streams(control, op);
         return;
     }
     operation_free(control, op);
+}
+
+static bool any_bound(const struct operation *op)
+{
+    for (uint32_t i = 0; i < op->producer.partitions; i++) {
+        if (op->parts[i].message.status == LEAT_OK)
+            return true;
+    }
+    return false;
+}
+
+/* Partitions changed hands: whoever had the name is over. */
+static void put_in_force(struct control *control, const struct operation *op)
+{
+    struct control_name *name = names_find(&control->names, op->producer.name);
+    if (name == NULL || name->id != op->producer.id)
+        return;
+    if (op->producer.epoch > name->epoch)
+        name->epoch = op->producer.epoch;
+    if (op->producer.claimed_epoch > name->claimed_epoch)
+        name->claimed_epoch = op->producer.claimed_epoch;
+}
+
+void control_producer_bound(struct control *control, struct operation *op)
+{
+    const uint32_t partitions = op->producer.partitions;
+    if (op->producer.resume || !any_bound(op)) {
+        control_producer_opened(control, op);
+        return;
+    }
+    put_in_force(control, op);
+    op->kind = OPERATION_PRODUCER;
+    op->count = partitions + control->shard_count;
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        op->parts[partitions + i].shard = i;
+        op->parts[partitions + i].message =
+            (struct message){ .type = MESSAGE_FENCE,
+                              .topic_id = op->topic_id,
+                              .publish = { .producer_id = op->producer.id,
+                                           .producer_epoch = op->producer.epoch } };
+    }
+    operation_send(control, op);
 }
 
 /* ---- who it is */
@@ -249,20 +300,23 @@ static enum step new_producer(struct control *control, struct operation *op)
     return STEP_OPEN;
 }
 
-static bool of_this_run(const struct control *control, uint64_t id)
+/* A run over an old copy of the folder has the incarnation of one that the copy does not know. */
+static bool of_this_run(const struct control *control, const Leat__Control__OpenProducer *open)
 {
-    return id >> 32 == control->options.catalog->incarnation;
+    return open->producer_id >> 32 == control->options.catalog->incarnation
+           && resume_token_run(open->resume_token.data) == control->options.catalog->run;
 }
 
 /* Whether who was granted it has a token that can be checked. Of an earlier run without a state
  * folder, or before its secret was made, nothing is left, neither to check nor to protect; an id of
- * a later one than this is of another folder. */
+ * a later incarnation than this is of another folder, or of a run that the copy of this one does
+ * not know. */
 static bool can_prove(const struct control *control, uint64_t id)
 {
-    const uint64_t run = id >> 32;
-    return of_this_run(control, id)
-           || (control->options.state != NULL && run >= control->options.resume_since
-               && run < control->options.catalog->incarnation);
+    const uint64_t incarnation = id >> 32;
+    return incarnation == control->options.catalog->incarnation
+           || (control->options.state != NULL && incarnation >= control->options.resume_since
+               && incarnation < control->options.catalog->incarnation);
 }
 
 static enum step anonymous(struct control *control, struct operation *op,
@@ -270,7 +324,7 @@ static enum step anonymous(struct control *control, struct operation *op,
 {
     if (open->producer_id == 0)
         return new_producer(control, op);
-    if (!of_this_run(control, open->producer_id)) {
+    if (!of_this_run(control, open)) {
         /* Every log is younger than it. It gets an id of this run, to be known by from now on. */
         op->producer.expired = true;
         return new_producer(control, op);
@@ -299,6 +353,7 @@ static enum step new_name(struct control *control, struct operation *op,
     name->epoch = op->producer.epoch;
     name->claimed_id = open->producer_id;
     name->claimed_epoch = open->producer_epoch;
+    name->claimed_run = open->producer_id != 0 ? resume_token_run(open->resume_token.data) : 0;
     op->producer.new_name = true;
     control_name_hold(op, name);
     op->producer.expired = open->producer_id != 0;
@@ -308,7 +363,7 @@ static enum step new_name(struct control *control, struct operation *op,
 /* It goes over to this opening, under a newer epoch, once that has succeeded. */
 static enum step succeed(struct control *control, struct operation *op, struct control_name *name)
 {
-    if (name->epoch == UINT32_MAX) {
+    if (newest_epoch(name) == UINT32_MAX) {
         peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
                     "the producer has used all its epochs: open one of another name");
         return STEP_REFUSED;
@@ -327,7 +382,8 @@ static enum step named(struct control *control, struct operation *op,
         return new_name(control, op, open);
     if (open->producer_id == 0)
         return succeed(control, op, name);
-    if (open->producer_id == name->id && open->producer_epoch == name->epoch) {
+    const bool now = of_this_run(control, open);
+    if (now && open->producer_id == name->id && open->producer_epoch == name->epoch) {
         op->producer.id = name->id;
         op->producer.epoch = name->epoch;
         op->producer.resume = true;
@@ -336,7 +392,8 @@ static enum step named(struct control *control, struct operation *op,
     }
     /* From an earlier run: the newest of those who had the name then has it now. Without a state
      * folder it is by its word, which wins no more than opening the name anew does. */
-    if (!of_this_run(control, open->producer_id) && open->producer_id == name->claimed_id
+    if (!now && open->producer_id == name->claimed_id
+        && resume_token_run(open->resume_token.data) == name->claimed_run
         && open->producer_epoch >= name->claimed_epoch) {
         op->producer.claimed_epoch = open->producer_epoch;
         op->producer.expired = true;

@@ -21,7 +21,8 @@ static void answer_hello(struct control *control, struct peer *p, uint64_t reque
     Leat__Control__HelloReply hello = LEAT__CONTROL__HELLO_REPLY__INIT;
     hello.version = LEAT_PROTOCOL_VERSION;
     hello.broker = (char *)"leatd " LEAT_VERSION;
-    hello.incarnation = control->options.catalog->incarnation;
+    hello.incarnation = (uint64_t)control->options.catalog->incarnation << 32
+                        | (uint32_t)control->options.catalog->run;
     hello.endpoints = list;
     hello.n_endpoints = control->shard_count;
     hello.keepalive_ms = control->config->keepalive_ms;

@@ -145,7 +145,8 @@ struct catalog_store {
 /* ---- operations: requests that wait for shards */
 
 enum operation_kind {
-    OPERATION_PREPARE, /* of a producer that another may have; then it becomes OPERATION_PRODUCER */
+    OPERATION_PREPARE, /* of a producer that another may have; then it becomes OPERATION_BIND */
+    OPERATION_BIND,    /* and then OPERATION_PRODUCER */
     OPERATION_PRODUCER,
     OPERATION_SUBSCRIPTION,
     OPERATION_CLOSE_STREAMS,
@@ -388,8 +389,8 @@ struct operation *operation_begin_answer(struct control *control, struct peer *p
 /* One of control's own, with zeroed parts; NULL: no memory or too many. */
 struct operation *operation_begin_own(struct control *control, enum operation_kind kind,
                                       uint32_t parts);
-/* Sends every part whose status is LEAT_OK; operation_complete is called when all is answered, at
- * once when nothing was sent. */
+/* Sends every part that is not a reply already and whose status is LEAT_OK; operation_complete is
+ * called when all is answered, at once when nothing was sent. */
 void operation_send(struct control *control, struct operation *op);
 void operation_free(struct control *control, struct operation *op);
 /* Its connection goes. */
@@ -528,6 +529,7 @@ void control_described(struct control *control, struct operation *op);
 void control_open_producer(struct control *control, struct peer *p,
                            const Leat__Control__Request *request);
 void control_producer_prepared(struct control *control, struct operation *op);
+void control_producer_bound(struct control *control, struct operation *op);
 void control_producer_opened(struct control *control, struct operation *op);
 
 /* ---- control_shares.c */

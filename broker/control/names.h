@@ -19,10 +19,12 @@ enum { NAMES_STREAM_BUCKETS = 4096 };
 
 struct control_name {
     uint64_t id;
-    uint32_t epoch;
-    /* Made again from what a client of an earlier run of the broker presented. */
+    uint32_t epoch;       /* in force */
+    uint32_t tried_epoch; /* the newest that an opening took, which may have failed */
+    /* Made again from what a client of an earlier run of the broker presented: it was granted in
+     * the run `claimed_run`. */
     uint32_t claimed_epoch;
-    uint64_t claimed_id;
+    uint64_t claimed_id, claimed_run;
     /* The stream of its first partition that it was opened with last; session 0: it is closed. */
     uint64_t topic_id;
     uint32_t session, stream;

@@ -9,6 +9,7 @@
 
 #include "broker/shard/shard_state.h"
 #include "ops/log.h"
+#include "schema/bytes.h"
 #include "transport/link_udp.h"
 
 #define TICK_NS (100 * LEAT_NS_PER_MS)
@@ -110,6 +111,7 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
         return LEAT_ERR_NO_MEMORY;
     }
     shard->options = *options;
+    reset_limit_init(&shard->resets, leat_load64(options->reset_secret));
     shard->sessions = sessions;
     shard->listener = (struct shard_source){ SOURCE_LISTENER, -1 };
     shard->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);

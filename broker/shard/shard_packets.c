@@ -10,7 +10,6 @@ enum {
     BURSTS_MAX = 2,
     BYPASS_BURSTS_MAX = 1,
     LINK_COLD_AFTER = 64,
-    RESETS_PER_SECOND = 100,
     RESET_PACKET_BYTES = LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_GUARD_BYTES + LEAT_RESET_BYTES,
     RECEIVE_WINDOW = 512, /* packets: streams have memory for all that credit allows */
 };
@@ -49,14 +48,8 @@ static void send_reset(const struct shard *shard, struct link *link, const struc
 /* At most so often, and never with more bytes than came in. */
 static bool may_reset(struct shard *shard, const struct link_datagram *datagram)
 {
-    if (shard->now - shard->resets_since >= LEAT_NS_PER_S) {
-        shard->resets_since = shard->now;
-        shard->resets = 0;
-    }
-    if (datagram->size < RESET_PACKET_BYTES || shard->resets >= RESETS_PER_SECOND)
-        return false;
-    shard->resets++;
-    return true;
+    return datagram->size >= RESET_PACKET_BYTES
+           && reset_limit_take(&shard->resets, datagram->peer.key.address, shard->now);
 }
 
 /* Says so. The token is made again from the packet: nothing is remembered of sessions that ended.

@@ -23,6 +23,7 @@
 #include "broker/shard/holding.h"
 #include "broker/shard/publish_stream.h"
 #include "broker/shard/publisher_index.h"
+#include "broker/shard/reset_limit.h"
 #include "broker/shard/session.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/subscription.h"
@@ -120,8 +121,6 @@ struct shard {
     leat_ns nap;            /* how long it slept last, while a link has to be asked */
     struct timers timers;   /* of sessions that go in packets */
     struct loopgap loopgap;
-    leat_ns resets_since; /* RESETs to strangers: so many since then */
-    uint32_t resets;
     leat_ns reclaim_said; /* in the log, last */
     char udp_address[LINK_TCP_ADDRESS_TEXT];
 
@@ -150,6 +149,7 @@ struct shard {
     struct epoll_event events[SHARD_EVENTS_MAX];
     struct egress_batch batch;
     struct shard_counters counters;
+    struct reset_limit resets; /* to strangers */
 };
 
 /* ---- shard.c */

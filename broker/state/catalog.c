@@ -43,6 +43,15 @@ void catalog_free(struct catalog *c)
     catalog_init(c);
 }
 
+/* What no other run has, though it may be one over an old copy of the same folder. */
+static bool draw_run(struct catalog *c)
+{
+    if (!random_bytes(&c->run, sizeof c->run) || !random_bytes(&c->counter, sizeof c->counter))
+        return false;
+    c->counter >>= 1; /* so that 2^31 are left at least */
+    return true;
+}
+
 bool catalog_next_run(struct catalog *c)
 {
     if (c->incarnation == 0) {
@@ -51,7 +60,15 @@ bool catalog_next_run(struct catalog *c)
         c->incarnation >>= 1; /* those above are of runs without a folder */
     }
     c->incarnation++;
-    return true;
+    return draw_run(c);
+}
+
+bool catalog_only_run(struct catalog *c)
+{
+    if (!random_bytes(&c->incarnation, sizeof c->incarnation))
+        return false;
+    c->incarnation |= UINT32_C(1) << 31;
+    return draw_run(c);
 }
 
 enum leat_error catalog_new_id(struct catalog *c, uint64_t *id)

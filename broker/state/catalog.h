@@ -4,7 +4,10 @@
  * Role: hold it, turn it into bytes and back. Must not know: files, partitions in memory, shards.
  *
  * Every id that is given out (topics, logs, producers) is incarnation << 32 | counter: none is used
- * twice, across restarts too. Threads: control. */
+ * twice, across restarts too. A folder that is restored from an old copy has incarnations again
+ * that were there before; so that two such runs have hardly an id in common, each counts from a
+ * random number. What must never be taken for another's (a producer) is told apart by `run`.
+ * Threads: control. */
 #ifndef LEAT_BROKER_CATALOG_H
 #define LEAT_BROKER_CATALOG_H
 
@@ -41,7 +44,8 @@ struct catalog_topic {
 
 struct catalog {
     uint32_t incarnation;
-    uint32_t counter; /* last one given out; not stored */
+    uint32_t counter; /* last one given out; this and `run` are not stored */
+    uint64_t run;     /* random */
     bool orderly;     /* offset_limit is each log's end: the broker stopped, and did not die */
     struct catalog_topic **topics; /* sorted by id */
     size_t count, room;
@@ -55,8 +59,12 @@ void catalog_free(struct catalog *c);
  * that is new, one that no other catalog is likely to have had, since what that one gave out may be
  * about still: at most 2^31. False: the kernel gave no random bytes. */
 bool catalog_next_run(struct catalog *c);
+/* The same for a run without a folder: an incarnation above 2^31 that no earlier run is likely to
+ * have had. */
+bool catalog_only_run(struct catalog *c);
 
-/* A new id. LEAT_ERR_LIMIT: this broker has given out 2^32 - 1 of them and must be restarted. */
+/* A new id. LEAT_ERR_LIMIT: this run has given out all that it has, 2^31 at least; the broker must
+ * be restarted. */
 enum leat_error catalog_new_id(struct catalog *c, uint64_t *id);
 
 /* A topic with this new id; its partitions are zero. The name must be new, the settings resolved.

@@ -93,6 +93,14 @@ void rig_close(struct control_rig *rig)
 
 /* ---- the shard */
 
+static void end_session(struct control_rig *rig, uint32_t session)
+{
+    const struct message m = { .type = MESSAGE_SESSION_CLOSED,
+                               .session = session,
+                               .status = LEAT_ERR_CLOSED };
+    cr_assert_eq(mailbox_send(rig->outbox, &m), LEAT_OK);
+}
+
 static void serve(struct control_rig *rig, struct message *m)
 {
     switch ((enum message_type)m->type) {
@@ -103,7 +111,14 @@ static void serve(struct control_rig *rig, struct message *m)
     case MESSAGE_OPEN_PUBLISH:
         m->status = rig->refuse_publish ? LEAT_ERR_LIMIT : LEAT_OK;
         m->stream = ++rig->stream;
+        if (rig->ends_sessions && m->publish.prepare)
+            end_session(rig, m->session);
         break;
+    case MESSAGE_BIND_PUBLISH:
+        rig->binds++;
+        m->status = m->partition_index >= rig->bind_fails ? rig->bind_status : LEAT_OK;
+        break;
+    case MESSAGE_FENCE: rig->fences++; break;
     case MESSAGE_OPEN_SUBSCRIPTION: m->stream = ++rig->stream; break;
     case MESSAGE_COMMIT:
         if (m->commit.offset != 0)
@@ -153,13 +168,18 @@ Leat__Control__Response *rig_ask(struct control_rig *rig, int fd,
                                  Leat__Control__Request__BodyCase which, void *body)
 {
     uint8_t byte;
+    Leat__Control__Response *response = NULL;
     rig_send(rig, fd, which, body);
-    for (int steps = 0; recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1; steps++) {
-        cr_assert_lt(steps, STEPS_MAX, "no answer comes");
-        rig_step(rig, LEAT_NS_PER_MS);
+    while (response == NULL || response->id == 0) { /* notices are nobody's answer */
+        if (response != NULL)
+            rig_done(response);
+        for (int steps = 0; recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1; steps++) {
+            cr_assert_lt(steps, STEPS_MAX, "no answer comes");
+            rig_step(rig, LEAT_NS_PER_MS);
+        }
+        response = wire_response(fd);
+        cr_assert_neq(response, NULL, "closed instead of answered");
     }
-    Leat__Control__Response *response = wire_response(fd);
-    cr_assert_neq(response, NULL, "closed instead of answered");
     cr_assert_eq(response->id, rig->id);
     return response;
 }

@@ -25,7 +25,11 @@ struct control_rig {
     uint64_t id;         /* of the last request */
     uint32_t stream;     /* the shard gave out last */
     bool refuse_publish; /* the shard has no room for producers */
-    bool slow_worker;    /* what control gave it takes longer than a step */
+    bool ends_sessions; /* the session of a prepared publish stream has ended when it is answered */
+    int16_t bind_status; /* which binding a publish stream has, of partitions from bind_fails on */
+    uint32_t bind_fails;
+    unsigned binds, fences; /* that were asked for */
+    bool slow_worker;       /* what control gave it takes longer than a step */
 };
 
 /* The defaults, and a topic "t" of one partition. */

@@ -282,7 +282,7 @@ struct wire_producer wire_open_producer(int control, const char *topic, uint32_t
     assert(response->body_case == LEAT__CONTROL__RESPONSE__BODY_PRODUCER);
     assert(response->producer->n_streams >= 1);
     const Leat__Control__PublishStream *stream = response->producer->streams[0];
-    assert(response->producer->resume_token.len == LEAT_TOKEN_BYTES);
+    assert(response->producer->resume_token.len == LEAT_RESUME_TOKEN_BYTES);
     struct wire_producer producer = {
         .id = response->producer->producer_id,
         .epoch = response->producer->producer_epoch,
@@ -290,7 +290,7 @@ struct wire_producer wire_open_producer(int control, const char *topic, uint32_t
         .log_epoch = stream->log_epoch,
         .next_sequence = stream->next_sequence,
     };
-    memcpy(producer.resume_token, response->producer->resume_token.data, LEAT_TOKEN_BYTES);
+    memcpy(producer.resume_token, response->producer->resume_token.data, LEAT_RESUME_TOKEN_BYTES);
     done(response);
     return producer;
 }

@@ -74,7 +74,7 @@ struct wire_producer {
     uint32_t stream;
     uint64_t log_epoch;
     uint64_t next_sequence;
-    uint8_t resume_token[LEAT_TOKEN_BYTES];
+    uint8_t resume_token[LEAT_RESUME_TOKEN_BYTES];
 };
 struct wire_producer wire_open_producer(int control, const char *topic, uint32_t session);
 /* Subscribes partition 0 from the earliest record; returns stream and start position. */
