@@ -196,6 +196,21 @@ for copy in yes no; do
     wait "$patient" || fail "the client did not outlive its servers"
 done
 
+echo "case: more start at once than there are hugepages for: the others have normal ones"
+servers=()
+for i in 0 1 2 3 4 5 6 7; do
+    "$LINK_ECHO" server --device "$(memif $i server)" "${at[@]}" >"$dir/crowd$i.out" 2>"$dir/crowd$i.err" &
+    servers+=("$!")
+    pids+=("$!")
+done
+for i in 0 1 2 3 4 5 6 7; do
+    until_said "$dir/crowd$i.out" start_ms "${servers[i]}"
+done
+for i in 0 1 2 3 4 5 6 7; do
+    kill -TERM "${servers[i]}"
+    wait "${servers[i]}" || fail "server $i of the crowd ended with $?"
+done
+
 echo "case: a port of an application that runs DPDK itself"
 "${LINK_EXTERNAL:-build/release/tests/link_external}" >"$dir/external.out" 2>"$dir/external.err" || fail "link_external: $?"
 

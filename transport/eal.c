@@ -6,6 +6,7 @@
 #include "transport/eal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <pthread.h>
 #include <sched.h>
@@ -13,6 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -21,6 +25,8 @@
 
 #include "schema/units.h"
 
+#define PAGES_FOLDER "/sys/kernel/mm/hugepages"
+
 enum {
     MEMORY_MB_MIN = 64,
     MEMORY_MB_MAX = 1 << 20,
@@ -28,6 +34,7 @@ enum {
     ARGUMENT_BYTES = 64,
     CORES_BYTES = 4096, /* "0@(0-1,4,...)" */
     LOG_BYTES = 400,
+    PAGES_WAIT_MS = 10000,
 };
 
 /* ---- what was logged */
@@ -112,7 +119,7 @@ static struct pages free_pages(void)
 {
     struct pages out = { 0 };
     glob_t found;
-    if (glob("/sys/kernel/mm/hugepages/hugepages-*kB", 0, NULL, &found) != 0)
+    if (glob(PAGES_FOLDER "/hugepages-*kB", 0, NULL, &found) != 0)
         return out;
     for (size_t i = 0; i < found.gl_pathc; i++) {
         const uint64_t size = strtoull(strrchr(found.gl_pathv[i], '-') + 1, NULL, 10) * LEAT_KIB;
@@ -124,6 +131,18 @@ static struct pages free_pages(void)
     }
     globfree(&found);
     return out;
+}
+
+/* From here until the descriptor is closed this process alone looks for free pages and takes them:
+ * two that saw the same ones would not both start. One that holds the lock for long (stopped, or
+ * hostile) is not waited for. -1: there is no such folder, and no pages. */
+static int lock_pages(void)
+{
+    const struct timespec little = { .tv_nsec = LEAT_NS_PER_MS };
+    const int fd = open(PAGES_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int ms = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && ms < PAGES_WAIT_MS; ms++)
+        nanosleep(&little, NULL);
+    return fd;
 }
 
 /* Says what is missing and how to get it. */
@@ -282,14 +301,9 @@ static enum leat_error say_failed(const struct start *start, char error_text[LIN
     return start->error == ENOMEM ? LEAT_ERR_NO_MEMORY : LEAT_ERR_IO;
 }
 
-enum leat_error eal_start(const struct link_dpdk_eal *options,
-                          char error_text[LINK_DPDK_ERROR_TEXT])
+static enum leat_error start_first(const struct link_dpdk_eal *options,
+                                   char error_text[LINK_DPDK_ERROR_TEXT])
 {
-    error_text[0] = '\0';
-    if (!eal.started && rte_lcore_count() != 0) /* the application runs it */
-        eal.started = eal.pci = true;
-    if (eal.started)
-        return LEAT_OK;
     const uint32_t memory_mb =
         options->memory_mb > MEMORY_MB_MIN ? options->memory_mb : (uint32_t)MEMORY_MB_MIN;
     if (memory_mb > MEMORY_MB_MAX || options->pages < LINK_DPDK_PAGES_AUTO
@@ -321,6 +335,21 @@ enum leat_error eal_start(const struct link_dpdk_eal *options,
     eal.pci = options->pci;
     free(start);
     eal_forget_errors();
+    return result;
+}
+
+enum leat_error eal_start(const struct link_dpdk_eal *options,
+                          char error_text[LINK_DPDK_ERROR_TEXT])
+{
+    error_text[0] = '\0';
+    if (!eal.started && rte_lcore_count() != 0) /* the application runs it */
+        eal.started = eal.pci = true;
+    if (eal.started)
+        return LEAT_OK;
+    const int lock = lock_pages();
+    const enum leat_error result = start_first(options, error_text);
+    if (lock >= 0)
+        close(lock);
     return result;
 }
 

@@ -14,7 +14,9 @@
 #include "schema/error.h"
 #include "transport/link_dpdk.h"
 
-/* LEAT_OK with a text: a notice. Started before, by us or by the application: LEAT_OK. */
+/* Processes of one machine start one after another, because of their hugepages: waits for others,
+ * 10 s at most. LEAT_OK with a text: a notice. Started before, by us or by the application:
+ * LEAT_OK. */
 enum leat_error eal_start(const struct link_dpdk_eal *options,
                           char error_text[LINK_DPDK_ERROR_TEXT]);
 /* Normal pages instead of hugepages. */
