@@ -270,9 +270,8 @@ static void run_phase(struct sim *sim)
         sim_fault(sim);
         sim_anew_goes_on(sim);
     }
-    sim_keep_references(sim, seeded_below(&sim->random, 4) == 0
-                                 ? sim_between(sim, 1000, 200 * LEAT_NS_PER_MS)
-                                 : 0);
+    sim_keep_references(
+        sim, seeded_below(&sim->random, 4) == 0 ? sim_between(sim, 1000, 200 * LEAT_NS_PER_MS) : 0);
     while (sim->now < end)
         turn(sim, end);
     check_memory(sim);
