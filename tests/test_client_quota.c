@@ -61,8 +61,6 @@ Test(client_quota, names_without_sessions_give_way_and_others_do_not)
         snprintf(name, sizeof name, "n%d", i);
         struct client_quota *one = client_quota_take(&all, name, 0);
         cr_assert_not_null(one);
-        quota_set_rate(&one->buckets[0].deliver, 1, 0);
-        quota_take(&one->buckets[0].deliver, 1000, 0); /* it owes for long */
         client_quota_release(&all, one);
     }
     cr_assert_eq(client_quota_find(&all, "kept"), kept);
@@ -76,4 +74,29 @@ Test(client_quota, names_without_sessions_give_way_and_others_do_not)
     cr_assert_null(client_quota_take(&all, "more", 0));
     client_quota_release(&all, held[1]);
     cr_assert_not_null(client_quota_take(&all, "more", 0));
+}
+
+Test(client_quota, who_owes_keeps_the_debt_when_there_is_no_room_for_others)
+{
+    enum { DEBTORS = 100 };
+    char name[16];
+    client_quota_release(&all, client_quota_take(&all, "free", 0));
+    for (int i = 0; i < DEBTORS; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        struct client_quota *one = client_quota_take(&all, name, 0);
+        cr_assert_not_null(one);
+        quota_set_rate(&one->buckets[0].deliver, 1, 0);
+        quota_take(&one->buckets[0].deliver, 1000, 0);
+        client_quota_release(&all, one);
+    }
+    budget.limit_bytes = budget.used_bytes;
+    for (int i = 0; i < DEBTORS; i++)
+        cr_assert_null(client_quota_take(&all, "new", 0), "somebody's debt went for it");
+    for (int i = 0; i < DEBTORS; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        struct client_quota *one = client_quota_find(&all, name);
+        cr_assert_not_null(one, "%s", name);
+        cr_assert_not(quota_ready(&one->buckets[0].deliver, 0));
+    }
+    cr_assert_not_null(client_quota_take(&all, "new", 1001 * LEAT_NS_PER_S), "they have paid");
 }

@@ -286,3 +286,38 @@ Test(shard, a_reader_that_never_reads_does_not_cost_an_iteration)
     cr_assert_eq(b.position, partition_visible(w.partition));
     cr_assert_eq(b.gaps, 1u, "it was overtaken while it did not read");
 }
+
+/* ATTACH without a grant, on a new connection. */
+static int knock(void)
+{
+    uint8_t bytes[LEAT_ATTACH_BYTES];
+    const struct leat_frame_attach attach = { .version = LEAT_PROTOCOL_VERSION, .session = 77 };
+    const int fd = wire_connect(shard_tcp_address(w.shard));
+    cr_assert(wire_send(fd, bytes, leat_frame_write_attach(bytes, &attach)));
+    return fd;
+}
+
+Test(shard, beyond_connections_max_who_attaches_is_told_so)
+{
+    enum { MOST = 64 };
+    int fds[MOST];
+    for (int i = 0; i < MOST; i++) {
+        fds[i] = wire_connect(shard_tcp_address(w.shard));
+        step();
+    }
+    const leat_ns before = w.now;
+    struct peer *late = calloc(1, sizeof *late);
+    late->last_status = 1;
+    late->fd = knock();
+    cr_assert_eq(fcntl(late->fd, F_SETFL, O_NONBLOCK), 0);
+    for (int i = 0; i < 1000 && late->last_status == 1; i++) {
+        step();
+        read_frames(late);
+    }
+    cr_assert_eq(late->last_status, LEAT_ERR_LIMIT);
+    cr_assert_lt(w.now - before, 50 * LEAT_NS_PER_MS, "before any of the others gave way");
+    for (int i = 0; i < MOST; i++)
+        close(fds[i]);
+    close(late->fd);
+    free(late);
+}

@@ -6,6 +6,7 @@
 
 #include "broker/shard/stream_buffer.h"
 #include "tests/seeded.h"
+#include "tests/support/short_memory.h"
 
 enum { MOST = 1 << 16 };
 
@@ -148,4 +149,18 @@ Test(stream_buffer, any_churn_stays_within_the_budget_and_harms_nothing_in_use)
     for (int i = 0; i < BUFFERS; i++)
         stream_buffer_free(&all, &b[i]);
     cr_assert_eq(budget.used_bytes, 0u);
+}
+
+Test(stream_buffer, memory_that_the_system_lacks_is_counted_as_refused)
+{
+    struct memory_budget budget = { .limit_bytes = UINT64_C(4) * MOST };
+    struct memory_account account = { .budget = &budget };
+    struct stream_buffer b = { .account = &account };
+    short_memory_fail_after(0);
+    cr_assert_not(reserve(&b, 1000));
+    cr_assert(short_memory_end());
+    cr_assert_eq(budget.refused, 1u);
+    cr_assert_eq(budget.used_bytes, 0u);
+    cr_assert(reserve(&b, 1000));
+    stream_buffer_free(&all, &b);
 }

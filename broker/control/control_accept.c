@@ -88,13 +88,10 @@ static bool make_room(struct control *control, enum peer_refused *refused)
 static struct peer *new_peer(struct control *control)
 {
     struct memory_account account = { .budget = control->options.memory };
-    if (!memory_account_take(&account, sizeof(struct peer))
-        && !(end_idle(control) && memory_account_take(&account, sizeof(struct peer))))
-        return NULL;
-    struct peer *p = calloc(1, sizeof *p);
-    if (p == NULL)
-        memory_account_give(&account, sizeof *p);
-    else
+    struct peer *p = memory_account_calloc(&account, sizeof *p);
+    if (p == NULL && end_idle(control))
+        p = memory_account_calloc(&account, sizeof *p);
+    if (p != NULL)
         p->memory = account;
     return p;
 }

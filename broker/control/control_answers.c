@@ -24,13 +24,9 @@ static bool make_output_room(struct peer *p, size_t size)
         room *= 2;
     if (room == p->out_room)
         return true;
-    if (!memory_account_take(&p->memory, room - p->out_room))
+    uint8_t *bytes = memory_account_realloc(&p->memory, p->out, p->out_room, room);
+    if (bytes == NULL)
         return false;
-    uint8_t *bytes = realloc(p->out, room);
-    if (bytes == NULL) {
-        memory_account_give(&p->memory, room - p->out_room);
-        return false;
-    }
     p->out = bytes;
     p->out_room = room;
     return true;

@@ -208,13 +208,9 @@ static bool make_input_room(struct peer *p)
         wanted = 2 * p->in_used < total ? 2 * p->in_used : total;
     if (p->in_room >= wanted)
         return true;
-    if (!memory_account_take(&p->memory, wanted - p->in_room))
+    uint8_t *bytes = memory_account_realloc(&p->memory, p->in, p->in_room, wanted);
+    if (bytes == NULL)
         return false;
-    uint8_t *bytes = realloc(p->in, wanted);
-    if (bytes == NULL) {
-        memory_account_give(&p->memory, wanted - p->in_room);
-        return false;
-    }
     p->in = bytes;
     p->in_room = wanted;
     return true;

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define ACCOUNT_ENOUGH (UINT64_C(8) * LEAT_MIB) /* of a small budget an account may have a half */
 
@@ -50,9 +51,11 @@ void *memory_budget_calloc(struct memory_budget *budget, size_t size)
     if (!memory_budget_take(budget, size))
         return NULL;
     void *memory = calloc(1, size);
-    if (memory == NULL)
-        memory_budget_give(budget, size);
-    return memory;
+    if (memory != NULL)
+        return memory;
+    memory_budget_give(budget, size);
+    refuse(budget);
+    return NULL;
 }
 
 void memory_budget_free(struct memory_budget *budget, void *memory, size_t size)
@@ -104,4 +107,23 @@ void memory_account_give(struct memory_account *account, uint64_t bytes)
     assert(account->used_bytes >= bytes);
     account->used_bytes -= bytes;
     memory_budget_give(account->budget, bytes);
+}
+
+void *memory_account_calloc(struct memory_account *account, size_t size)
+{
+    return memory_account_realloc(account, NULL, 0, size);
+}
+
+void *memory_account_realloc(struct memory_account *account, void *memory, size_t had, size_t size)
+{
+    if (!memory_account_take(account, size - had))
+        return NULL;
+    uint8_t *more = realloc(memory, size);
+    if (more == NULL) {
+        memory_account_give(account, size - had);
+        refuse(account->budget);
+        return NULL;
+    }
+    memset(more + had, 0, size - had);
+    return more;
 }

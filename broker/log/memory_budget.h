@@ -23,7 +23,7 @@
 struct memory_budget {
     uint64_t limit_bytes; /* 0: none */
     _Atomic uint64_t used_bytes;
-    _Atomic uint64_t refused; /* times there was not enough left */
+    _Atomic uint64_t refused; /* times there was not enough left, or the system had none */
 };
 
 /* False: over the limit, nothing is charged. `budget` may be NULL: no limit. */
@@ -51,5 +51,11 @@ void memory_account_refuse(struct memory_account *account);
 /* Whether `bytes` more are within the account's part. */
 bool memory_account_fits(const struct memory_account *account, uint64_t bytes);
 void memory_account_give(struct memory_account *account, uint64_t bytes);
+
+/* Zeroed memory that is charged to the account; NULL: it may not have so much, or the system has
+ * none. Given back by free and memory_account_give. */
+void *memory_account_calloc(struct memory_account *account, size_t size);
+/* The same for memory of `had` bytes that grows to `size`: what is new is zeroed. */
+void *memory_account_realloc(struct memory_account *account, void *memory, size_t had, size_t size);
 
 #endif

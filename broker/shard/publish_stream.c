@@ -61,13 +61,10 @@ enum leat_error publish_stream_open(struct publish_stream **out, struct session 
                                     const struct message_publish *opening)
 {
     const bool by_position = session_is_packets(session);
-    if (!memory_account_take(&session->memory_account, stream_bytes(by_position)))
+    struct publish_stream *stream =
+        memory_account_calloc(&session->memory_account, stream_bytes(by_position));
+    if (stream == NULL)
         return LEAT_ERR_NO_MEMORY;
-    struct publish_stream *stream = calloc(1, stream_bytes(by_position));
-    if (stream == NULL) {
-        memory_account_give(&session->memory_account, stream_bytes(by_position));
-        return LEAT_ERR_NO_MEMORY;
-    }
     stream->window_bytes = window_bytes(session, holding);
     stream->by_position = by_position;
     stream->buffers = buffers;

@@ -20,13 +20,9 @@ enum leat_error session_grant(struct session **out, uint32_t id, const struct me
                               struct memory_budget *budget, leat_ns now)
 {
     struct memory_account account = { .budget = budget };
-    if (!memory_account_take(&account, sizeof(struct session)))
+    struct session *s = memory_account_calloc(&account, sizeof *s);
+    if (s == NULL)
         return LEAT_ERR_NO_MEMORY;
-    struct session *s = calloc(1, sizeof *s);
-    if (s == NULL) {
-        memory_account_give(&account, sizeof *s);
-        return LEAT_ERR_NO_MEMORY;
-    }
     s->memory_account = account;
     s->source = SOURCE_SESSION;
     s->id = id;
@@ -57,6 +53,7 @@ static uint8_t *map(struct session *s, size_t size)
     if (memory != MAP_FAILED)
         return memory;
     memory_account_give(&s->memory_account, size);
+    memory_account_refuse(&s->memory_account);
     return NULL;
 }
 
@@ -133,14 +130,10 @@ enum leat_error session_stream_new(struct session *s, struct stream **out, uint3
         if (s->stream_count == SESSION_STREAMS_MAX)
             return LEAT_ERR_LIMIT;
         const uint32_t count = s->stream_count == 0 ? FIRST_STREAMS : 2 * s->stream_count;
-        const size_t added = (count - s->stream_count) * sizeof(struct stream);
-        if (!memory_account_take(&s->memory_account, added))
+        struct stream *more = memory_account_realloc(
+            &s->memory_account, s->streams, s->stream_count * sizeof *more, count * sizeof *more);
+        if (more == NULL)
             return LEAT_ERR_NO_MEMORY;
-        struct stream *more = realloc(s->streams, count * sizeof *more);
-        if (more == NULL) {
-            memory_account_give(&s->memory_account, added);
-            return LEAT_ERR_NO_MEMORY;
-        }
         for (uint32_t i = s->stream_count; i < count; i++)
             more[i] = (struct stream){ .generation = 1 };
         s->streams = more;

@@ -8,6 +8,7 @@
 
 enum {
     ACCEPTS_PER_ITERATION = 64,
+    GUESTS_MAX = 16, /* taken beyond connections_max, to be told so */
 };
 #define ACCEPT_PAUSE_NS (100 * LEAT_NS_PER_MS)
 /* The log tells once of each time without room, which is over when there was room for so long. */
@@ -60,14 +61,17 @@ static bool make_way(struct shard *shard, bool *refused)
     return true;
 }
 
-/* As many as there may be, of which none has waited for long. False: they wait a little. */
-static bool make_room(struct shard *shard)
+/* As many as there may be, of which none has waited for long. A few more are taken, to be told why
+ * not (*refused). False: they wait a little. */
+static bool make_room(struct shard *shard, bool *refused)
 {
     if (shard->connections.count < shard->options.connections_max
         || connections_end_idle(&shard->connections, shard->now))
         return true;
     say_full(shard, "shard.connections_max", "raise connections_max");
-    metric_add(&shard->counters.connections_refused, 1);
+    *refused = true;
+    if (shard->connections.count < shard->options.connections_max + GUESTS_MAX)
+        return true;
     pause_accepting(shard);
     return false;
 }
@@ -105,7 +109,7 @@ void shard_accept(struct shard *shard)
         int fd;
         if (any && shard->connections.count >= shard->options.connections_max)
             return; /* the same as below */
-        if (!make_room(shard))
+        if (!make_room(shard, &refused))
             return;
         enum leat_error error = link_tcp_accept(shard->listener.fd, &fd);
         /* The kernel looks for a descriptor before it looks whether anybody waits: behind one that

@@ -93,6 +93,7 @@ static bool grow(struct stream_buffers *all, struct stream_buffer *buffer, uint3
     uint8_t *bytes = realloc(buffer->bytes, room);
     if (bytes == NULL) {
         memory_account_give(buffer->account, room - buffer->room);
+        memory_account_refuse(buffer->account);
         return false;
     }
     buffer->bytes = bytes;

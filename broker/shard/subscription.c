@@ -13,13 +13,9 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
 {
     struct memory_account *account = &session->memory_account;
     *given_up = 0;
-    if (!memory_account_take(account, sizeof(struct subscription)))
+    struct subscription *sub = memory_account_calloc(account, sizeof *sub);
+    if (sub == NULL)
         return LEAT_ERR_NO_MEMORY;
-    struct subscription *sub = calloc(1, sizeof *sub);
-    if (sub == NULL) {
-        memory_account_give(account, sizeof *sub);
-        return LEAT_ERR_NO_MEMORY;
-    }
     sub->required_mark = -1;
     if (opening->required) {
         const struct required_maker maker = { .connection = opening->maker,

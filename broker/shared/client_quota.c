@@ -7,6 +7,7 @@
 enum {
     PLACES = 4096,
     FORGOTTEN_PER_CALL = 2, /* so that the idle are fewer than those that came */
+    LOOKS_FOR_ROOM = 64,
 };
 
 static size_t bytes_of(const struct client_quotas *all)
@@ -71,37 +72,40 @@ static bool owes(const struct client_quotas *all, struct client_quota *quota, le
     return false;
 }
 
-/* Those that owe nothing; who owes stands last in line again. */
-static void forget_idle(struct client_quotas *all, leat_ns now)
+/* Forgets up to `most` of those that are idle and owe nothing, among the first `looks`; who owes
+ * stands last in line again. Returns how many. */
+static int forget_idle(struct client_quotas *all, leat_ns now, int most, int looks)
 {
-    for (int i = 0; i < FORGOTTEN_PER_CALL; i++) {
+    int forgotten = 0;
+    for (int i = 0; i < looks && forgotten < most; i++) {
         struct client_quota *quota = TAILQ_FIRST(&all->idle);
         if (quota == NULL)
-            return;
+            break;
         /* The analyzer does not see that `forget` takes what it frees off the list. */
         if (!owes(all, quota, now)) { // NOLINT(clang-analyzer-unix.Malloc)
             forget(all, quota);
+            forgotten++;
             continue;
         }
         TAILQ_REMOVE(&all->idle, quota, idle_link);
         TAILQ_INSERT_TAIL(&all->idle, quota, idle_link);
     }
+    return forgotten;
 }
 
-static bool make_room(struct client_quotas *all)
+/* A debt is kept until it is paid, whoever else comes. */
+static bool make_room(struct client_quotas *all, leat_ns now)
 {
     while (all->count >= CLIENT_QUOTAS_MAX || !memory_budget_take(all->budget, bytes_of(all))) {
-        struct client_quota *longest = TAILQ_FIRST(&all->idle);
-        if (longest == NULL)
+        if (forget_idle(all, now, 1, LOOKS_FOR_ROOM) == 0)
             return false;
-        forget(all, longest); // NOLINT(clang-analyzer-unix.Malloc)
     }
     return true;
 }
 
-static struct client_quota *create(struct client_quotas *all, const char *name)
+static struct client_quota *create(struct client_quotas *all, const char *name, leat_ns now)
 {
-    if (!make_room(all))
+    if (!make_room(all, now))
         return NULL;
     struct client_quota *quota = aligned_alloc(alignof(struct client_quota), bytes_of(all));
     if (quota == NULL) {
@@ -119,12 +123,12 @@ struct client_quota *client_quota_take(struct client_quotas *all, const char *na
 {
     struct client_quota *quota = client_quota_find(all, name);
     if (quota == NULL)
-        quota = create(all, name);
+        quota = create(all, name, now);
     else if (quota->sessions == 0)
         TAILQ_REMOVE(&all->idle, quota, idle_link);
     if (quota != NULL)
         quota->sessions++;
-    forget_idle(all, now);
+    forget_idle(all, now, FORGOTTEN_PER_CALL, FORGOTTEN_PER_CALL);
     return quota;
 }
 

@@ -7,7 +7,8 @@
  *                                                                         own bucket
  *      control: client_quota_release <-- the shard has ended the session
  *
- * A name without sessions is forgotten once it owes nothing, or when there is no room for others.
+ * A name without sessions is forgotten once it owes nothing. Until then it keeps its place, also
+ * when there is none for others.
  *
  * Threads: control's; a bucket belongs to its shard while a session of the name is there. */
 #ifndef LEAT_BROKER_CLIENT_QUOTA_H
