@@ -72,8 +72,8 @@ static void open_side(int count, uint64_t ring_bytes)
         uint64_t missing;
         bool was_bound;
         if (partition_open(&side.partitions[i], &options, &side.budget, &missing) != LEAT_OK
-            || producer_open(partition_producers(side.partitions[i]), 1, 1, PRODUCER_NEW, 0,
-                             &side.producers[i], &was_bound)
+            || producer_open(partition_producers(side.partitions[i]), 1, 1, PRODUCER_NEW,
+                             MAKER_NOBODY, &side.producers[i], &was_bound)
                    != LEAT_OK
             || ringlog_open(&side.rings[i], ring_bytes, 0, &side.budget, &missing) != LEAT_OK)
             bench_fail("rings: not enough memory");

@@ -51,9 +51,9 @@ static inline struct producer *bind(struct partition *p, uint64_t id)
 {
     struct producer *producer;
     bool was_bound;
-    cr_assert_eq(
-        producer_open(partition_producers(p), id, 1, PRODUCER_NEW, now, &producer, &was_bound),
-        LEAT_OK);
+    cr_assert_eq(producer_open(partition_producers(p), id, 1, PRODUCER_NEW, MAKER_NOBODY, &producer,
+                               &was_bound),
+                 LEAT_OK);
     return producer;
 }
 
@@ -89,8 +89,7 @@ static struct required_lost lost[REQUIRED_MAX];
 static inline int attach(struct partition *p, uint64_t name_hash, uint64_t position)
 {
     uint64_t given_up;
-    return partition_required_attach(p, name_hash, position, (struct required_maker){ 0 },
-                                     &given_up);
+    return partition_required_attach(p, name_hash, position, (struct maker){ 0 }, &given_up);
 }
 
 #endif

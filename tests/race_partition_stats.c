@@ -42,8 +42,8 @@ int main(void)
     pthread_t readers[READERS];
     int failed = 0;
     if (partition_open(&partition, &options, &budget, &missing) != LEAT_OK
-        || producer_open(partition_producers(partition), 1, 1, PRODUCER_NEW, 0, &producer,
-                         &was_bound)
+        || producer_open(partition_producers(partition), 1, 1, PRODUCER_NEW, MAKER_NOBODY,
+                         &producer, &was_bound)
                != LEAT_OK)
         return 1;
     for (int i = 0; i < READERS; i++)

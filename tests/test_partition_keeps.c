@@ -113,20 +113,20 @@ Test(partition_keeps, required_readers_are_shared_out)
     uint64_t given_up;
     int handles[REQUIRED_MAX];
     for (uint32_t i = 0; i < REQUIRED_OF_ADDRESS_MAX; i++) {
-        const struct required_maker maker = { .connection = 1 + i / 2, .address = 1 };
+        const struct maker maker = { .connection = 1 + i / 2, .address = 1 };
         handles[i] = partition_required_attach(p, 100 + i, 0, maker, &given_up);
         cr_assert_geq(handles[i], 0);
         if (i == 1)
             cr_assert_eq(partition_required_attach(p, 7, 0, maker, &given_up),
                          REQUIRED_OF_CONNECTION);
     }
-    const struct required_maker fifth = { .connection = 5, .address = 1 };
+    const struct maker fifth = { .connection = 5, .address = 1 };
     cr_assert_eq(partition_required_attach(p, 7, 0, fifth, &given_up), REQUIRED_OF_ADDRESS);
-    const struct required_maker stranger = { .connection = 6, .address = 2 };
+    const struct maker stranger = { .connection = 6, .address = 2 };
     cr_assert_geq(partition_required_attach(p, 7, 0, stranger, &given_up), 0);
     cr_assert_eq(given_up, 0u);
     /* Only what is its own and what nobody has open gives way. */
-    const struct required_maker of_first = { .connection = 1, .address = 1 };
+    const struct maker of_first = { .connection = 1, .address = 1 };
     partition_required_detach(p, handles[2], now);
     cr_assert_eq(partition_required_attach(p, 8, 0, of_first, &given_up), REQUIRED_OF_CONNECTION);
     partition_required_detach(p, handles[1], now);

@@ -19,7 +19,8 @@ static struct producer *must_open(struct producer_table *table, uint64_t id, uin
 {
     struct producer *producer;
     bool was_bound;
-    cr_assert_eq(producer_open(table, id, epoch, PRODUCER_NEW, 0, &producer, &was_bound), LEAT_OK);
+    cr_assert_eq(producer_open(table, id, epoch, PRODUCER_NEW, MAKER_NOBODY, &producer, &was_bound),
+                 LEAT_OK);
     return producer;
 }
 
@@ -111,16 +112,19 @@ Test(producer, epochs_replace_and_fence)
     struct producer *old = must_open(table, 1, 3), *p;
     bool was_bound;
     record(old, 0, 7, CRC, LEAT_OK, 0);
-    cr_assert_eq(producer_open(table, 1, 2, PRODUCER_NEW, 0, &p, &was_bound), LEAT_ERR_FENCED);
-    cr_assert_eq(producer_open(table, 1, 4, PRODUCER_RESUME, 0, &p, &was_bound),
+    cr_assert_eq(producer_open(table, 1, 2, PRODUCER_NEW, MAKER_NOBODY, &p, &was_bound),
+                 LEAT_ERR_FENCED);
+    cr_assert_eq(producer_open(table, 1, 4, PRODUCER_RESUME, MAKER_NOBODY, &p, &was_bound),
                  LEAT_ERR_PRODUCER_EXPIRED, "nothing is remembered of epoch 4");
-    cr_assert_eq(producer_open(table, 1, 3, PRODUCER_RESUME, 0, &p, &was_bound), LEAT_OK);
+    cr_assert_eq(producer_open(table, 1, 3, PRODUCER_RESUME, MAKER_NOBODY, &p, &was_bound),
+                 LEAT_OK);
     cr_assert(was_bound);
     cr_assert_eq(producer_next_sequence(p), 7u);
     producer_fence(table, 1, 4);
     cr_assert_eq(producer_check(p, 3, 7, 1, CRC).status, LEAT_ERR_FENCED);
-    cr_assert_eq(producer_open(table, 1, 3, PRODUCER_RESUME, 0, &p, &was_bound), LEAT_ERR_FENCED);
-    cr_assert_eq(producer_open(table, 1, 4, PRODUCER_NEW, 0, &p, &was_bound), LEAT_OK);
+    cr_assert_eq(producer_open(table, 1, 3, PRODUCER_RESUME, MAKER_NOBODY, &p, &was_bound),
+                 LEAT_ERR_FENCED);
+    cr_assert_eq(producer_open(table, 1, 4, PRODUCER_NEW, MAKER_NOBODY, &p, &was_bound), LEAT_OK);
     cr_assert_eq(producer_next_sequence(p), 0u);
     cr_assert_eq(producer_epoch(p), 4u);
     producer_fence(table, 99, 4); /* not known here: nothing to refuse */
@@ -134,13 +138,15 @@ Test(producer, the_table_forgets_the_longest_idle_and_never_a_bound_one)
     bool was_bound;
     for (uint64_t i = 0; i < 3; i++)
         p[i] = must_open(table, i, 1);
-    cr_assert_eq(producer_open(table, 9, 1, PRODUCER_NEW, 0, &q, &was_bound), LEAT_ERR_LIMIT);
+    cr_assert_eq(producer_open(table, 9, 1, PRODUCER_NEW, MAKER_NOBODY, &q, &was_bound),
+                 LEAT_ERR_LIMIT);
     producer_unbind(p[1], 100);
     producer_unbind(p[0], 200);
-    cr_assert_eq(producer_open(table, 9, 1, PRODUCER_NEW, 0, &q, &was_bound), LEAT_OK);
-    cr_assert_eq(producer_open(table, 1, 1, PRODUCER_RESUME, 0, &q, &was_bound),
+    cr_assert_eq(producer_open(table, 9, 1, PRODUCER_NEW, MAKER_NOBODY, &q, &was_bound), LEAT_OK);
+    cr_assert_eq(producer_open(table, 1, 1, PRODUCER_RESUME, MAKER_NOBODY, &q, &was_bound),
                  LEAT_ERR_PRODUCER_EXPIRED);
-    cr_assert_eq(producer_open(table, 0, 1, PRODUCER_RESUME, 0, &q, &was_bound), LEAT_OK);
+    cr_assert_eq(producer_open(table, 0, 1, PRODUCER_RESUME, MAKER_NOBODY, &q, &was_bound),
+                 LEAT_OK);
     producer_unbind(q, 300);
     cr_assert_eq(producer_expire(table, 399, 100), 0u);
     cr_assert_eq(producer_expire(table, 400, 100), 1u);
@@ -171,10 +177,10 @@ Test(producer, a_table_of_many_finds_each_through_any_churn)
         }
         bool was_bound;
         enum leat_error error =
-            producer_open(table, id, 1, PRODUCER_RESUME, 0, &bound[i], &was_bound);
+            producer_open(table, id, 1, PRODUCER_RESUME, MAKER_NOBODY, &bound[i], &was_bound);
         if (error == LEAT_ERR_PRODUCER_EXPIRED) {
             next[i] = 0;
-            error = producer_open(table, id, 1, PRODUCER_NEW, 0, &bound[i], &was_bound);
+            error = producer_open(table, id, 1, PRODUCER_NEW, MAKER_NOBODY, &bound[i], &was_bound);
         }
         cr_assert_eq(error, count == CAPACITY ? LEAT_ERR_LIMIT : LEAT_OK);
         count += error == LEAT_OK;
@@ -196,7 +202,7 @@ Test(producer, costs_little_until_it_sends)
     for (uint64_t i = 0; i < RUNS; i++)
         must_open(table, i, 1);
     const uint64_t opened = budget.used_bytes, each = (opened - empty) / RUNS;
-    cr_assert_leq(each, 128u, "60 runs with 4096 partitions would take %lu MiB",
+    cr_assert_leq(each, 160u, "60 runs with 4096 partitions would take %lu MiB",
                   (unsigned long)(each * RUNS * PARTITIONS >> 20));
     struct producer *p = must_open(table, 0, 1);
     record(p, 0, 1, CRC, LEAT_OK, 0);
@@ -243,7 +249,7 @@ Test(producer, without_memory_nothing_is_consumed_and_all_goes_on_when_there_is_
                       (unsigned long)n);
         if (n == 0)
             cr_assert_eq(error, LEAT_BUSY);
-        cr_assert_eq(producer_open(table, 2, 1, PRODUCER_NEW, 0, &q, &was_bound),
+        cr_assert_eq(producer_open(table, 2, 1, PRODUCER_NEW, MAKER_NOBODY, &q, &was_bound),
                      LEAT_ERR_NO_MEMORY);
         budget.limit_bytes = 0;
         record(p, n, 1, CRC, LEAT_OK, n);
@@ -263,9 +269,167 @@ Test(producer, one_that_never_sent_is_forgotten_soon)
     producer_unbind(unused, 0);
     cr_assert_eq(producer_expire(table, PRODUCER_UNUSED_IDLE_NS - 1, week), 0u);
     cr_assert_eq(producer_expire(table, PRODUCER_UNUSED_IDLE_NS, week), 1u);
-    cr_assert_eq(producer_open(table, 2, 1, PRODUCER_RESUME, 0, &p, &was_bound),
+    cr_assert_eq(producer_open(table, 2, 1, PRODUCER_RESUME, MAKER_NOBODY, &p, &was_bound),
                  LEAT_ERR_PRODUCER_EXPIRED);
-    cr_assert_eq(producer_open(table, 1, 1, PRODUCER_RESUME, 0, &p, &was_bound), LEAT_OK);
+    cr_assert_eq(producer_open(table, 1, 1, PRODUCER_RESUME, MAKER_NOBODY, &p, &was_bound),
+                 LEAT_OK);
     cr_assert_eq(producer_next_sequence(p), 1u);
     producer_table_close(table);
+}
+
+/* ---- shares */
+
+enum { SHARED = 64 }; /* entries of the table: an eighth is 8 */
+
+static enum leat_error open_as(struct producer_table *table, uint64_t id, uint32_t connection,
+                               uint64_t address, struct producer **out)
+{
+    bool was_bound;
+    const struct maker maker = { .connection = connection, .address = address };
+    return producer_open(table, id, 1, PRODUCER_NEW, &maker, out, &was_bound);
+}
+
+static bool is_known(struct producer_table *table, uint64_t id)
+{
+    struct producer *p;
+    bool was_bound;
+    if (producer_open(table, id, 1, PRODUCER_RESUME, MAKER_NOBODY, &p, &was_bound) != LEAT_OK)
+        return false;
+    if (!was_bound)
+        producer_unbind(p, 0);
+    return true;
+}
+
+static void expect_refused(struct producer_table *table, uint32_t connection, uint64_t address,
+                           enum share_verdict verdict, uint32_t taken, uint32_t share)
+{
+    struct producer *p;
+    const struct maker maker = { .connection = connection, .address = address };
+    cr_assert_eq(open_as(table, 9999, connection, address, &p), LEAT_ERR_LIMIT);
+    const struct producer_share said = producer_refused_share(table, &maker);
+    cr_assert_eq(said.verdict, verdict);
+    cr_assert_eq(said.taken, taken);
+    cr_assert_eq(said.share, share);
+}
+
+Test(producer, a_connection_binds_an_eighth_and_an_address_half_of_what_others_leave)
+{
+    struct producer_table *table = new_table(SHARED);
+    struct producer *p;
+    uint64_t id = 0;
+    cr_assert_eq(open_as(table, 1000, 100, 2, &p), LEAT_OK);
+    for (uint32_t connection = 1; connection <= 3; connection++) {
+        for (int i = 0; i < SHARED / 8; i++)
+            cr_assert_eq(open_as(table, ++id, connection, 1, &p), LEAT_OK);
+        expect_refused(table, connection, 1, SHARE_CONNECTION_FULL, 8, 8);
+    }
+    for (int i = 0; i < 7; i++)
+        cr_assert_eq(open_as(table, ++id, 4, 1, &p), LEAT_OK);
+    expect_refused(table, 5, 1, SHARE_ADDRESS_FULL, 31, 31);
+    cr_assert_eq(open_as(table, 2000, 101, 2, &p), LEAT_OK, "another address finds room");
+    cr_assert(is_known(table, 1000));
+    producer_table_close(table);
+}
+
+Test(producer, who_fills_the_table_gives_up_only_what_is_its_own_and_unbound)
+{
+    struct producer_table *table = new_table(SHARED);
+    struct producer *p, *sent;
+    cr_assert_eq(open_as(table, 1000, 100, 2, &p), LEAT_OK);
+    producer_unbind(p, 0); /* the longest unbound of all */
+    cr_assert_eq(open_as(table, 2000, 1, 1, &sent), LEAT_OK);
+    record(sent, 0, 1, CRC, LEAT_OK, 0);
+    for (uint64_t id = 1; id <= 200; id++) {
+        cr_assert_eq(open_as(table, id, 1, 1, &p), LEAT_OK);
+        producer_unbind(p, id);
+    }
+    cr_assert(is_known(table, 1000), "another's");
+    cr_assert(is_known(table, 2000), "it is bound");
+    cr_assert_not(is_known(table, 190));
+    cr_assert(is_known(table, 200));
+    for (uint64_t id = 301; id <= 500; id++) { /* by connections that come and go */
+        cr_assert_eq(open_as(table, id, (uint32_t)id, 1, &p), LEAT_OK);
+        producer_unbind(p, id);
+    }
+    cr_assert(is_known(table, 1000), "another's");
+    cr_assert_eq(open_as(table, 1001, 101, 2, &p), LEAT_OK);
+    cr_assert_eq(producer_expire(table, UINT64_MAX, LEAT_NS_PER_S), 32u, "31 of one, 1 of another");
+    producer_table_close(table);
+}
+
+Test(producer, one_that_is_opened_again_counts_for_who_has_it_then)
+{
+    struct producer_table *table = new_table(SHARED);
+    struct producer *p;
+    for (uint64_t id = 1; id <= SHARED / 8; id++)
+        cr_assert_eq(open_as(table, id, 1, 1, &p), LEAT_OK);
+    for (uint64_t id = 1; id <= SHARED / 8; id++)
+        cr_assert_eq(open_as(table, id, 2, 1, &p), LEAT_OK, "after a reconnect");
+    expect_refused(table, 2, 1, SHARE_CONNECTION_FULL, 8, 8);
+    cr_assert_eq(open_as(table, 100, 1, 1, &p), LEAT_OK, "it has none any more");
+    producer_table_close(table);
+}
+
+Test(producer, a_reserved_place_counts_and_is_given_back)
+{
+    struct producer_table *table = new_table(SHARED);
+    struct producer *places[SHARED / 8], *p;
+    const struct maker maker = { .connection = 1, .address = 1 };
+    for (uint64_t i = 0; i < SHARED / 8; i++)
+        cr_assert_eq(producer_reserve(table, i + 1, &maker, &places[i]), LEAT_OK);
+    cr_assert_eq(producer_reserve(table, 50, &maker, &p), LEAT_ERR_LIMIT);
+    for (uint64_t i = 0; i < SHARED / 8; i++)
+        producer_release(places[i], 0);
+    cr_assert_eq(producer_reserve(table, 50, &maker, &p), LEAT_OK);
+    producer_release(p, 0);
+    producer_table_close(table);
+}
+
+Test(producer, shares_are_right_through_any_churn_and_without_memory_too)
+{
+    enum { IDS = 300, CONNECTIONS = 16, ADDRESSES = 4, STEPS = 20000 };
+    struct seeded random = seeded_start("producer shares");
+    struct memory_budget budget = { 0 };
+    struct producer_table *table;
+    cr_assert_eq(producer_table_open(&table, SHARED, &budget), LEAT_OK);
+    const uint64_t empty = budget.used_bytes;
+    struct producer *bound[IDS] = { 0 };
+    uint32_t owner[IDS] = { 0 }, of[CONNECTIONS + 1] = { 0 };
+    for (int step = 0; step < STEPS; step++) {
+        const uint32_t i = seeded_below(&random, IDS);
+        if (bound[i] != NULL) {
+            producer_unbind(bound[i], (leat_ns)step);
+            bound[i] = NULL;
+            of[owner[i]]--;
+            continue;
+        }
+        const uint32_t connection = 1 + seeded_below(&random, CONNECTIONS);
+        budget.limit_bytes = seeded_below(&random, 4) == 0 ? budget.used_bytes : 0;
+        const enum leat_error error =
+            open_as(table, i + 1, connection, 1 + connection % ADDRESSES, &bound[i]);
+        if (error != LEAT_OK) {
+            cr_assert(error == LEAT_ERR_LIMIT
+                      || (error == LEAT_ERR_NO_MEMORY && budget.limit_bytes != 0));
+            bound[i] = NULL;
+            continue;
+        }
+        owner[i] = connection;
+        of[connection]++;
+        cr_assert(budget.limit_bytes != 0 || of[connection] <= SHARED / 8 + 1);
+    }
+    budget.limit_bytes = 0;
+    for (uint32_t i = 0; i < IDS; i++) {
+        if (bound[i] != NULL)
+            producer_unbind(bound[i], STEPS);
+    }
+    producer_expire(table, UINT64_MAX, 0);
+    for (uint32_t c = 1; c <= CONNECTIONS; c++) {
+        const struct maker maker = { .connection = c, .address = 1 + c % ADDRESSES };
+        const struct producer_share left = producer_refused_share(table, &maker);
+        cr_assert_eq(left.verdict, SHARE_OK);
+        cr_assert_eq(left.taken, 0u, "of the address of %u", c);
+    }
+    cr_assert_leq(budget.used_bytes - empty, 4096u, "places alone");
+    producer_table_close(table);
+    cr_assert_eq(budget.used_bytes, 0u);
 }

@@ -42,8 +42,8 @@ static void open_streams(bool packets)
         bool was_bound;
         w.sessions[i].memory_account.budget = &w.budget;
         w.sessions[i].path = packets ? &w.path : NULL;
-        cr_assert_eq(producer_open(partition_producers(w.partition), i + 1, 0, PRODUCER_NEW, 0,
-                                   &producer, &was_bound),
+        cr_assert_eq(producer_open(partition_producers(w.partition), i + 1, 0, PRODUCER_NEW,
+                                   MAKER_NOBODY, &producer, &was_bound),
                      LEAT_OK);
         const struct message_publish opening = { .producer_id = i + 1 };
         cr_assert_eq(publish_stream_open(&w.streams[i], &w.sessions[i], w.holding, &w.buffers,

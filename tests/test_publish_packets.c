@@ -45,7 +45,7 @@ static void set_up(void)
     w.holding = holding_new();
     cr_assert_neq(w.holding, NULL);
     holdings_add(&w.holdings, w.partition, w.holding);
-    cr_assert_eq(producer_open(partition_producers(w.partition), ID, 0, PRODUCER_NEW, 0,
+    cr_assert_eq(producer_open(partition_producers(w.partition), ID, 0, PRODUCER_NEW, MAKER_NOBODY,
                                &w.producer, &was_bound),
                  LEAT_OK);
     w.session.path = &w.path;
@@ -275,8 +275,8 @@ static enum publish_outcome take_damaged(uint8_t *bytes, uint32_t size, uint32_t
     bool was_bound;
     const struct message_publish opening = { .producer_id = ID };
     publish_stream_close(w.stream, 0);
-    cr_assert_eq(producer_open(partition_producers(w.partition), ID, 0, PRODUCER_RESUME, 0,
-                               &w.producer, &was_bound),
+    cr_assert_eq(producer_open(partition_producers(w.partition), ID, 0, PRODUCER_RESUME,
+                               MAKER_NOBODY, &w.producer, &was_bound),
                  LEAT_OK);
     cr_assert_eq(
         publish_stream_open(&w.stream, &w.session, w.holding, &w.buffers, w.producer, &opening),

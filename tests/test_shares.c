@@ -152,3 +152,23 @@ Test(shares, what_is_not_given_back_before_the_end_is_freed)
     shares_leave(&s, gone);
     cr_assert_eq(stays->address, gone->address);
 }
+
+Test(shares, an_address_that_comes_back_is_the_same)
+{
+    static const uint8_t v6[SHARE_ADDRESS_BYTES] = { 0x20, 1, 0xd, 0xb8, 0, 0, 0, 1, 9 };
+    static const uint8_t v4[SHARE_ADDRESS_BYTES] = { [10] = 0xFF, [11] = 0xFF, 127, 0, 0, 1 };
+    static const uint8_t loopback[SHARE_ADDRESS_BYTES] = { [15] = 1 };
+    const uint8_t *const all[] = { v6, v4, loopback };
+    uint64_t ids[3];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3; i++) {
+            struct share_maker *maker = shares_enter(&shares, all[i]);
+            const uint64_t id = shares_maker(maker).address;
+            cr_assert_neq(id, 0u);
+            cr_assert(round == 0 || id == ids[i]);
+            ids[i] = id;
+            shares_leave(&shares, maker); /* the last of its address */
+        }
+    }
+    cr_assert(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
+}

@@ -40,9 +40,9 @@ static struct partition *open_log(leat_ns retention_ns)
     uint64_t missing;
     bool was_bound;
     cr_assert_eq(partition_open(&p, &options, &budget, &missing), LEAT_OK);
-    cr_assert_eq(
-        producer_open(partition_producers(p), 1, 1, PRODUCER_NEW, now, &producer, &was_bound),
-        LEAT_OK);
+    cr_assert_eq(producer_open(partition_producers(p), 1, 1, PRODUCER_NEW, MAKER_NOBODY, &producer,
+                               &was_bound),
+                 LEAT_OK);
     sequence = 0;
     return p;
 }

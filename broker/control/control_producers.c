@@ -42,6 +42,7 @@ static void open_streams(struct control *control, struct operation *op, const st
                          .producer_epoch = op->producer.epoch,
                          .prepare = prepare,
                          .resume = op->producer.resume,
+                         .maker = shares_maker(op->owner->maker),
                          .first_unanswered = op->producer.first_unanswered != NULL
                                                  ? op->producer.first_unanswered[i]
                                                  : 0 },
@@ -110,6 +111,17 @@ static void forget_name(struct control *control, const struct operation *op)
         control_name_remove(control, name);
 }
 
+/* Which limit of the partition or the session was in the way. */
+static const char *limit_text(struct control *control, const struct producer_share *refused)
+{
+    static const struct share_words words = { "producers", "close some, or raise producers_max" };
+    if (refused->verdict == SHARE_OK)
+        return "the session has as many streams as it may have: close some, or open another "
+               "session";
+    return control_share_refused(control, refused->verdict, control->config->producers_max,
+                                 refused->taken, refused->share, &words);
+}
+
 static void refuse_failed(struct control *control, struct operation *op, const struct message *m)
 {
     close_streams(control, op);
@@ -125,10 +137,8 @@ static void refuse_failed(struct control *control, struct operation *op, const s
                     m->partition_index, op->topic);
         break;
     case LEAT_ERR_LIMIT:
-        peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
-                    "partition %u of \"%s\": its %u producers, or the session's streams, are all "
-                    "in use: close some, or raise producers_max",
-                    m->partition_index, op->topic, control->config->producers_max);
+        peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT, "partition %u of \"%s\": %s",
+                    m->partition_index, op->topic, limit_text(control, &m->publish.refused));
         break;
     default:
         peer_refuse(control, op->owner, op->request, (enum leat_error)m->status,

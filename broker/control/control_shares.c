@@ -3,9 +3,7 @@
 #include "broker/control/control_state.h"
 
 /* What is taken from each table, and what gives some of it back. */
-static const struct {
-    const char *things, *what_to_do;
-} TABLES[] = {
+static const struct share_words TABLES[] = {
     [SHARE_GROUPS] = { "groups", "delete some (leat group delete)" },
     [SHARE_GROUP_PARTITIONS] = { "partitions of groups",
                                  "name fewer topics, or delete some groups" },
@@ -30,34 +28,47 @@ enum leat_error control_shares_open(struct control *control)
     return shares_open(&control->shares, sizes, SHARE_SESSIONS + control->shard_count);
 }
 
-static void say(struct control *control, const struct share_maker *maker, uint32_t table,
-                enum share_verdict verdict)
+const char *control_share_refused(struct control *control, enum share_verdict verdict,
+                                  uint32_t size, uint32_t taken, uint32_t share,
+                                  const struct share_words *words)
 {
-    const struct shares *shares = &control->shares;
-    const uint32_t kind = table < SHARE_SESSIONS ? table : SHARE_SESSIONS;
-    const char *things = TABLES[kind].things, *what_to_do = TABLES[kind].what_to_do;
     char *text = control->share_text;
+    metric_add(&control->counters.shares_refused, 1);
     const size_t room = sizeof control->share_text;
     switch (verdict) {
     case SHARE_CONNECTION_FULL:
         snprintf(text, room,
                  "this connection has taken %u of the %u %s; one connection may have an eighth, "
                  "%u: %s",
-                 maker->taken[table], shares->sizes[table], things,
-                 shares_of_connection(shares, table), what_to_do);
+                 taken, size, words->things, share, words->what_to_do);
         break;
     case SHARE_ADDRESS_FULL:
         snprintf(text, room,
                  "clients of your address have taken %u of the %u %s; one address may have half of "
                  "what others leave, %u: %s",
-                 maker->address->taken[table], shares->sizes[table], things,
-                 shares_of_address(shares, maker, table), what_to_do);
+                 taken, size, words->things, share, words->what_to_do);
         break;
     default:
-        snprintf(text, room, "the %u %s are all taken: %s", shares->sizes[table], things,
-                 what_to_do);
+        snprintf(text, room, "the %u %s are all taken: %s", size, words->things, words->what_to_do);
         break;
     }
+    return text;
+}
+
+static void say(struct control *control, const struct share_maker *maker, uint32_t table,
+                enum share_verdict verdict)
+{
+    const struct shares *shares = &control->shares;
+    uint32_t taken = 0, share = 0;
+    if (verdict == SHARE_CONNECTION_FULL) {
+        taken = maker->taken[table];
+        share = shares_of_connection(shares, table);
+    } else if (verdict == SHARE_ADDRESS_FULL) {
+        taken = maker->address->taken[table];
+        share = shares_of_address(shares, maker, table);
+    }
+    control_share_refused(control, verdict, shares->sizes[table], taken, share,
+                          &TABLES[table < SHARE_SESSIONS ? table : SHARE_SESSIONS]);
 }
 
 bool control_may_take(struct control *control, const struct share_maker *maker, uint32_t table,
@@ -67,7 +78,6 @@ bool control_may_take(struct control *control, const struct share_maker *maker, 
     if (verdict == SHARE_OK)
         return true;
     say(control, maker, table, verdict);
-    metric_add(&control->counters.shares_refused, 1);
     *why = control->share_text;
     return false;
 }

@@ -536,6 +536,14 @@ void control_producer_opened(struct control *control, struct operation *op);
 
 /* LEAT_ERR_NO_MEMORY. */
 enum leat_error control_shares_open(struct control *control);
+struct share_words {
+    const char *things, *what_to_do;
+};
+/* Counts a refusal. Returns what the client is told of it, until the next: which limit of a table
+ * of `size` it was, what was taken of that (but for SHARE_FULL) and what may be. */
+const char *control_share_refused(struct control *control, enum share_verdict verdict,
+                                  uint32_t size, uint32_t taken, uint32_t share,
+                                  const struct share_words *words);
 /* False: the maker, or everybody, has taken too many already; *why is valid until the next call. */
 bool control_may_take(struct control *control, const struct share_maker *maker, uint32_t table,
                       uint32_t count, const char **why);

@@ -122,8 +122,7 @@ void control_open_subscription(struct control *control, struct peer *p,
         set_part(&op->parts[i], topic, MESSAGE_OPEN_SUBSCRIPTION, open->partitions[i]);
         m->subscribe.required = open->required;
         m->subscribe.name_hash = hash_name(open->name);
-        m->subscribe.maker = p->maker->number;
-        m->subscribe.maker_address = p->maker->address->number;
+        m->subscribe.maker = shares_maker(p->maker);
         if (m->status == LEAT_OK
             && (control_session_of(control, p, m->session) == NULL
                 || session_shard(m->session) != op->parts[i].shard))

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/bytes.h"
 #include "schema/crc32c.h"
 
 enum {
@@ -59,6 +60,13 @@ static void take_prefix(uint8_t out[SHARE_ADDRESS_BYTES],
         memset(out + PREFIX_BYTES, 0, SHARE_ADDRESS_BYTES - PREFIX_BYTES);
 }
 
+/* An IPv4 address is in the second half, the network of an IPv6 one in the first. */
+static uint64_t id_of(const uint8_t bytes[SHARE_ADDRESS_BYTES])
+{
+    const uint64_t id = leat_load64(bytes) ^ leat_load64(bytes + PREFIX_BYTES);
+    return id != 0 ? id : 1;
+}
+
 static struct share_address *have_address(struct shares *shares,
                                           const uint8_t address[SHARE_ADDRESS_BYTES])
 {
@@ -76,7 +84,7 @@ static struct share_address *have_address(struct shares *shares,
     if (found == NULL)
         return NULL;
     memcpy(found->bytes, bytes, sizeof bytes);
-    found->number = next_number(shares);
+    found->id = id_of(bytes);
     TAILQ_INIT(&found->names);
     LIST_INIT(&found->makers);
     LIST_INSERT_HEAD(bucket, found, link);
@@ -123,23 +131,16 @@ void shares_leave(struct shares *shares, struct share_maker *maker)
 
 /* ---- what */
 
-static uint32_t at_least(uint32_t share, uint32_t size)
-{
-    const uint32_t least = size < SHARE_MIN ? size : SHARE_MIN;
-    return share < least ? least : share;
-}
-
 uint32_t shares_of_connection(const struct shares *shares, uint32_t table)
 {
-    return at_least(shares->sizes[table] / SHARE_OF_CONNECTION, shares->sizes[table]);
+    return share_of_connection(shares->sizes[table]);
 }
 
 uint32_t shares_of_address(const struct shares *shares, const struct share_maker *maker,
                            uint32_t table)
 {
-    const uint32_t others = shares->taken[table] - maker->address->taken[table];
-    const uint32_t left = others < shares->sizes[table] ? shares->sizes[table] - others : 0;
-    return at_least(left / SHARE_OF_ADDRESS, left);
+    return share_of_address(shares->sizes[table],
+                            shares->taken[table] - maker->address->taken[table]);
 }
 
 enum share_verdict shares_may_take(const struct shares *shares, const struct share_maker *maker,

@@ -1,11 +1,6 @@
 /* Shares: how much of each table that clients fill one control connection and one address have
- * taken, and whether they may take more.
- *
- *      a connection   at most an eighth of a table
- *      an address     at most half of what the others have left of it (IPv6: a /64 is one address)
- *
- * So a table is never full of one client's things, and whoever comes from another address finds a
- * place. What was taken counts until it is given back, also when its connection has gone.
+ * taken, and whether they may take more by the rule of maker.h (IPv6: a /64 is one address). What
+ * was taken counts until it is given back, also when its connection has gone.
  *
  * Role: counting. Must not know: what the tables hold, connections' descriptors.
  * Bounds: a maker for each connection and for each entry of a table at most, an address for each
@@ -17,6 +12,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "broker/log/maker.h"
 #include "schema/error.h"
 #include "schema/limits.h"
 
@@ -30,12 +26,7 @@ enum share_table {
     SHARE_TABLES_MAX = SHARE_SESSIONS + LEAT_SHARDS_MAX,
 };
 
-enum {
-    SHARE_OF_CONNECTION = 8, /* the part of a table */
-    SHARE_OF_ADDRESS = 2,
-    SHARE_MIN = 2, /* of a small table; a session is opened before the one it replaces has ended */
-    SHARE_ADDRESS_BYTES = 16,
-};
+enum { SHARE_ADDRESS_BYTES = 16 };
 
 struct control_name;
 TAILQ_HEAD(share_names, control_name);
@@ -43,7 +34,7 @@ TAILQ_HEAD(share_names, control_name);
 struct share_address {
     LIST_ENTRY(share_address) link;
     uint8_t bytes[SHARE_ADDRESS_BYTES];
-    uint32_t number; /* never 0 */
+    uint64_t id; /* never 0; the same when the address comes back */
     LIST_HEAD(, share_maker) makers;
     struct share_names names; /* the caller's: by last use, oldest first */
     uint32_t taken[];
@@ -75,10 +66,13 @@ void shares_close(struct shares *shares);
 
 /* A connection from `address`: an IPv6 address, or one of IPv4 mapped into it. NULL: no memory. */
 struct share_maker *shares_enter(struct shares *shares, const uint8_t address[SHARE_ADDRESS_BYTES]);
+/* What tells shards who it is. */
+static inline struct maker shares_maker(const struct share_maker *maker)
+{
+    return (struct maker){ .connection = maker->number, .address = maker->address->id };
+}
 /* The connection ends. The maker is freed when nothing it took is left. */
 void shares_leave(struct shares *shares, struct share_maker *maker);
-
-enum share_verdict { SHARE_OK, SHARE_FULL, SHARE_CONNECTION_FULL, SHARE_ADDRESS_FULL };
 
 /* Whether it may take so many more. NULL `maker`: nobody; only what there is counts. */
 enum share_verdict shares_may_take(const struct shares *shares, const struct share_maker *maker,

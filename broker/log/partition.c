@@ -447,7 +447,7 @@ bool partition_take_held(struct partition *p, uint64_t *name_hash)
 }
 
 int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position,
-                              struct required_maker maker, uint64_t *given_up)
+                              struct maker maker, uint64_t *given_up)
 {
     const int handle = required_attach(&p->required, name_hash, position, maker, given_up);
     partition_add(&p->required_lost, *given_up != 0);

@@ -183,7 +183,7 @@ enum leat_error partition_seek(const struct partition *p, enum partition_seek_at
  * of the one that is furthest behind. */
 bool partition_take_held(struct partition *p, uint64_t *name_hash);
 int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position,
-                              struct required_maker maker, uint64_t *given_up);
+                              struct maker maker, uint64_t *given_up);
 void partition_required_advance(struct partition *p, int handle, uint64_t position);
 void partition_required_detach(struct partition *p, int handle, leat_ns now);
 

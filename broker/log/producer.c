@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/queue.h>
 
-enum { FIRST_PLACES = 16 };
 #define NEVER_GROWS UINT16_MAX
 
 struct result {
@@ -18,14 +17,17 @@ struct result {
 
 static_assert(sizeof(struct result) == PRODUCER_RESULT_BYTES, "as the header says");
 
+/* Whose it is counts for; the table itself is one of them. */
+enum level { LEVEL_TABLE, LEVEL_CONNECTION, LEVEL_ADDRESS, LEVELS };
+
 struct producer {
-    uint64_t id;
+    uint64_t id; /* first: see idmap.h */
     uint64_t next_sequence;
     uint32_t epoch;
-    uint32_t fenced_below; /* epochs under this are refused */
-    leat_ns idle_since;    /* when it was unbound */
-    struct producer_table *table;
-    TAILQ_ENTRY(producer) unbound_link;
+    uint32_t fenced_below;        /* epochs under this are refused */
+    leat_ns idle_since;           /* when it was unbound */
+    struct share *shares[LEVELS]; /* NULL: nobody's; that of the table: see table_of */
+    TAILQ_ENTRY(producer) unbound_link[LEVELS];
     struct result *results; /* NULL: it never sent a batch */
     uint16_t grow_at;       /* results remembered when `results` is to grow; NEVER_GROWS */
     uint8_t room;           /* of `results`: 0 or a power of two */
@@ -42,142 +44,238 @@ static_assert((LEAT_IN_FLIGHT_BATCHES_MAX & (LEAT_IN_FLIGHT_BATCHES_MAX - 1)) ==
 
 TAILQ_HEAD(unbound_list, producer);
 
-struct producer_table {
-    struct producer **places; /* by id, open addressing; NULL: empty */
-    uint32_t place_mask;
-    uint32_t capacity;
+/* What one control connection, one address, or the table has of producers. */
+struct share {
+    uint64_t id; /* first: see idmap.h */
     uint32_t count;
-    struct memory_budget *budget;
-    struct unbound_list unbound; /* longest idle first */
+    struct unbound_list unbound; /* of those, longest idle first */
     struct unbound_list unused;  /* the same, of those without results */
 };
+static_assert(sizeof(struct share) == PRODUCER_SHARE_BYTES, "as the header says");
+
+struct producer_table {
+    struct share all; /* first: see table_of */
+    struct idmap by_id;
+    struct idmap connections, addresses; /* that have some */
+    uint32_t capacity;
+    struct memory_budget *budget;
+};
+
+static struct producer_table *table_of(const struct producer *producer)
+{
+    return (struct producer_table *)producer->shares[LEVEL_TABLE];
+}
+
+static void init_share(struct share *share, uint64_t id)
+{
+    share->id = id;
+    TAILQ_INIT(&share->unbound);
+    TAILQ_INIT(&share->unused);
+}
 
 enum leat_error producer_table_open(struct producer_table **out, uint32_t capacity,
                                     struct memory_budget *budget)
 {
     struct producer_table *table = memory_budget_calloc(budget, sizeof *table);
-    struct producer **list = memory_budget_calloc(budget, FIRST_PLACES * sizeof(struct producer *));
-    if (table == NULL || list == NULL) {
-        memory_budget_free(budget, table, sizeof *table);
-        memory_budget_free(budget, list, FIRST_PLACES * sizeof(struct producer *));
+    if (table == NULL)
         return LEAT_ERR_NO_MEMORY;
-    }
-    table->places = list;
-    table->place_mask = FIRST_PLACES - 1;
     table->capacity = capacity;
     table->budget = budget;
-    TAILQ_INIT(&table->unbound);
-    TAILQ_INIT(&table->unused);
+    table->by_id.budget = table->connections.budget = table->addresses.budget = budget;
+    init_share(&table->all, 0);
     *out = table;
     return LEAT_OK;
 }
 
 static void free_producer(const struct producer_table *table, struct producer *producer)
 {
-    if (producer == NULL)
-        return;
     memory_budget_free(table->budget, producer->results, producer->room * sizeof(struct result));
     memory_budget_free(table->budget, producer, sizeof *producer);
 }
 
-static void free_places(const struct producer_table *table)
+static void close_shares(const struct producer_table *table, struct idmap *shares)
 {
-    memory_budget_free(table->budget, table->places,
-                       (table->place_mask + (size_t)1) * sizeof(struct producer *));
+    for (uint32_t i = 0; i < shares->room; i++)
+        memory_budget_free(table->budget, shares->places[i], sizeof(struct share));
+    idmap_close(shares);
 }
 
 void producer_table_close(struct producer_table *table)
 {
     if (table == NULL)
         return;
-    for (uint32_t i = 0; i <= table->place_mask; i++)
-        free_producer(table, table->places[i]);
-    free_places(table);
+    for (uint32_t i = 0; i < table->by_id.room; i++) {
+        if (table->by_id.places[i] != NULL)
+            free_producer(table, (struct producer *)table->by_id.places[i]);
+    }
+    idmap_close(&table->by_id);
+    close_shares(table, &table->connections);
+    close_shares(table, &table->addresses);
     memory_budget_free(table->budget, table, sizeof *table);
 }
 
-static uint32_t place_of(const struct producer_table *table, uint64_t id)
+/* ---- unbound ones are in the lists of all whose they are */
+
+static struct unbound_list *list_of(const struct producer *producer, enum level level)
 {
-    return (uint32_t)(id * UINT64_C(0x9E3779B97F4A7C15) >> 32) & table->place_mask;
+    struct share *share = producer->shares[level];
+    return producer->results == NULL ? &share->unused : &share->unbound;
 }
 
-/* Where `id` is, or the empty place where it would be. */
-static struct producer **find(const struct producer_table *table, uint64_t id)
+static void enter_lists(struct producer *producer)
 {
-    uint32_t at = place_of(table, id);
-    while (table->places[at] != NULL && table->places[at]->id != id)
-        at = (at + 1) & table->place_mask;
-    return &table->places[at];
+    for (enum level i = 0; i < LEVELS; i++) {
+        if (producer->shares[i] != NULL)
+            TAILQ_INSERT_TAIL(list_of(producer, i), producer, unbound_link[i]);
+    }
 }
 
-/* The list that it is in while it is unbound. */
-static struct unbound_list *list_of(const struct producer *producer)
+static void leave_lists(struct producer *producer)
 {
-    struct producer_table *table = producer->table;
-    return producer->results == NULL ? &table->unused : &table->unbound;
+    for (enum level i = 0; i < LEVELS; i++) {
+        if (producer->shares[i] != NULL)
+            TAILQ_REMOVE(list_of(producer, i), producer, unbound_link[i]);
+    }
+}
+
+/* The one that is missed least; NULL: all are bound. */
+static struct producer *find_longest_unbound(const struct share *share)
+{
+    struct producer *unused = TAILQ_FIRST(&share->unused);
+    return unused != NULL ? unused : TAILQ_FIRST(&share->unbound);
+}
+
+/* ---- whose it is */
+
+static struct idmap *shares_of(struct producer_table *table, enum level level)
+{
+    return level == LEVEL_CONNECTION ? &table->connections : &table->addresses;
+}
+
+static uint64_t maker_id(const struct maker *maker, enum level level)
+{
+    return level == LEVEL_CONNECTION ? maker->connection : maker->address;
+}
+
+static void drop_share_unused(struct producer_table *table, enum level level, struct share *share)
+{
+    if (level == LEVEL_TABLE || share == NULL || share->count != 0)
+        return;
+    idmap_remove(shares_of(table, level), &share->id);
+    memory_budget_free(table->budget, share, sizeof *share);
+}
+
+static struct share *have_share(struct producer_table *table, enum level level, uint64_t id)
+{
+    struct idmap *map = shares_of(table, level);
+    struct share *share = idmap_find(map, id);
+    if (share != NULL || !idmap_make_room(map))
+        return share;
+    share = memory_budget_calloc(table->budget, sizeof *share);
+    if (share == NULL)
+        return NULL;
+    init_share(share, id);
+    idmap_add(map, &share->id);
+    return share;
+}
+
+/* It counts for `maker` from now on; it is in no list. False: no memory, nothing has changed. */
+static bool give_to(struct producer_table *table, struct producer *producer,
+                    const struct maker *maker)
+{
+    struct share *shares[LEVELS] = { [LEVEL_TABLE] = &table->all };
+    for (enum level i = LEVEL_CONNECTION; i < LEVELS; i++) {
+        if (maker_id(maker, i) == 0)
+            continue;
+        shares[i] = have_share(table, i, maker_id(maker, i));
+        if (shares[i] != NULL)
+            continue;
+        drop_share_unused(table, LEVEL_CONNECTION, shares[LEVEL_CONNECTION]);
+        return false;
+    }
+    for (enum level i = 0; i < LEVELS; i++) {
+        struct share *before = producer->shares[i];
+        producer->shares[i] = shares[i];
+        if (shares[i] != NULL)
+            shares[i]->count++;
+        if (before != NULL && --before->count == 0)
+            drop_share_unused(table, i, before);
+    }
+    return true;
 }
 
 static void forget(struct producer_table *table, struct producer *producer)
 {
-    struct producer **place = find(table, producer->id);
-    assert(*place == producer && !producer->bound && producer->reserved == 0);
-    TAILQ_REMOVE(list_of(producer), producer, unbound_link);
-    *place = NULL;
-    table->count--;
+    assert(!producer->bound && producer->reserved == 0);
+    leave_lists(producer);
+    idmap_remove(&table->by_id, &producer->id);
+    for (enum level i = 0; i < LEVELS; i++) {
+        if (producer->shares[i] != NULL && --producer->shares[i]->count == 0)
+            drop_share_unused(table, i, producer->shares[i]);
+    }
     free_producer(table, producer);
-    /* Those behind it, up to the next empty place, may have been pushed on by it. */
-    uint32_t at = (uint32_t)(place - table->places);
-    for (at = (at + 1) & table->place_mask; table->places[at] != NULL;
-         at = (at + 1) & table->place_mask) {
-        struct producer *moved = table->places[at];
-        table->places[at] = NULL;
-        *find(table, moved->id) = moved;
-    }
 }
 
-/* Twice as many places as producers, at least. */
-static bool make_places(struct producer_table *table)
+static uint32_t count_of(const struct share *share)
 {
-    const uint32_t before = table->place_mask + 1;
-    if (2 * (table->count + 1) <= before)
-        return true;
-    struct producer **list =
-        memory_budget_calloc(table->budget, 2 * (size_t)before * sizeof(struct producer *));
-    if (list == NULL)
-        return false;
-    struct producer_table old = *table;
-    table->places = list;
-    table->place_mask = 2 * before - 1;
-    for (uint32_t i = 0; i < before; i++) {
-        if (old.places[i] != NULL)
-            *find(table, old.places[i]->id) = old.places[i];
-    }
-    free_places(&old);
-    return true;
+    return share != NULL ? share->count : 0;
 }
 
-static enum leat_error create(struct producer_table *table, uint64_t id, struct producer **out)
+/* Whether the maker may have one more, and if not, whose own must go for it (*full). */
+static struct producer_share check_share(struct producer_table *table, const struct maker *maker,
+                                         const struct share **full)
 {
-    struct producer *oldest = NULL;
-    if (table->count == table->capacity) {
-        oldest = TAILQ_FIRST(&table->unused);
-        if (oldest == NULL)
-            oldest = TAILQ_FIRST(&table->unbound);
-        if (oldest == NULL)
+    const struct share *connection = idmap_find(&table->connections, maker->connection);
+    const struct share *address = idmap_find(&table->addresses, maker->address);
+    struct producer_share said = { .verdict = SHARE_CONNECTION_FULL,
+                                   .taken = count_of(connection),
+                                   .share = share_of_connection(table->capacity) };
+    *full = connection;
+    if (maker->connection != 0 && said.taken >= said.share)
+        return said;
+    said.verdict = SHARE_ADDRESS_FULL;
+    said.taken = count_of(address);
+    said.share = share_of_address(table->capacity, table->all.count - said.taken);
+    *full = address;
+    if (maker->address != 0 && said.share != 0 && said.taken >= said.share)
+        return said;
+    said.verdict = table->all.count < table->capacity ? SHARE_OK : SHARE_FULL;
+    if (maker->address == 0)
+        *full = &table->all;
+    return said;
+}
+
+struct producer_share producer_refused_share(struct producer_table *table,
+                                             const struct maker *maker)
+{
+    const struct share *full;
+    return check_share(table, maker, &full);
+}
+
+static enum leat_error create(struct producer_table *table, uint64_t id, const struct maker *maker,
+                              struct producer **out)
+{
+    const struct share *full;
+    struct producer *longest = NULL;
+    if (check_share(table, maker, &full).verdict != SHARE_OK) {
+        longest = full != NULL ? find_longest_unbound(full) : NULL;
+        if (longest == NULL)
             return LEAT_ERR_LIMIT;
     }
-    if (!make_places(table))
+    if (!idmap_make_room(&table->by_id))
         return LEAT_ERR_NO_MEMORY;
     struct producer *producer = memory_budget_calloc(table->budget, sizeof *producer);
     if (producer == NULL)
         return LEAT_ERR_NO_MEMORY;
-    if (oldest != NULL)
-        forget(table, oldest);
+    if (!give_to(table, producer, maker)) {
+        free_producer(table, producer);
+        return LEAT_ERR_NO_MEMORY;
+    }
+    if (longest != NULL)
+        forget(table, longest);
     producer->id = id;
-    producer->table = table;
     producer->bound = true; /* in no list yet */
-    *find(table, id) = producer;
-    table->count++;
+    idmap_add(&table->by_id, &producer->id);
     *out = producer;
     return LEAT_OK;
 }
@@ -185,7 +283,7 @@ static enum leat_error create(struct producer_table *table, uint64_t id, struct 
 static void bind(struct producer *producer)
 {
     if (!producer->bound && producer->reserved == 0)
-        TAILQ_REMOVE(list_of(producer), producer, unbound_link);
+        leave_lists(producer);
     producer->bound = true;
 }
 
@@ -199,17 +297,16 @@ static void restart(struct producer *producer, uint32_t epoch)
 }
 
 enum leat_error producer_open(struct producer_table *table, uint64_t id, uint32_t epoch,
-                              enum producer_open_how how, leat_ns now, struct producer **out,
-                              bool *was_bound)
+                              enum producer_open_how how, const struct maker *maker,
+                              struct producer **out, bool *was_bound)
 {
-    (void)now;
-    struct producer *producer = *find(table, id);
+    struct producer *producer = idmap_find(&table->by_id, id);
     if (producer != NULL && (epoch < producer->epoch || epoch < producer->fenced_below))
         return LEAT_ERR_FENCED;
     if (how == PRODUCER_RESUME && (producer == NULL || producer->epoch != epoch))
         return LEAT_ERR_PRODUCER_EXPIRED;
     if (producer == NULL) {
-        const enum leat_error error = create(table, id, &producer);
+        const enum leat_error error = create(table, id, maker, &producer);
         if (error != LEAT_OK)
             return error;
         producer->epoch = epoch;
@@ -217,6 +314,7 @@ enum leat_error producer_open(struct producer_table *table, uint64_t id, uint32_
     } else {
         *was_bound = producer->bound;
         bind(producer);
+        give_to(table, producer, maker); /* without memory it counts for who had it */
         if (producer->epoch != epoch)
             restart(producer, epoch);
     }
@@ -230,19 +328,20 @@ void producer_unbind(struct producer *producer, leat_ns now)
     producer->bound = false;
     producer->idle_since = now;
     if (producer->reserved == 0)
-        TAILQ_INSERT_TAIL(list_of(producer), producer, unbound_link);
+        enter_lists(producer);
 }
 
-enum leat_error producer_reserve(struct producer_table *table, uint64_t id, struct producer **out)
+enum leat_error producer_reserve(struct producer_table *table, uint64_t id,
+                                 const struct maker *maker, struct producer **out)
 {
-    struct producer *producer = *find(table, id);
+    struct producer *producer = idmap_find(&table->by_id, id);
     if (producer == NULL) {
-        const enum leat_error error = create(table, id, &producer);
+        const enum leat_error error = create(table, id, maker, &producer);
         if (error != LEAT_OK)
             return error;
         producer->bound = false; /* in no list yet, and reserved at once */
     } else if (!producer->bound && producer->reserved == 0) {
-        TAILQ_REMOVE(list_of(producer), producer, unbound_link);
+        leave_lists(producer);
     }
     producer->reserved++;
     *out = producer;
@@ -255,14 +354,14 @@ void producer_release(struct producer *producer, leat_ns now)
     if (--producer->reserved != 0 || producer->bound)
         return;
     producer->idle_since = now;
-    TAILQ_INSERT_TAIL(list_of(producer), producer, unbound_link);
+    enter_lists(producer);
     if (producer->epoch == 0)
-        forget(producer->table, producer);
+        forget(table_of(producer), producer);
 }
 
 void producer_fence(struct producer_table *table, uint64_t id, uint32_t epoch)
 {
-    struct producer *producer = *find(table, id);
+    struct producer *producer = idmap_find(&table->by_id, id);
     if (producer != NULL && producer->fenced_below < epoch)
         producer->fenced_below = epoch;
 }
@@ -284,8 +383,8 @@ static uint32_t expire(struct producer_table *table, struct unbound_list *list, 
 uint32_t producer_expire(struct producer_table *table, leat_ns now, leat_ns idle_ns)
 {
     const leat_ns unused = idle_ns < PRODUCER_UNUSED_IDLE_NS ? idle_ns : PRODUCER_UNUSED_IDLE_NS;
-    return expire(table, &table->unbound, now, idle_ns)
-           + expire(table, &table->unused, now, unused);
+    return expire(table, &table->all.unbound, now, idle_ns)
+           + expire(table, &table->all.unused, now, unused);
 }
 
 void producer_skip(struct producer *producer, uint64_t sequence)
@@ -318,7 +417,7 @@ static const struct result *result_at(const struct producer *producer, uint32_t 
 /* Room for more results, or for the first. False: no memory, nothing is changed. */
 __attribute__((noinline, cold)) static bool grow(struct producer *producer)
 {
-    struct memory_budget *budget = producer->table->budget;
+    struct memory_budget *budget = table_of(producer)->budget;
     const uint8_t before = producer->room;
     const uint8_t room = before == 0 ? PRODUCER_FIRST_RESULTS : (uint8_t)(2 * before);
     struct result *results = memory_budget_calloc(budget, room * sizeof *results);

@@ -5,9 +5,9 @@
  * answer. Must not know: rings, bytes, sessions, clocks.
  *
  * A definitive refusal consumes its sequence like an append does, LEAT_BUSY does not.
- * The table is bounded: a producer that no stream is bound to may be forgotten, oldest first, when
- * room is needed or when it was idle too long. A forgotten producer is told so when it resumes, and
- * goes on from its first unanswered sequence.
+ * The table is bounded, and shared out: see maker.h. A producer that no stream is bound to may be
+ * forgotten, oldest first, when its maker needs its room or when it was idle too long. A forgotten
+ * producer is told so when it resumes, and goes on from its first unanswered sequence.
  *
  * Memory: PRODUCER_BYTES each when it is opened; room for results when its first batch comes,
  * little at first. One that never sent a batch is forgotten after PRODUCER_UNUSED_IDLE_NS: nothing
@@ -21,6 +21,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/log/idmap.h"
+#include "broker/log/maker.h"
 #include "broker/log/memory_budget.h"
 #include "schema/error.h"
 #include "schema/limits.h"
@@ -36,8 +38,9 @@ struct producer_verdict {
 };
 
 enum {
-    PRODUCER_BYTES = 72, /* of one that sent nothing; each remembered result: */
+    PRODUCER_BYTES = 120, /* of one that sent nothing; each remembered result: */
     PRODUCER_RESULT_BYTES = 32,
+    PRODUCER_SHARE_BYTES = 48,  /* of each connection, and of each address, that has any */
     PRODUCER_FIRST_RESULTS = 4, /* that there is room for when the first batch comes */
 };
 #define PRODUCER_UNUSED_IDLE_NS (300 * LEAT_NS_PER_S)
@@ -54,20 +57,33 @@ enum producer_open_how {
 
 /* Finds or creates the state and binds it (a bound producer is never forgotten). An older epoch of
  * the same id is replaced; *was_bound tells that another stream was bound to it: the binding is
- * handed over, and that stream must let go without producer_unbind. Nothing is changed by a
- * refusal: LEAT_ERR_FENCED            a newer epoch exists LEAT_ERR_PRODUCER_EXPIRED  RESUME, and
- * nothing is remembered (or only an older epoch) LEAT_ERR_LIMIT             the table is full of
- * bound producers LEAT_ERR_NO_MEMORY */
+ * handed over, and that stream must let go without producer_unbind. One that is there counts for
+ * `maker` from now on; the table gets no fuller by it. Nothing is changed by a refusal:
+ *
+ *   LEAT_ERR_FENCED            a newer epoch exists
+ *   LEAT_ERR_PRODUCER_EXPIRED  RESUME, and nothing is remembered (or only an older epoch)
+ *   LEAT_ERR_LIMIT             the table, or the maker's share of it, is full of bound producers:
+ *                              producer_refused_share
+ *   LEAT_ERR_NO_MEMORY */
 enum leat_error producer_open(struct producer_table *table, uint64_t id, uint32_t epoch,
-                              enum producer_open_how how, leat_ns now, struct producer **out,
-                              bool *was_bound);
+                              enum producer_open_how how, const struct maker *maker,
+                              struct producer **out, bool *was_bound);
 void producer_unbind(struct producer *producer, leat_ns now);
 
 /* Keeps a place for `id`, made where there is none, until producer_release: producer_open cannot
  * lack one meanwhile. Nothing else is changed. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
-enum leat_error producer_reserve(struct producer_table *table, uint64_t id, struct producer **out);
+enum leat_error producer_reserve(struct producer_table *table, uint64_t id,
+                                 const struct maker *maker, struct producer **out);
 /* A place that was made for it and never opened goes. */
 void producer_release(struct producer *producer, leat_ns now);
+
+/* What `maker` has of the table, and what it may have: why one more was refused. */
+struct producer_share {
+    enum share_verdict verdict;
+    uint32_t taken, share;
+};
+struct producer_share producer_refused_share(struct producer_table *table,
+                                             const struct maker *maker);
 
 /* A newer epoch was given out: everything of `id` below `epoch` is refused from now on, also when
  * the producer is not known here yet (then there is nothing to refuse). */

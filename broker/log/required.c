@@ -57,7 +57,7 @@ static int find_longest_away(const struct required *r, uint32_t connection)
 }
 
 /* Whether the maker may have one more. *give_up: after this one of its own is dropped; -1: none. */
-static int check_share(const struct required *r, struct required_maker maker, int *give_up)
+static int check_share(const struct required *r, struct maker maker, int *give_up)
 {
     int of_connection = 0, of_address = 0;
     *give_up = -1;
@@ -77,8 +77,7 @@ static int check_share(const struct required *r, struct required_maker maker, in
     return connection_full ? REQUIRED_OF_CONNECTION : REQUIRED_OF_ADDRESS;
 }
 
-static int make(struct required *r, uint64_t name_hash, uint64_t position,
-                struct required_maker maker)
+static int make(struct required *r, uint64_t name_hash, uint64_t position, struct maker maker)
 {
     int slot = 0;
     while (r->marks[slot].used)
@@ -93,8 +92,8 @@ static int make(struct required *r, uint64_t name_hash, uint64_t position,
     return handle_of(r, slot);
 }
 
-int required_attach(struct required *r, uint64_t name_hash, uint64_t position,
-                    struct required_maker maker, uint64_t *given_up)
+int required_attach(struct required *r, uint64_t name_hash, uint64_t position, struct maker maker,
+                    uint64_t *given_up)
 {
     int give_up;
     const int slot = find(r, name_hash);

@@ -11,20 +11,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/log/maker.h"
 #include "schema/units.h"
 
 enum {
     REQUIRED_MAX = 16,
-    REQUIRED_OF_CONNECTION_MAX = REQUIRED_MAX / 8,
-    REQUIRED_OF_ADDRESS_MAX = REQUIRED_MAX / 2,
+    REQUIRED_OF_CONNECTION_MAX = REQUIRED_MAX / SHARE_OF_CONNECTION,
+    REQUIRED_OF_ADDRESS_MAX = REQUIRED_MAX / SHARE_OF_ADDRESS,
 };
 /* Producers that wait try again all the time. When none did for so long, none waits. */
 #define REQUIRED_PAUSE_NS (5 * LEAT_NS_PER_S)
-
-/* Who makes a mark: the numbers of a control connection and of its address; 0: of nobody. */
-struct required_maker {
-    uint32_t connection, address;
-};
 
 struct required {
     uint32_t count; /* marks that hold */
@@ -33,7 +29,7 @@ struct required {
         bool holds;     /* producers wait for it: since held_since, and did last at held_last */
         uint32_t bound; /* subscriptions of this name now; a new one may come before the old ends */
         uint32_t generation; /* of the slot: an older handle is of a mark that was lost */
-        struct required_maker maker;
+        struct maker maker;
         uint64_t name_hash;
         uint64_t position;
         leat_ns away_since; /* when bound became 0 */
@@ -52,8 +48,8 @@ enum required_refusal {
  * subscription of that name left behind, never moving it back. A connection that has its share
  * gives up the mark that it left longest ago: *given_up has its name; else 0. Returns the mark's
  * handle, or a required_refusal. */
-int required_attach(struct required *r, uint64_t name_hash, uint64_t position,
-                    struct required_maker maker, uint64_t *given_up);
+int required_attach(struct required *r, uint64_t name_hash, uint64_t position, struct maker maker,
+                    uint64_t *given_up);
 /* It consumed everything below `position`. Nothing, when it has lost its mark. */
 void required_advance(struct required *r, int handle, uint64_t position);
 /* Its subscription ended: the mark holds for the timeout from `now`. */

@@ -209,18 +209,18 @@ static void end_other_streams(struct shard *shard, const struct publish_stream *
     }
 }
 
-static enum leat_error bind_producer(struct shard *shard, struct holding *holding,
-                                     struct message_publish *m, struct producer **producer)
+static enum leat_error bind_producer(struct holding *holding, struct message_publish *m,
+                                     struct producer **producer)
 {
     struct producer_table *table = partition_producers(holding->partition);
     bool was_bound;
     enum leat_error error = LEAT_ERR_PRODUCER_EXPIRED;
     if (m->resume)
-        error = producer_open(table, m->producer_id, m->producer_epoch, PRODUCER_RESUME, shard->now,
+        error = producer_open(table, m->producer_id, m->producer_epoch, PRODUCER_RESUME, &m->maker,
                               producer, &was_bound);
     m->expired = m->resume && error == LEAT_ERR_PRODUCER_EXPIRED;
     if (error == LEAT_ERR_PRODUCER_EXPIRED)
-        error = producer_open(table, m->producer_id, m->producer_epoch, PRODUCER_NEW, shard->now,
+        error = producer_open(table, m->producer_id, m->producer_epoch, PRODUCER_NEW, &m->maker,
                               producer, &was_bound);
     if (error == LEAT_OK)
         producer_skip(*producer, m->first_unanswered);
@@ -253,9 +253,13 @@ static enum leat_error open_publish(struct shard *shard, struct message *m)
     error = publish_stream_open(&stream, s, holding, &shard->buffers, NULL, &m->publish);
     if (error != LEAT_OK)
         return error;
-    error = m->publish.prepare ? producer_reserve(partition_producers(holding->partition),
-                                                  m->publish.producer_id, &stream->reserved)
-                               : bind_producer(shard, holding, &m->publish, &stream->producer);
+    error = m->publish.prepare
+                ? producer_reserve(partition_producers(holding->partition), m->publish.producer_id,
+                                   &m->publish.maker, &stream->reserved)
+                : bind_producer(holding, &m->publish, &stream->producer);
+    if (error == LEAT_ERR_LIMIT)
+        m->publish.refused =
+            producer_refused_share(partition_producers(holding->partition), &m->publish.maker);
     if (error != LEAT_OK) {
         publish_stream_close(stream, shard->now);
         return error;
@@ -278,8 +282,7 @@ static enum leat_error bind_publish(struct shard *shard, struct message *m)
         return LEAT_ERR_UNKNOWN_STREAM;
     struct publish_stream *stream = place->publish;
     stream->producer_epoch = m->publish.producer_epoch;
-    const enum leat_error error =
-        bind_producer(shard, stream->holding, &m->publish, &stream->producer);
+    const enum leat_error error = bind_producer(stream->holding, &m->publish, &stream->producer);
     if (error != LEAT_OK) {
         shard_close_stream(shard, s, m->stream);
         return error;

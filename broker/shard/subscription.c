@@ -18,10 +18,8 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
         return LEAT_ERR_NO_MEMORY;
     sub->required_mark = -1;
     if (opening->required) {
-        const struct required_maker maker = { .connection = opening->maker,
-                                              .address = opening->maker_address };
         sub->required_mark = partition_required_attach(holding->partition, opening->name_hash,
-                                                       opening->position, maker, given_up);
+                                                       opening->position, opening->maker, given_up);
         if (sub->required_mark < 0) {
             opening->refused = (int8_t)sub->required_mark;
             memory_account_give(account, sizeof *sub);

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "schema/error.h"
+#include "broker/log/producer.h"
 #include "schema/limits.h"
 #include "schema/units.h"
 
@@ -82,8 +83,10 @@ struct message_publish {
     bool prepare;              /* MESSAGE_BIND_PUBLISH is to follow */
     bool resume;               /* it was open before: what is remembered of it goes on */
     uint64_t first_unanswered; /* everything below was answered */
+    struct maker maker;
     /* reply: */
-    bool expired; /* it was to resume, and nothing is remembered here */
+    struct producer_share refused; /* with LEAT_ERR_LIMIT; SHARE_OK: the session's streams */
+    bool expired;                  /* it was to resume, and nothing is remembered here */
     uint64_t next_sequence;
     uint64_t credit;
 };
@@ -96,9 +99,9 @@ struct message_subscribe {
     /* At COMMITTED, of the log that the member knows: records below `seen` were there, and all
      * below `processed` were processed. */
     uint64_t seen, processed;
-    uint32_t maker, maker_address; /* numbers of its control connection and of the address */
-    uint8_t at;                    /* partition_seek_at, or MESSAGE_AT_COMMITTED */
-    uint8_t otherwise;             /* at COMMITTED, when nothing is: partition_seek_at */
+    struct maker maker;
+    uint8_t at;        /* partition_seek_at, or MESSAGE_AT_COMMITTED */
+    uint8_t otherwise; /* at COMMITTED, when nothing is: partition_seek_at */
     bool required;
     bool dry_run;                /* RESET: only say what would be */
     int8_t refused;              /* reply: required_refusal, with status LEAT_ERR_LIMIT */
