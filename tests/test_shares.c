@@ -162,12 +162,12 @@ Test(shares, an_address_that_comes_back_is_the_same)
     uint64_t ids[3];
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < 3; i++) {
-            struct share_maker *maker = shares_enter(&shares, all[i]);
+            struct share_maker *maker = shares_enter(&s, all[i]);
             const uint64_t id = shares_maker(maker).address;
             cr_assert_neq(id, 0u);
             cr_assert(round == 0 || id == ids[i]);
             ids[i] = id;
-            shares_leave(&shares, maker); /* the last of its address */
+            shares_leave(&s, maker); /* the last of its address */
         }
     }
     cr_assert(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);

@@ -53,7 +53,8 @@ static json_t *plan_quotas(const struct config *config)
 static json_t *plan_client_parts(const struct config *config)
 {
     const struct memory_budget budget = { .limit_bytes = config->client_memory_bytes };
-    const json_int_t hello = LEAT_CONTROL_HELLO_BYTES_MAX, producer = PRODUCER_BYTES + PRODUCER_SHARE_BYTES,
+    const json_int_t hello = LEAT_CONTROL_HELLO_BYTES_MAX,
+                     producer = PRODUCER_BYTES + PRODUCER_SHARE_BYTES,
                      result = PRODUCER_RESULT_BYTES, session = SESSION_BYTES_MAX,
                      entry = sizeof(struct offsets_entry);
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "each_connection_max",
