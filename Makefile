@@ -63,7 +63,7 @@ libs   = $(shell pkg-config --libs $(sort $(foreach d,$1,$(PKG_$d))))
 # DPDK is seen by the files of its driver alone, which make a library of their own. As system headers,
 # because they do not hold our warnings; what else they ask for (a newer dialect, -march) goes no further.
 DPDK_C      := $(wildcard transport/link_dpdk*.c transport/eal*.c transport/inject*.c)
-DPDK_PURE_C := transport/ether.c transport/neighbour.c
+DPDK_PURE_C := transport/ether.c transport/neighbour.c transport/fault.c
 DPDK_CFLAGS  = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags libdpdk)) -std=gnu17 -DALLOW_EXPERIMENTAL_API
 DPDK_LIBS    = $(shell pkg-config --libs libdpdk)
 

@@ -395,13 +395,12 @@ static bool start_thread(void)
     sigfillset(&all); /* signals are the application's, but for what a peer's memory raises */
     sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    link_dpdk_fault_tell(hall.wake);
-    const bool started =
-        link_dpdk_fault_open() && pthread_create(&hall.thread, NULL, stand, NULL) == 0;
+    fault_tell(hall.wake);
+    const bool started = fault_open() && pthread_create(&hall.thread, NULL, stand, NULL) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (started)
         return true;
-    link_dpdk_fault_tell(-1);
+    fault_tell(-1);
     close_known(&hall.wake);
     return false;
 }
@@ -559,7 +558,7 @@ bool link_dpdk_door_close(struct link_dpdk_port *port)
     if (last) {
         pthread_join(hall.thread, NULL);
         free_retired(true);
-        link_dpdk_fault_tell(-1);
+        fault_tell(-1);
         close_known(&hall.wake);
     }
     if (others)

@@ -7,7 +7,7 @@
  *      link_dpdk_rx.c     receiving      link_dpdk_tx.c      sending
  *      link_dpdk_door.c   who knocks at memif's door, link_dpdk_handshake.c what is said there
  *                         link_dpdk_message.c how
- *      link_dpdk_rings.c  memif's rings, checked; link_dpdk_fault.c memory that a peer takes away
+ *      link_dpdk_rings.c  memif's rings, checked; fault.c memory that a peer takes away
  *      link_dpdk_vhost.c  the same of vhost-user
  *      link_dpdk_sleep.c  a lane's thread that sleeps, and what wakes it
  *      link_dpdk_gate.c   memif's peers may go at any time
@@ -29,6 +29,7 @@
 
 #include "schema/limits.h"
 #include "transport/ether.h"
+#include "transport/fault.h"
 #include "transport/inject.h"
 #include "transport/link_dpdk.h"
 #include "transport/neighbour.h"
@@ -296,18 +297,6 @@ void link_dpdk_rings_before_receive(struct link_dpdk_rings *rings);
 void link_dpdk_rings_after_receive(struct link_dpdk_rings *rings);
 void link_dpdk_rings_before_send(struct link_dpdk_rings *rings);
 void link_dpdk_rings_after_send(struct link_dpdk_rings *rings);
-
-/* ---- link_dpdk_fault.c */
-
-/* SIGBUS is ours where it comes from a file that is watched. False: no handler can be set. It stays
- * set. */
-bool link_dpdk_fault_open(void);
-/* An eventfd that hears of each; -1: none does. */
-void link_dpdk_fault_tell(int wake);
-/* The file of `fd` is a peer's. Its place, until it is forgotten; -1: no room. */
-int link_dpdk_fault_watch(int fd);
-bool link_dpdk_fault_met(int place);
-void link_dpdk_fault_forget(int place);
 
 /* ---- link_dpdk_vhost.c: where the port is no vhost-user backend, nothing */
 

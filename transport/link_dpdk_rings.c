@@ -8,7 +8,7 @@
  *      theirs --(copied, checked)--> ours --> the driver --> ours --(what it used)--> theirs
  *
  * The packets stay where they are. Regions are as large as was said; one that has a ring must be
- * sealed against becoming smaller, others are watched (link_dpdk_fault.c).
+ * sealed against becoming smaller, others are watched (fault.c).
  *
  * Role: that. Must not know: sockets.
  * Threads: before and after the polling lane's; the rest the door's. */
@@ -109,7 +109,7 @@ struct link_dpdk_rings *link_dpdk_rings_new(int wake)
 void link_dpdk_rings_free(struct link_dpdk_rings *r)
 {
     for (uint32_t i = 0; i < r->region_count; i++) {
-        link_dpdk_fault_forget(r->regions[i].watched);
+        fault_forget(r->regions[i].watched);
         if (r->regions[i].fd >= 0)
             close(r->regions[i].fd);
     }
@@ -137,7 +137,7 @@ const char *link_dpdk_rings_add_region(struct link_dpdk_rings *r, uint16_t index
     if (size == 0 || size > REGION_BYTES_MAX || size > (uint64_t)found.st_size)
         return "a region is larger than its file";
     const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    const int watched = copy >= 0 ? link_dpdk_fault_watch(copy) : -1;
+    const int watched = copy >= 0 ? fault_watch(copy) : -1;
     if (watched < 0) {
         if (copy >= 0)
             close(copy);
@@ -216,7 +216,7 @@ void link_dpdk_rings_describe(const struct link_dpdk_rings *r, struct link_dpdk_
 bool link_dpdk_rings_broken(const struct link_dpdk_rings *r)
 {
     for (uint32_t i = 0; i < r->region_count; i++)
-        if (link_dpdk_fault_met(r->regions[i].watched))
+        if (fault_met(r->regions[i].watched))
             return true;
     return atomic_load(&r->broken);
 }

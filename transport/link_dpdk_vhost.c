@@ -1,7 +1,7 @@
 /* DPDK vhost: the memory that a vhost-user peer shares.
  *
  * 22.11's backend checks what stands in its peer's rings, but not that the files behind them are as
- * large as was said, and stay so. They are watched while the peer is there (link_dpdk_fault.c); a
+ * large as was said, and stay so. They are watched while the peer is there (fault.c); a
  * peer that takes memory away is hung up on.
  *
  * Role: that. Must not know: rings.
@@ -42,7 +42,7 @@ static bool watch(struct link_dpdk_vhost *v, const struct rte_vhost_mem_region *
     if (v->count == LINK_DPDK_REGIONS || fstat(region->fd, &found) != 0
         || region->mmap_size > (uint64_t)found.st_size)
         return false;
-    const int place = link_dpdk_fault_watch(region->fd);
+    const int place = fault_watch(region->fd);
     if (place >= 0)
         v->watched[v->count++] = place;
     return place >= 0;
@@ -51,7 +51,7 @@ static bool watch(struct link_dpdk_vhost *v, const struct rte_vhost_mem_region *
 static void forget(struct link_dpdk_vhost *v)
 {
     while (v->count != 0)
-        link_dpdk_fault_forget(v->watched[--v->count]);
+        fault_forget(v->watched[--v->count]);
 }
 
 /* A peer came or went. */
@@ -85,7 +85,7 @@ bool link_dpdk_vhost_open(struct link_dpdk_port *port)
     struct link_dpdk_vhost *v = NULL;
     if (strcmp(port->device.kind.prefix, "net_vhost") != 0)
         return true;
-    if (!link_dpdk_fault_open() || (v = calloc(1, sizeof *v)) == NULL)
+    if (!fault_open() || (v = calloc(1, sizeof *v)) == NULL)
         return false;
     pthread_mutex_init(&v->mutex, NULL);
     port->vhost = v;
@@ -121,7 +121,7 @@ void link_dpdk_vhost_look(struct link_dpdk_port *port)
         return;
     bool wrong = atomic_exchange(&v->wrong, false);
     for (uint32_t i = 0; i < v->count; i++)
-        wrong |= link_dpdk_fault_met(v->watched[i]);
+        wrong |= fault_met(v->watched[i]);
     pthread_mutex_unlock(&v->mutex);
     if (wrong)
         link_dpdk_gate_hang_up(port->device.socket_file);
