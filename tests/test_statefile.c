@@ -2,17 +2,20 @@
  * share a folder; a replacement that fails leaves the old content. Method: real folders below /tmp;
  * every byte of a file is flipped and every length is cut. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "broker/state/statefile.h"
 #include "schema/bytes.h"
 #include "schema/crc32c.h"
+#include "tests/support/refuse.h"
 
 static char folder[64], path[128], text[STATEFILE_ERROR_TEXT];
 static struct statefile file;
@@ -284,4 +287,38 @@ Test(statefile, a_folder_or_lock_of_somebody_else_is_refused, .timeout = 20)
         cr_skip_test("only root can give a folder away");
     cr_assert_eq(chown(folder, 65534, (gid_t)-1), 0);
     reopening_is_refused("belongs to user 65534");
+}
+
+/* The name is the new file's by then, and nothing can be said of what a loss of power leaves. */
+Test(statefile, a_folder_that_cannot_be_synced_is_told_as_what_it_is)
+{
+    uint8_t *payload;
+    size_t size;
+    cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, 3, text), LEAT_OK);
+    if (!refuse_call_on(SYS_fsync, file.folder, EIO))
+        cr_skip_test("no seccomp filters here");
+    cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, 5, text), LEAT_ERR_IO);
+    cr_assert_not_null(strstr(text, "was replaced, but its folder cannot be synced"), "%s", text);
+    cr_assert_not_null(strstr(text, "the new content stands there or the old"), "%s", text);
+    cr_assert_not_null(strstr(text, strerror(EIO)), "%s", text);
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, &version, text),
+                 LEAT_OK, "%s", text);
+    cr_assert_eq(size, 5);
+    free(payload);
+}
+
+/* Nothing has the name yet: the old content stands for sure. */
+Test(statefile, a_file_that_cannot_be_synced_replaces_nothing)
+{
+    uint8_t *payload;
+    size_t size;
+    cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, 3, text), LEAT_OK);
+    if (!refuse_call(SYS_fsync, EIO))
+        cr_skip_test("no seccomp filters here");
+    cr_assert_eq(statefile_write(&file, &STATEFILE_CATALOG, PAYLOAD, 5, text), LEAT_ERR_IO);
+    cr_assert_not_null(strstr(text, "cannot be written aside"), "%s", text);
+    cr_assert_eq(statefile_read(&file, &STATEFILE_CATALOG, &payload, &size, &version, text),
+                 LEAT_OK, "%s", text);
+    cr_assert_eq(size, 3);
+    free(payload);
 }

@@ -3,16 +3,19 @@
  * told of no more than control has places for. Method: control itself in this process, with a state
  * folder; a folder in the place of the file that is written aside makes a write fail. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
 #include "broker/state/statefile.h"
 #include "tests/support/control_rig.h"
+#include "tests/support/refuse.h"
 #include "tests/support/wire.h"
 
 enum { PATIENCE_MS = 20000 };
@@ -57,7 +60,7 @@ static void ask_delete(int fd, const char *name)
     rig_send(&rig, fd, LEAT__CONTROL__REQUEST__BODY_DELETE_TOPIC, &ask);
 }
 
-static void create(const char *name)
+static void ask_create(int fd, const char *name)
 {
     Leat__Control__TopicSettings settings = LEAT__CONTROL__TOPIC_SETTINGS__INIT;
     Leat__Control__CreateTopic ask = LEAT__CONTROL__CREATE_TOPIC__INIT;
@@ -65,9 +68,7 @@ static void create(const char *name)
     settings.record_bytes_max = 1024;
     ask.name = (char *)name;
     ask.settings = &settings;
-    cr_assert_eq(
-        rig_error(rig_ask(&rig, peers[0], LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC, &ask), NULL),
-        0);
+    rig_send(&rig, fd, LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC, &ask);
 }
 
 /* Also what waits for other threads: RCU's, and the worker's. The shard's mail wakes nobody here,
@@ -84,6 +85,12 @@ static int answer(int fd)
         rcu_thread_online();
     }
     return rig_error(wire_response(fd), NULL);
+}
+
+static void create(const char *name)
+{
+    ask_create(peers[0], name);
+    cr_assert_eq(answer(peers[0]), LEAT_OK);
 }
 
 /* Both requests have come; the catalog is written for the first, and the worker is done with it. */
@@ -193,4 +200,61 @@ Test(topic_store, a_broker_ends_while_a_deletion_waits_for_room)
     cr_assert_not(is_stored("a"));
     rig_open(&rig);
     cr_assert_eq(topics_find_name(rig.topics, "a"), NULL);
+}
+
+/* ---- the folder cannot be synced: what is refused is on disk all the same */
+
+static void break_syncs(void)
+{
+    if (!refuse_call_on(SYS_fsync, state.folder, EIO))
+        cr_skip_test("no seccomp filters here");
+}
+
+/* The filter is of the descriptor alone, which stays open, so that no other file gets it. */
+static void mend_syncs(void)
+{
+    state.folder = dup(state.folder);
+    cr_assert_geq(state.folder, 0);
+}
+
+/* Waits for the write that nobody asked for. */
+static void let_it_be_written_again(void)
+{
+    struct pollfd wake = { .fd = rig.wake, .events = POLLIN };
+    rig_pass(&rig, 2 * LEAT_NS_PER_S, 2);
+    while (rig.control->store.running) {
+        cr_assert_eq(poll(&wake, 1, PATIENCE_MS), 1, "the worker does not end");
+        rig_step(&rig, LEAT_NS_PER_MS);
+    }
+}
+
+Test(topic_store, a_topic_that_was_refused_is_not_there_after_a_restart)
+{
+    break_syncs();
+    ask_create(peers[0], "a");
+    cr_assert_eq(answer(peers[0]), LEAT_ERR_IO);
+    cr_assert(is_stored("a"), "this is the case");
+    cr_assert_null(topics_find_name(rig.topics, "a"));
+    let_it_be_written_again(); /* fails too */
+    mend_syncs();
+    const uint64_t failures = metric_get(&rig.control->counters.catalog_failures);
+    let_it_be_written_again();
+    cr_assert_not(is_stored("a"));
+    cr_assert_eq(metric_get(&rig.control->counters.catalog_failures), failures);
+    const uint64_t writes = metric_get(&rig.control->counters.catalog_writes);
+    rig_pass(&rig, 10 * LEAT_NS_PER_S, 10);
+    cr_assert_eq(metric_get(&rig.control->counters.catalog_writes), writes, "once is enough");
+}
+
+Test(topic_store, a_topic_whose_deletion_was_refused_is_there_after_a_restart)
+{
+    create("a");
+    break_syncs();
+    ask_delete(peers[0], "a");
+    cr_assert_eq(answer(peers[0]), LEAT_ERR_IO);
+    cr_assert_not(is_stored("a"), "this is the case");
+    cr_assert_not_null(topics_find_name(rig.topics, "a"));
+    mend_syncs();
+    let_it_be_written_again();
+    cr_assert(is_stored("a"));
 }

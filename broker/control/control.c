@@ -311,7 +311,7 @@ static int timeout_ms(const struct control *control, bool mail_left)
 {
     leat_ns deadline = peer_deadline(control);
     const leat_ns groups = groups_deadline(&control->groups);
-    if (control->save_again < deadline)
+    if (!control->storing_limits && control->save_again < deadline)
         deadline = control->save_again;
     if (groups < deadline)
         deadline = groups;

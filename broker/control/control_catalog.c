@@ -47,6 +47,14 @@ static bool encode(struct control *control)
     return false;
 }
 
+/* What was refused may be on disk all the same: the catalog is written until it is there as it is
+ * here. */
+static void write_later(struct control *control)
+{
+    control->reserving = true;
+    control->save_again = control->now + SAVE_RETRY_NS;
+}
+
 /* Frees what was written, counts, logs. */
 static void end_write(struct control *control)
 {
@@ -58,6 +66,7 @@ static void end_write(struct control *control)
         return;
     metric_add(&control->counters.catalog_failures, 1);
     log_line(LOG_ERROR, "catalog.not_stored", log_text("error", store->error_text));
+    write_later(control);
 }
 
 enum leat_error catalog_store_now(struct control *control, char error_text[CONTROL_ERROR_TEXT])
@@ -189,13 +198,8 @@ static void limits_stored(struct control *control, struct catalog_waiter *waiter
     (void)waiter;
     (void)error_text;
     control->storing_limits = false;
-    if (error != LEAT_OK) {
-        /* Producers get BUSY when the reserve is used up; it is tried again until it works. */
-        control->save_again = control->now + SAVE_RETRY_NS;
-        control->reserving = true;
-        return;
-    }
-    control->save_again = LEAT_NS_NEVER;
+    if (error != LEAT_OK)
+        return; /* producers get BUSY when the reserve is used up; it is tried again */
     for (size_t i = 0; i < control->options.catalog->count; i++)
         tell_limits(control, control->options.catalog->topics[i]);
 }
@@ -206,6 +210,7 @@ void registry_reserve(struct control *control)
         || (control->save_again != LEAT_NS_NEVER && control->now < control->save_again))
         return;
     control->reserving = false;
+    control->save_again = LEAT_NS_NEVER;
     control->storing_limits = true;
     control->limits_waiter.stored = limits_stored;
     catalog_store(control, &control->limits_waiter);

@@ -123,7 +123,7 @@ static void end_save(struct control *control, struct offsets_save *save)
         metric_add(&control->counters.offsets_failures, 1);
         control->offsets_size = SIZE_MAX; /* the next one is written whatever it says */
         log_line(LOG_ERROR, "group.offsets_not_stored", log_text("error", save->error_text),
-                 log_text("then", "the older ones stand; it is tried again"));
+                 log_text("then", "it is tried again"));
     }
     free(save->bytes);
     free(save);

@@ -402,7 +402,9 @@ static void store_exact_offsets(struct control *control)
     control->options.catalog->orderly = true;
     if (catalog_store_now(control, error_text) != LEAT_OK)
         log_line(LOG_WARN, "catalog.offsets_not_exact",
-                 log_text("then", "the next run begins above the reserved ones, as after a crash"));
+                 log_text("then",
+                          "unless they are there, the next run begins above the reserved ones, as "
+                          "after a crash"));
 }
 
 static bool close_logs(void *user, const struct topic *topic)

@@ -240,8 +240,8 @@ struct control {
     char address[LINK_TCP_ADDRESS_TEXT];
     leat_ns now;
     leat_ns accept_again; /* LEAT_NS_NEVER: the listener is on */
-    leat_ns save_again;   /* reservations that could not be stored; LEAT_NS_NEVER */
-    bool reserving;       /* some partition waits for MESSAGE_OFFSETS_RESERVED */
+    leat_ns save_again;   /* what could not be stored; LEAT_NS_NEVER */
+    bool reserving;       /* some partition waits for MESSAGE_OFFSETS_RESERVED; or save_again */
     bool storing_limits;  /* limits_waiter waits */
     struct catalog_waiter limits_waiter;
     struct worker *worker;

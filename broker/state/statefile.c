@@ -323,10 +323,17 @@ enum leat_error statefile_write(const struct statefile *f, const struct statefil
     free(bytes);
     if (fd >= 0)
         close(fd);
-    if (error == LEAT_OK
-        && (renameat(f->folder, aside, f->folder, kind->name) != 0 || fsync(f->folder) != 0))
+    if (error == LEAT_OK && renameat(f->folder, aside, f->folder, kind->name) != 0)
         error = io_error(error_text, "cannot be replaced", path.text);
-    if (error != LEAT_OK)
+    if (error != LEAT_OK) {
         unlinkat(f->folder, aside, 0);
-    return error;
+        return error;
+    }
+    if (fsync(f->folder) == 0)
+        return LEAT_OK;
+    /* There is no way back: to put the old content there again is to sync the folder too. */
+    return io_error(error_text,
+                    "was replaced, but its folder cannot be synced: after a loss of power the new "
+                    "content stands there or the old",
+                    path.text);
 }

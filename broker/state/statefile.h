@@ -57,8 +57,10 @@ enum leat_error statefile_read(const struct statefile *f, const struct statefile
                                uint8_t **payload, size_t *size, uint32_t *version,
                                char error_text[STATEFILE_ERROR_TEXT]);
 
-/* Replaces the payload durably: written aside into a new file of mode 0600, synced with its folder,
- * renamed. On an error the old content stands. */
+/* Replaces the payload durably: written aside into a new file of mode 0600, synced, renamed, and
+ * the folder synced. On an error the old content stands, but where error_text says that the folder
+ * alone could not be synced: then the next start finds the old content or the new one, whole. A
+ * caller who takes back what it wrote writes again. */
 enum leat_error statefile_write(const struct statefile *f, const struct statefile_kind *kind,
                                 const uint8_t *payload, size_t size,
                                 char error_text[STATEFILE_ERROR_TEXT]);

@@ -7,8 +7,10 @@
 
 #include <stdbool.h>
 
-/* From now on `call` (a SYS_ number) fails with `error` in this thread and in those it starts.
+/* From now on `call` (a SYS_ number) fails with `error` in all threads of the process.
  * False: this machine has no seccomp filters. */
 bool refuse_call(long call, int error);
+/* The same where its first argument is `fd`. */
+bool refuse_call_on(long call, int fd, int error);
 
 #endif
