@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "transport/accept.h"
 #include "transport/link_dpdk_port.h"
 
 enum {
@@ -199,7 +200,7 @@ static bool knock(struct peer *peer)
 
 static void admit(struct link_dpdk_door *door, leat_ns now)
 {
-    const int fd = accept4(door->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int fd = accept_connection(door->listener);
     if (fd < 0)
         return;
     if (!link_dpdk_socket_is_ours(fd)) {

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_malloc.h>
+#include <rte_random.h>
 
 #include "transport/eal.h"
 #include "transport/link_dpdk_port.h"
@@ -412,13 +412,10 @@ static bool make_lanes(struct link_dpdk_port *port, const struct link_dpdk_optio
     port->self.ip = options->ip;
     port->self.partial_checksums = port->device.kind.partial_checksums;
     port->udp_port = options->port;
-    if (port->udp_port == 0) {
-        uint16_t dice = 0;
-        if (getrandom(&dice, sizeof dice, 0) != (ssize_t)sizeof dice)
-            return false;
-        port->udp_port = (uint16_t)(FREE_PORTS_FROM
-                                    + dice % (UINT16_MAX + 1 - FREE_PORTS_FROM - LEAT_SHARDS_MAX));
-    }
+    if (port->udp_port == 0)
+        port->udp_port =
+            (uint16_t)(FREE_PORTS_FROM
+                       + rte_rand_max(UINT16_MAX + 1 - FREE_PORTS_FROM - LEAT_SHARDS_MAX));
     if (!make_rings(port))
         return false;
     for (uint32_t i = 0; i < port->lane_count; i++)

@@ -12,6 +12,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "transport/accept.h"
+
 enum {
     BACKLOG = 4096, /* the kernel cuts it to net.core.somaxconn */
 };
@@ -140,25 +142,9 @@ refused:
     return error;
 }
 
-/* Older filters of system calls refuse accept4. */
-static int take_connection(int listener)
-{
-    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
-        return fd;
-    fd = accept(listener, NULL, NULL);
-    if (fd < 0)
-        return fd;
-    if (fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
-        return fd;
-    close(fd);
-    errno = EPERM;
-    return -1;
-}
-
 enum leat_error link_tcp_accept(int listener, int *fd)
 {
-    const int accepted = take_connection(listener);
+    const int accepted = accept_connection(listener);
     if (accepted >= 0) {
         /* Linux hands the listener's options down, TCP_NODELAY among them. */
         *fd = accepted;
