@@ -17,6 +17,7 @@
 #include "broker/config/config_reload.h"
 #include "broker/control/control.h"
 #include "broker/ports.h"
+#include "broker/ready.h"
 #include "broker/shared/random_bytes.h"
 #include "broker/state/secret.h"
 #include "ops/log.h"
@@ -475,29 +476,34 @@ static void close_broker(struct broker *b)
     config_free(&b->loaded);
 }
 
-static void say_shard(const struct broker *b, uint32_t i)
+static void say_shard(FILE *out, const struct broker *b, uint32_t i)
 {
     const char *udp = b->links[i].udp_address;
-    printf("%s{\"shard\":%" PRIu32 ",\"tcp\":\"%s\",\"udp\":%s%s%s,\"dpdk\":[", i == 0 ? "" : ",",
-           i, b->links[i].tcp_address, udp != NULL ? "\"" : "", udp != NULL ? udp : "null",
-           udp != NULL ? "\"" : "");
+    fprintf(out, "%s{\"shard\":%" PRIu32 ",\"tcp\":\"%s\",\"udp\":%s%s%s,\"dpdk\":[",
+            i == 0 ? "" : ",", i, b->links[i].tcp_address, udp != NULL ? "\"" : "",
+            udp != NULL ? udp : "null", udp != NULL ? "\"" : "");
     for (uint32_t port = 0; port < b->ports.count; port++) {
         char ip[16];
         config_port_ip_text(b->config.ports.list[port].options.ip, ip);
-        printf("%s{\"device\":\"%s\",\"ip\":\"%s\"}", port == 0 ? "" : ",",
-               b->config.ports.list[port].device, ip);
+        fprintf(out, "%s{\"device\":\"%s\",\"ip\":\"%s\"}", port == 0 ? "" : ",",
+                b->config.ports.list[port].device, ip);
     }
-    printf("]}");
+    fprintf(out, "]}");
 }
 
 static void say_ready(const struct broker *b)
 {
-    printf("{\"control\":\"%s\",\"admin\":null,\"data\":[", control_address(b->control));
-    for (uint32_t i = 0; i < b->config.shards; i++)
-        say_shard(b, i);
-    printf("]}\n");
-    if (fflush(stdout) != 0) /* who waits for the line waits for ever */
-        log_line(LOG_WARN, "leatd.ready_unsaid", log_text("stdout", strerror(errno)));
+    char *line = NULL;
+    size_t size;
+    FILE *out = open_memstream(&line, &size);
+    if (out != NULL) {
+        fprintf(out, "{\"control\":\"%s\",\"admin\":null,\"data\":[", control_address(b->control));
+        for (uint32_t i = 0; i < b->config.shards; i++)
+            say_shard(out, b, i);
+        fprintf(out, "]}\n");
+        fclose(out);
+    }
+    ready_say(line);
     log_line(LOG_INFO, "leatd.ready", log_text("control", control_address(b->control)),
              log_u64("shards", b->config.shards), log_u64("incarnation", b->catalog.incarnation),
              log_u64("log_memory_bytes", b->config.log_memory_bytes),
@@ -576,6 +582,7 @@ int main(int argc, char **argv)
     }
     close_broker(&broker);
     rcu_unregister_thread();
+    ready_stop();
     log_stop();
     return opened ? EXIT_SUCCESS : EXIT_FAILURE;
 }

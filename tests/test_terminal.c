@@ -1,5 +1,5 @@
-/* Goal: a terminal holds nobody and obeys nobody: a broker whose log goes to one that was stopped
- * answers as before, and records shown on one are text.
+/* Goal: a terminal holds nobody and obeys nobody: a broker whose log or ready line goes to one that
+ * was stopped answers as before, and records shown on one are text.
  * Method: real processes on pseudo-terminals, which the test reads, or does not. */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -31,8 +31,8 @@ static void open_terminal(int *reader, int *writer, char name[64])
     fcntl(*writer, F_SETFD, FD_CLOEXEC);
 }
 
-/* Leaves room for less than a line: poll says then that there is room, and a write waits. */
-static void fill_terminal(int reader, int writer)
+/* To the last byte. Also a pipe. */
+static void fill(int writer)
 {
     char bytes[256];
     memset(bytes, '.', sizeof bytes);
@@ -42,10 +42,17 @@ static void fill_terminal(int reader, int writer)
         ;
     while (write(writer, bytes, 1) > 0)
         ;
+    fcntl(writer, F_SETFL, flags);
+}
+
+/* Leaves room for less than a line: poll says then that there is room, and a write waits. */
+static void fill_terminal(int reader, int writer)
+{
+    char byte;
+    fill(writer);
     struct pollfd room = { .fd = writer, .events = POLLOUT };
     while (poll(&room, 1, 0) == 0)
-        cr_assert_eq(read(reader, bytes, 1), 1);
-    fcntl(writer, F_SETFL, flags);
+        cr_assert_eq(read(reader, &byte, 1), 1);
 }
 
 static void make_and_delete(leat_client *client, const char *name)
@@ -73,6 +80,52 @@ Test(terminal, one_that_was_stopped_holds_neither_control_nor_the_end)
         make_and_delete(client, topic);
     leat_client_close(client);
     cr_assert_eq(leatd_stop(&d), 0, "it ends in order, though nobody read the log");
+    leatd_end(&d);
+}
+
+/* Ready, though nobody has read that it is. */
+static void answers(struct leatd *d)
+{
+    leat_client *client;
+    cr_assert_eq(leat_client_open(&client, d->url, NULL), 0, "%s", leat_client_error(NULL));
+    make_and_delete(client, "t");
+    leat_client_close(client);
+}
+
+Test(terminal, one_that_was_stopped_does_not_hold_a_broker_that_says_it_is_ready)
+{
+    int reader, writer;
+    char name[64];
+    struct leatd d;
+    open_terminal(&reader, &writer, name);
+    fill(writer);
+    leatd_start_printing(&d, writer);
+    answers(&d);
+    cr_assert_eq(leatd_stop(&d), 0, "it ends in order, though nobody read the line");
+    leatd_end(&d);
+}
+
+Test(terminal, a_pipe_that_nobody_reads_does_not_hold_it_either_and_has_the_line_when_it_is_read)
+{
+    int ends[2];
+    struct leatd d;
+    static char bytes[1 << 20];
+    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+    fill(ends[1]);
+    leatd_start_printing(&d, ends[1]);
+    answers(&d);
+    close(ends[1]);
+    size_t used = 0;
+    while (memchr(bytes, '\n', used) == NULL) {
+        const ssize_t got = read(ends[0], bytes + used, sizeof bytes - used);
+        cr_assert_gt(got, 0);
+        used += (size_t)got;
+    }
+    const char *line = memchr(bytes, '{', used);
+    cr_assert_not_null(line);
+    cr_assert_not_null(strstr(line, d.control), "%s", line);
+    cr_assert_eq(leatd_stop(&d), 0);
+    cr_assert_eq(read(ends[0], bytes, sizeof bytes), 0, "once");
     leatd_end(&d);
 }
 

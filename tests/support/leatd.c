@@ -152,7 +152,16 @@ static bool keep_little_freed(void)
     return size < (int)sizeof all && setenv("ASAN_OPTIONS", all, 1) == 0;
 }
 
-static void start(struct leatd *d, unsigned descriptors)
+static void await_ready_log(struct leatd *d, const char port[8])
+{
+    if (!leatd_log_says(d, "\"leatd.ready\""))
+        give_up("it is not ready in time; see its log");
+    snprintf(d->control, sizeof d->control, "127.0.0.1:%s", port);
+    snprintf(d->url, sizeof d->url, "tcp://%s", d->control);
+}
+
+/* `stdout_fd`: what its stdout is, where no ready line is to be had; -1: a pipe that is read. */
+static void start(struct leatd *d, unsigned descriptors, int stdout_fd)
 {
     char port[8];
     if (d->kept[0] == 0)
@@ -175,8 +184,8 @@ static void start(struct leatd *d, unsigned descriptors)
     argv[n++] = port;
     argv[n] = NULL;
 
-    int out[2];
-    if (pipe2(out, O_CLOEXEC) != 0)
+    int out[2] = { -1, stdout_fd };
+    if (stdout_fd < 0 && pipe2(out, O_CLOEXEC) != 0)
         give_up("pipe");
     const pid_t parent = getpid();
     d->pid = fork();
@@ -198,6 +207,10 @@ static void start(struct leatd *d, unsigned descriptors)
         execv(binary, (char *const *)argv);
         _exit(127);
     }
+    if (stdout_fd >= 0) {
+        await_ready_log(d, port);
+        return;
+    }
     close(out[1]);
     read_ready_line(d, out[0]);
     close(out[0]);
@@ -207,21 +220,21 @@ void leatd_start(struct leatd *d)
 {
     *d = (struct leatd){ 0 };
     make_temp(d->log_path, "log");
-    start(d, 0);
+    start(d, 0, -1);
 }
 
 void leatd_start_measured(struct leatd *d)
 {
     *d = (struct leatd){ .measured = true };
     make_temp(d->log_path, "log");
-    start(d, 0);
+    start(d, 0, -1);
 }
 
 void leatd_start_limited(struct leatd *d, unsigned descriptors)
 {
     *d = (struct leatd){ 0 };
     make_temp(d->log_path, "log");
-    start(d, descriptors);
+    start(d, descriptors, -1);
 }
 
 void leatd_start_config(struct leatd *d, const char *json)
@@ -232,14 +245,21 @@ void leatd_start_config(struct leatd *d, const char *json)
     FILE *file = fopen(d->config_path, "w");
     if (file == NULL || fputs(json, file) == EOF || fclose(file) != 0)
         give_up("writing the configuration");
-    start(d, 0);
+    start(d, 0, -1);
 }
 
 void leatd_start_logging(struct leatd *d, const char *path)
 {
     *d = (struct leatd){ .borrowed_log = true };
     snprintf(d->log_path, sizeof d->log_path, "%s", path);
-    start(d, 0);
+    start(d, 0, -1);
+}
+
+void leatd_start_printing(struct leatd *d, int fd)
+{
+    *d = (struct leatd){ 0 };
+    make_temp(d->log_path, "log");
+    start(d, 0, fd);
 }
 
 static int end(struct leatd *d, int signal)
@@ -267,7 +287,7 @@ int leatd_kill(struct leatd *d)
 void leatd_restart(struct leatd *d)
 {
     leatd_stop(d);
-    start(d, 0);
+    start(d, 0, -1);
 }
 
 void leatd_end(struct leatd *d)

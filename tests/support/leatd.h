@@ -41,6 +41,9 @@ void leatd_start_config(struct leatd *d, const char *json);
 void leatd_start_limited(struct leatd *d, unsigned descriptors);
 /* `leatd --dev --port 0` whose stderr is `path`, which stays the caller's. */
 void leatd_start_logging(struct leatd *d, const char *path);
+/* `leatd --dev` whose stdout is `fd`, which stays the caller's: what says that it is ready is its
+ * log. `data` is not known. */
+void leatd_start_printing(struct leatd *d, int fd);
 /* Ends it by SIGTERM (or kills it), waits; returns its wait status. The files stay. */
 int leatd_stop(struct leatd *d);
 int leatd_kill(struct leatd *d);
