@@ -103,7 +103,7 @@ static void run(const char *way, const char *group, uint64_t most)
     cr_assert_eq(leat_client_open(&client, bus_url(way, broker.url), NULL), 0);
     const struct leat_topic_settings settings = { .size = sizeof settings,
                                                   .partitions = 4,
-                                                  .ring_bytes = 64 << 20 };
+                                                  .ring_bytes = 16 << 20 }; /* for all of them */
     cr_assert_eq(leat_topic_create(client, "t", &settings), 0, "%s", leat_client_error(client));
     const struct leat_producer_options options = { .size = sizeof options,
                                                    .on_delivery = on_delivery };

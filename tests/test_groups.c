@@ -323,13 +323,15 @@ Test(groups, ten_thousand_joins_are_throttled_and_nobody_else_notices)
         throttled += r->error == LEAT_ERR_THROTTLED && r->retry_after_ms != 0;
         joined += r->error == 0;
         members_done(r);
+        if (i % 100 != 99)
+            continue;
+        member_say_heartbeat(&a, 0); /* however long all of them take */
+        member_take_assignment(&a, members_hear(a.control));
+        cr_assert_eq(a.assigned, 0xFu, "another group is as it was");
     }
     cr_assert_eq(throttled + joined, 10000u);
     cr_assert_gt(joined, 0u);
     cr_assert_gt(throttled, 1000u);
-    member_say_heartbeat(&a, 0);
-    member_take_assignment(&a, members_hear(a.control));
-    cr_assert_eq(a.assigned, 0xFu, "another group is as it was");
 }
 
 Test(groups, a_join_beyond_a_table_is_told_when_to_try_again)
