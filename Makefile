@@ -270,6 +270,8 @@ check: deps
 
 check-format:
 	clang-format --dry-run --Werror $(EVERY_C)
+	@! grep -nE '^(<<<<<<<|>>>>>>>) ' $(EVERY_C) Makefile *.md */*.md ops/man/* schema/* tests/*.sh tests/support/*.sh \
+	  || { echo 'marks of a merge'; exit 1; }
 
 # Functions of at most 70 lines, files of at most 600.
 STYLED = $(EVERY_C) $(wildcard tests/*.sh tests/*.py tests/*/*.sh tests/*/*.py bench/*.sh) .ci/run Makefile

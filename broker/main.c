@@ -448,8 +448,10 @@ static void join_shards(struct broker *b)
     rcu_thread_online();
 }
 
-static void close_broker(struct broker *b)
+/* False: what a next run should find is not stored. The log says why. */
+static bool close_broker(struct broker *b)
 {
+    bool stored = true;
     for (uint32_t i = 0; i < b->config.shards; i++)
         b->lanes[i].wake =
             b->lanes[i].inbox == NULL && b->lanes[i].wake == 0 ? -1 : b->lanes[i].wake;
@@ -460,7 +462,7 @@ static void close_broker(struct broker *b)
     }
     ports_close(&b->ports); /* what they still send from goes with control */
     if (b->control != NULL)
-        control_close(b->control);
+        stored = control_close(b->control);
     for (uint32_t i = 0; i < b->config.shards; i++)
         close_lane(&b->lanes[i]);
     if (b->topics != NULL)
@@ -474,6 +476,7 @@ static void close_broker(struct broker *b)
         close(b->wake);
     config_free(&b->config);
     config_free(&b->loaded);
+    return stored;
 }
 
 static void say_shard(FILE *out, const struct broker *b, uint32_t i)
@@ -510,6 +513,21 @@ static void say_ready(const struct broker *b)
              log_u64("client_memory_bytes", b->config.client_memory_bytes));
 }
 
+/* Before anything can take long: a configuration may come through a pipe. */
+static void ignore_signals(void)
+{
+    /* Until control reads it: there is nothing to read again. */
+    signal(SIGHUP, SIG_IGN);
+    /* Writes fail instead: with EPIPE, or with EFBIG at the limit of a file's size. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    /* Other servers reopen logs or dump state on these: sent by habit, they must not end it. */
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
+    /* In the background of a terminal that is set so (stty tostop), a line of the log stops it. */
+    signal(SIGTTOU, SIG_IGN);
+}
+
 /* Signals are read by control alone; every thread inherits this. */
 static void set_process(void)
 {
@@ -520,14 +538,7 @@ static void set_process(void)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    /* Writes fail instead: with EPIPE, or with EFBIG at the limit of a file's size. */
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
-    /* Other servers reopen logs or dump state on these: sent by habit, they must not end it. */
-    signal(SIGUSR1, SIG_IGN);
-    signal(SIGUSR2, SIG_IGN);
-    /* In the background of a terminal that is set so (stty tostop), a line of the log stops it. */
-    signal(SIGTTOU, SIG_IGN);
+    signal(SIGHUP, SIG_DFL); /* not every kernel hands on what is ignored as well */
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
@@ -553,6 +564,7 @@ int main(int argc, char **argv)
     static struct broker broker;
     struct arguments arguments = { .config = NULL };
     char memory_said[CONFIG_MEMORY_TEXT];
+    ignore_signals();
     standard_files_keep();
     const int code = parse_arguments(argc, argv, &arguments);
     if (code >= 0)
@@ -580,9 +592,9 @@ int main(int argc, char **argv)
     } else {
         stop_shards(&broker);
     }
-    close_broker(&broker);
+    const bool stored = close_broker(&broker);
     rcu_unregister_thread();
     ready_stop();
     log_stop();
-    return opened ? EXIT_SUCCESS : EXIT_FAILURE;
+    return opened && stored ? EXIT_SUCCESS : EXIT_FAILURE;
 }

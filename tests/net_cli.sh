@@ -59,7 +59,7 @@ refused 2 "" group frobnicate g
 refused 2 "" group delete
 refused 2 "" pub
 refused 2 "" sub
-for command in pub sub topic group perf; do
+for command in pub sub topic group producer perf; do
     "$LEAT" $command --help >"$dir/out" 2>"$dir/err" || fail "$command --help: exit $?"
     [ -s "$dir/out" ] && [ ! -s "$dir/err" ] || fail "$command --help: not on stdout"
 done
@@ -89,6 +89,43 @@ kill -TERM $paced
 grep -q "stopped after 1 records" "$dir/paced.err" || fail "a replay that was stopped: $(cat "$dir/paced.err")"
 grep -q "^1 records, 7 bytes" "$dir/paced.out" || fail "a replay that was stopped: $(cat "$dir/paced.out")"
 "$LEAT" topic delete paced >/dev/null
+
+# A terminal that goes is SIGHUP, perhaps twice: the member leaves its group in order all the same. Under nohup it goes on.
+blocks() { # blocks PID MASK: waits until it blocks these signals, and no others
+    until grep -q "^SigBlk:[[:space:]]*0*$2\$" "/proc/$1/status"; do
+        kill -0 "$1" || return 1
+    done
+}
+members() { "$LEAT" group describe hung --json | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["members"]))'; }
+"$LEAT" topic create hung --ring-bytes 64KiB >/dev/null
+"$LEAT" sub hung --group hung >/dev/null 2>"$dir/hung.err" &
+hung=$!
+until grep -q assigned "$dir/hung.err"; do
+    kill -0 $hung || fail "sub: $(cat "$dir/hung.err")"
+done
+kill -STOP $pid # it does not answer that the member leaves
+kill -HUP $hung
+blocks $hung 1 || fail "SIGHUP ended it before it had left its group"
+kill -HUP $hung
+kill -CONT $pid
+code=0
+wait $hung || code=$?
+[ $code = 0 ] || fail "SIGHUP twice: status $code"
+[ "$(members)" = 0 ] || fail "its member did not leave at SIGHUP"
+(trap '' HUP; exec "$LEAT" sub hung --group hung >"$dir/nohup.out" 2>"$dir/nohup.err") &
+hung=$!
+until grep -q assigned "$dir/nohup.err"; do
+    kill -0 $hung || fail "sub: $(cat "$dir/nohup.err")"
+done
+kill -HUP $hung
+echo record | "$LEAT" pub hung >/dev/null
+until grep -q record "$dir/nohup.out"; do
+    kill -0 $hung || fail "SIGHUP ended what nohup started"
+done
+kill -TERM $hung
+wait $hung || fail "sub under nohup: status $?"
+"$LEAT" group delete hung >/dev/null
+"$LEAT" topic delete hung >/dev/null
 
 # A file that reaches its limit ends `leat sub` in order, with the reason, not by a signal.
 "$LEAT" topic create limited --ring-bytes 1MiB >/dev/null

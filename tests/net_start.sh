@@ -130,6 +130,30 @@ until grep -q '"event":"leatd.nothing_to_reload"' "$dir/piped.err"; do
     kill -0 "${pids[-1]}" || fail "SIGHUP ended it: $(cat "$dir/piped.err")"
 done
 stop
+# A configuration that takes long to come: nothing but TERM and INT ends leatd meanwhile.
+mkfifo "$dir/slow.json"
+exec 8< <(exec "$LEATD" --config "$dir/slow.json" 2>"$dir/slow.err")
+pids+=($!)
+exec 9>"$dir/slow.json" # once leatd waits for it
+for signal in HUP USR1 USR2 XFSZ PIPE; do
+    kill -$signal "${pids[-1]}" || fail "SIG$signal: leatd has ended before"
+done
+printf '{"port": 0, "data_port": 0, "hugepages": "off"}' >&9
+exec 9>&-
+read -r ready <&8 || fail "a signal before there was a configuration: $(cat "$dir/slow.err")"
+stop
+exec 8<&-
+# What an orderly end could not store is an end with status 1.
+printf '{"port": 0, "data_port": 0, "state_dir": "%s", "hugepages": "off"}' "$dir/removed" >"$dir/removed.json"
+start removed --config "$dir/removed.json"
+"$LEAT" topic create t --ring-bytes 1MiB --url "tcp://$control" >/dev/null
+rm -r "$dir/removed"
+kill -TERM "${pids[-1]}"
+got=0
+wait "${pids[-1]}" || got=$?
+unset 'pids[-1]'
+[ "$got" = 1 ] || fail "an end that stored nothing: status $got"
+grep -q '"event":"catalog.not_stored"' "$dir/removed.err" || fail "not said: $(cat "$dir/removed.err")"
 # What somebody else put into the state folder.
 rm -rf "$dir/state"
 mkdir -m 0700 "$dir/state"

@@ -469,7 +469,7 @@ static void free_operations(struct control *control)
     }
 }
 
-void control_close(struct control *control)
+bool control_close(struct control *control)
 {
     struct peers *lists[] = { &control->greeting, &control->open, &control->closing };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
@@ -479,10 +479,10 @@ void control_close(struct control *control)
     peer_bury(control);
     free_operations(control);
     control_lend_descriptors(control);
-    control_offsets_stop(control);
+    const bool places = control_offsets_stop(control);
     control_groups_close(control);
     worker_close(control->worker);
-    registry_stop(control);
+    const bool topics = registry_stop(control);
     metrics_unregister(control->options.metrics, &control->counters, sizeof control->counters);
     control_memory_unregister(control);
     control_sessions_stop(control);
@@ -500,4 +500,5 @@ void control_close(struct control *control)
         free(control->shards[i].queue);
     }
     free(control);
+    return places && topics;
 }

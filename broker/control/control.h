@@ -93,7 +93,8 @@ void control_run(struct control *control);
 bool control_step(struct control *control, leat_ns now);
 /* Tells the shards to stop; what control_run does at its end. */
 void control_stop_shards(struct control *control);
-/* The shards' threads have ended: stores exact offsets, closes everything that is control's. */
-void control_close(struct control *control);
+/* The shards' threads have ended: stores exact offsets and the places of groups, closes everything
+ * that is control's. False: something of that could not be stored; the log says what. */
+bool control_close(struct control *control);
 
 #endif

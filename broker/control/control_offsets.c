@@ -87,8 +87,8 @@ static void add_group(struct offsets_writer *w, const struct group *group, unsig
     }
 }
 
-/* NULL: nothing has changed since the last, or no memory. */
-static struct offsets_save *take_picture(struct control *control)
+/* *out is NULL when nothing has changed since the last one. LEAT_ERR_NO_MEMORY. */
+static enum leat_error take_picture(struct control *control, struct offsets_save **out)
 {
     struct offsets_writer w = { .bytes = NULL };
     unsigned run = 0;
@@ -97,6 +97,7 @@ static struct offsets_save *take_picture(struct control *control)
     struct offsets_save *save = calloc(1, sizeof *save);
     const uint32_t crc = leat_crc32c(w.bytes, w.size);
     const bool same = crc == control->offsets_crc && w.size == control->offsets_size;
+    *out = NULL;
     if (w.failed || save == NULL) {
         metric_add(&control->counters.offsets_failures, 1);
         log_line(LOG_ERROR, "group.offsets_not_stored", log_text("error", "no memory"),
@@ -104,8 +105,9 @@ static struct offsets_save *take_picture(struct control *control)
     }
     if (same || w.failed || save == NULL) {
         free(w.bytes);
+        const bool failed = w.failed || save == NULL;
         free(save);
-        return NULL;
+        return failed ? LEAT_ERR_NO_MEMORY : LEAT_OK;
     }
     control->offsets_crc = crc;
     control->offsets_size = w.size;
@@ -113,7 +115,8 @@ static struct offsets_save *take_picture(struct control *control)
     save->control = control;
     save->bytes = w.bytes;
     save->size = w.size;
-    return save;
+    *out = save;
+    return LEAT_OK;
 }
 
 static void end_save(struct control *control, struct offsets_save *save)
@@ -143,8 +146,8 @@ void control_offsets_step(struct control *control)
     if (control->now < control->offsets_due || control->offsets_save != NULL)
         return;
     control->offsets_due = control->now + control->config->offsets_snapshot_ms * LEAT_NS_PER_MS;
-    struct offsets_save *save = take_picture(control);
-    if (save == NULL)
+    struct offsets_save *save;
+    if (take_picture(control, &save) != LEAT_OK || save == NULL)
         return;
     save->job = (struct worker_job){ .run = run_save, .done = save_done };
     control->offsets_save = save;
@@ -152,16 +155,20 @@ void control_offsets_step(struct control *control)
     worker_post(control->worker, &save->job);
 }
 
-void control_offsets_stop(struct control *control)
+bool control_offsets_stop(struct control *control)
 {
+    struct offsets_save *save;
     if (!control->offsets_loaded)
-        return;
-    struct offsets_save *save = take_picture(control);
+        return true;
+    if (take_picture(control, &save) != LEAT_OK)
+        return false;
     if (save == NULL)
-        return;
+        return true;
     control_lend_descriptors(control);
     write_all(save);
+    const bool stored = save->error == LEAT_OK;
     end_save(control, save);
+    return stored;
 }
 
 /* ---- reading */

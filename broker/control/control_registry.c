@@ -390,7 +390,7 @@ static bool take_exact_offset(void *user, const struct topic *topic)
 }
 
 /* What was promised and not used is free again. */
-static void store_exact_offsets(struct control *control)
+static bool store_exact_offsets(struct control *control)
 {
     char error_text[CONTROL_ERROR_TEXT];
     for (size_t i = 0; i < control->options.catalog->count; i++) {
@@ -400,11 +400,13 @@ static void store_exact_offsets(struct control *control)
     }
     topics_visit(control->options.topics, take_exact_offset, control);
     control->options.catalog->orderly = true;
-    if (catalog_store_now(control, error_text) != LEAT_OK)
-        log_line(LOG_WARN, "catalog.offsets_not_exact",
-                 log_text("then",
-                          "unless they are there, the next run begins above the reserved ones, as "
-                          "after a crash"));
+    if (catalog_store_now(control, error_text) == LEAT_OK)
+        return true;
+    log_line(LOG_WARN, "catalog.offsets_not_exact",
+             log_text("then",
+                      "unless they are there, the next run begins above the reserved ones, as "
+                      "after a crash"));
+    return false;
 }
 
 static bool close_logs(void *user, const struct topic *topic)
@@ -414,9 +416,9 @@ static bool close_logs(void *user, const struct topic *topic)
     return true;
 }
 
-void registry_stop(struct control *control)
+bool registry_stop(struct control *control)
 {
-    if (control->renewed)
-        store_exact_offsets(control);
+    const bool stored = !control->renewed || store_exact_offsets(control);
     topics_visit(control->options.topics, close_logs, NULL);
+    return stored;
 }

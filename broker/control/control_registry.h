@@ -46,8 +46,9 @@ enum leat_error registry_publish(struct control *control, struct topic *topic,
 void registry_say_created(const struct topic *topic);
 void registry_say_pages(const struct control *control, const struct topic *topic);
 void registry_count_topics(struct control *control);
-/* Shards have ended: exact offsets are stored, all partitions closed. */
-void registry_stop(struct control *control);
+/* Shards have ended: exact offsets are stored, all partitions closed. False: they are not stored.
+ */
+bool registry_stop(struct control *control);
 
 /* ---- control_creation.c */
 

@@ -502,8 +502,8 @@ struct offsets_save;
 enum leat_error control_offsets_load(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
 /* Stores them when it is time and something has changed. */
 void control_offsets_step(struct control *control);
-/* The shards have ended: stores what stands at last. */
-void control_offsets_stop(struct control *control);
+/* The shards have ended: stores what stands at last. False: it is not stored. */
+bool control_offsets_stop(struct control *control);
 
 /* ---- control_group_admin.c */
 

@@ -267,12 +267,15 @@ static void on_event(void *user, const struct leat_event *event)
         print_event_text(cli, event);
 }
 
+/* What asks to end. SIGHUP (its terminal is gone) not where it is ignored already: nohup. */
 static void set_signals(sigset_t *signals)
 {
+    struct sigaction hangup;
     sigemptyset(signals);
     sigaddset(signals, SIGINT);
     sigaddset(signals, SIGTERM);
-    sigaddset(signals, SIGHUP); /* its terminal is gone */
+    if (sigaction(SIGHUP, NULL, &hangup) != 0 || hangup.sa_handler != SIG_IGN)
+        sigaddset(signals, SIGHUP);
 }
 
 int cli_open(struct cli *cli, const char *command, const struct args_common *common,
@@ -317,8 +320,11 @@ bool cli_stopped(struct cli *cli)
     sigset_t signals;
     if (!cli->stopped && read(cli->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         cli->stopped = true;
-        /* Whoever asks twice does not want to wait for what is left to do. */
-        set_signals(&signals);
+        /* Whoever asks twice does not want to wait for what is left to do. A terminal that goes
+         * does not ask: the kernel and the shell may both send SIGHUP then. */
+        sigemptyset(&signals);
+        sigaddset(&signals, SIGINT);
+        sigaddset(&signals, SIGTERM);
         sigprocmask(SIG_UNBLOCK, &signals, NULL);
     }
     return cli->stopped;
