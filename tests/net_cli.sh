@@ -127,6 +127,54 @@ wait $hung || fail "sub under nohup: status $?"
 "$LEAT" group delete hung >/dev/null
 "$LEAT" topic delete hung >/dev/null
 
+# What a broker says of an event is shown as text: nothing in it reaches the terminal as a command. This one ends each session.
+cat >"$dir/broker.py" <<'PY'
+import socket, struct
+
+def varint(n):
+    out = bytearray()
+    while n > 127:
+        out.append(n & 127 | 128)
+        n >>= 7
+    return bytes(out + bytes([n]))
+
+def number(field, n): return varint(field << 3) + varint(n)
+def fixed(field, n): return varint(field << 3 | 1) + struct.pack("<Q", n)
+def text(field, b): return varint(field << 3 | 2) + varint(len(b)) + b
+
+data = socket.create_server(("127.0.0.1", 0))
+place = text(2, b"127.0.0.1:%d" % data.getsockname()[1])
+topic = text(1, b"t") + fixed(2, 7) + text(3, number(1, 1) + number(2, 65536) + number(5, 1024)) + text(4, fixed(3, 9))
+answers = {  # by the request's field: the answer's
+    2: (5, number(1, 2) + text(2, b"broker") + fixed(3, 1) + text(4, place) + number(5, 15000)),
+    6: (6, topic),
+    7: (8, number(1, 5) + text(3, bytes(16)) + text(4, bytes(16)) + fixed(5, 1) + fixed(6, 2)),
+}
+listener = socket.create_server(("127.0.0.1", 0))
+print("tcp://127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+while True:
+    client = listener.accept()[0].makefile("rwb", buffering=0)
+    while len(head := client.read(4)) == 4:
+        message = client.read(struct.unpack("<I", head)[0])  # an id below 128, then the body
+        id, kind = message[1], message[2] >> 3
+        if kind not in answers:
+            break
+        said = [number(1, id) + text(*answers[kind])]
+        if kind == 7:
+            said.append(text(17, number(1, 5) + number(2, 1) + text(3, b"over\x1b]0;taken\x07")))
+        for message in said:
+            client.write(struct.pack("<I", len(message)) + message)
+PY
+mkfifo "$dir/broker.url"
+python3 "$dir/broker.py" >"$dir/broker.url" &
+pid2=$!
+read -r url <"$dir/broker.url"
+! timeout 20 "$LEAT" sub t --count 1 --timeout 1 --url "$url" >"$dir/out" 2>"$dir/err" || fail "a session that ended: $(cat "$dir/err")"
+kill $pid2
+pid2=
+grep -qF 'over\x1B]0;taken\x07' "$dir/err" || fail "what the broker says is not shown as text: $(cat -v "$dir/err")"
+! grep -q $'\e' "$dir/err" || fail "what the broker says reaches the terminal: $(cat -v "$dir/err")"
+
 # A file that reaches its limit ends `leat sub` in order, with the reason, not by a signal.
 "$LEAT" topic create limited --ring-bytes 1MiB >/dev/null
 seq 10000 | "$LEAT" pub limited >/dev/null

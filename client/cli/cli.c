@@ -238,8 +238,11 @@ static void print_event_text(const struct cli *cli, const struct leat_event *eve
         fprintf(stderr, " (%s)", gap_reason(event->reason));
     if (event->error != 0)
         fprintf(stderr, ": %s", leat_strerror(event->error));
-    fprintf(stderr, "%s%s\n", event->text == NULL ? "" : ": ",
-            event->text == NULL ? "" : event->text);
+    if (event->text != NULL) {
+        fputs(": ", stderr);
+        cli_print(stderr, event->text); /* it may be the broker's */
+    }
+    fputc('\n', stderr);
 }
 
 static void on_event(void *user, const struct leat_event *event)
