@@ -133,7 +133,7 @@ struct data_link {
     uint8_t token[LEAT_TOKEN_BYTES];
     uint8_t reset_token[LEAT_TOKEN_BYTES];
     uint64_t tag_to_broker, tag_to_client; /* of packets */
-    bool may_omit;                         /* their checksum, says the grant */
+    bool may_be_partial;                   /* their checksum, says the grant */
     struct stream_table streams;
     struct publisher_list publishers; /* with something to send */
     struct reader_list credits;       /* with a CREDIT or a COMMIT to send */
@@ -325,7 +325,7 @@ struct leat_client {
 
     int failure;      /* the connection is over; taken up at the end of the step */
     bool path_failed; /* because packets do not get through */
-    bool seals;       /* a link that promised intact bytes damaged some: all packets are checked */
+    bool seals;       /* a link that promised intact bytes damaged some: all bytes are checked */
     int last_failure;
     char failure_text[CLIENT_ERROR_BYTES];
 

@@ -30,7 +30,7 @@ static void on_session(void *context, int error, const char *text,
     memcpy(link->reset_token, response->session->reset_token.data, LEAT_TOKEN_BYTES);
     link->tag_to_broker = response->session->tag_to_broker;
     link->tag_to_client = response->session->tag_to_client;
-    link->may_omit = response->session->checksum_omitted;
+    link->may_be_partial = response->session->checksum_partial;
     if (client->transport == URL_TCP)
         tcp_link_connect(link);
     else
@@ -184,7 +184,7 @@ void *data_link_stream(const struct data_link *link, uint32_t number, enum strea
 
 bool data_link_is_uncovered(const struct data_link *link)
 {
-    return link->packets != NULL && link->packets->may_omit;
+    return link->packets != NULL && link->packets->may_be_partial;
 }
 
 void data_link_damaged(struct data_link *link, const char *what)
@@ -192,8 +192,8 @@ void data_link_damaged(struct data_link *link, const char *what)
     link->client->seals = true;
     client_fail(
         link->client, LEAT_ERR_BAD_CRC,
-        "shard %u: %s came damaged over a link that leaves checksums out; from now on packets "
-        "have them",
+        "shard %u: %s came damaged over a link within this machine; from now on checksums cover "
+        "all bytes",
         link->shard, what);
 }
 

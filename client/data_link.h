@@ -46,9 +46,9 @@ void data_link_handle(struct data_link *link, const struct leat_frame *frame);
 /* The stream of that number, when it is of that kind. */
 void *data_link_stream(const struct data_link *link, uint32_t number, enum stream_kind kind);
 void data_link_was_reset(struct data_link *link, const struct leat_frame_reset *reset);
-/* Whether its packets may come without a checksum. */
+/* Whether its packets' checksums may leave out the bytes of batches. */
 bool data_link_is_uncovered(const struct data_link *link);
-/* Over such a link `what` came, and cannot be right: all packets have checksums from now on. */
+/* Over such a link `what` came, and cannot be right: checksums cover all bytes from now on. */
 void data_link_damaged(struct data_link *link, const char *what);
 void data_link_broken(struct data_link *link, const char *what);
 

@@ -57,7 +57,7 @@ void packet_link_connect(struct data_link *link)
     };
     flow_init(&packets->flow, &options, client->now);
     packets->attach_due = true;
-    packets->may_omit = link->may_omit && limits->intact && !client->seals;
+    packets->may_be_partial = link->may_be_partial && limits->intact && !client->seals;
     packets->attaches = 0;
     packets->ping_due = false;
     packets->pong_count = 0;

@@ -18,9 +18,9 @@ struct packet_link {
     struct mtu mtu;
     struct link_peer peer;
     bool attach_due;
-    bool may_omit;     /* packets come and go within this machine: the checksum may be left out */
-    bool sealed;       /* ours carry one */
-    uint32_t attaches; /* said so far */
+    bool may_be_partial; /* packets come and go within this machine: checksums may be partial */
+    bool sealed;         /* ours are not: they cover batches too */
+    uint32_t attaches;   /* said so far */
     bool ping_due;
     uint32_t pong_count;
     uint64_t pongs[PACKET_LINK_PONGS_MAX]; /* to be answered; the newest last */

@@ -99,7 +99,7 @@ bool packet_link_is_genuine(const struct data_link *link, const struct leat_pack
     if (packet->type == LEAT_PACKET_RESET) /* from a shard that may not know the session's tags */
         return leat_packet_is_intact(packet, bytes, false);
     return leat_packet_tag_is(packet, link->tag_to_client)
-           && leat_packet_is_intact(packet, bytes, link->packets->may_omit);
+           && leat_packet_is_intact(packet, bytes, link->packets->may_be_partial);
 }
 
 unsigned packet_link_take(struct data_link *link, const struct leat_packet *packet)
@@ -118,12 +118,8 @@ unsigned packet_link_take(struct data_link *link, const struct leat_packet *pack
         client_dirty(client, link); /* its sender missed our acknowledgement */
         return 0;
     }
-    /* Of a packet never sent: the number that came over there was not the one that left. */
-    if (packet->has_ack && !flow_acked(flow, &packet->ack, client->now)
-        && data_link_is_uncovered(link)) {
-        data_link_damaged(link, "a packet's number");
-        return 1;
-    }
+    if (packet->has_ack)
+        flow_acked(flow, &packet->ack, client->now);
     if (take_frames(link, packet))
         flow_take(flow, number, packet->frames_size > 0, (packet->flags & LEAT_PACKET_ACK_NOW) != 0,
                   client->now);

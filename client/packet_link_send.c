@@ -40,6 +40,8 @@ static void send_out(struct data_link *link, struct packet *p)
     struct link *wire = client->port.link;
     if (link->packets->sealed)
         leat_packet_seal(p->out.bytes, p->at, NULL, 0);
+    else
+        leat_packet_seal_partial(p->out.bytes, p->at);
     wire->ops->send(wire, &p->out, p->at, NULL, &link->packets->peer);
     client->port.staged = true;
     client->stats.bytes_sent += p->at;
@@ -76,8 +78,8 @@ static bool add_attach(struct data_link *link, struct packet *p)
     if (!note(link, p, LEAT_FRAME_ATTACH, 0, 0, 0))
         return true;
     p->at += (uint32_t)leat_frame_write_attach(p->out.bytes + p->at, &frame);
-    /* The broker's end may be no link of this machine: the second time with a checksum. */
-    link->packets->sealed = !link->packets->may_omit || link->packets->attaches++ != 0;
+    /* The broker's end may be no link of this machine: the second time with a whole checksum. */
+    link->packets->sealed = !link->packets->may_be_partial || link->packets->attaches++ != 0;
     link->packets->attach_due = false;
     return false;
 }

@@ -402,6 +402,13 @@ uint32_t leat_frame_length(const uint8_t *frame)
     return leat_load16(((const struct header_wire *)frame)->length);
 }
 
+uint32_t leat_frame_scan(const uint8_t *frame, bool *carries_batches)
+{
+    const struct header_wire *wire = (const struct header_wire *)frame;
+    *carries_batches = wire->type == LEAT_FRAME_DATA || wire->type == LEAT_FRAME_PUBLISH_AT;
+    return leat_load16(wire->length);
+}
+
 struct leat_ack_run leat_ack_run_at(const struct leat_frame_publish_ack *ack, uint32_t index)
 {
     assert(index < ack->run_count);

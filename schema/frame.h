@@ -221,6 +221,9 @@ void leat_frame_peek(struct leat_frame *out, const uint8_t *bytes);
 
 /* Length of a frame that was written here or decoded before. */
 uint32_t leat_frame_length(const uint8_t *frame);
+/* The length that a frame says, which may be any, and whether it is DATA or PUBLISH_AT; reads its
+ * first LEAT_FRAME_HEADER_BYTES. */
+uint32_t leat_frame_scan(const uint8_t *frame, bool *carries_batches);
 
 /* Decodes run `index` < run_count. Status and level were checked by leat_frame_decode. */
 struct leat_ack_run leat_ack_run_at(const struct leat_frame_publish_ack *ack, uint32_t index);

@@ -4,6 +4,7 @@
 
 #include "schema/bytes.h"
 #include "schema/crc32c.h"
+#include "schema/frame.h"
 
 /* Wire images. Every member is a byte array: alignment 1, no padding, overlays any buffer. */
 
@@ -36,10 +37,12 @@ static_assert(offsetof(struct ack_wire, delay) == 12, "wire layout");
 enum {
     TYPE_BITS = 5,
     TYPE_MASK = (1 << TYPE_BITS) - 1,
-    FLAGS_KNOWN = LEAT_PACKET_ACK | LEAT_PACKET_ACK_NOW,
+    FLAGS_WRITTEN = LEAT_PACKET_ACK_NOW | LEAT_PACKET_PARTIAL,
+    FLAGS_KNOWN = LEAT_PACKET_ACK | FLAGS_WRITTEN,
     DELAY_SHIFT = 8, /* units of 256 ns */
     CRC_AT = sizeof(struct packet_wire) + offsetof(struct guard_wire, crc),
     BEHIND_CRC = CRC_AT + 4,
+    BEHIND_GUARD = sizeof(struct packet_wire) + sizeof(struct guard_wire),
 };
 static_assert(LEAT_PACKET_DELAY_MAX_NS >> DELAY_SHIFT == UINT16_MAX, "u16");
 static_assert(LEAT_PACKET_BYTES_MAX <= UINT16_MAX, "u16");
@@ -105,7 +108,7 @@ enum leat_error leat_packet_decode(struct leat_packet *out, const uint8_t *bytes
 size_t leat_packet_write(uint8_t *at, const struct leat_packet *packet)
 {
     struct packet_wire *wire = (struct packet_wire *)at;
-    const uint8_t flags = packet->flags & LEAT_PACKET_ACK_NOW;
+    const uint8_t flags = packet->flags & FLAGS_WRITTEN;
     wire->version_type = (uint8_t)(LEAT_PACKET_VERSION << TYPE_BITS | (int)packet->type);
     wire->flags = packet->has_ack ? flags | LEAT_PACKET_ACK : flags;
     leat_store16(wire->length, packet->length);
@@ -141,10 +144,29 @@ static uint32_t checksum(const uint8_t *at, size_t size)
     return leat_crc32c_extend(crc, at + BEHIND_CRC, size - BEHIND_CRC);
 }
 
-/* 0 says that there is none. */
-static uint32_t said(uint32_t crc)
+/* The same without the bytes of batches. Frames are not checked yet: whatever their lengths say,
+ * nothing beyond `size` is read. */
+static uint32_t partial_checksum(const uint8_t *at, size_t size)
 {
-    return crc != 0 ? crc : UINT32_MAX;
+    const struct packet_wire *wire = (const struct packet_wire *)at;
+    const bool has_ack = (wire->flags & LEAT_PACKET_ACK) != 0;
+    size_t frame = BEHIND_GUARD + (has_ack ? sizeof(struct ack_wire) : 0);
+    size_t from = BEHIND_CRC; /* not summed up yet */
+    uint32_t crc = leat_crc32c(at, CRC_AT);
+    while (frame + LEAT_FRAME_HEADER_BYTES <= size) {
+        bool carries_batches;
+        const uint32_t length = leat_frame_scan(at + frame, &carries_batches);
+        if (length < LEAT_FRAME_HEADER_BYTES) {
+            break;
+        }
+        if (carries_batches) {
+            const size_t head = frame + LEAT_DATA_HEADER_BYTES;
+            crc = leat_crc32c_extend(crc, at + from, (head < size ? head : size) - from);
+            from = frame + length;
+        }
+        frame += length;
+    }
+    return from < size ? leat_crc32c_extend(crc, at + from, size - from) : crc;
 }
 
 void leat_packet_seal(uint8_t *at, size_t size, const uint8_t *more, size_t more_size)
@@ -153,7 +175,13 @@ void leat_packet_seal(uint8_t *at, size_t size, const uint8_t *more, size_t more
     if (more_size != 0) {
         crc = leat_crc32c_extend(crc, more, more_size);
     }
-    leat_store32(at + CRC_AT, said(crc));
+    leat_store32(at + CRC_AT, crc);
+}
+
+void leat_packet_seal_partial(uint8_t *at, size_t size)
+{
+    ((struct packet_wire *)at)->flags |= LEAT_PACKET_PARTIAL;
+    leat_store32(at + CRC_AT, partial_checksum(at, size));
 }
 
 bool leat_packet_tag_is(const struct leat_packet *packet, uint64_t tag)
@@ -161,12 +189,13 @@ bool leat_packet_tag_is(const struct leat_packet *packet, uint64_t tag)
     return (packet->tag ^ tag) == 0; /* one comparison of whole words */
 }
 
-bool leat_packet_is_intact(const struct leat_packet *packet, const uint8_t *bytes, bool may_omit)
+bool leat_packet_is_intact(const struct leat_packet *packet, const uint8_t *bytes,
+                           bool may_be_partial)
 {
-    if (packet->crc == 0) {
-        return may_omit;
+    if (leat_packet_is_partial(packet)) {
+        return may_be_partial && packet->crc == partial_checksum(bytes, packet->length);
     }
-    return packet->crc == said(checksum(bytes, packet->length));
+    return packet->crc == checksum(bytes, packet->length);
 }
 
 uint64_t leat_packet_number(uint64_t near, uint32_t low)

@@ -1,7 +1,8 @@
 /* Packet header: what every datagram of a session begins with, in either direction.
  *
  * Role: the only file that knows this byte layout; encodes and decodes, nothing more.
- * Must not know: sessions' state, frames' bodies, links, clocks.
+ * Must not know: sessions' state, links, clocks; of frames only how long they are and which of them
+ * carry batches.
  * Threads: any; nothing here has state.
  *
  *      header     version:3 (high bits) type:5 | flags u8 | length u16 | session u32 | number u32
@@ -17,9 +18,9 @@
  *
  * `tag` is the one that the session's grant gave this direction; 0 in a RESET, which has a token of
  * its own. `crc32c` is taken over the whole packet but the field itself: its bytes 0 .. 19 followed
- * by its bytes 24 .. length - 1. A result of 0 is written as 0xFFFFFFFF, since 0 says that the
- * sender left the checksum out. Encrypted packets will have their authentication tag in the guard's
- * place.
+ * by its bytes 24 .. length - 1. With LEAT_PACKET_PARTIAL it also leaves out what stands behind the
+ * first LEAT_DATA_HEADER_BYTES of each DATA and PUBLISH_AT frame: pieces of batches, which have a
+ * CRC of their own. Encrypted packets will have their authentication tag in the guard's place.
  *
  * Integers are little-endian. */
 #ifndef LEAT_SCHEMA_PACKET_H
@@ -54,6 +55,7 @@ enum leat_packet_type {
 enum leat_packet_flag {
     LEAT_PACKET_ACK = 0x01,       /* the ack block is there */
     LEAT_PACKET_ACK_NOW = 0x02,   /* its sender asks not to wait with the acknowledgement */
+    LEAT_PACKET_PARTIAL = 0x04,   /* the checksum leaves out the bytes of batches */
     LEAT_PACKET_KEY_PHASE = 0x08, /* reserved for encryption; 0 in this version */
 };
 
@@ -72,7 +74,7 @@ struct leat_packet {
     uint32_t session;
     uint32_t number;
     uint64_t tag;
-    uint32_t crc; /* of the guard; leat_packet_write leaves it out */
+    uint32_t crc; /* of the guard; leat_packet_write leaves it 0 */
     bool has_ack;
     struct leat_packet_ack ack;
     const uint8_t *frames; /* borrowed from the datagram */
@@ -87,7 +89,7 @@ enum leat_error leat_packet_decode(struct leat_packet *out, const uint8_t *bytes
 
 /* Writes header, guard without a checksum, and, when packet->has_ack, ack block (flag
  * LEAT_PACKET_ACK follows has_ack); returns how many bytes. packet->length is the whole packet's.
- */
+ * leat_packet_seal or leat_packet_seal_partial completes it. */
 size_t leat_packet_write(uint8_t *at, const struct leat_packet *packet);
 /* Sets the length of a packet whose header was written before its frames. */
 void leat_packet_set_length(uint8_t *at, uint16_t length);
@@ -95,12 +97,21 @@ void leat_packet_set_length(uint8_t *at, uint16_t length);
  * `more_size` bytes at `more`, which follow them on the wire (NULL and 0: none do). size is at
  * least the header's and the guard's. */
 void leat_packet_seal(uint8_t *at, size_t size, const uint8_t *more, size_t more_size);
+/* The same with a checksum that leaves out the bytes of batches, and the flag that says so. Those
+ * of the last frame may lie elsewhere: `size` is what lies at `at`. */
+void leat_packet_seal_partial(uint8_t *at, size_t size);
 
 /* True when the packet carries this tag. Takes the same time for every wrong one. */
 bool leat_packet_tag_is(const struct leat_packet *packet, uint64_t tag);
-/* True when the checksum of the packet, decoded from `bytes`, holds. One that was left out is taken
- * only when `may_omit`. */
-bool leat_packet_is_intact(const struct leat_packet *packet, const uint8_t *bytes, bool may_omit);
+/* True when the packet's checksum leaves out the bytes of batches. */
+static inline bool leat_packet_is_partial(const struct leat_packet *packet)
+{
+    return (packet->flags & LEAT_PACKET_PARTIAL) != 0;
+}
+/* True when the checksum of the packet, decoded from `bytes`, holds. A partial one is taken only
+ * when `may_be_partial`. */
+bool leat_packet_is_intact(const struct leat_packet *packet, const uint8_t *bytes,
+                           bool may_be_partial);
 
 /* The 64-bit number whose low half is `low`, closest to `near` (RFC 9000, appendix A.3's idea). */
 uint64_t leat_packet_number(uint64_t near, uint32_t low);

@@ -120,9 +120,9 @@ static inline bool flow_note(struct flow *flow, const struct flow_item *item)
     return sentmap_note(&flow->sent, item);
 }
 /* The packet in `at` is `size` bytes, header included (and counting bytes sent by reference). It is
- * without a checksum: its owner seals it (leat_packet_seal), unless its link needs none. With
- * no item noted it is an ack alone, which is not acknowledged in turn (and asks for an answer when
- * it stands in for a probe). */
+ * without a checksum: its owner seals it (leat_packet_seal, leat_packet_seal_partial). With no item
+ * noted it is an ack alone, which is not acknowledged in turn (and asks for an answer when it
+ * stands in for a probe). */
 void flow_commit(struct flow *flow, uint8_t *at, uint32_t size, leat_ns now);
 /* The same of a packet larger than options.payload_max, which finds out whether the path carries
  * that: its loss says nothing of how much is on the wire. */

@@ -65,7 +65,7 @@ struct link_limits {
     bool polled;            /* it must be asked again and again, or armed: see link_ops.arm */
     bool bypass;            /* microseconds, not tens of them: which timers fit */
     bool intact; /* what is sent stays within this machine's memory, so that it arrives as it
-                    left or not at all: packets need no checksum */
+                    left or not at all: packets' checksums may be partial */
 };
 
 enum link_drop {

@@ -136,7 +136,7 @@ static void answer_grant(struct control *control, struct peer *p, uint64_t reque
         (ProtobufCBinaryData){ .len = LEAT_TOKEN_BYTES, .data = m->grant.reset_token };
     grant.tag_to_broker = m->grant.tag_to_broker;
     grant.tag_to_client = m->grant.tag_to_client;
-    grant.checksum_omitted = control->shards[grant.shard].link.intact;
+    grant.checksum_partial = control->shards[grant.shard].link.intact;
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_SESSION;

@@ -64,7 +64,7 @@ struct session_path {
     struct session *session;
     struct link *link;
     struct link_peer peer; /* bound when it attached: others are not heard */
-    bool sealed;           /* its packets carry a checksum */
+    bool sealed;           /* its packets' checksums cover batches too */
     bool answered;         /* its client has received something there: see session_may_say */
     bool challenge_due;    /* it is to be asked */
     uint64_t heard_bytes, said_bytes; /* until then */
@@ -140,7 +140,8 @@ static inline bool session_is_packets(const struct session *s)
 {
     return s->path != NULL;
 }
-/* Whether a checksum of its way vouches for the bytes that come: TCP's, or its packets'. */
+/* Whether a checksum of its way vouches for all bytes that come, those of batches included: TCP's,
+ * or its packets'. */
 static inline bool session_is_covered(const struct session *s)
 {
     return s->path == NULL || s->path->sealed;

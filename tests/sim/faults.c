@@ -94,29 +94,58 @@ void sim_keep_references(struct sim *sim, leat_ns most_ns)
     fabric_late(sim->broker.link, most_ns);
 }
 
-bool sim_damage_batch(void *user, struct seeded *random, uint8_t *bytes, uint32_t size)
+static void damage_byte(struct seeded *random, uint8_t *at)
+{
+    *at ^= (uint8_t)(1 + seeded_below(random, 255));
+}
+
+/* A byte of a whole batch that begins with the frame's bytes. False: there is none. */
+static bool damage_batch(struct seeded *random, uint8_t *bytes, const struct leat_frame *frame)
 {
     /* Not the size: one that is too large waits for bytes that do not come. */
     const uint32_t from = LEAT_BATCH_CRC_FROM + sizeof(uint32_t);
+    struct leat_batch batch;
+    if (leat_batch_parse(&batch, frame->data.bytes, frame->data.size) != LEAT_OK
+        || batch.size > frame->data.size
+        || leat_batch_check(&batch, frame->data.bytes, LEAT_RECORD_BYTES_LIMIT) != LEAT_OK)
+        return false; /* it begins within a batch, or holds a part of one */
+    damage_byte(random, bytes + (frame->data.bytes - bytes) + from
+                            + seeded_below(random, batch.size - from));
+    sim_total.damaged_batches++;
+    return true;
+}
+
+/* The frame whose piece of a batch holds the byte at `at` of the packet. False: none does. */
+static bool piece_at(const struct leat_packet *packet, const uint8_t *at, struct leat_frame *frame)
+{
+    for (uint32_t from = 0; from < packet->frames_size; from += frame->length) {
+        if (leat_frame_decode(frame, packet->frames + from, packet->frames_size - from) != LEAT_OK)
+            return false;
+        if ((frame->type == LEAT_FRAME_PUBLISH_AT || frame->type == LEAT_FRAME_DATA)
+            && at >= frame->data.bytes && at < frame->data.bytes + frame->data.size)
+            return true;
+    }
+    return false;
+}
+
+bool sim_damage_packet(void *user, struct seeded *random, uint8_t *bytes, uint32_t size)
+{
+    enum { TRIES = 20 };
+    const bool wants_batch = seeded_below(random, 2) == 0;
     struct leat_packet packet;
     struct leat_frame frame;
-    struct leat_batch batch;
     (void)user;
     if (leat_packet_decode(&packet, bytes, size) != LEAT_OK)
         return false;
-    for (uint32_t at = 0; at < packet.frames_size; at += frame.length) {
-        if (leat_frame_decode(&frame, packet.frames + at, packet.frames_size - at) != LEAT_OK)
-            return false;
-        if (frame.type != LEAT_FRAME_PUBLISH_AT && frame.type != LEAT_FRAME_DATA)
+    for (int i = 0; i < TRIES; i++) {
+        uint8_t *at = bytes + seeded_below(random, packet.length);
+        const bool is_batch = piece_at(&packet, at, &frame);
+        if (is_batch != wants_batch)
             continue;
-        if (leat_batch_parse(&batch, frame.data.bytes, frame.data.size) != LEAT_OK
-            || batch.size > frame.data.size
-            || leat_batch_check(&batch, frame.data.bytes, LEAT_RECORD_BYTES_LIMIT) != LEAT_OK)
-            continue; /* it begins within a batch, or holds a part of one */
-        bytes[(uint32_t)(frame.data.bytes - bytes) + from
-              + seeded_below(random, batch.size - from)] ^=
-            (uint8_t)(1 + seeded_below(random, 255));
-        sim_total.damaged_batches++;
+        if (is_batch)
+            return damage_batch(random, bytes, &frame);
+        damage_byte(random, at);
+        sim_total.damaged_headers++;
         return true;
     }
     return false;

@@ -223,7 +223,7 @@ static void set_up(struct sim *sim, uint64_t seed, bool verbose)
     const enum fabric_care care = (enum fabric_care)seeded_below(&sim->random, 4);
     fabric_care(sim->fabric, care);
     if (care == FABRIC_FALSE)
-        fabric_damage_by(sim->fabric, sim_damage_batch, NULL);
+        fabric_damage_by(sim->fabric, sim_damage_packet, NULL);
     /* Now and then more than a ring holds, so that slow readers are overtaken. */
     const uint32_t most = seeded_below(&sim->random, 5) == 0 ? 6 * RECORDS_MAX : RECORDS_MAX;
     sim->sends_left = 20 + seeded_below(&sim->random, most);
@@ -329,17 +329,18 @@ static void report(void)
                             + sim_total.clock_steps;
     printf("%" PRIu64 " runs, %" PRIu64 " faults: %" PRIu64 " lost, %" PRIu64 " in bursts, %" PRIu64
            " doubled, %" PRIu64 " reordered, %" PRIu64 " corrupted (%" PRIu64
-           " batches that links said were intact), %" PRIu64 " too large, %" PRIu64
-           " cut off, %" PRIu64 " stalls and %" PRIu64 " long ones, %" PRIu64 " cuts, %" PRIu64
-           " data paths silent for seconds, %" PRIu64 " steps of the wall clock, %" PRIu64
-           " client and %" PRIu64 " broker restarts, %" PRIu64 " full and %" PRIu64
-           " slow links, %" PRIu64 " references read late; %" PRIu64 " seeks, %" PRIu64
-           " topics deleted\n",
+           " batches and %" PRIu64 " headers that links said were intact), %" PRIu64
+           " too large, %" PRIu64 " cut off, %" PRIu64 " stalls and %" PRIu64 " long ones, %" PRIu64
+           " cuts, %" PRIu64 " data paths silent for seconds, %" PRIu64
+           " steps of the wall clock, %" PRIu64 " client and %" PRIu64 " broker restarts, %" PRIu64
+           " full and %" PRIu64 " slow links, %" PRIu64 " references read late; %" PRIu64
+           " seeks, %" PRIu64 " topics deleted\n",
            sim_total.runs, faults, f->lost, f->burst_lost, f->duplicated, f->reordered,
-           f->corrupted, sim_total.damaged_batches, f->too_large, f->partitioned, sim_total.stalls,
-           sim_total.long_stalls, sim_total.cuts, sim_total.silent_paths, sim_total.clock_steps,
-           sim_total.client_restarts, sim_total.broker_restarts, sim_total.full, sim_total.slow,
-           f->read_late, sim_total.seeks, sim_total.deletions);
+           f->corrupted, sim_total.damaged_batches, sim_total.damaged_headers, f->too_large,
+           f->partitioned, sim_total.stalls, sim_total.long_stalls, sim_total.cuts,
+           sim_total.silent_paths, sim_total.clock_steps, sim_total.client_restarts,
+           sim_total.broker_restarts, sim_total.full, sim_total.slow, f->read_late, sim_total.seeks,
+           sim_total.deletions);
     printf("%" PRIu64 " packets; %" PRIu64 " records published, %" PRIu64 " acknowledged, %" PRIu64
            " delivered, %" PRIu64 " gaps over %" PRIu64 " records, %" PRIu64
            " reconnects; none lost in silence, doubled or out of order\n",

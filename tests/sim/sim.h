@@ -74,7 +74,7 @@ extern struct sim_totals {
     uint64_t runs, records, acked, delivered, lost_in_gaps, gaps, reconnects;
     uint64_t stalls, cuts, silent_paths, long_stalls, clock_steps;
     uint64_t client_restarts, broker_restarts;
-    uint64_t full, slow, seeks, deletions, damaged_batches;
+    uint64_t full, slow, seeks, deletions, damaged_batches, damaged_headers;
     uint64_t handovers, processed, again, members_lost;
     uint64_t topics_made, topics_missed;
     struct fabric_counters fabric;
@@ -119,9 +119,9 @@ void sim_step_clock(struct sim *sim);
 void sim_trouble_link(struct sim *sim, bool full, bool slow);
 /* Its device reads from the log up to so long after it was told to; 0: at once. */
 void sim_keep_references(struct sim *sim, leat_ns most_ns);
-/* Damages bytes of a batch in a packet, and none that the batch's own CRC leaves out: what links
- * that only say that they are intact may do. */
-bool sim_damage_batch(void *sim, struct seeded *random, uint8_t *bytes, uint32_t size);
+/* Damages a byte of a packet's headers and small frames, or of a batch in it; of a batch none that
+ * its own CRC leaves out: what links that only say that they are intact may do. */
+bool sim_damage_packet(void *sim, struct seeded *random, uint8_t *bytes, uint32_t size);
 /* Someone's loop stands still for as long as it takes to be given up, or not quite. */
 void sim_stand_still(struct sim *sim);
 /* The next step in the life of the side topic. */

@@ -232,7 +232,7 @@ static void take_packet(const struct link_datagram *datagram)
     struct leat_packet packet;
     uint64_t number;
     if (leat_packet_decode(&packet, datagram->bytes, datagram->size) != LEAT_OK
-        || (packet.crc != 0 && !leat_packet_is_intact(&packet, datagram->bytes, false))) {
+        || !leat_packet_is_intact(&packet, datagram->bytes, true)) {
         cr_assert_neq(fabric_counters(shard_peer.fabric)->corrupted, 0);
         return;
     }
@@ -246,8 +246,8 @@ static void take_packet(const struct link_datagram *datagram)
         return;
     }
     cr_assert(leat_packet_tag_is(&packet, SHARD_PEER_TAG_TO_CLIENT));
-    cr_assert(leat_packet_is_intact(&packet, datagram->bytes, shard_peer.omits));
-    shard_peer.unsealed += packet.crc == 0;
+    cr_assert(leat_packet_is_intact(&packet, datagram->bytes, shard_peer.partial));
+    shard_peer.partials += leat_packet_is_partial(&packet);
     if (packet.has_ack)
         flow_acked(&shard_peer.flow, &packet.ack, shard_peer.now);
     if (flow_open(&shard_peer.flow, &packet, &number, shard_peer.now) != FLOW_NEW)
@@ -285,7 +285,9 @@ static void send_frames(const uint8_t *frames, uint32_t size, const struct flow_
     if (item != NULL)
         cr_assert(flow_note(&shard_peer.flow, item));
     flow_commit(&shard_peer.flow, out.bytes, at + size, shard_peer.now);
-    if (!shard_peer.omits)
+    if (shard_peer.partial)
+        leat_packet_seal_partial(out.bytes, at + size);
+    else
         leat_packet_seal(out.bytes, at + size, NULL, 0);
     shard_peer.link->ops->send(shard_peer.link, &out, at + size, NULL, &shard_peer.broker);
     shard_peer.link->ops->flush(shard_peer.link, shard_peer.now);

@@ -51,8 +51,8 @@ extern struct shard_peer {
     struct flow flow;
     uint8_t token[LEAT_TOKEN_BYTES]; /* the one that attaches */
     bool attached;
-    bool omits;        /* its packets come without a checksum, and may */
-    uint64_t unsealed; /* packets that came without one */
+    bool partial;      /* its packets' checksums leave out batches, and may */
+    uint64_t partials; /* packets that came with such a one */
     uint32_t resets;
     int16_t reset; /* what the last one said */
     uint8_t reset_token[LEAT_TOKEN_BYTES];
