@@ -157,6 +157,23 @@ static int32_t commit_mode(const char *name)
     return strcmp(name, "exact") == 0 ? LEAT_COMMIT_OFF : LEAT_COMMIT_PROCESSED;
 }
 
+/* Who was stopped in the middle of it, for longer than the broker waits or a request takes, tries
+ * again. */
+static int open_all(struct member *member, const char *url,
+                    const struct leat_client_options *listening,
+                    const struct leat_consumer_options *options)
+{
+    int error = LEAT_OK;
+    do {
+        if (member->client == NULL)
+            error = leat_client_open(&member->client, url, listening);
+        if (member->client != NULL)
+            error =
+                leat_consumer_open(member->client, &member->consumer, &member->topic, 1, options);
+    } while (!told && (error == LEAT_ERR_UNREACHABLE || error == LEAT_ERR_TIMEOUT));
+    return error;
+}
+
 int main(int argc, char **argv)
 {
     static struct member member;
@@ -181,9 +198,7 @@ int main(int argc, char **argv)
     for (uint32_t partition = 0; partition < PARTITIONS_MAX; partition++)
         begin(&member, partition);
     group_lines_open(&member.lines, argv[4]);
-    int error = leat_client_open(&member.client, argv[1], &listening);
-    if (error == LEAT_OK)
-        error = leat_consumer_open(member.client, &member.consumer, &member.topic, 1, &options);
+    int error = open_all(&member, argv[1], &listening, &options);
     if (error != LEAT_OK)
         fail(&member, argv[3], error);
     group_lines_add(&member.lines, "J %" PRIu64 "\n", group_lines_now());
