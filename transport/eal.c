@@ -133,16 +133,27 @@ static struct pages free_pages(void)
     return out;
 }
 
-/* From here until the descriptor is closed this process alone looks for free pages and takes them:
- * two that saw the same ones would not both start. One that holds the lock for long (stopped, or
- * hostile) is not waited for. -1: there is no such folder, and no pages. */
+/* Until unlock_pages this process alone looks for free pages and takes them: two that saw the same
+ * ones would not both start. One that holds the lock for long (stopped, or hostile) is not waited
+ * for, nor is one where there is no lock. Returns its descriptor, -1: none. */
 static int lock_pages(void)
 {
     const struct timespec little = { .tv_nsec = LEAT_NS_PER_MS };
     const int fd = open(PAGES_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (int ms = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && ms < PAGES_WAIT_MS; ms++)
+    for (int ms = 0; fd >= 0 && ms < PAGES_WAIT_MS; ms++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+            break;
         nanosleep(&little, NULL);
+    }
     return fd;
+}
+
+static void unlock_pages(int fd)
+{
+    if (fd < 0)
+        return;
+    flock(fd, LOCK_UN); /* a child of the application may have inherited it meanwhile */
+    close(fd);
 }
 
 /* Says what is missing and how to get it. */
@@ -348,8 +359,7 @@ enum leat_error eal_start(const struct link_dpdk_eal *options,
         return LEAT_OK;
     const int lock = lock_pages();
     const enum leat_error result = start_first(options, error_text);
-    if (lock >= 0)
-        close(lock);
+    unlock_pages(lock);
     return result;
 }
 
