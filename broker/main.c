@@ -331,7 +331,6 @@ static bool open_lane(struct broker *b, uint32_t i)
         .keepalive_ns = c->keepalive_ms * LEAT_NS_PER_MS,
         .producer_idle_ns = c->producer_idle_ms * LEAT_NS_PER_MS,
         .topics = b->topics,
-        .memory = &b->memory,
         .inbox = lane->inbox,
         .outbox = lane->outbox,
         .metrics = b->metrics,

@@ -59,6 +59,7 @@ inside "$LEATD" --dev --plan >"$dir/plan"
 [ "$(number limit_bytes)" = $limit ] || fail "--plan: $(cat "$dir/plan")"
 grep -q "\"limit_from\": \".*$group\"" "$dir/plan" || fail "--plan does not say which: $(cat "$dir/plan")"
 [ $(($(number log_limit_bytes) + $(number client_limit_bytes))) -lt $limit ] || fail "budgets: $(cat "$dir/plan")"
+[ $(($(number each_address_max) * 2)) = "$(number client_limit_bytes)" ] || fail "half for one address: $(cat "$dir/plan")"
 
 echo '{"port": 0, "data_port": 0, "hugepages": "off", "log_memory_bytes": "1GiB"}' >"$dir/config.json"
 code=0

@@ -57,3 +57,24 @@ Test(bounds, an_operation_of_all_partitions_fits_the_least_budget)
                          + LEAT_PARTITIONS_MAX * (sizeof(struct operation_part) + sizeof(uint64_t));
     cr_assert_leq(CONTROL_OPERATIONS_PER_CONNECTION * one, MEMORY_BUDGET_BYTES_MIN);
 }
+
+Test(bounds, one_address_and_all_groups_leave_room_for_others)
+{
+    const uint64_t all = MEMORY_BUDGET_BYTES_MIN;
+    const uint64_t left = all - all / SHARE_OF_ADDRESS - all / MEMORY_OF_GROUPS;
+    const uint64_t input = LEAT_CONTROL_PREFIX_BYTES + LEAT_CONTROL_BYTES_MAX;
+    const uint64_t producer = PRODUCER_BYTES + UINT64_C(2) * PRODUCER_SHARE_BYTES
+                              + LEAT_IN_FLIGHT_BATCHES_MAX * PRODUCER_RESULT_BYTES;
+    cr_assert_leq(sizeof(struct peer) + input + SESSION_BYTES_MAX + producer, left,
+                  "an honest client beside them");
+    cr_assert_leq(least_part(), all / SHARE_OF_ADDRESS, "one connection is within its address");
+}
+
+Test(bounds, the_shares_of_two_addresses_do_not_fill_a_table)
+{
+    for (uint32_t size = 16; size <= 1 << 20; size *= 2) {
+        const uint32_t first = share_of_address(size, 0), second = share_of_address(size, first);
+        cr_assert_lt(first + second, size);
+        cr_assert_leq(share_of_connection(size), first);
+    }
+}

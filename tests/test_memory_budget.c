@@ -68,6 +68,37 @@ static void *churn(void *arg)
     return NULL;
 }
 
+Test(memory_budget, a_part_is_charged_to_the_whole_and_stays_within_its_fraction)
+{
+    struct memory_budget whole = { .limit_bytes = 1000 };
+    struct memory_budget *half = memory_part_open(&whole, 2), *other = memory_part_open(&whole, 2);
+    cr_assert(memory_budget_take(half, 500));
+    cr_assert_not(memory_budget_take(half, 1));
+    cr_assert_eq(whole.used_bytes, 500u);
+    cr_assert_eq(whole.refused, 1u, "it is counted where it is shown");
+    cr_assert(memory_budget_take(&whole, 200));
+    cr_assert_not(memory_budget_take(other, 301), "the whole has not so much left");
+    cr_assert_eq(other->used_bytes, 0u);
+    cr_assert(memory_budget_take(other, 300));
+    whole.limit_bytes = 2000;
+    cr_assert(memory_budget_take(half, 500), "the limit is of now");
+    struct memory_account account = { .budget = half };
+    cr_assert_eq(memory_account_most(half), memory_account_most(&whole));
+    cr_assert_not(memory_account_take(&account, 1));
+    memory_part_hold(half);
+    cr_assert(memory_part_is_shared(half));
+    memory_budget_give(half, 1000);
+    memory_part_release(half);
+    cr_assert_not(memory_part_is_shared(half));
+    memory_part_release(half);
+    memory_budget_give(other, 300);
+    memory_part_release(other);
+    cr_assert_eq(whole.used_bytes, 200u);
+    cr_assert_null(memory_part_open(NULL, 2));
+    memory_part_release(NULL);
+    memory_part_release(&whole);
+}
+
 Test(memory_budget, threads_do_not_pass_the_limit_together)
 {
     struct seeded random = seeded_start("memory_budget");

@@ -433,3 +433,34 @@ Test(producer, shares_are_right_through_any_churn_and_without_memory_too)
     producer_table_close(table);
     cr_assert_eq(budget.used_bytes, 0u);
 }
+
+Test(producer, what_a_maker_has_is_charged_to_its_address)
+{
+    struct memory_budget all = { 0 };
+    struct memory_budget *parts[] = { memory_part_open(&all, 2), memory_part_open(&all, 2) };
+    struct maker makers[] = { { 1, 11, parts[0] }, { 2, 12, parts[1] } };
+    struct producer_table *table;
+    struct producer *p;
+    bool was_bound;
+    cr_assert_eq(producer_table_open(&table, SHARED, &all), LEAT_OK);
+    cr_assert_eq(producer_open(table, 1, 1, PRODUCER_NEW, &makers[0], &p, &was_bound), LEAT_OK);
+    record(p, 0, 1, CRC, LEAT_OK, 0);
+    const uint64_t each = PRODUCER_BYTES + PRODUCER_FIRST_RESULTS * PRODUCER_RESULT_BYTES
+                          + UINT64_C(2) * PRODUCER_SHARE_BYTES;
+    cr_assert_eq(parts[0]->used_bytes, each);
+    cr_assert_eq(producer_open(table, 1, 1, PRODUCER_RESUME, &makers[1], &p, &was_bound), LEAT_OK);
+    cr_assert_eq(parts[0]->used_bytes, 0u, "it has gone over");
+    cr_assert_eq(parts[1]->used_bytes, each);
+    all.limit_bytes = all.used_bytes; /* half of it is not enough for it */
+    cr_assert_eq(producer_open(table, 1, 1, PRODUCER_RESUME, &makers[0], &p, &was_bound), LEAT_OK,
+                 "nothing is needed of who opens it again");
+    cr_assert_eq(parts[1]->used_bytes, each, "it stays whose it was");
+    cr_assert_eq(producer_open(table, 2, 1, PRODUCER_NEW, &makers[0], &p, &was_bound),
+                 LEAT_ERR_NO_MEMORY);
+    producer_table_close(table);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_not(memory_part_is_shared(parts[i]));
+        memory_part_release(parts[i]);
+    }
+    cr_assert_eq(all.used_bytes, 0u);
+}

@@ -10,7 +10,7 @@ static struct session *new_session(void)
 {
     struct session *s;
     const struct message_grant grant = { .token = { 1, 2, 3 } };
-    cr_assert_eq(session_grant(&s, 7, &grant, NULL, 0), LEAT_OK);
+    cr_assert_eq(session_grant(&s, 7, &grant, 0), LEAT_OK);
     return s;
 }
 

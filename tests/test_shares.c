@@ -14,7 +14,7 @@ static void set_up(void)
     static const uint32_t sizes[SHARE_SESSIONS + 1] = {
         [SHARE_GROUPS] = GROUPS, [SHARE_GROUP_PARTITIONS] = 1u << 31, [SHARE_SESSIONS] = SESSIONS
     };
-    cr_assert_eq(shares_open(&s, sizes, SHARE_SESSIONS + 1), LEAT_OK);
+    cr_assert_eq(shares_open(&s, sizes, SHARE_SESSIONS + 1, NULL), LEAT_OK);
 }
 
 static void tear_down(void)

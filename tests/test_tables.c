@@ -406,9 +406,8 @@ Test(tables, control_connections_of_one_address_are_half)
 /* Neither for its request nor for the answer that says so: it ends, once. */
 Test(tables, a_connection_ends_when_there_is_no_memory_even_to_refuse_it)
 {
-    struct memory_budget full = { .limit_bytes = 1 << 20, .used_bytes = 1 << 20 };
     const int fd = rig_peer(&rig, "127.0.0.2");
-    TAILQ_FIRST(&rig.control->open)->memory.budget = &full;
+    rig.memory.limit_bytes = 1;
     cr_assert(wire_send(fd, "x", 1));
     while (rig.control->connection_count != 0)
         rig_step(&rig, LEAT_NS_PER_MS);

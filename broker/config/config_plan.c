@@ -8,6 +8,7 @@
 #include "broker/shard/egress.h"
 #include "broker/shared/offsets.h"
 #include "schema/control.h"
+#include "broker/log/maker.h"
 #include "broker/log/memory_budget.h"
 #include "broker/shared/mailbox.h"
 #include "broker/log/partition.h"
@@ -57,7 +58,9 @@ static json_t *plan_client_parts(const struct config *config)
                      producer = PRODUCER_BYTES + PRODUCER_SHARE_BYTES,
                      result = PRODUCER_RESULT_BYTES, session = SESSION_BYTES_MAX,
                      entry = sizeof(struct offsets_entry);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "each_connection_max",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "each_address_max",
+                     (json_int_t)(budget.limit_bytes / SHARE_OF_ADDRESS), "all_groups_max",
+                     (json_int_t)(budget.limit_bytes / MEMORY_OF_GROUPS), "each_connection_max",
                      (json_int_t)memory_account_most(&budget), "each_connection_before_hello",
                      hello + LEAT_CONTROL_PREFIX_BYTES, "each_session", session,
                      "each_producer_and_partition", producer, "each_producer_and_partition_max",

@@ -164,7 +164,7 @@ static void set_endpoint(const struct control *control,
 /* Memory is only taken as it is touched. */
 static bool open_shard_tables(struct control *control)
 {
-    if (!client_quotas_open(&control->quotas, control->shard_count, control->options.memory))
+    if (!client_quotas_open(&control->quotas, control->shard_count))
         return false;
     for (uint32_t i = 0; i < control->shard_count; i++) {
         struct control_shard *shard = &control->shards[i];

@@ -84,32 +84,66 @@ static bool make_room(struct control *control, enum peer_refused *refused)
     return false;
 }
 
-/* Who never said Hello gives way to who comes. */
-static struct peer *new_peer(struct control *control)
+void peer_give_place(struct control *control, struct peer *p)
 {
-    struct memory_account account = { .budget = control->options.memory };
+    memory_account_give(&p->memory, sizeof *p);
+    control->uncharged -= p->refused == PEER_NO_MEMORY;
+}
+
+static struct peer *charge_peer(struct memory_budget *memory)
+{
+    struct memory_account account = { .budget = memory };
     struct peer *p = memory_account_calloc(&account, sizeof *p);
-    if (p == NULL && end_idle(control))
-        p = memory_account_calloc(&account, sizeof *p);
     if (p != NULL)
         p->memory = account;
     return p;
 }
 
+/* Who never said Hello gives way to who comes. A few are taken without being charged, to be told
+ * why not. */
+static struct peer *new_peer(struct control *control, const struct share_maker *maker,
+                             enum peer_refused *refused)
+{
+    struct memory_budget *memory = maker->address->memory;
+    struct peer *p = charge_peer(memory);
+    if (p == NULL && end_idle(control))
+        p = charge_peer(memory);
+    if (p != NULL || memory == NULL)
+        return p;
+    say_full(
+        control, "control.client_memory", memory->whole->limit_bytes,
+        "raise client_memory_bytes, or find the clients that take it: one address may hold half");
+    if (control->uncharged == CONTROL_GUESTS_MAX)
+        return NULL;
+    p = charge_peer(NULL);
+    *refused = PEER_NO_MEMORY;
+    if (p != NULL) {
+        p->refused = PEER_NO_MEMORY;
+        control->uncharged++;
+    }
+    return p;
+}
+
+static void refuse_at_once(struct control *control, int fd, const char *reason)
+{
+    metric_add(&control->counters.connections_refused, 1);
+    log_line(LOG_WARN, "control.not_taken", log_text("reason", reason));
+    close(fd);
+}
+
 static void add(struct control *control, int fd, enum peer_refused refused)
 {
     uint8_t address[LINK_TCP_PEER_BYTES];
-    struct peer *p = new_peer(control);
     link_tcp_peer(fd, address);
-    struct share_maker *maker = p != NULL ? shares_enter(&control->shares, address) : NULL;
-    if (maker == NULL || !control_watch(control, fd, p, EPOLL_CTL_ADD, EPOLLIN)) {
-        metric_add(&control->counters.connections_refused, 1);
-        log_line(LOG_WARN, "control.not_taken",
-                 log_text("reason", maker == NULL ? "no memory" : "epoll takes no more"));
+    struct share_maker *maker = shares_enter(&control->shares, address);
+    struct peer *p = maker != NULL ? new_peer(control, maker, &refused) : NULL;
+    if (p == NULL || !control_watch(control, fd, p, EPOLL_CTL_ADD, EPOLLIN)) {
+        refuse_at_once(control, fd, p == NULL ? "no memory" : "epoll takes no more");
+        if (p != NULL)
+            peer_give_place(control, p);
+        free(p);
         if (maker != NULL)
             shares_leave(&control->shares, maker);
-        memory_budget_free(control->options.memory, p, sizeof *p);
-        close(fd);
         return;
     }
     p->maker = maker;

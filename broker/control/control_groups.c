@@ -54,7 +54,10 @@ enum leat_error control_groups_open(struct control *control)
                                         .give_back = control_group_give_back,
                                         .out = member_out,
                                         .forget = forget };
-    enum leat_error error = offsets_open(&control->offsets, control->options.memory);
+    control->kept = memory_part_open(control->options.memory, MEMORY_OF_GROUPS);
+    if (control->kept == NULL && control->options.memory != NULL)
+        return LEAT_ERR_NO_MEMORY;
+    enum leat_error error = offsets_open(&control->offsets, control->kept);
     if (error != LEAT_OK)
         return error;
     error = groups_open(&control->groups, &hooks, control_group_look_ns(control));
@@ -68,6 +71,7 @@ void control_groups_close(struct control *control)
         groups_close(&control->groups);
     if (control->offsets != NULL)
         offsets_close(control->offsets);
+    memory_part_release(control->kept);
 }
 
 void control_refuse_member(struct control *control, struct peer *p, uint64_t request,

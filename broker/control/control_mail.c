@@ -69,13 +69,16 @@ static size_t operation_bytes(uint32_t parts)
     return sizeof(struct operation) + parts * sizeof(struct operation_part);
 }
 
-static struct operation *place_operation(struct control *control, uint32_t parts)
+static struct operation *place_operation(struct control *control, struct memory_budget *memory,
+                                         uint32_t parts)
 {
     if (control->operation_count >= CONTROL_OPERATIONS_MAX || control_congested(control))
         return NULL;
-    struct operation *op = memory_budget_calloc(control->options.memory, operation_bytes(parts));
+    struct operation *op = memory_budget_calloc(memory, operation_bytes(parts));
     if (op == NULL)
         return NULL;
+    memory_part_hold(memory);
+    op->memory = memory;
     while (control->operations[control->operation_next].operation != NULL)
         control->operation_next = (control->operation_next + 1) % CONTROL_OPERATIONS_MAX;
     struct operation_slot *slot = &control->operations[control->operation_next];
@@ -91,7 +94,7 @@ static struct operation *place_operation(struct control *control, uint32_t parts
 struct operation *operation_begin(struct control *control, struct peer *p, uint64_t request,
                                   enum operation_kind kind, uint32_t parts)
 {
-    struct operation *op = place_operation(control, parts);
+    struct operation *op = place_operation(control, p->maker->address->memory, parts);
     if (op == NULL) {
         peer_refuse_busy(control, p, request);
         return NULL;
@@ -112,7 +115,7 @@ struct operation *operation_begin_answer(struct control *control, struct peer *p
     if (op == NULL)
         return NULL;
     op->answer_bytes = ((size_t)parts + 1) * answer_bytes; /* one at least: NULL is no memory */
-    op->answer = memory_budget_calloc(control->options.memory, op->answer_bytes);
+    op->answer = memory_budget_calloc(op->memory, op->answer_bytes);
     if (op->answer != NULL)
         return op;
     peer_refuse_busy(control, p, request);
@@ -123,7 +126,7 @@ struct operation *operation_begin_answer(struct control *control, struct peer *p
 struct operation *operation_begin_own(struct control *control, enum operation_kind kind,
                                       uint32_t parts)
 {
-    struct operation *op = place_operation(control, parts);
+    struct operation *op = place_operation(control, control->options.memory, parts);
     if (op != NULL)
         op->kind = kind;
     return op;
@@ -157,10 +160,11 @@ void operation_free(struct control *control, struct operation *op)
         control_metadata_free(control, op->parts[i].metadata);
     }
     control_name_release(control, op);
-    memory_budget_free(control->options.memory, op->producer.first_unanswered,
-                       op->producer.unanswered_bytes);
-    memory_budget_free(control->options.memory, op->answer, op->answer_bytes);
-    memory_budget_free(control->options.memory, op, operation_bytes(op->room));
+    struct memory_budget *memory = op->memory;
+    memory_budget_free(memory, op->producer.first_unanswered, op->producer.unanswered_bytes);
+    memory_budget_free(memory, op->answer, op->answer_bytes);
+    memory_budget_free(memory, op, operation_bytes(op->room));
+    memory_part_release(memory);
 }
 
 static void complete(struct control *control, struct operation *op)

@@ -48,9 +48,25 @@ void control_memory_step(struct control *control)
              log_u64("used_bytes", metric_get(&memory->used_bytes)),
              log_u64("client_memory_bytes", memory->limit_bytes),
              log_text("do", "raise client_memory_bytes, or find the clients that take it: one "
-                            "connection may hold a quarter"));
+                            "connection may hold a quarter, one address half"));
     control->memory_refused = refused;
     control->memory_said = control->now;
+}
+
+const char *control_memory_text(struct control *control, const struct peer *p)
+{
+    const struct memory_budget *all = control->options.memory;
+    const struct memory_budget *address = p != NULL ? p->maker->address->memory : NULL;
+    if (all == NULL || all->limit_bytes == 0 || address == NULL)
+        return "the system has no memory left";
+    snprintf(control->memory_text, sizeof control->memory_text,
+             "there is no room in client_memory_bytes (%" PRIu64 "): all clients hold %" PRIu64
+             " of it, those of your address %" PRIu64 ", and may hold half, %" PRIu64
+             "; one connection or session may hold %" PRIu64
+             ": close some, ask for less at a time, or raise it",
+             all->limit_bytes, metric_get(&all->used_bytes), metric_get(&address->used_bytes),
+             memory_budget_limit(address), memory_account_most(all));
+    return control->memory_text;
 }
 
 bool control_memory_has_room(const struct control *control, const char *topic,
@@ -78,7 +94,7 @@ char *control_metadata_copy(struct control *control, const char *text, size_t si
 {
     if (size > control->metadata_most - control->metadata_bytes)
         return NULL;
-    char *copy = memory_budget_calloc(control->options.memory, size + 1);
+    char *copy = memory_budget_calloc(control->kept, size + 1);
     if (copy == NULL)
         return NULL;
     memcpy(copy, text, size);
@@ -93,5 +109,5 @@ void control_metadata_free(struct control *control, char *text)
     const size_t size = strlen(text);
     assert(control->metadata_bytes >= size);
     control->metadata_bytes -= size;
-    memory_budget_free(control->options.memory, text, size + 1);
+    memory_budget_free(control->kept, text, size + 1);
 }

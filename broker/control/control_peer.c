@@ -87,7 +87,7 @@ void peer_end(struct control *control, struct peer *p)
     }
     leave_costly(control, p);
     event_close(control->epoll, p->fd);
-    memory_account_give(&p->memory, sizeof *p); /* at once: somebody may wait for its place */
+    peer_give_place(control, p); /* at once: somebody may wait for it */
     control->connection_count--;
     metric_set(&control->counters.connections, control->connection_count);
     if (control->accept_again != LEAT_NS_NEVER)
@@ -140,8 +140,8 @@ void peer_bury(struct control *control)
     struct peer *p;
     while ((p = TAILQ_FIRST(&control->dead)) != NULL) {
         TAILQ_REMOVE(&control->dead, p, link);
-        shares_leave(&control->shares, p->maker);
         free_buffers(p);
+        shares_leave(&control->shares, p->maker);
         free(p);
     }
 }
@@ -231,9 +231,7 @@ static bool receive(struct control *control, struct peer *p)
     size_t got;
     if (!make_input_room(p)) {
         free_input(p); /* so that there is room to say so */
-        peer_refuse(control, p, 0, LEAT_ERR_NO_MEMORY,
-                    "the broker holds as much for its clients as client_memory_bytes says, or for "
-                    "this connection as one may have: ask for less at a time, or again later");
+        peer_refuse(control, p, 0, LEAT_ERR_NO_MEMORY, "%s", control_memory_text(control, p));
         peer_end_soon(control, p);
         return !p->dead;
     }

@@ -136,6 +136,11 @@ static void refuse_failed(struct control *control, struct operation *op, const s
                     "session %u for partition %u of \"%s\" has ended: open a new one", m->session,
                     m->partition_index, op->topic);
         break;
+    case LEAT_ERR_NO_MEMORY:
+        peer_refuse(control, op->owner, op->request, LEAT_ERR_NO_MEMORY,
+                    "partition %u of \"%s\": %s", m->partition_index, op->topic,
+                    control_memory_text(control, op->owner));
+        break;
     case LEAT_ERR_LIMIT:
         peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT, "partition %u of \"%s\": %s",
                     m->partition_index, op->topic, limit_text(control, &m->publish.refused));
@@ -500,7 +505,7 @@ void control_open_producer(struct control *control, struct peer *p,
     if (open->n_first_unanswered != 0) {
         op->producer.unanswered_bytes = partitions * sizeof *op->producer.first_unanswered;
         op->producer.first_unanswered =
-            memory_budget_calloc(control->options.memory, op->producer.unanswered_bytes);
+            memory_budget_calloc(op->memory, op->producer.unanswered_bytes);
         if (op->producer.first_unanswered == NULL) {
             peer_refuse_busy(control, p, request->id);
             operation_free(control, op);

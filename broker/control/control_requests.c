@@ -40,6 +40,9 @@ static void refuse_guest(struct control *control, struct peer *p, uint64_t reque
                         "the broker is out of file descriptors, with %u connections to control: "
                         "close some, or raise its limit (ulimit -n, LimitNOFILE)",
                         control->connection_count);
+    else if (p->refused == PEER_NO_MEMORY)
+        peer_refuse_for(control, p, request, LEAT_ERR_NO_MEMORY, CONTROL_RETRY_MS, "%s",
+                        control_memory_text(control, p));
     else
         peer_refuse_for(control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS,
                         "the broker has as many connections as it may have (connections_max: %u): "

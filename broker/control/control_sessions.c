@@ -116,7 +116,8 @@ static bool set_quota(struct control *control, const struct peer *p, struct cont
     /* A name that is not in the configuration any more may still have sessions: they are free. */
     if (quota == NULL && client_quota_find(&control->quotas, p->client_name) == NULL)
         return true;
-    s->quota = client_quota_take(&control->quotas, p->client_name, control->now);
+    s->quota = client_quota_take(&control->quotas, p->client_name, p->maker->address->memory,
+                                 control->now);
     if (s->quota == NULL)
         return false;
     grant->bucket = &s->quota->buckets[session_shard(s->id)];
@@ -185,12 +186,14 @@ void control_open_session(struct control *control, struct peer *p,
     m.session = s->id;
     reset_token_make(control->options.reset_secret, s->id, m.grant.tag_to_broker,
                      m.grant.reset_token);
+    m.grant.memory = p->maker->address->memory;
     m.grant.expires_ns = control->now + LEAT_TOKEN_LIFE_NS;
     if (!set_quota(control, p, s, &m.grant)) {
         LIST_REMOVE(s, link);
         free_slot(control, s);
         peer_refuse(control, p, request->id, LEAT_ERR_NO_MEMORY,
-                    "there is no room to keep the quota of another client name");
+                    "to keep the quota of another client name, or what others owe to theirs: %s",
+                    control_memory_text(control, p));
         return;
     }
     control_post(control, shard, &m);
@@ -278,7 +281,8 @@ static void tell_owner(struct control *control, const struct control_session *s,
     Leat__Control__SessionEnded ended = LEAT__CONTROL__SESSION_ENDED__INIT;
     ended.session = s->id;
     ended.error = status != LEAT_OK ? status : LEAT_ERR_CLOSED;
-    ended.text = (char *)ending_text(status);
+    ended.text = (char *)(status == LEAT_ERR_NO_MEMORY ? control_memory_text(control, s->owner)
+                                                       : ending_text(status));
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_SESSION_ENDED;
     response.session_ended = &ended;

@@ -25,7 +25,8 @@ enum leat_error control_shares_open(struct control *control)
                                          [SHARE_CONNECTIONS] = control->config->connections_max };
     for (uint32_t i = 0; i < control->shard_count; i++)
         sizes[SHARE_SESSIONS + i] = control->config->sessions_max;
-    return shares_open(&control->shares, sizes, SHARE_SESSIONS + control->shard_count);
+    return shares_open(&control->shares, sizes, SHARE_SESSIONS + control->shard_count,
+                       control->options.memory);
 }
 
 const char *control_share_refused(struct control *control, enum share_verdict verdict,

@@ -58,7 +58,7 @@ enum peer_state {
 };
 
 /* Taken only to be told why not, when it says Hello. */
-enum peer_refused { PEER_WELCOME, PEER_NO_DESCRIPTOR, PEER_TOO_MANY };
+enum peer_refused { PEER_WELCOME, PEER_NO_DESCRIPTOR, PEER_TOO_MANY, PEER_NO_MEMORY };
 
 struct peer {
     enum control_source source;
@@ -170,7 +170,8 @@ struct operation_part {
 struct operation {
     enum operation_kind kind;
     uint32_t slot;
-    struct peer *owner; /* NULL: it has gone, nobody is to be answered */
+    struct memory_budget *memory; /* it is charged to; held */
+    struct peer *owner;           /* NULL: it has gone, nobody is to be answered */
     LIST_ENTRY(operation) owner_link;
     uint64_t request; /* the client's */
     uint64_t topic_id;
@@ -250,7 +251,8 @@ struct control {
 
     struct peers greeting, open, closing, dead, work, costly;
     uint32_t connection_count, work_count, costly_count;
-    uint64_t cost; /* of this iteration's requests so far, see CONTROL_COST_PER_ITERATION */
+    uint32_t uncharged; /* connections with PEER_NO_MEMORY */
+    uint64_t cost;      /* of this iteration's requests so far, see CONTROL_COST_PER_ITERATION */
 
     struct control_shard shards[LEAT_SHARDS_MAX];
     uint32_t shard_count;
@@ -262,6 +264,7 @@ struct control {
     uint32_t operation_count, operation_next;
     struct shares shares;
     char share_text[CONTROL_TEXT_BYTES]; /* of the last refusal */
+    char memory_text[CONTROL_TEXT_BYTES];
     struct control_names names;
     leat_ns names_due; /* the next look at some of them; LEAT_NS_NEVER: there are none */
     struct offsets *offsets;
@@ -276,7 +279,8 @@ struct control {
     struct client_quotas quotas;
     leat_ns quota_lines_since; /* so many lines about quotas since then */
     uint32_t quota_lines;
-    uint64_t metadata_bytes; /* of the texts of all commits, under way too */
+    struct memory_budget *kept; /* what is kept for groups has this part of the memory */
+    uint64_t metadata_bytes;    /* of the texts of all commits, under way too */
     uint64_t metadata_most;
     uint64_t memory_refused; /* times that the log has told of */
     leat_ns memory_said;
@@ -307,6 +311,9 @@ void control_memory_unregister(struct control *control);
 bool control_memory_has_room(const struct control *control, const char *topic,
                              const struct topic_settings *settings,
                              char error_text[CONTROL_ERROR_TEXT]);
+/* Why there is no memory for it: the budget, its parts and what is taken of them. Valid until the
+ * next call; `p` may be NULL. */
+const char *control_memory_text(struct control *control, const struct peer *p);
 /* The text of a commit, charged; NULL: no memory, or all texts would be more than is stored. */
 char *control_metadata_copy(struct control *control, const char *text, size_t size);
 /* NULL is a no-op. */
@@ -317,6 +324,8 @@ void control_memory_step(struct control *control);
 /* ---- control_peer.c */
 
 void peer_accept(struct control *control);
+/* What it was charged for itself may be somebody else's. */
+void peer_give_place(struct control *control, struct peer *p);
 /* Nobody is taken for a moment. */
 void peer_pause_accepting(struct control *control);
 /* Ends the one that has waited longest to say Hello. */

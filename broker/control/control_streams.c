@@ -134,11 +134,14 @@ void control_open_subscription(struct control *control, struct peer *p,
 }
 
 /* What an error code alone does not say. */
-static const char *refusal_text(const struct message *m)
+static const char *refusal_text(struct control *control, const struct peer *p,
+                                const struct message *m)
 {
     static_assert(REQUIRED_MAX == 16 && REQUIRED_OF_CONNECTION_MAX == 2
                       && REQUIRED_OF_ADDRESS_MAX == 8,
                   "as the texts say");
+    if (m->status == LEAT_ERR_NO_MEMORY)
+        return control_memory_text(control, p);
     switch (m->status == LEAT_ERR_LIMIT ? m->subscribe.refused : 0) {
     case REQUIRED_FULL:
         return "the partition has its 16 required readers: subscribe without being required";
@@ -152,14 +155,15 @@ static const char *refusal_text(const struct message *m)
     }
 }
 
-static void set_stream(Leat__Control__SubscriptionStream *stream, const struct message *m)
+static void set_stream(struct control *control, const struct peer *p,
+                       Leat__Control__SubscriptionStream *stream, const struct message *m)
 {
     leat__control__subscription_stream__init(stream);
     stream->partition = m->partition_index;
     stream->session = m->session;
     stream->error = m->status;
     if (m->status != LEAT_OK) {
-        stream->error_text = (char *)refusal_text(m);
+        stream->error_text = (char *)refusal_text(control, p, m);
         return;
     }
     stream->stream = m->stream;
@@ -184,7 +188,7 @@ void control_subscribed(struct control *control, struct operation *op)
     for (uint32_t i = 0; i < op->count; i++) {
         if (!there)
             op->parts[i].message.status = LEAT_ERR_UNKNOWN_TOPIC;
-        set_stream(&streams[i], &op->parts[i].message);
+        set_stream(control, op->owner, &streams[i], &op->parts[i].message);
         list[i] = &streams[i];
     }
     Leat__Control__SubscriptionGrant grant = LEAT__CONTROL__SUBSCRIPTION_GRANT__INIT;

@@ -12,10 +12,11 @@ enum {
     PREFIX_BYTES = 8, /* of an IPv6 address: what one site has, who can use all that lies below */
 };
 
-enum leat_error shares_open(struct shares *shares, const uint32_t *sizes, uint32_t tables)
+enum leat_error shares_open(struct shares *shares, const uint32_t *sizes, uint32_t tables,
+                            struct memory_budget *memory)
 {
     assert(tables <= SHARE_TABLES_MAX);
-    *shares = (struct shares){ .tables = tables };
+    *shares = (struct shares){ .tables = tables, .memory = memory };
     memcpy(shares->sizes, sizes, tables * sizeof *sizes);
     shares->buckets = calloc(BUCKETS, sizeof *shares->buckets);
     return shares->buckets != NULL ? LEAT_OK : LEAT_ERR_NO_MEMORY;
@@ -29,6 +30,7 @@ static void free_address(struct share_address *address)
         free(maker);
     }
     LIST_REMOVE(address, link);
+    memory_part_release(address->memory);
     free(address);
 }
 
@@ -67,27 +69,52 @@ static uint64_t id_of(const uint8_t bytes[SHARE_ADDRESS_BYTES])
     return id != 0 ? id : 1;
 }
 
+/* One without makers stays as long as something of it is charged: it is the same one when it comes
+ * back. */
+static bool is_used(const struct share_address *address)
+{
+    return !LIST_EMPTY(&address->makers) || memory_part_is_shared(address->memory);
+}
+
+static struct share_address *new_address(const struct shares *shares,
+                                         const uint8_t bytes[SHARE_ADDRESS_BYTES])
+{
+    struct share_address *address =
+        calloc(1, sizeof *address + shares->tables * sizeof address->taken[0]);
+    if (address == NULL)
+        return NULL;
+    address->memory = memory_part_open(shares->memory, SHARE_OF_ADDRESS);
+    if (address->memory == NULL && shares->memory != NULL) {
+        free(address);
+        return NULL;
+    }
+    memcpy(address->bytes, bytes, SHARE_ADDRESS_BYTES);
+    address->id = id_of(bytes);
+    TAILQ_INIT(&address->names);
+    LIST_INIT(&address->makers);
+    return address;
+}
+
 static struct share_address *have_address(struct shares *shares,
-                                          const uint8_t address[SHARE_ADDRESS_BYTES])
+                                          const uint8_t address_bytes[SHARE_ADDRESS_BYTES])
 {
     uint8_t bytes[SHARE_ADDRESS_BYTES];
-    struct share_address *found;
-    take_prefix(bytes, address);
+    struct share_address *found = NULL, *address, *next;
+    take_prefix(bytes, address_bytes);
     struct share_bucket *bucket =
         &shares->buckets[leat_crc32c(bytes, sizeof bytes) & (BUCKETS - 1)];
-    LIST_FOREACH(found, bucket, link)
-    {
-        if (memcmp(found->bytes, bytes, sizeof bytes) == 0)
-            return found;
+    for (address = LIST_FIRST(bucket); address != NULL; address = next) {
+        next = LIST_NEXT(address, link);
+        if (memcmp(address->bytes, bytes, sizeof bytes) == 0)
+            found = address;
+        else if (!is_used(address))
+            free_address(address);
     }
-    found = calloc(1, sizeof *found + shares->tables * sizeof found->taken[0]);
-    if (found == NULL)
-        return NULL;
-    memcpy(found->bytes, bytes, sizeof bytes);
-    found->id = id_of(bytes);
-    TAILQ_INIT(&found->names);
-    LIST_INIT(&found->makers);
-    LIST_INSERT_HEAD(bucket, found, link);
+    if (found != NULL)
+        return found;
+    found = new_address(shares, bytes);
+    if (found != NULL)
+        LIST_INSERT_HEAD(bucket, found, link);
     return found;
 }
 
@@ -98,10 +125,8 @@ static void free_when_unused(struct share_maker *maker)
         return;
     LIST_REMOVE(maker, link);
     free(maker);
-    if (!LIST_EMPTY(&address->makers))
-        return;
-    LIST_REMOVE(address, link);
-    free(address);
+    if (!is_used(address))
+        free_address(address);
 }
 
 struct share_maker *shares_enter(struct shares *shares, const uint8_t address[SHARE_ADDRESS_BYTES])

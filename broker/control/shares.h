@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 
 #include "broker/log/maker.h"
+#include "broker/log/memory_budget.h"
 #include "schema/error.h"
 #include "schema/limits.h"
 
@@ -34,7 +35,8 @@ TAILQ_HEAD(share_names, control_name);
 struct share_address {
     LIST_ENTRY(share_address) link;
     uint8_t bytes[SHARE_ADDRESS_BYTES];
-    uint64_t id; /* never 0; the same when the address comes back */
+    uint64_t id;                  /* never 0; the same when the address comes back */
+    struct memory_budget *memory; /* what all that clients of it make is charged to; held */
     LIST_HEAD(, share_maker) makers;
     struct share_names names; /* the caller's: by last use, oldest first */
     uint32_t taken[];
@@ -56,11 +58,13 @@ struct shares {
     uint32_t tables;
     uint32_t sizes[SHARE_TABLES_MAX], taken[SHARE_TABLES_MAX];
     uint32_t last_number;
+    struct memory_budget *memory;
     struct share_bucket *buckets; /* of addresses */
 };
 
-/* LEAT_ERR_NO_MEMORY. */
-enum leat_error shares_open(struct shares *shares, const uint32_t *sizes, uint32_t tables);
+/* `memory`: kept; each address has its part of it; NULL: no limit. LEAT_ERR_NO_MEMORY. */
+enum leat_error shares_open(struct shares *shares, const uint32_t *sizes, uint32_t tables,
+                            struct memory_budget *memory);
 /* Frees the makers too whose entries were not given back. */
 void shares_close(struct shares *shares);
 
@@ -69,7 +73,9 @@ struct share_maker *shares_enter(struct shares *shares, const uint8_t address[SH
 /* What tells shards who it is. */
 static inline struct maker shares_maker(const struct share_maker *maker)
 {
-    return (struct maker){ .connection = maker->number, .address = maker->address->id };
+    return (struct maker){ .connection = maker->number,
+                           .address = maker->address->id,
+                           .memory = maker->address->memory };
 }
 /* The connection ends. The maker is freed when nothing it took is left. */
 void shares_leave(struct shares *shares, struct share_maker *maker);

@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+struct memory_budget;
+
 enum {
     SHARE_OF_CONNECTION = 8, /* the part of a table */
     SHARE_OF_ADDRESS = 2,
@@ -23,6 +25,7 @@ enum {
 struct maker {
     uint32_t connection;
     uint64_t address;
+    struct memory_budget *memory; /* of the address; NULL: what is made is charged elsewhere */
 };
 
 #define MAKER_NOBODY (&(const struct maker){ 0 })

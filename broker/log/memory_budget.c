@@ -8,24 +8,83 @@
 
 /* Relaxed throughout: the numbers order nothing else. */
 
+struct memory_budget *memory_part_open(struct memory_budget *whole, uint32_t fraction)
+{
+    struct memory_budget *part = whole != NULL ? calloc(1, sizeof *part) : NULL;
+    if (part == NULL)
+        return NULL;
+    part->whole = whole;
+    part->fraction = fraction;
+    part->holders = 1;
+    return part;
+}
+
+void memory_part_hold(struct memory_budget *part)
+{
+    if (part != NULL && part->whole != NULL)
+        atomic_fetch_add_explicit(&part->holders, 1, memory_order_relaxed);
+}
+
+void memory_part_release(struct memory_budget *part)
+{
+    /* The last one comes after everything the others did. */
+    if (part == NULL || part->whole == NULL
+        || atomic_fetch_sub_explicit(&part->holders, 1, memory_order_acq_rel) != 1)
+        return;
+    assert(part->used_bytes == 0);
+    free(part);
+}
+
+bool memory_part_is_shared(const struct memory_budget *part)
+{
+    return part != NULL && atomic_load_explicit(&part->holders, memory_order_acquire) > 1;
+}
+
+uint64_t memory_budget_limit(const struct memory_budget *budget)
+{
+    return budget->whole != NULL ? budget->whole->limit_bytes / budget->fraction
+                                 : budget->limit_bytes;
+}
+
 static void refuse(struct memory_budget *budget)
 {
-    if (budget != NULL)
-        atomic_fetch_add_explicit(&budget->refused, 1, memory_order_relaxed);
+    if (budget == NULL)
+        return;
+    if (budget->whole != NULL)
+        budget = budget->whole;
+    atomic_fetch_add_explicit(&budget->refused, 1, memory_order_relaxed);
+}
+
+static void give(struct memory_budget *budget, uint64_t bytes)
+{
+    const uint64_t before =
+        atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
+    assert(before >= bytes);
+    (void)before;
+}
+
+static bool charge(struct memory_budget *budget, uint64_t bytes)
+{
+    const uint64_t limit = memory_budget_limit(budget);
+    uint64_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
+    do {
+        if (limit != 0 && (used > limit || bytes > limit - used))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&budget->used_bytes, &used, used + bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
 }
 
 static bool try(struct memory_budget *budget, uint64_t bytes)
 {
     if (budget == NULL)
         return true;
-    uint64_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
-    do {
-        if (budget->limit_bytes != 0
-            && (used > budget->limit_bytes || bytes > budget->limit_bytes - used))
-            return false;
-    } while (!atomic_compare_exchange_weak_explicit(&budget->used_bytes, &used, used + bytes,
-                                                    memory_order_relaxed, memory_order_relaxed));
-    return true;
+    if (!charge(budget, bytes))
+        return false;
+    if (budget->whole == NULL || charge(budget->whole, bytes))
+        return true;
+    give(budget, bytes);
+    return false;
 }
 
 bool memory_budget_take(struct memory_budget *budget, uint64_t bytes)
@@ -40,10 +99,9 @@ void memory_budget_give(struct memory_budget *budget, uint64_t bytes)
 {
     if (budget == NULL)
         return;
-    const uint64_t before =
-        atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
-    assert(before >= bytes);
-    (void)before;
+    give(budget, bytes);
+    if (budget->whole != NULL)
+        give(budget->whole, bytes);
 }
 
 void *memory_budget_calloc(struct memory_budget *budget, size_t size)
@@ -68,6 +126,8 @@ void memory_budget_free(struct memory_budget *budget, void *memory, size_t size)
 
 uint64_t memory_account_most(const struct memory_budget *budget)
 {
+    if (budget != NULL && budget->whole != NULL)
+        budget = budget->whole;
     if (budget == NULL || budget->limit_bytes == 0)
         return UINT64_MAX;
     const uint64_t half = budget->limit_bytes / 2, quarter = budget->limit_bytes / 4;

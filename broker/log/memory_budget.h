@@ -1,8 +1,9 @@
 /* Memory budget: what clients can make the broker hold beside the logs, counted against one limit.
  *
  * Role: charge and give back bytes. An account holds one client's connection to its part of the
- * budget, so that one client cannot take it all. Must not know: what the memory is for, who is
- * refused, allocators' overhead.
+ * budget, and a part is what all clients of one address, or all that is kept for groups, may have
+ * of it, so that nobody takes it all. Must not know: what the memory is for, who is refused,
+ * allocators' overhead.
  *
  * Whoever is refused holds nothing more than before and answers its client before any effect.
  *
@@ -24,7 +25,24 @@ struct memory_budget {
     uint64_t limit_bytes; /* 0: none */
     _Atomic uint64_t used_bytes;
     _Atomic uint64_t refused; /* times there was not enough left, or the system had none */
+    /* Of a part: */
+    struct memory_budget *whole; /* everything is charged to that too; NULL: it is no part */
+    uint32_t fraction;           /* it may have 1 / fraction of the whole's limit */
+    _Atomic uint32_t holders;
 };
+
+enum { MEMORY_OF_GROUPS = 4 }; /* the part for what is kept for groups */
+
+/* A part of `whole`, held once. NULL: no memory, or `whole` is NULL. */
+struct memory_budget *memory_part_open(struct memory_budget *whole, uint32_t fraction);
+/* Any thread that has been handed it; the last to let go frees it, and has given back all. A budget
+ * that is no part, and NULL, are nobody's to hold. */
+void memory_part_hold(struct memory_budget *part);
+void memory_part_release(struct memory_budget *part);
+/* Whether others than the caller hold it. */
+bool memory_part_is_shared(const struct memory_budget *part);
+/* Its limit; 0: none. */
+uint64_t memory_budget_limit(const struct memory_budget *budget);
 
 /* False: over the limit, nothing is charged. `budget` may be NULL: no limit. */
 bool memory_budget_take(struct memory_budget *budget, uint64_t bytes);

@@ -48,6 +48,8 @@ TAILQ_HEAD(unbound_list, producer);
 struct share {
     uint64_t id; /* first: see idmap.h */
     uint32_t count;
+    struct memory_budget
+        *memory; /* of the maker, held: it and what it has are charged to; or NULL */
     struct unbound_list unbound; /* of those, longest idle first */
     struct unbound_list unused;  /* the same, of those without results */
 };
@@ -63,7 +65,32 @@ struct producer_table {
 
 static struct producer_table *table_of(const struct producer *producer)
 {
+    assert(producer->shares[LEVEL_TABLE] != NULL);
     return (struct producer_table *)producer->shares[LEVEL_TABLE];
+}
+
+static struct memory_budget *memory_of_share(const struct producer_table *table,
+                                             const struct share *share)
+{
+    return share != NULL && share->memory != NULL ? share->memory : table->budget;
+}
+
+/* What it is charged to. */
+static struct memory_budget *memory_of(const struct producer *producer)
+{
+    return memory_of_share(table_of(producer), producer->shares[LEVEL_ADDRESS]);
+}
+
+static size_t bytes_of(const struct producer *producer)
+{
+    return sizeof *producer + producer->room * sizeof(struct result);
+}
+
+static void free_share(const struct producer_table *table, struct share *share)
+{
+    struct memory_budget *memory = share->memory;
+    memory_budget_free(memory_of_share(table, share), share, sizeof *share);
+    memory_part_release(memory);
 }
 
 static void init_share(struct share *share, uint64_t id)
@@ -87,16 +114,18 @@ enum leat_error producer_table_open(struct producer_table **out, uint32_t capaci
     return LEAT_OK;
 }
 
-static void free_producer(const struct producer_table *table, struct producer *producer)
+static void free_producer(struct memory_budget *memory, struct producer *producer)
 {
-    memory_budget_free(table->budget, producer->results, producer->room * sizeof(struct result));
-    memory_budget_free(table->budget, producer, sizeof *producer);
+    memory_budget_free(memory, producer->results, producer->room * sizeof(struct result));
+    memory_budget_free(memory, producer, sizeof *producer);
 }
 
 static void close_shares(const struct producer_table *table, struct idmap *shares)
 {
-    for (uint32_t i = 0; i < shares->room; i++)
-        memory_budget_free(table->budget, shares->places[i], sizeof(struct share));
+    for (uint32_t i = 0; i < shares->room; i++) {
+        if (shares->places[i] != NULL)
+            free_share(table, (struct share *)shares->places[i]);
+    }
     idmap_close(shares);
 }
 
@@ -105,8 +134,9 @@ void producer_table_close(struct producer_table *table)
     if (table == NULL)
         return;
     for (uint32_t i = 0; i < table->by_id.room; i++) {
-        if (table->by_id.places[i] != NULL)
-            free_producer(table, (struct producer *)table->by_id.places[i]);
+        struct producer *producer = (struct producer *)table->by_id.places[i];
+        if (producer != NULL)
+            free_producer(memory_of(producer), producer);
     }
     idmap_close(&table->by_id);
     close_shares(table, &table->connections);
@@ -162,37 +192,46 @@ static void drop_share_unused(struct producer_table *table, enum level level, st
     if (level == LEVEL_TABLE || share == NULL || share->count != 0)
         return;
     idmap_remove(shares_of(table, level), &share->id);
-    memory_budget_free(table->budget, share, sizeof *share);
+    free_share(table, share);
 }
 
-static struct share *have_share(struct producer_table *table, enum level level, uint64_t id)
+static struct share *have_share(struct producer_table *table, enum level level,
+                                const struct maker *maker)
 {
+    const uint64_t id = maker_id(maker, level);
     struct idmap *map = shares_of(table, level);
     struct share *share = idmap_find(map, id);
     if (share != NULL || !idmap_make_room(map))
         return share;
-    share = memory_budget_calloc(table->budget, sizeof *share);
+    share =
+        memory_budget_calloc(maker->memory != NULL ? maker->memory : table->budget, sizeof *share);
     if (share == NULL)
         return NULL;
     init_share(share, id);
+    memory_part_hold(maker->memory);
+    share->memory = maker->memory;
     idmap_add(map, &share->id);
     return share;
 }
 
-/* It counts for `maker` from now on; it is in no list. False: no memory, nothing has changed. */
-static bool give_to(struct producer_table *table, struct producer *producer,
-                    const struct maker *maker)
+static bool have_shares(struct producer_table *table, const struct maker *maker,
+                        struct share *shares[LEVELS])
 {
-    struct share *shares[LEVELS] = { [LEVEL_TABLE] = &table->all };
+    shares[LEVEL_TABLE] = &table->all;
     for (enum level i = LEVEL_CONNECTION; i < LEVELS; i++) {
-        if (maker_id(maker, i) == 0)
+        shares[i] = maker_id(maker, i) != 0 ? have_share(table, i, maker) : NULL;
+        if (shares[i] != NULL || maker_id(maker, i) == 0)
             continue;
-        shares[i] = have_share(table, i, maker_id(maker, i));
-        if (shares[i] != NULL)
-            continue;
-        drop_share_unused(table, LEVEL_CONNECTION, shares[LEVEL_CONNECTION]);
+        if (i == LEVEL_ADDRESS)
+            drop_share_unused(table, LEVEL_CONNECTION, shares[LEVEL_CONNECTION]);
         return false;
     }
+    return true;
+}
+
+static void set_shares(struct producer_table *table, struct producer *producer,
+                       struct share *const shares[LEVELS])
+{
     for (enum level i = 0; i < LEVELS; i++) {
         struct share *before = producer->shares[i];
         producer->shares[i] = shares[i];
@@ -201,7 +240,26 @@ static bool give_to(struct producer_table *table, struct producer *producer,
         if (before != NULL && --before->count == 0)
             drop_share_unused(table, i, before);
     }
-    return true;
+}
+
+/* It counts for `maker` from now on, and is charged to it; it is in no list. Without memory it
+ * stays whose it is. */
+static void hand_to(struct producer *producer, const struct maker *maker)
+{
+    struct producer_table *table = table_of(producer);
+    struct memory_budget *from = memory_of(producer), *to;
+    struct share *shares[LEVELS];
+    if (!have_shares(table, maker, shares))
+        return;
+    to = memory_of_share(table, shares[LEVEL_ADDRESS]);
+    if (from != to && !memory_budget_take(to, bytes_of(producer))) {
+        for (enum level i = LEVEL_CONNECTION; i < LEVELS; i++)
+            drop_share_unused(table, i, shares[i]);
+        return;
+    }
+    if (from != to)
+        memory_budget_give(from, bytes_of(producer));
+    set_shares(table, producer, shares);
 }
 
 static void forget(struct producer_table *table, struct producer *producer)
@@ -209,11 +267,13 @@ static void forget(struct producer_table *table, struct producer *producer)
     assert(!producer->bound && producer->reserved == 0);
     leave_lists(producer);
     idmap_remove(&table->by_id, &producer->id);
+    struct share *shares[LEVELS];
+    memcpy(shares, producer->shares, sizeof shares);
+    free_producer(memory_of(producer), producer);
     for (enum level i = 0; i < LEVELS; i++) {
-        if (producer->shares[i] != NULL && --producer->shares[i]->count == 0)
-            drop_share_unused(table, i, producer->shares[i]);
+        if (shares[i] != NULL && --shares[i]->count == 0)
+            drop_share_unused(table, i, shares[i]);
     }
-    free_producer(table, producer);
 }
 
 static uint32_t count_of(const struct share *share)
@@ -264,13 +324,16 @@ static enum leat_error create(struct producer_table *table, uint64_t id, const s
     }
     if (!idmap_make_room(&table->by_id))
         return LEAT_ERR_NO_MEMORY;
-    struct producer *producer = memory_budget_calloc(table->budget, sizeof *producer);
+    struct share *shares[LEVELS];
+    struct memory_budget *memory = maker->memory != NULL ? maker->memory : table->budget;
+    struct producer *producer = memory_budget_calloc(memory, sizeof *producer);
     if (producer == NULL)
         return LEAT_ERR_NO_MEMORY;
-    if (!give_to(table, producer, maker)) {
-        free_producer(table, producer);
+    if (!have_shares(table, maker, shares)) {
+        free_producer(memory, producer);
         return LEAT_ERR_NO_MEMORY;
     }
+    set_shares(table, producer, shares);
     if (longest != NULL)
         forget(table, longest);
     producer->id = id;
@@ -314,7 +377,7 @@ enum leat_error producer_open(struct producer_table *table, uint64_t id, uint32_
     } else {
         *was_bound = producer->bound;
         bind(producer);
-        give_to(table, producer, maker); /* without memory it counts for who had it */
+        hand_to(producer, maker);
         if (producer->epoch != epoch)
             restart(producer, epoch);
     }
@@ -417,7 +480,7 @@ static const struct result *result_at(const struct producer *producer, uint32_t 
 /* Room for more results, or for the first. False: no memory, nothing is changed. */
 __attribute__((noinline, cold)) static bool grow(struct producer *producer)
 {
-    struct memory_budget *budget = table_of(producer)->budget;
+    struct memory_budget *budget = memory_of(producer);
     const uint8_t before = producer->room;
     const uint8_t room = before == 0 ? PRODUCER_FIRST_RESULTS : (uint8_t)(2 * before);
     struct result *results = memory_budget_calloc(budget, room * sizeof *results);

@@ -40,7 +40,7 @@ struct producer_verdict {
 enum {
     PRODUCER_BYTES = 120, /* of one that sent nothing; each remembered result: */
     PRODUCER_RESULT_BYTES = 32,
-    PRODUCER_SHARE_BYTES = 48,  /* of each connection, and of each address, that has any */
+    PRODUCER_SHARE_BYTES = 56,  /* of each connection, and of each address, that has any */
     PRODUCER_FIRST_RESULTS = 4, /* that there is room for when the first batch comes */
 };
 #define PRODUCER_UNUSED_IDLE_NS (300 * LEAT_NS_PER_S)

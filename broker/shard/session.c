@@ -17,12 +17,13 @@ static_assert(sizeof(struct session) + MEMORY_BYTES <= SESSION_BYTES_MAX
 static_assert(SESSION_STREAMS_MAX == 1 << STREAM_INDEX_BITS, "index and generation share a u32");
 
 enum leat_error session_grant(struct session **out, uint32_t id, const struct message_grant *grant,
-                              struct memory_budget *budget, leat_ns now)
+                              leat_ns now)
 {
-    struct memory_account account = { .budget = budget };
+    struct memory_account account = { .budget = grant->memory };
     struct session *s = memory_account_calloc(&account, sizeof *s);
     if (s == NULL)
         return LEAT_ERR_NO_MEMORY;
+    memory_part_hold(account.budget);
     s->memory_account = account;
     s->source = SOURCE_SESSION;
     s->id = id;
@@ -98,6 +99,7 @@ void session_free(struct session *s)
     }
     memory_account_give(&s->memory_account, sizeof *s + s->stream_count * sizeof(struct stream));
     assert(s->memory_account.used_bytes == 0);
+    memory_part_release(s->memory_account.budget);
     free(s->streams);
     free(s);
 }

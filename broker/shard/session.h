@@ -115,9 +115,9 @@ struct session {
     uint32_t empty_reads;  /* in a row */
 };
 
-/* `budget`: kept; NULL: no limit. LEAT_ERR_NO_MEMORY. */
+/* grant->memory: held while the session is there. LEAT_ERR_NO_MEMORY. */
 enum leat_error session_grant(struct session **out, uint32_t id, const struct message_grant *grant,
-                              struct memory_budget *budget, leat_ns now);
+                              leat_ns now);
 /* Its client has come, on `fd` (kept). LEAT_ERR_NO_MEMORY. */
 enum leat_error session_attach(struct session *s, int fd);
 /* The same, by a packet from `peer` over `link` (kept); packets of up to `wanted_bytes` are tried.

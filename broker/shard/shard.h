@@ -47,13 +47,12 @@ struct shard_options {
     void (*thread_enter)(void); /* called by the thread before and after; NULL: nothing to do */
     void (*thread_leave)(void);
     uint8_t reset_secret[RESET_SECRET_BYTES];
-    leat_ns keepalive_ns;         /* sessions that are silent for so long end; 0: none does */
-    leat_ns producer_idle_ns;     /* unbound producers are forgotten after this */
-    const struct topics *topics;  /* read under QSBR */
-    struct mailbox *inbox;        /* from control; its eventfd is shard_wake_fd() */
-    struct mailbox *outbox;       /* to control */
-    struct memory_budget *memory; /* of clients; NULL: no limit */
-    struct metrics *metrics;      /* the shard registers its counters here */
+    leat_ns keepalive_ns;        /* sessions that are silent for so long end; 0: none does */
+    leat_ns producer_idle_ns;    /* unbound producers are forgotten after this */
+    const struct topics *topics; /* read under QSBR */
+    struct mailbox *inbox;       /* from control; its eventfd is shard_wake_fd() */
+    struct mailbox *outbox;      /* to control */
+    struct metrics *metrics;     /* the shard registers its counters here */
 };
 
 /* Binds and listens. `inbox->eventfd` must be an eventfd the shard may read. On failure *error_text

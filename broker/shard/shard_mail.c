@@ -165,10 +165,12 @@ static void grant_session(struct shard *shard, const struct message *m)
 {
     struct session *s;
     const uint32_t slot = session_slot(m->session);
-    if (slot >= shard->options.sessions_max || shard->sessions[slot] != NULL
-        || session_grant(&s, m->session, &m->grant, shard->options.memory, shard->now) != LEAT_OK) {
+    const bool place = slot < shard->options.sessions_max && shard->sessions[slot] == NULL;
+    const enum leat_error error =
+        place ? session_grant(&s, m->session, &m->grant, shard->now) : LEAT_ERR_LIMIT;
+    if (error != LEAT_OK) {
         const struct message closed = { .type = MESSAGE_SESSION_CLOSED,
-                                        .status = LEAT_ERR_LIMIT,
+                                        .status = (int16_t)error,
                                         .session = m->session };
         if (!shard_tell(shard, &closed)) {
             shard->held = closed;

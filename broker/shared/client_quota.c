@@ -23,9 +23,9 @@ static struct client_quota_list *place_of(const struct client_quotas *all, const
     return &all->places[hash % PLACES];
 }
 
-bool client_quotas_open(struct client_quotas *all, uint32_t shards, struct memory_budget *budget)
+bool client_quotas_open(struct client_quotas *all, uint32_t shards)
 {
-    *all = (struct client_quotas){ .shards = shards, .budget = budget };
+    *all = (struct client_quotas){ .shards = shards };
     TAILQ_INIT(&all->idle);
     all->places = calloc(PLACES, sizeof *all->places);
     return all->places != NULL;
@@ -37,8 +37,9 @@ static void forget(struct client_quotas *all, struct client_quota *quota)
     if (quota->sessions == 0)
         TAILQ_REMOVE(&all->idle, quota, idle_link);
     all->count--;
+    memory_budget_give(quota->memory, bytes_of(all));
+    memory_part_release(quota->memory);
     free(quota);
-    memory_budget_give(all->budget, bytes_of(all));
 }
 
 void client_quotas_close(struct client_quotas *all)
@@ -94,36 +95,40 @@ static int forget_idle(struct client_quotas *all, leat_ns now, int most, int loo
 }
 
 /* A debt is kept until it is paid, whoever else comes. */
-static bool make_room(struct client_quotas *all, leat_ns now)
+static bool make_room(struct client_quotas *all, struct memory_budget *memory, leat_ns now)
 {
-    while (all->count >= CLIENT_QUOTAS_MAX || !memory_budget_take(all->budget, bytes_of(all))) {
+    while (all->count >= CLIENT_QUOTAS_MAX || !memory_budget_take(memory, bytes_of(all))) {
         if (forget_idle(all, now, 1, LOOKS_FOR_ROOM) == 0)
             return false;
     }
     return true;
 }
 
-static struct client_quota *create(struct client_quotas *all, const char *name, leat_ns now)
+static struct client_quota *create(struct client_quotas *all, const char *name,
+                                   struct memory_budget *memory, leat_ns now)
 {
-    if (!make_room(all, now))
+    if (!make_room(all, memory, now))
         return NULL;
     struct client_quota *quota = aligned_alloc(alignof(struct client_quota), bytes_of(all));
     if (quota == NULL) {
-        memory_budget_give(all->budget, bytes_of(all));
+        memory_budget_give(memory, bytes_of(all));
         return NULL;
     }
     memset(quota, 0, bytes_of(all));
+    memory_part_hold(memory);
+    quota->memory = memory;
     strcpy(quota->name, name);
     LIST_INSERT_HEAD(place_of(all, name), quota, same_place);
     all->count++;
     return quota;
 }
 
-struct client_quota *client_quota_take(struct client_quotas *all, const char *name, leat_ns now)
+struct client_quota *client_quota_take(struct client_quotas *all, const char *name,
+                                       struct memory_budget *memory, leat_ns now)
 {
     struct client_quota *quota = client_quota_find(all, name);
     if (quota == NULL)
-        quota = create(all, name, now);
+        quota = create(all, name, memory, now);
     else if (quota->sessions == 0)
         TAILQ_REMOVE(&all->idle, quota, idle_link);
     if (quota != NULL)

@@ -34,6 +34,7 @@ struct client_bucket {
 
 struct client_quota {
     uint32_t sessions;
+    struct memory_budget *memory; /* it is charged to */
     LIST_ENTRY(client_quota) same_place;
     TAILQ_ENTRY(client_quota) idle_link; /* without sessions, longest so first */
     char name[LEAT_CLIENT_NAME_BYTES_MAX + 1];
@@ -45,18 +46,19 @@ struct client_quotas {
     TAILQ_HEAD(, client_quota) idle;
     uint32_t count;
     uint32_t shards;
-    struct memory_budget *budget; /* NULL: no limit */
 };
 
 /* False: no memory. */
-bool client_quotas_open(struct client_quotas *all, uint32_t shards, struct memory_budget *budget);
+bool client_quotas_open(struct client_quotas *all, uint32_t shards);
 /* No shard has a session any more. All-zero: a no-op. */
 void client_quotas_close(struct client_quotas *all);
 
 /* NULL: there is none of this name. */
 struct client_quota *client_quota_find(const struct client_quotas *all, const char *name);
-/* For one more session of the name; NULL: no room for another name. */
-struct client_quota *client_quota_take(struct client_quotas *all, const char *name, leat_ns now);
+/* For one more session of the name. One that is new is charged to `memory`, which is held (NULL: no
+ * limit). NULL: no room for another name. */
+struct client_quota *client_quota_take(struct client_quotas *all, const char *name,
+                                       struct memory_budget *memory, leat_ns now);
 /* A session of it has ended. NULL is a no-op. */
 void client_quota_release(struct client_quotas *all, struct client_quota *quota);
 

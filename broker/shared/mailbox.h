@@ -74,6 +74,7 @@ struct message_grant {
     leat_ns expires_ns;           /* no ATTACH by then: MESSAGE_SESSION_CLOSED */
     uint64_t quota_publish_bytes; /* a second, of this client on this shard; 0: none */
     uint64_t quota_deliver_bytes;
+    struct memory_budget *memory; /* of its client's address; there until the session has ended */
     struct client_bucket *bucket; /* of the client's name here, for these; NULL: no quota */
 };
 

@@ -63,6 +63,7 @@ void rig_open(struct control_rig *rig)
                                              .state = rig->state,
                                              .shards = &shard,
                                              .wake = rig->wake,
+                                             .memory = &rig->memory,
                                              .metrics = rig->metrics };
     cr_assert_eq(control_open(&rig->control, &options, text), LEAT_OK, "%s", text);
     rig_step(rig, 0);
@@ -77,6 +78,7 @@ void rig_stop(struct control_rig *rig)
     metrics_close(rig->metrics);
     while (mailbox_receive(rig->inbox, &m) || mailbox_receive(rig->outbox, &m))
         ;
+    cr_assert_eq(rig->memory.used_bytes, 0u, "something was not given back");
 }
 
 void rig_close(struct control_rig *rig)
@@ -121,10 +123,10 @@ static void serve(struct control_rig *rig, struct message *m)
     case MESSAGE_FENCE: rig->fences++; break;
     case MESSAGE_OPEN_SUBSCRIPTION: m->stream = ++rig->stream; break;
     case MESSAGE_COMMIT:
-        if (m->commit.offset != 0)
-            m->status = LEAT_ERR_OUT_OF_RANGE; /* the log is empty */
+        if (m->commit.offset > rig->head_offset)
+            m->status = LEAT_ERR_OUT_OF_RANGE;
         else
-            offsets_commit(m->commit.entry, 0, rig->wall_ns);
+            offsets_commit(m->commit.entry, m->commit.offset, rig->wall_ns);
         break;
     default: break;
     }
@@ -164,22 +166,23 @@ void rig_send(struct control_rig *rig, int fd, Leat__Control__Request__BodyCase 
     cr_assert(wire_send(fd, bytes, size));
 }
 
+Leat__Control__Response *rig_answer(struct control_rig *rig, int fd)
+{
+    uint8_t byte;
+    for (int steps = 0; recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1; steps++) {
+        cr_assert_lt(steps, STEPS_MAX, "no answer comes");
+        rig_step(rig, LEAT_NS_PER_MS);
+    }
+    Leat__Control__Response *response = wire_response(fd);
+    cr_assert_neq(response, NULL, "closed instead of answered");
+    return response;
+}
+
 Leat__Control__Response *rig_ask(struct control_rig *rig, int fd,
                                  Leat__Control__Request__BodyCase which, void *body)
 {
-    uint8_t byte;
-    Leat__Control__Response *response = NULL;
     rig_send(rig, fd, which, body);
-    while (response == NULL || response->id == 0) { /* notices are nobody's answer */
-        if (response != NULL)
-            rig_done(response);
-        for (int steps = 0; recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1; steps++) {
-            cr_assert_lt(steps, STEPS_MAX, "no answer comes");
-            rig_step(rig, LEAT_NS_PER_MS);
-        }
-        response = wire_response(fd);
-        cr_assert_neq(response, NULL, "closed instead of answered");
-    }
+    Leat__Control__Response *response = rig_answer(rig, fd);
     cr_assert_eq(response->id, rig->id);
     return response;
 }

@@ -19,12 +19,14 @@ struct control_rig {
     struct mailbox *inbox, *outbox;
     struct control *control;
     const struct statefile *state; /* NULL: nothing is kept */
+    struct memory_budget memory;   /* without a limit, unless the test sets one */
     int wake, shard_wake;
     leat_ns now;
-    uint64_t wall_ns;    /* at which the shard commits */
-    uint64_t id;         /* of the last request */
-    uint32_t stream;     /* the shard gave out last */
-    bool refuse_publish; /* the shard has no room for producers */
+    uint64_t wall_ns;     /* at which the shard commits */
+    uint64_t head_offset; /* of every log */
+    uint64_t id;          /* of the last request */
+    uint32_t stream;      /* the shard gave out last */
+    bool refuse_publish;  /* the shard has no room for producers */
     bool ends_sessions; /* the session of a prepared publish stream has ended when it is answered */
     int16_t bind_status; /* which binding a publish stream has, of partitions from bind_fails on */
     uint32_t bind_fails;
@@ -48,6 +50,8 @@ void rig_pass(struct control_rig *rig, leat_ns ns, unsigned pieces);
 int rig_peer(struct control_rig *rig, const char *host);
 /* Sends it, with the next id; `body`: any request. */
 void rig_send(struct control_rig *rig, int fd, Leat__Control__Request__BodyCase which, void *body);
+/* What is said to it next; free with rig_done. */
+Leat__Control__Response *rig_answer(struct control_rig *rig, int fd);
 /* The answer; free with rig_done. `body`: any request. */
 Leat__Control__Response *rig_ask(struct control_rig *rig, int fd,
                                  Leat__Control__Request__BodyCase which, void *body);
