@@ -225,8 +225,9 @@ static void attached(struct data_link *link, const struct leat_frame_attached *f
     }
     if (frame->status != LEAT_OK) {
         client_fail(client, frame->status, "shard %u refused the session: %s", link->shard,
-                    frame->status == LEAT_ERR_LIMIT ? "the broker is out of file descriptors"
-                                                    : leat_error_text(frame->status));
+                    frame->status == LEAT_ERR_LIMIT
+                        ? "the broker has no file descriptor, or no place, left"
+                        : leat_error_text(frame->status));
         return;
     }
     link->state = LINK_UP;
