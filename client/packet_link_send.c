@@ -41,7 +41,7 @@ static void send_out(struct data_link *link, struct packet *p)
     if (link->packets->sealed)
         leat_packet_seal(p->out.bytes, p->at, NULL, 0);
     else
-        leat_packet_seal_partial(p->out.bytes, p->at);
+        leat_packet_seal_partial(p->out.bytes, p->at, NULL, 0);
     wire->ops->send(wire, &p->out, p->at, NULL, &link->packets->peer);
     client->port.staged = true;
     client->stats.bytes_sent += p->at;

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "schema/batch.h"
 #include "schema/bytes.h"
 #include "schema/crc32c.h"
 #include "schema/frame.h"
@@ -42,8 +43,12 @@ enum {
     DELAY_SHIFT = 8, /* units of 256 ns */
     CRC_AT = sizeof(struct packet_wire) + offsetof(struct guard_wire, crc),
     BEHIND_CRC = CRC_AT + 4,
+    PIECE_MORE = LEAT_PACKET_PIECE_BYTES - LEAT_DATA_HEADER_BYTES,
     BEHIND_GUARD = sizeof(struct packet_wire) + sizeof(struct guard_wire),
 };
+static_assert((int)LEAT_PACKET_PIECE_BYTES
+                  == (int)LEAT_DATA_HEADER_BYTES + (int)LEAT_BATCH_HEADER_BYTES,
+              "a batch's header is covered");
 static_assert(LEAT_PACKET_DELAY_MAX_NS >> DELAY_SHIFT == UINT16_MAX, "u16");
 static_assert(LEAT_PACKET_BYTES_MAX <= UINT16_MAX, "u16");
 
@@ -160,7 +165,8 @@ static uint32_t partial_checksum(const uint8_t *at, size_t size)
             break;
         }
         if (carries_batches) {
-            const size_t head = frame + LEAT_DATA_HEADER_BYTES;
+            const size_t head =
+                frame + (length < LEAT_PACKET_PIECE_BYTES ? length : LEAT_PACKET_PIECE_BYTES);
             crc = leat_crc32c_extend(crc, at + from, (head < size ? head : size) - from);
             from = frame + length;
         }
@@ -178,10 +184,14 @@ void leat_packet_seal(uint8_t *at, size_t size, const uint8_t *more, size_t more
     leat_store32(at + CRC_AT, crc);
 }
 
-void leat_packet_seal_partial(uint8_t *at, size_t size)
+void leat_packet_seal_partial(uint8_t *at, size_t size, const uint8_t *more, size_t more_size)
 {
     ((struct packet_wire *)at)->flags |= LEAT_PACKET_PARTIAL;
-    leat_store32(at + CRC_AT, partial_checksum(at, size));
+    uint32_t crc = partial_checksum(at, size);
+    if (more_size != 0) {
+        crc = leat_crc32c_extend(crc, more, more_size < PIECE_MORE ? more_size : PIECE_MORE);
+    }
+    leat_store32(at + CRC_AT, crc);
 }
 
 bool leat_packet_tag_is(const struct leat_packet *packet, uint64_t tag)

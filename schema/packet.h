@@ -19,8 +19,9 @@
  * `tag` is the one that the session's grant gave this direction; 0 in a RESET, which has a token of
  * its own. `crc32c` is taken over the whole packet but the field itself: its bytes 0 .. 19 followed
  * by its bytes 24 .. length - 1. With LEAT_PACKET_PARTIAL it also leaves out what stands behind the
- * first LEAT_DATA_HEADER_BYTES of each DATA and PUBLISH_AT frame: pieces of batches, which have a
- * CRC of their own. Encrypted packets will have their authentication tag in the guard's place.
+ * first LEAT_PACKET_PIECE_BYTES of each DATA and PUBLISH_AT frame: its header and those of a batch
+ * that begins with it. Batches have a CRC of their own. Encrypted packets will have their
+ * authentication tag in the guard's place.
  *
  * Integers are little-endian. */
 #ifndef LEAT_SCHEMA_PACKET_H
@@ -44,6 +45,7 @@ enum {
     LEAT_PACKET_BYTES_BASE = 1200, /* UDP payload taken for safe before a probe said more */
     LEAT_PACKET_BYTES_MAX = 65000,
     LEAT_PACKET_MAP_BITS = 64,
+    LEAT_PACKET_PIECE_BYTES = 80, /* of a frame with a piece of a batch, under a partial checksum */
 };
 
 enum leat_packet_type {
@@ -97,9 +99,9 @@ void leat_packet_set_length(uint8_t *at, uint16_t length);
  * `more_size` bytes at `more`, which follow them on the wire (NULL and 0: none do). size is at
  * least the header's and the guard's. */
 void leat_packet_seal(uint8_t *at, size_t size, const uint8_t *more, size_t more_size);
-/* The same with a checksum that leaves out the bytes of batches, and the flag that says so. Those
- * of the last frame may lie elsewhere: `size` is what lies at `at`. */
-void leat_packet_seal_partial(uint8_t *at, size_t size);
+/* The same with a partial checksum, and the flag that says so. Only the bytes of the last frame's
+ * piece may lie at `more`. */
+void leat_packet_seal_partial(uint8_t *at, size_t size, const uint8_t *more, size_t more_size);
 
 /* True when the packet carries this tag. Takes the same time for every wrong one. */
 bool leat_packet_tag_is(const struct leat_packet *packet, uint64_t tag);

@@ -491,7 +491,7 @@ Test(packets, a_packet_without_the_tag_or_damaged_changes_nothing, .timeout = 60
         memcpy(reset.token, session->reset_token, sizeof reset.token);
         leat_frame_write_reset(bytes + leat_packet_write(bytes, &packet), &reset);
         if (turn == 2) /* over a link that may damage batches */
-            leat_packet_seal_partial(bytes, sizeof bytes);
+            leat_packet_seal_partial(bytes, sizeof bytes, NULL, 0);
         else
             leat_packet_seal(bytes, sizeof bytes, NULL, 0);
         if (turn == 3)

@@ -42,7 +42,7 @@ static void send_made_up(uint64_t tag, bool partial)
     size += (uint32_t)leat_frame_write_reset(out.bytes + size, &reset);
     leat_packet_set_length(out.bytes, (uint16_t)size);
     if (partial)
-        leat_packet_seal_partial(out.bytes, size);
+        leat_packet_seal_partial(out.bytes, size, NULL, 0);
     else
         leat_packet_seal(out.bytes, size, NULL, 0);
     shard_peer.link->ops->send(shard_peer.link, &out, size, NULL, &shard_peer.broker);

@@ -56,7 +56,7 @@ static void send_out(struct filling *f)
     if (f->session->path->sealed)
         leat_packet_seal(f->out.bytes, f->used, f->reference.bytes, f->reference.size);
     else
-        leat_packet_seal_partial(f->out.bytes, f->used);
+        leat_packet_seal_partial(f->out.bytes, f->used, f->reference.bytes, f->reference.size);
     f->session->path->said_bytes += f->used + f->reference.size;
     f->link->ops->send(f->link, &f->out, f->used, f->reference.size != 0 ? &f->reference : NULL,
                        &f->session->path->peer);

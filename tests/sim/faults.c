@@ -102,15 +102,12 @@ static void damage_byte(struct seeded *random, uint8_t *at)
 /* A byte of a whole batch that begins with the frame's bytes. False: there is none. */
 static bool damage_batch(struct seeded *random, uint8_t *bytes, const struct leat_frame *frame)
 {
-    /* Not the size: one that is too large waits for bytes that do not come. */
-    const uint32_t from = LEAT_BATCH_CRC_FROM + sizeof(uint32_t);
     struct leat_batch batch;
     if (leat_batch_parse(&batch, frame->data.bytes, frame->data.size) != LEAT_OK
         || batch.size > frame->data.size
         || leat_batch_check(&batch, frame->data.bytes, LEAT_RECORD_BYTES_LIMIT) != LEAT_OK)
         return false; /* it begins within a batch, or holds a part of one */
-    damage_byte(random, bytes + (frame->data.bytes - bytes) + from
-                            + seeded_below(random, batch.size - from));
+    damage_byte(random, bytes + (frame->data.bytes - bytes) + seeded_below(random, batch.size));
     sim_total.damaged_batches++;
     return true;
 }

@@ -119,8 +119,8 @@ void sim_step_clock(struct sim *sim);
 void sim_trouble_link(struct sim *sim, bool full, bool slow);
 /* Its device reads from the log up to so long after it was told to; 0: at once. */
 void sim_keep_references(struct sim *sim, leat_ns most_ns);
-/* Damages a byte of a packet's headers and small frames, or of a batch in it; of a batch none that
- * its own CRC leaves out: what links that only say that they are intact may do. */
+/* Damages a byte of a packet's headers and small frames, or of a batch with which a piece begins:
+ * what links that only say that they are intact may do. */
 bool sim_damage_packet(void *sim, struct seeded *random, uint8_t *bytes, uint32_t size);
 /* Someone's loop stands still for as long as it takes to be given up, or not quite. */
 void sim_stand_still(struct sim *sim);

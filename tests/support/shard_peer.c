@@ -286,7 +286,7 @@ static void send_frames(const uint8_t *frames, uint32_t size, const struct flow_
         cr_assert(flow_note(&shard_peer.flow, item));
     flow_commit(&shard_peer.flow, out.bytes, at + size, shard_peer.now);
     if (shard_peer.partial)
-        leat_packet_seal_partial(out.bytes, at + size);
+        leat_packet_seal_partial(out.bytes, at + size, NULL, 0);
     else
         leat_packet_seal(out.bytes, at + size, NULL, 0);
     shard_peer.link->ops->send(shard_peer.link, &out, at + size, NULL, &shard_peer.broker);
