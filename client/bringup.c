@@ -9,6 +9,7 @@
 
 #include "client/client_core.h"
 #include "client/consumer.h"
+#include "client/consumer_topics.h"
 #include "client/data_link.h"
 #include "client/liveness.h"
 #include "client/producer.h"
@@ -247,7 +248,8 @@ static bool all_ready(const struct leat_client *client)
     const struct leat_producer *producer;
     TAILQ_FOREACH(producer, &client->producers, link)
     {
-        if (producer->step != OWNER_READY && producer->step != OWNER_OVER)
+        if (producer->step != OWNER_READY && producer->step != OWNER_PUT_OFF
+            && producer->step != OWNER_OVER)
             return false;
     }
     const struct leat_consumer *consumer;
@@ -339,6 +341,24 @@ leat_ns bringup_timers(struct leat_client *client)
     }
     const leat_ns links = check_links(client);
     return links < next ? links : next;
+}
+
+void bringup_retry(struct leat_client *client)
+{
+    leat_ns next = LEAT_NS_NEVER;
+    struct leat_consumer *consumer;
+    TAILQ_FOREACH(consumer, &client->consumers, link)
+    {
+        const leat_ns at = topics_timers(consumer);
+        next = at < next ? at : next;
+    }
+    struct leat_producer *producer;
+    TAILQ_FOREACH(producer, &client->producers, link)
+    {
+        const leat_ns at = producer_timers(producer);
+        next = at < next ? at : next;
+    }
+    client->retry_at = next;
 }
 
 static void tell_down(struct leat_client *client)

@@ -24,6 +24,8 @@ void bringup_advance(struct leat_client *client);
 
 /* Deadlines of the phases, the sessions and the pings; returns the next one. */
 leat_ns bringup_timers(struct leat_client *client);
+/* Asks again for what was put off and is due; sets client->retry_at. */
+void bringup_retry(struct leat_client *client);
 
 /* After client->failure: everything down, and a pause before the next attempt. */
 void bringup_down(struct leat_client *client);

@@ -109,6 +109,13 @@ void client_timer_at(struct leat_client *client, leat_ns when)
         client->next_deadline = when;
 }
 
+void client_retry_at(struct leat_client *client, leat_ns when)
+{
+    if (when < client->retry_at)
+        client->retry_at = when;
+    client_timer_at(client, when);
+}
+
 void client_dirty(struct leat_client *client, const struct data_link *link)
 {
     client->links_dirty |= UINT64_C(1) << link->shard;
@@ -173,6 +180,9 @@ static void run_timers(struct leat_client *client)
         if (consumer->group != NULL)
             client_timer_at(client, group_timers(consumer));
     }
+    if (client->retry_at <= client->now)
+        bringup_retry(client);
+    client_timer_at(client, client->retry_at);
     client_timer_at(client, packet_port_timers(client));
 }
 
@@ -474,6 +484,7 @@ static struct leat_client *make(const struct client_options *options, const stru
         return NULL;
     }
     client->timer = -1;
+    client->retry_at = LEAT_NS_NEVER;
     client->options = *options;
     client->url = *url;
     client->transport = url->transport;

@@ -26,6 +26,9 @@ void client_event(struct leat_client *client, const struct leat_event *event);
 /* The loop has something to do at `when`, at the latest. */
 void client_timer_at(struct leat_client *client, leat_ns when);
 
+/* A topic or producer that was put off is to be asked for at `when`. */
+void client_retry_at(struct leat_client *client, leat_ns when);
+
 /* `link` has something to send. */
 void client_dirty(struct leat_client *client, const struct data_link *link);
 

@@ -176,6 +176,7 @@ enum owner_step {
     OWNER_OPENING,
     OWNER_READY,
     OWNER_AWAITED, /* of a group: its topic is missing, and is described again */
+    OWNER_PUT_OFF, /* refused for now: described and opened again after a pause */
     OWNER_OVER,
 };
 
@@ -199,14 +200,16 @@ struct leat_producer {
     uint64_t answers;        /* batches answered so far */
     uint64_t answers_before; /* when it was looked at last */
     uint64_t incarnation;    /* of the broker that gave id and epoch; 0: it has neither */
+    bool renews;             /* the broker forgot the id: asks for another */
     uint8_t resume_token[LEAT_RESUME_TOKEN_BYTES]; /* with which it may go on under them */
     struct outbox_pool pool;
     struct publisher *publishers; /* one a partition */
     struct outbox_batch **rings;
     uint8_t *headers; /* room to encode one record's */
     struct throttling throttling;
-    uint64_t *unanswered; /* first sequence of each partition, for a request that resumes */
-    uint32_t sticky;      /* partition of records without a key */
+    struct topic_wait refused; /* while OWNER_PUT_OFF */
+    uint64_t *unanswered;      /* first sequence of each partition, for a request that resumes */
+    uint32_t sticky;           /* partition of records without a key */
 };
 
 /* A topic of a consumer. */
@@ -217,8 +220,10 @@ struct subscribed {
     struct topic_shards shards;
     struct reader **readers;
     uint32_t reader_count;
-    uint32_t reader_room;   /* more are there when the topic once had more partitions */
-    struct topic_wait wait; /* while OWNER_AWAITED, and when it is described then */
+    uint32_t reader_room;       /* more are there when the topic once had more partitions */
+    struct topic_wait wait;     /* while OWNER_AWAITED, and when it is described then */
+    struct topic_wait refused;  /* while OWNER_PUT_OFF */
+    struct topic_wait partless; /* while its group has no room for it: only for telling */
 };
 
 /* A request of a group that is under way. */
@@ -239,6 +244,7 @@ struct consumer_group {
     leat_ns wake_at;                  /* a partition that leaves has waited long enough */
     leat_ns ask_at;                   /* a missing topic is to be asked for */
     char put_off[CLIENT_ERROR_BYTES]; /* why its join has to wait, while it is opened */
+    struct topic_wait refused;        /* its joins are, for now: only for telling */
     int worst;                        /* answer of a commit since leat_consumer_commit_wait */
     struct group_request requests[2 * MEMBERSHIP_UNDER_WAY_MAX];
 };
@@ -322,6 +328,7 @@ struct leat_client {
     uint64_t links_up;    /* over TCP; a bit a shard */
     uint64_t links_dirty; /* have something to send */
     struct publisher_list held;
+    leat_ns retry_at; /* the first that was put off is to be asked for; NEVER: none was */
 
     int failure;      /* the connection is over; taken up at the end of the step */
     bool path_failed; /* because packets do not get through */

@@ -398,6 +398,8 @@ int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t part
     bool asked = false;
     for (;;) {
         const enum owner_step step = reader->topic->step;
+        if (consumer->over != LEAT_OK)
+            return consumer->over;
         if (step == OWNER_OVER || reader->gone)
             return client_error(client, LEAT_ERR_UNKNOWN_TOPIC, "topic \"%s\" is gone", topic);
         if (consumer->group != NULL && !reader->assigned)

@@ -53,6 +53,7 @@ enum leat_error group_make(struct leat_consumer *consumer,
     name_member(group, consumer->client, options->member);
     consumer->options.group = group->name;
     consumer->options.member = group->member_id;
+    topic_wait_init(&group->refused, &consumer->client->backoff);
     group->commit_at = group->wake_at = group->ask_at = LEAT_NS_NEVER;
     group->membership.topic_count = (uint32_t)consumer->topic_count;
     for (size_t i = 0; i < consumer->topic_count; i++)
@@ -165,6 +166,14 @@ static void over(struct leat_consumer *consumer, int error, const char *text)
         member_event(consumer, LEAT_EVENT_MEMBER_FENCED, error, text);
 }
 
+void group_end(struct leat_consumer *consumer)
+{
+    if (consumer->group->membership.step == MEMBERSHIP_IN)
+        group_ask_leave(consumer);
+    membership_end(&consumer->group->membership);
+    group_lose_all(consumer);
+}
+
 /* A topic of it is gone: describing them all finds out which. */
 static void look_again(struct leat_consumer *consumer)
 {
@@ -181,6 +190,28 @@ static void lost(struct leat_consumer *consumer, const char *text)
     member_event(consumer, LEAT_EVENT_MEMBER_LOST, LEAT_ERR_UNKNOWN_MEMBER, text);
 }
 
+/* Told when it lasts: who joins with many at once is asked to wait a little, as a rule. */
+static void put_off(struct leat_consumer *consumer, int error, const char *text)
+{
+    struct consumer_group *group = consumer->group;
+    struct leat_client *client = consumer->client;
+    if (!consumer->opened) {
+        snprintf(group->put_off, sizeof group->put_off, "%s", text);
+        return;
+    }
+    const bool brief =
+        error == LEAT_BUSY || error == LEAT_ERR_THROTTLED || error == LEAT_ERR_UNKNOWN_TOPIC;
+    if (!topic_wait_lasts(&group->refused, client->now, brief ? TOPIC_WAIT_DOUBT_NS : 0))
+        return;
+    const struct leat_event event = { .type = LEAT_EVENT_REFUSED,
+                                      .error = error,
+                                      .partition = -1,
+                                      .time_ns = client->now - group->refused.since,
+                                      .text = text,
+                                      .consumer = consumer };
+    client_event(client, &event);
+}
+
 void group_news(struct leat_consumer *consumer, enum membership_news news, int error,
                 const char *text)
 {
@@ -188,10 +219,11 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
     client->work = true;
     switch (news) {
     case MEMBERSHIP_NO_NEWS:
-        if (error != LEAT_OK && !consumer->opened)
-            snprintf(consumer->group->put_off, sizeof consumer->group->put_off, "%s", text);
+        if (error != LEAT_OK)
+            put_off(consumer, error, text);
         break;
     case MEMBERSHIP_CONFIRMED:
+        topic_wait_found(&consumer->group->refused);
         consumer->group->joined = true;
         group_each_reader(consumer, group_want);
         group_each_reader(consumer, group_forget_place);
@@ -204,10 +236,12 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
         break;
     case MEMBERSHIP_FENCED: over(consumer, LEAT_ERR_FENCED, text); break;
     case MEMBERSHIP_REFUSED:
-        if (error == LEAT_ERR_UNKNOWN_TOPIC && consumer->opened)
+        if (error == LEAT_ERR_UNKNOWN_TOPIC && consumer->opened) {
             look_again(consumer);
-        else
+            put_off(consumer, error, text);
+        } else {
             over(consumer, error, text);
+        }
         break;
     }
 }
@@ -251,7 +285,10 @@ static void look_for_topics(struct leat_consumer *consumer)
         const bool awaited = topic->step == OWNER_AWAITED;
         if (awaited && !stale && topic->wait.ask_at > consumer->client->now)
             group->ask_at = topic->wait.ask_at < group->ask_at ? topic->wait.ask_at : group->ask_at;
-        else if (awaited || (stale && (topic->step == OWNER_OPEN || topic->step == OWNER_READY)))
+        else if (awaited
+                 || (stale
+                     && (topic->step == OWNER_OPEN || topic->step == OWNER_READY
+                         || topic->step == OWNER_PUT_OFF)))
             topic->step = OWNER_DESCRIBE;
     }
 }

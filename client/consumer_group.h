@@ -34,5 +34,7 @@ void group_topic_missing(struct subscribed *topic);
 void group_finish(struct leat_consumer *consumer);
 /* After that. */
 void group_leave(struct leat_consumer *consumer);
+/* The consumer is over, but not because of its group: it leaves. */
+void group_end(struct leat_consumer *consumer);
 
 #endif

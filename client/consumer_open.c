@@ -11,6 +11,7 @@
 #include "client/consumer_topics.h"
 #include "client/data_link.h"
 #include "client/group_readers.h"
+#include "client/refusal.h"
 #include "schema/error_text.h"
 
 /* The window is reserved when the broker has told how large a batch can be. */
@@ -40,6 +41,14 @@ static enum leat_error reserve_window(struct reader *reader, uint32_t batch_byte
     return LEAT_OK;
 }
 
+/* The rest goes on; this one is opened again after a pause. */
+static bool put_off_reader(struct reader *reader, int error, const char *text)
+{
+    reader->state = READER_WANTED;
+    topic_put_off(reader->topic, error, text);
+    return true;
+}
+
 /* One partition was refused. True when the rest can go on. */
 static bool reader_refused(struct reader *reader, int error, const char *why)
 {
@@ -57,6 +66,11 @@ static bool reader_refused(struct reader *reader, int error, const char *why)
         return true;
     }
     char text[CLIENT_ERROR_BYTES];
+    if (topic->consumer->opened && refusal_of(error, topic->refused.missing) == REFUSAL_FOR_NOW) {
+        snprintf(text, sizeof text, "partition %" PRIu32 ": %s", reader->partition,
+                 *why != '\0' ? why : leat_error_text(error));
+        return put_off_reader(reader, error, text);
+    }
     snprintf(text, sizeof text,
              "topic \"%s\", partition %" PRIu32 ", start_at %" PRId32 ", start %" PRIu64 ": %s",
              topic->name, reader->partition, reader->start_at, reader->start,
@@ -84,6 +98,11 @@ static bool open_reader(struct reader *reader, const Leat__Control__Subscription
     enum leat_error error = reserve_window(reader, stream->batch_bytes_max);
     if (error == LEAT_OK)
         error = data_link_attach(link, stream->stream, reader);
+    if (error != LEAT_OK && topic->consumer->opened) {
+        const struct stream_name name = { link->session, stream->stream };
+        bringup_close_streams(client, &name, 1);
+        return put_off_reader(reader, error, "no memory for the consumer's window");
+    }
     if (error != LEAT_OK) {
         topic_refused(topic, error, "no memory for the consumer's window");
         return false;
@@ -147,8 +166,11 @@ static void on_subscribed(void *context, int error, const char *text,
                     topic->name);
         return;
     }
-    topic->step = any_wanted(topic) ? OWNER_OPEN : OWNER_READY;
     client->work = true;
+    if (topic->step == OWNER_PUT_OFF)
+        return;
+    topic_wait_found(&topic->refused);
+    topic->step = any_wanted(topic) ? OWNER_OPEN : OWNER_READY;
 }
 
 static void fill_start(Leat__Control__PartitionStart *start, const struct reader *reader)
@@ -262,7 +284,8 @@ bool consumer_is_ready(const struct leat_consumer *consumer)
         return true;
     for (size_t i = 0; i < consumer->topic_count; i++) {
         const enum owner_step step = consumer->topics[i].step;
-        if (step != OWNER_READY && step != OWNER_AWAITED && step != OWNER_OVER)
+        if (step != OWNER_READY && step != OWNER_AWAITED && step != OWNER_PUT_OFF
+            && step != OWNER_OVER)
             return false;
     }
     return consumer->group == NULL || group_is_settled(consumer);
@@ -358,6 +381,7 @@ static struct leat_consumer *make(struct leat_client *client, const char *const 
         consumer->topics[i].consumer = consumer;
         snprintf(consumer->topics[i].name, sizeof consumer->topics[i].name, "%s", topics[i]);
     }
+    topics_init(consumer);
     if (options->group != NULL && group_make(consumer, options) != LEAT_OK) {
         consumer_free(consumer);
         return NULL;

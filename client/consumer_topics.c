@@ -9,6 +9,7 @@
 #include "client/consumer.h"
 #include "client/consumer_group.h"
 #include "client/group_readers.h"
+#include "client/refusal.h"
 #include "schema/error_text.h"
 
 static void partition_gone(struct reader *reader)
@@ -75,6 +76,68 @@ static void await_topic(struct subscribed *topic)
     client_event(client, &event);
 }
 
+static void tell_refused(const struct subscribed *topic, const struct topic_wait *wait, int error,
+                         const char *text)
+{
+    struct leat_client *client = topic->consumer->client;
+    const struct leat_event event = { .type = LEAT_EVENT_REFUSED,
+                                      .error = error,
+                                      .partition = -1,
+                                      .topic = topic->name,
+                                      .time_ns = client->now - wait->since,
+                                      .text = *text != '\0' ? text : leat_error_text(error),
+                                      .consumer = topic->consumer };
+    client_event(client, &event);
+}
+
+void topic_put_off(struct subscribed *topic, int error, const char *text)
+{
+    struct leat_client *client = topic->consumer->client;
+    topic->step = OWNER_PUT_OFF;
+    const bool tells = topic_wait_missed(&topic->refused, client->now);
+    client_retry_at(client, topic->refused.ask_at);
+    if (tells)
+        tell_refused(topic, &topic->refused, error, text);
+}
+
+void topic_doubted(struct subscribed *topic, int error, const char *text)
+{
+    if (topic_wait_lasts(&topic->refused, topic->consumer->client->now, TOPIC_WAIT_DOUBT_NS))
+        tell_refused(topic, &topic->refused, error, text);
+}
+
+void topic_partless(struct subscribed *topic, int error, const char *text)
+{
+    if (error == LEAT_OK)
+        topic_wait_found(&topic->partless);
+    else if (topic_wait_lasts(&topic->partless, topic->consumer->client->now, 0))
+        tell_refused(topic, &topic->partless, error, text);
+}
+
+/* None of its streams was opened. */
+static void put_off_all(struct subscribed *topic, int error, const char *text)
+{
+    for (uint32_t i = 0; i < topic->reader_count; i++) {
+        if (topic->readers[i]->state == READER_OPENING)
+            topic->readers[i]->state = READER_WANTED;
+    }
+    topic_put_off(topic, error, text);
+}
+
+/* The poll says so from now on. */
+static void end_for_good(struct subscribed *topic, int error, const char *text)
+{
+    struct leat_consumer *consumer = topic->consumer;
+    if (!topic->refused.missing)
+        topic->refused.since = consumer->client->now;
+    topic->step = OWNER_OVER;
+    if (consumer->group != NULL)
+        group_end(consumer);
+    consumer->over = client_error(consumer->client, error, "consumer of topic \"%s\": %s",
+                                  topic->name, *text != '\0' ? text : leat_error_text(error));
+    tell_refused(topic, &topic->refused, error, text);
+}
+
 void topic_refused(struct subscribed *topic, int error, const char *text)
 {
     struct leat_consumer *consumer = topic->consumer;
@@ -82,13 +145,50 @@ void topic_refused(struct subscribed *topic, int error, const char *text)
         topic->step = OWNER_OVER;
         consumer->over = client_error(consumer->client, error, "%s",
                                       *text != '\0' ? text : leat_error_text(error));
-    } else if (error == LEAT_ERR_UNKNOWN_TOPIC && consumer->group != NULL) {
-        await_topic(topic);
-    } else if (error == LEAT_ERR_UNKNOWN_TOPIC) {
-        topic_gone(topic);
-    } else {
-        client_fail(consumer->client, error, "consumer of topic \"%s\": %s", topic->name, text);
+        return;
     }
+    if (error == LEAT_ERR_UNKNOWN_TOPIC) {
+        if (consumer->group != NULL)
+            await_topic(topic);
+        else
+            topic_gone(topic);
+        return;
+    }
+    switch (refusal_of(error, topic->refused.missing)) {
+    case REFUSAL_CONNECTION:
+        client_fail(consumer->client, error, "consumer of topic \"%s\": %s", topic->name, text);
+        break;
+    case REFUSAL_FOR_NOW: put_off_all(topic, error, text); break;
+    case REFUSAL_FOR_GOOD: end_for_good(topic, error, text); break;
+    }
+}
+
+void topics_init(struct leat_consumer *consumer)
+{
+    struct backoff pauses = consumer->client->backoff;
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        pauses.random++; /* not all of them at the same moments */
+        topic_wait_init(&consumer->topics[i].refused, &pauses);
+        topic_wait_init(&consumer->topics[i].partless, &pauses);
+    }
+}
+
+leat_ns topics_timers(struct leat_consumer *consumer)
+{
+    struct leat_client *client = consumer->client;
+    leat_ns next = LEAT_NS_NEVER;
+    for (size_t i = 0; i < consumer->topic_count && client->phase == PHASE_READY; i++) {
+        struct subscribed *topic = &consumer->topics[i];
+        if (topic->step != OWNER_PUT_OFF)
+            continue;
+        if (topic->refused.ask_at <= client->now) {
+            topic->step = OWNER_DESCRIBE;
+            client->work = true;
+        } else if (topic->refused.ask_at < next) {
+            next = topic->refused.ask_at;
+        }
+    }
+    return next;
 }
 
 bool topic_answer_came(struct subscribed *topic, int error, const char *text,

@@ -1,10 +1,31 @@
 #include "client/group_ask.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/bringup.h"
 #include "client/client_core.h"
+#include "client/consumer_topics.h"
 #include "schema/error_text.h"
+
+/* Which of its topics the group has no room for. */
+static void take_refused(struct leat_consumer *consumer,
+                         const Leat__Control__GroupAssignment *assignment)
+{
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        struct subscribed *topic = &consumer->topics[i];
+        int error = LEAT_OK;
+        const char *text = "";
+        for (size_t k = 0; k < assignment->n_refused; k++) {
+            const Leat__Control__TopicRefused *told = assignment->refused[k];
+            if (strcmp(told->topic, topic->name) != 0)
+                continue;
+            error = told->error;
+            text = told->text;
+        }
+        topic_partless(topic, error, text);
+    }
+}
 
 static void answered(struct leat_consumer *consumer, const struct membership_asked *asked,
                      const struct membership_answer *answer, const char *text)
@@ -13,6 +34,8 @@ static void answered(struct leat_consumer *consumer, const struct membership_ask
         membership_answered(&consumer->group->membership, asked, answer, consumer->client->now);
     group_news(consumer, news, answer->error,
                *text != '\0' ? text : leat_error_text(answer->error));
+    if (answer->assignment != NULL && news == MEMBERSHIP_CONFIRMED)
+        take_refused(consumer, answer->assignment);
 }
 
 static void on_answer(void *context, int error, const char *text,
@@ -32,6 +55,9 @@ static void on_answer(void *context, int error, const char *text,
                     consumer->group->name);
         return;
     }
+    /* Topics are named when joining: of a heartbeat no broker says so. */
+    if (asked.what == MEMBERSHIP_HEARTBEAT && error == LEAT_ERR_UNKNOWN_TOPIC)
+        error = LEAT_ERR_PROTOCOL;
     const struct membership_answer answer = {
         .error = error,
         .retry_after_ms = response->retry_after_ms,

@@ -3,6 +3,7 @@
 #include "client/bringup.h"
 #include "client/client_core.h"
 #include "client/consumer.h"
+#include "client/consumer_topics.h"
 #include "client/data_link.h"
 
 /* ---- partitions that come and go */
@@ -210,6 +211,7 @@ bool group_refused(struct reader *reader, int error)
     *stale = *stale || error == LEAT_ERR_UNKNOWN_PARTITION;
     if (!is_group_news(error) && !*stale)
         return false;
+    topic_doubted(reader->topic, error, "");
     group_doubt(reader);
     return true;
 }
@@ -219,6 +221,7 @@ bool group_refused_all(struct subscribed *topic, int error)
     if (!is_group_news(error))
         return false;
     topic->step = OWNER_READY;
+    topic_doubted(topic, error, "");
     for (uint32_t i = 0; i < topic->reader_count; i++) {
         if (topic->readers[i]->state == READER_OPENING)
             group_doubt(topic->readers[i]);

@@ -103,6 +103,16 @@ enum leat_event_type {
                                        `consumer` gets: LEAT_ERR_THROTTLED, `text` says which quota.
                                        Nothing is lost. Told once, and again when it happens after
                                        ten seconds in which it did not */
+    LEAT_EVENT_REFUSED = 19,        /* the broker does not take `producer` or `consumer` back after
+                                       a reconnect, or gives a group's member no part of a topic:
+                                       `error` and `text` say why (partition -1; topic NULL: it is
+                                       about the group). For now (LEAT_BUSY, LEAT_ERR_THROTTLED,
+                                       LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY, LEAT_ERR_IO, and others
+                                       at first): it is asked again by itself, at least every
+                                       backoff_max_ns, and nothing is lost that the log keeps. Told
+                                       when it begins, and again once a minute while it lasts;
+                                       time_ns: for how long. Else for good: leat_producer_send and
+                                       leat_consumer_poll say `error` from then on */
 };
 
 enum leat_gap {
@@ -311,7 +321,9 @@ struct leat_producer_options {
 };
 
 /* Opens a producer for one existing topic. Waits at most request_timeout_ns.
- * LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_INVALID, LEAT_ERR_LIMIT, LEAT_ERR_TIMEOUT, LEAT_ERR_NO_MEMORY.
+ * LEAT_ERR_UNKNOWN_TOPIC: there is none yet, or any more; none is created, and leat_client_error
+ * says which and how to. A service that may start before its topic is created tries again.
+ * LEAT_ERR_INVALID, LEAT_ERR_LIMIT, LEAT_ERR_TIMEOUT, LEAT_ERR_NO_MEMORY.
  * All its memory is reserved here: sending allocates nothing. */
 LEAT_API int leat_producer_open(leat_client *client, leat_producer **producer, const char *topic,
                                 const struct leat_producer_options *options);
@@ -386,7 +398,8 @@ struct leat_consumer_options {
 
 /* Subscribes to every partition (or the listed ones) of `topics`; with a group, to those the group
  * gives this member, from then on: it has joined on return, its events may come before. Waits at
- * most request_timeout_ns. LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_UNKNOWN_PARTITION,
+ * most request_timeout_ns. LEAT_ERR_UNKNOWN_TOPIC (as in leat_producer_open; also of a group: it
+ * awaits topics that go later, not what was never there), LEAT_ERR_UNKNOWN_PARTITION,
  * LEAT_ERR_OUT_OF_RANGE (a start offset above the log's end), LEAT_ERR_INVALID, LEAT_ERR_TIMEOUT,
  * LEAT_ERR_NO_MEMORY. */
 LEAT_API int leat_consumer_open(leat_client *client, leat_consumer **consumer,
@@ -397,8 +410,9 @@ LEAT_API int leat_consumer_open(leat_client *client, leat_consumer **consumer,
  * I/O: that is leat_client_poll. Records and what they point at are valid until the next call of
  * this function or leat_consumer_close. Returns how many (0: nothing yet), or why the consumer is
  * over, when no record is left: LEAT_ERR_UNKNOWN_TOPIC (all it read was deleted), of a group
- * LEAT_ERR_FENCED or what the broker refused it with; close it. Order is per partition; GAP and
- * LOG_RESET events of a partition come between the records they lie between. */
+ * LEAT_ERR_FENCED, or what the broker refused it with for good (LEAT_EVENT_REFUSED); close it.
+ * Order is per partition; GAP and LOG_RESET events of a partition come between the records they lie
+ * between. */
 LEAT_API int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, size_t n);
 
 /* Goes on from `offset` (start_at = LEAT_START_OFFSET), a time, or either end. What was buffered

@@ -152,7 +152,8 @@ enum membership_news membership_answered(struct membership *m, const struct memb
         return MEMBERSHIP_FENCED;
     }
     const bool later = answer->retry_after_ms > 0 || answer->error == LEAT_BUSY
-                       || answer->error == LEAT_ERR_THROTTLED || answer->error == LEAT_ERR_LIMIT;
+                       || answer->error == LEAT_ERR_THROTTLED || answer->error == LEAT_ERR_LIMIT
+                       || answer->error == LEAT_ERR_NO_MEMORY;
     if (!later) {
         clear(m, MEMBERSHIP_OVER);
         return MEMBERSHIP_REFUSED;

@@ -17,6 +17,8 @@ struct producer_waiter {
 
 /* Takes the next step of being opened, if it can. */
 void producer_advance(struct leat_producer *producer);
+/* When one that was put off is to be opened again; sees to it when that is due. */
+leat_ns producer_timers(struct leat_producer *producer);
 
 /* The connection is gone: nothing is sent before the next opening. */
 void producer_disconnected(struct leat_producer *producer);
@@ -26,6 +28,19 @@ void producer_acked(struct publisher *publisher, const struct leat_frame_publish
 /* Called now and then: a producer that waits for answers and gets none asks whether its topic is
  * still there. A broker drops what comes for a topic that was deleted. */
 void producer_doubt(struct leat_producer *producer);
+
+/* ---- between producer.c and producer_open.c */
+
+/* Its streams are let go of here; the broker is not told. */
+void producer_detach_all(struct leat_producer *producer);
+/* Nothing more is sent or taken; what was not answered is answered with `status`. `event` 0: none.
+ */
+void producer_end(struct leat_producer *producer, int status, int event, const char *text);
+void producer_topic_gone(struct leat_producer *producer);
+void producer_fenced(struct leat_producer *producer, const char *text);
+void producer_reopen(struct leat_producer *producer);
+
+/* ---- for the client's loop */
 
 /* Publishers whose pause is over send again; returns when the next one's is. */
 leat_ns producer_release_held(struct leat_client *client);

@@ -21,6 +21,19 @@ bool topic_wait_missed(struct topic_wait *wait, leat_ns now)
     return tells;
 }
 
+bool topic_wait_lasts(struct topic_wait *wait, leat_ns now, leat_ns after_ns)
+{
+    if (!wait->missing) {
+        wait->since = now;
+        wait->told = now + after_ns - TOPIC_WAIT_TELL_NS; /* told then as if again */
+    }
+    wait->missing = true;
+    const bool tells = now - wait->told >= TOPIC_WAIT_TELL_NS;
+    if (tells)
+        wait->told = now;
+    return tells;
+}
+
 void topic_wait_found(struct topic_wait *wait)
 {
     wait->missing = false;

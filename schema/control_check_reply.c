@@ -159,6 +159,14 @@ static const char *check_assignment(const Leat__Control__GroupAssignment *assign
         || assignment->heartbeat_ms > assignment->session_timeout_ms) {
         return "assignment.heartbeat_ms: 1 to session_timeout_ms";
     }
+    if (assignment->n_refused > LEAT_GROUP_TOPICS_MAX) {
+        return "assignment.refused: at most 64 of them";
+    }
+    for (size_t i = 0; i < assignment->n_refused; i++) {
+        if (!name_ok(assignment->refused[i]->topic) || assignment->refused[i]->error >= 0) {
+            return "assignment.refused: topics, each with an error below 0";
+        }
+    }
     return control_check_topic_partitions(assignment->assigned, assignment->n_assigned);
 }
 

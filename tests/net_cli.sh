@@ -188,6 +188,7 @@ grep -q "stdout: File too large" "$dir/limited.err" || fail "a full file: $(cat 
 
 refused 1 "leat topic create nothere" pub nothere
 refused 1 "leat topic create nothere" sub nothere
+refused 1 "leat topic create nothere" sub nothere --group early
 refused 1 "nothere" topic describe nothere
 refused 1 "nothere" topic delete nothere
 refused 1 'group "nothere": there is none' group describe nothere

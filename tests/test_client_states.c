@@ -50,6 +50,35 @@ BUS_TEST(states, a_plain_reader_of_a_deleted_topic_ends_with_an_error)
     consumers_tear_down(&b);
 }
 
+/* Who comes before the topic is told which, and how to make it; nothing is left open. */
+BUS_TEST(states, who_opens_before_the_topic_is_there_is_told_how_to_make_it)
+{
+    struct consumers_bus b;
+    leat_producer *producer;
+    leat_consumer *consumer;
+    const char *const topics[] = { "early" };
+    const char *const groups[] = { NULL, "g" };
+    set_up(&b, way, BARE);
+    leat_client *client = bus_open(b.url);
+    cr_assert_eq(leat_producer_open(client, &producer, "early", NULL), LEAT_ERR_UNKNOWN_TOPIC);
+    cr_assert_not_null(strstr(leat_client_error(client), "leat topic create early"));
+    for (int i = 0; i < 2; i++) {
+        const struct leat_consumer_options options = { .size = sizeof options, .group = groups[i] };
+        cr_assert_eq(leat_consumer_open(client, &consumer, topics, 1, &options),
+                     LEAT_ERR_UNKNOWN_TOPIC);
+        cr_assert_not_null(strstr(leat_client_error(client), "leat topic create early"));
+    }
+    bus_create(client, "early", (struct leat_topic_settings){ .partitions = 1 });
+    producer = bus_producer(client, "early");
+    consumer = bus_consumer(client, "early", LEAT_START_EARLIEST, 0);
+    bus_publish(producer, 5);
+    struct leat_record record;
+    bus_consume(client, consumer, &record);
+    cr_assert_eq(bus_value(&record), 5u);
+    leat_client_close(client);
+    consumers_tear_down(&b);
+}
+
 /* One of two is gone: the other is read on. */
 BUS_TEST(states, a_plain_reader_of_two_topics_goes_on_with_the_other)
 {

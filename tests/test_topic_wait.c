@@ -57,3 +57,17 @@ Test(topic_wait, a_topic_that_was_found_begins_anew)
     cr_assert_eq(wait.since, 6000 * MS);
     cr_assert_leq(wait.ask_at, 6010 * MS);
 }
+
+Test(topic_wait, what_may_be_over_at_once_is_told_when_it_lasts)
+{
+    struct topic_wait wait = make();
+    const leat_ns first = 100 * MS; /* soon after the machine was started */
+    cr_assert_not(topic_wait_lasts(&wait, first, LEAT_NS_PER_S));
+    cr_assert_not(topic_wait_lasts(&wait, first + LEAT_NS_PER_S - 1, LEAT_NS_PER_S));
+    cr_assert(topic_wait_lasts(&wait, first + LEAT_NS_PER_S, LEAT_NS_PER_S));
+    cr_assert_eq(wait.since, first);
+    cr_assert_not(topic_wait_lasts(&wait, first + TOPIC_WAIT_TELL_NS, LEAT_NS_PER_S));
+    cr_assert(topic_wait_lasts(&wait, first + LEAT_NS_PER_S + TOPIC_WAIT_TELL_NS, LEAT_NS_PER_S));
+    topic_wait_found(&wait);
+    cr_assert(topic_wait_lasts(&wait, first, 0), "or at once");
+}

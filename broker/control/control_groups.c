@@ -98,6 +98,27 @@ struct picture {
     size_t count;
 };
 
+/* Topics that it named and that its group has no room for; returns how many. */
+static size_t draw_refused(struct control *control, const struct group_member *member)
+{
+    static char limit[] = "the group, its maker or the broker would have too many partitions of "
+                          "groups (a group: 16384): delete topics or groups, or make it smaller";
+    static char memory[] = "the broker has no memory for its partitions now";
+    size_t count = 0;
+    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX && member->group->refused != 0; t++) {
+        const struct group_topic *topic = member->group->topics[t];
+        if (topic == NULL || topic->refused_id == 0 || (member->topics >> t & 1) == 0)
+            continue;
+        Leat__Control__TopicRefused *out = &control->group_refused[count];
+        leat__control__topic_refused__init(out);
+        out->topic = (char *)topic->name;
+        out->error = topic->refused;
+        out->text = topic->refused == LEAT_ERR_LIMIT ? limit : memory;
+        control->group_refused_list[count++] = out;
+    }
+    return count;
+}
+
 /* What the member may work on. It is a member already: nothing may lack for saying so. */
 static void draw(struct control *control, struct picture *picture,
                  const struct group_member *member)
@@ -137,6 +158,8 @@ static void answer(struct control *control, struct group_member *member)
     assignment.heartbeat_ms = group_heartbeat_ms(member);
     assignment.assigned = picture.list;
     assignment.n_assigned = picture.count;
+    assignment.refused = control->group_refused_list;
+    assignment.n_refused = member->group->refused != 0 ? draw_refused(control, member) : 0;
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = member->request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_ASSIGNMENT;

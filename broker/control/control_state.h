@@ -270,6 +270,8 @@ struct control {
     struct offsets *offsets;
     struct groups groups;
     uint32_t group_numbers[GROUP_PARTITIONS_MAX]; /* of the assignment that is being told */
+    Leat__Control__TopicRefused group_refused[LEAT_GROUP_TOPICS_MAX]; /* and of it, too */
+    Leat__Control__TopicRefused *group_refused_list[LEAT_GROUP_TOPICS_MAX];
     bool groups_opened;
     struct offsets_save *offsets_save; /* under way; NULL: none */
     leat_ns offsets_due;               /* the next */

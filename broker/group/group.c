@@ -109,6 +109,13 @@ void group_give_back(struct groups *g, void *maker, enum group_table table, uint
 }
 
 /* Its partitions have no owners, or those are forgotten with them. */
+/* It is not refused, or is there no more. */
+static void accept(struct group_topic *topic)
+{
+    topic->group->refused -= topic->refused_id != 0;
+    topic->refused_id = 0;
+}
+
 static void free_partitions(struct groups *g, struct group_topic *topic)
 {
     for (uint32_t i = 0; i < topic->count; i++) {
@@ -137,6 +144,7 @@ static void free_partitions(struct groups *g, struct group_topic *topic)
 void group_free_topic(struct groups *g, struct group_topic *topic)
 {
     free_partitions(g, topic);
+    accept(topic);
     LIST_REMOVE(topic, name_link);
     topic->group->topics[topic->place] = NULL;
     topic->group->topic_count--;
@@ -262,6 +270,7 @@ static enum leat_error set_partitions(struct groups *g, struct group_topic *topi
     }
     for (uint32_t i = 0; i < ref->partitions; i++)
         topic->partitions[i].topic = topic;
+    accept(topic);
     topic->id = ref->id;
     topic->count = ref->partitions;
     topic->group->partition_count += ref->partitions;
@@ -349,10 +358,53 @@ static void remove_topic(struct groups *g, struct group_topic *topic)
     group_unsettle(g, topic->group);
 }
 
+/* Who named it is answered, with what is to be said of it now. */
+static void tell_members(struct groups *g, struct group_topic *topic)
+{
+    struct group *group = topic->group;
+    for (uint32_t i = 0; i < group->member_count; i++) {
+        struct group_member *member = group->members[i];
+        member->changed |= (member->topics >> topic->place & 1) != 0;
+    }
+    group_unsettle(g, group);
+}
+
+static void refuse_topic(struct groups *g, struct group_topic *topic,
+                         const struct group_topic_ref *ref, enum leat_error error)
+{
+    topic->group->refused += topic->refused_id == 0;
+    topic->refused_id = ref->id;
+    topic->refused_count = ref->partitions;
+    topic->refused = (int16_t)error;
+    tell_members(g, topic);
+}
+
+/* Seldom asked, and within the step that control takes for every record: not to be part of it. */
+__attribute__((noinline, cold)) void group_retry_refused(struct groups *g, struct group *group)
+{
+    const char *why;
+    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX && group->refused != 0; t++) {
+        struct group_topic *topic = group->topics[t];
+        if (topic == NULL || topic->refused_id == 0)
+            continue;
+        const struct group_topic_ref ref = { .name = topic->name,
+                                             .id = topic->refused_id,
+                                             .partitions = topic->refused_count };
+        if (set_partitions(g, topic, &ref, &why) != LEAT_OK)
+            continue;
+        group->unassigned = true;
+        tell_members(g, topic);
+    }
+}
+
 void groups_topic_removed(struct groups *g, const char *name, uint64_t topic_id)
 {
     for (struct group_topic *topic = groups_next_topic(g, name, NULL); topic != NULL;
          topic = groups_next_topic(g, name, topic)) {
+        if (topic->refused_id == topic_id) {
+            accept(topic);
+            tell_members(g, topic);
+        }
         if (topic->id == topic_id)
             remove_topic(g, topic);
     }
@@ -363,8 +415,13 @@ void groups_topic_added(struct groups *g, const struct group_topic_ref *ref)
     const char *why;
     for (struct group_topic *topic = groups_next_topic(g, ref->name, NULL); topic != NULL;
          topic = groups_next_topic(g, ref->name, topic)) {
-        if (topic->id != 0 || set_partitions(g, topic, ref, &why) != LEAT_OK)
+        if (topic->id != 0)
             continue;
+        const enum leat_error error = set_partitions(g, topic, ref, &why);
+        if (error != LEAT_OK) {
+            refuse_topic(g, topic, ref, error);
+            continue;
+        }
         topic->group->unassigned = true;
         group_unsettle(g, topic->group);
     }

@@ -68,7 +68,10 @@ struct group_partition {
 struct group_topic {
     struct group *group;
     void *maker; /* the caller's: who had it made; NULL: nobody */
-    uint64_t id; /* 0: there is no such topic now */
+    uint64_t id; /* 0: there is no such topic now, or the group has no room for it: see `refused` */
+    uint64_t refused_id; /* of the one there is no room for; 0: none */
+    uint32_t refused_count;
+    int16_t refused; /* LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY */
     uint32_t count;
     uint32_t subscribers;
     uint32_t place; /* in its group: the bit in a member's `topics` */
@@ -113,6 +116,7 @@ struct group {
     uint32_t leaving;              /* partitions in state LEAVING */
     uint32_t in_use;               /* partitions with an owner or with offsets */
     uint32_t named;                /* members it has given names to */
+    uint32_t refused;              /* topics that it has no room for */
     bool unassigned;               /* members or topics have changed since the last assignment */
     bool unsettled;                /* in the list of those to look at */
     struct group_member **members; /* by id */
@@ -262,7 +266,8 @@ struct group_topic *groups_next_topic(const struct groups *g, const char *name,
                                       const struct group_topic *previous);
 /* There is no such topic any more. */
 void groups_topic_removed(struct groups *g, const char *name, uint64_t topic_id);
-/* There is a topic of this name. Groups whose members named it get its partitions. */
+/* There is a topic of this name. Groups whose members named it get its partitions; where there is
+ * no room for them the members are told so, and it is tried again at their heartbeats. */
 void groups_topic_added(struct groups *g, const struct group_topic_ref *topic);
 /* The group and its topic, made where they are not there, for offsets that no member brings. What
  * has none is freed in the next groups_step. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */

@@ -231,6 +231,8 @@ enum leat_error groups_heartbeat(struct groups *g, const struct group_heartbeat 
     assert(!member->waiting);
     const uint32_t longest = group_heartbeat_ms(member);
     const uint32_t wait = beat->wait_ms < longest ? beat->wait_ms : longest;
+    if (member->group->refused != 0)
+        group_unsettle(g, member->group);
     member->heard = now;
     member->waiting = true;
     member->waiter = beat->waiter;

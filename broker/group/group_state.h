@@ -27,6 +27,8 @@ bool group_take(struct groups *g, void *maker, enum group_table table, uint32_t 
                 const char **why);
 void group_give_back(struct groups *g, void *maker, enum group_table table, uint32_t count);
 void group_free_topic(struct groups *g, struct group_topic *topic);
+/* Topics that the group had no room for get some when there is. */
+void group_retry_refused(struct groups *g, struct group *group);
 void group_free_member(struct groups *g, struct group_member *member);
 /* Frees it if it has neither members nor topics. True: it did. */
 bool group_free_empty(struct groups *g, struct group *group);

@@ -250,6 +250,8 @@ static void settle(struct groups *g, struct group *group, leat_ns now)
         if (!is_used(topic))
             group_free_topic(g, topic);
     }
+    if (group->refused != 0)
+        group_retry_refused(g, group); /* settled once more when that helped */
     for (uint32_t i = 0; i < group->member_count; i++) {
         struct group_member *member = group->members[i];
         if (member->changed) {

@@ -120,6 +120,7 @@ static const char *event_name(int32_t type)
     case LEAT_EVENT_MEMBER_FENCED: return "member_fenced";
     case LEAT_EVENT_COMMIT_REFUSED: return "commit_refused";
     case LEAT_EVENT_THROTTLED: return "throttled";
+    case LEAT_EVENT_REFUSED: return "refused";
     case LEAT_EVENT_TOPIC_MISSING: return "topic_missing";
     default: return "event";
     }

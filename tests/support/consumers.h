@@ -22,7 +22,7 @@ struct consumer_member {
     unsigned records;
     uint64_t lost;                 /* in GAPs */
     uint64_t next[2 * PARTITIONS]; /* the highest offset handed out, + 1 */
-    unsigned events[LEAT_EVENT_THROTTLED + 1];
+    unsigned events[LEAT_EVENT_REFUSED + 1];
     struct leat_event last; /* of a partition that came or went, or of the member */
 };
 
