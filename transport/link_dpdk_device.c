@@ -42,6 +42,7 @@ static const struct link_dpdk_kind kinds[] = {
       .intact = true,
       .copies = true },
     { .prefix = "net_virtio_user",
+      .shares = true,
       .configure_mtu = true,
       .alone = true,
       .interrupts = true,
@@ -198,6 +199,7 @@ static void complete_memif(struct link_dpdk_device *d)
         remove_argument(d, "socket-abstract=");
     }
     d->kind.references = !d->memif_zero_copy;
+    d->kind.shares = d->memif_client;
     if (d->data_bytes > MEMIF_BUFFER_BYTES && find_argument(d->arguments, "bsize=") == NULL)
         append(d, "bsize=", d->data_bytes);
     /* The driver's fast ways need buffers as large as those of its rings. */

@@ -9,6 +9,7 @@
  * Role: that. Must not know: ports. Threads: any; a mutex guards it. */
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,6 +75,14 @@ bool link_dpdk_files_restore(void)
         whole &= restore_one(&held.files[i]);
     pthread_mutex_unlock(&held.mutex);
     return whole;
+}
+
+bool link_dpdk_files_can_be_made(void)
+{
+    const int fd = memfd_create("leat-probe", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
 }
 
 bool link_dpdk_files_hold(void)

@@ -32,6 +32,7 @@ enum {
     MTU_DEFAULT = 1500,
 };
 
+#define NO_FILES "device %s shares memory, and none can be made for that: memfd_create: %s"
 /* An error with what EAL or the driver had to say. */
 __attribute__((format(printf, 3, 4))) static enum leat_error fail(
     enum leat_error error, char error_text[LINK_DPDK_ERROR_TEXT], const char *format, ...)
@@ -85,6 +86,8 @@ static enum leat_error attach(struct link_dpdk_port *port, const char *options_d
                               char error_text[LINK_DPDK_ERROR_TEXT])
 {
     const char *name = port->device.name;
+    if (port->device.kind.shares && !link_dpdk_files_can_be_made())
+        return fail(LEAT_ERR_UNSUPPORTED, error_text, NO_FILES, name, strerror(errno));
     if (port->device.kind.dma && !eal_has_pci())
         return fail(LEAT_ERR_INVALID, error_text,
                     "device %s: DPDK was started without PCI devices; start it with pci", name);

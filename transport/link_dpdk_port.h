@@ -76,6 +76,7 @@ struct link_dpdk_kind {
     bool interrupts;        /* may be able to say that something came */
     bool intact;            /* the other end is a process of this machine */
     bool copies;            /* by the thread that receives: what came is in its cache */
+    bool shares;            /* its own memory, with the other end */
 };
 
 struct link_dpdk_device {
@@ -379,6 +380,8 @@ void link_dpdk_nudge(const struct link_dpdk_port *port, uint64_t lanes);
 
 /* ---- link_dpdk_files.c: before a zero-copy memif connects, and after it did */
 
+/* Memory can be shared at all. False: errno says why not. */
+bool link_dpdk_files_can_be_made(void);
 /* EAL's memory files are known and safe. False: one is lost, or there are none to share. */
 bool link_dpdk_files_hold(void);
 bool link_dpdk_files_restore(void);

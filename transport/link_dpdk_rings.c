@@ -89,6 +89,16 @@ uint32_t link_dpdk_rings_own_offset(bool in)
     return in ? 0 : (uint32_t)ring_bytes(RING_LOG2_MAX);
 }
 
+/* A file in memory without a name, which the driver alone gets. The oldest kernels and filters have
+ * no memfd_create. */
+static int make_file(void)
+{
+    const int fd = memfd_create("leat_rings", MFD_CLOEXEC);
+    if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
+        return fd;
+    return open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+}
+
 struct link_dpdk_rings *link_dpdk_rings_new(int wake)
 {
     struct link_dpdk_rings *r = calloc(1, sizeof *r);
@@ -96,7 +106,7 @@ struct link_dpdk_rings *link_dpdk_rings_new(int wake)
         return NULL;
     r->wake = wake;
     r->own_base = MAP_FAILED;
-    r->own = memfd_create("leat_rings", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    r->own = make_file();
     if (r->own >= 0 && ftruncate(r->own, link_dpdk_rings_own_bytes()) == 0)
         r->own_base =
             mmap(NULL, link_dpdk_rings_own_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, r->own, 0);

@@ -48,10 +48,10 @@ static bool watch(struct link_dpdk_vhost *v, const struct rte_vhost_mem_region *
     return place >= 0;
 }
 
-static void forget(struct link_dpdk_vhost *v)
+static void forget(const int *watched, uint32_t count)
 {
-    while (v->count != 0)
-        fault_forget(v->watched[--v->count]);
+    while (count != 0)
+        fault_forget(watched[--count]);
 }
 
 /* A peer came or went. */
@@ -60,12 +60,16 @@ static void scan(const struct link_dpdk_port *port)
     struct link_dpdk_vhost *v = port->vhost;
     struct rte_vhost_memory *memory = NULL;
     bool right = true;
+    int before[LINK_DPDK_REGIONS];
     const int vid = find_vid(port);
     pthread_mutex_lock(&v->mutex);
-    forget(v);
+    const uint32_t count_before = v->count;
+    memcpy(before, v->watched, sizeof before);
+    v->count = 0;
     if (vid >= 0 && rte_vhost_get_mem_table(vid, &memory) == 0)
         for (uint32_t i = 0; i < memory->nregions; i++)
             right &= watch(v, &memory->regions[i]);
+    forget(before, count_before); /* now: what is there still is watched all the time */
     pthread_mutex_unlock(&v->mutex);
     free(memory);
     atomic_store(&v->wrong, !right);
@@ -108,7 +112,7 @@ void link_dpdk_vhost_free(struct link_dpdk_port *port)
 {
     if (port->vhost == NULL)
         return;
-    forget(port->vhost);
+    forget(port->vhost->watched, port->vhost->count);
     pthread_mutex_destroy(&port->vhost->mutex);
     free(port->vhost);
     port->vhost = NULL;
