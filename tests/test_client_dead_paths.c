@@ -47,6 +47,14 @@ static void turn(void)
     cr_assert_geq(leat_client_poll(through, SECOND / 100), 0);
 }
 
+/* On a busy machine one may have ended by itself just before: then the next is forgotten. An old
+ * one may not have ended yet. */
+static void forget(unsigned faults)
+{
+    while (proxy_forget(&proxy, faults) == 0)
+        turn();
+}
+
 /* The next record through the proxy; both clients live on meanwhile. */
 static struct leat_record next_record(leat_consumer *consumer)
 {
@@ -79,7 +87,7 @@ static void reader_survives(unsigned faults, leat_consumer *consumer)
         struct leat_record record = next_record(consumer);
         cr_assert_eq(bus_value(&record), 2 * i);
         cr_assert_eq(record.offset, 2 * i);
-        cr_assert_eq(proxy_forget(&proxy, faults), 1u);
+        forget(faults);
         bus_publish(producer, 2 * i + 1);
         record = next_record(consumer);
         cr_assert_eq(record.offset, 2 * i + 1);
@@ -139,7 +147,7 @@ static void producer_survives(unsigned faults)
     enum { ROUNDS = 3 };
     for (uint64_t i = 0; i < ROUNDS; i++) {
         cr_assert_eq(bus_publish(producer, i), i);
-        cr_assert_eq(proxy_forget(&proxy, faults), 1u);
+        forget(faults);
         leat_client_poll(direct, 0);
     }
     cr_assert_eq(bus_publish(producer, ROUNDS), (uint64_t)ROUNDS, "doubled");
