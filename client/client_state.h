@@ -14,6 +14,7 @@
 #include "client/commits.h"
 #include "client/control_link.h"
 #include "client/leat.h"
+#include "client/lost_count.h"
 #include "client/membership.h"
 #include "client/mirror.h"
 #include "client/options.h"
@@ -100,12 +101,11 @@ struct reader {
     bool opening_unknown; /* what the opening tells of, another may have read in part */
     bool assigned;        /* the application was told that it has it ... */
     bool leaving;         /* ... and that it goes: nothing more is handed out */
-    bool opening_counted; /* the broker counted what the opening lost */
     bool commit_own;      /* the application asked for the newest commit itself */
     bool processed_due;   /* `processed` is to be committed */
     leat_ns leave_by;     /* the last commit is waited for so long */
     uint64_t processed;   /* everything below it was */
-    uint64_t lost;        /* records that GAPs took since the stream was opened */
+    struct lost_count lost;
     struct commits commits;
     TAILQ_ENTRY(reader) credit_link;
     TAILQ_ENTRY(reader) ready_link;

@@ -130,20 +130,20 @@ void reader_event(struct reader *reader, struct leat_event event)
     client_event(consumer->client, &event);
 }
 
-/* What a group lost of the partition goes with the next commit. A hole without a GAP is not the
- * broker's word, and what an opening where the group stands lost is counted there already. */
+/* What a group lost of the partition goes with a commit. A hole without a GAP is not the broker's
+ * word. */
 static void count_lost(struct reader *reader, const struct partition_stream_news *news)
 {
-    if (news->reason != 0 && !reader->opening_counted)
-        reader->lost += news->next_offset - news->first_offset;
-    reader->opening_counted = false;
+    if (news->reason != 0)
+        lost_count_note(&reader->lost, news->first_offset, news->next_offset, news->seen_offset,
+                        news->certain_offset);
 }
 
 /* How many records that is. Of a log that is gone only those are certain that were seen there. */
 static void say_lost(struct leat_event *event, const struct partition_stream_news *news)
 {
     const uint64_t first = news->first_offset, next = news->next_offset;
-    if (news->event == PARTITION_STREAM_RESET) {
+    if (news->event == PARTITION_STREAM_RESET || next == LEAT_OFFSET_NONE) {
         event->lost_at_least = news->seen_offset > first ? news->seen_offset - first : 0;
         event->lost_at_most = LEAT_UNKNOWN;
     } else {
@@ -151,6 +151,19 @@ static void say_lost(struct leat_event *event, const struct partition_stream_new
             leat_lost_at_least(first, next, news->seen_offset, news->certain_offset);
         event->lost_at_most = next - first;
     }
+}
+
+static void say_end(struct reader *reader, const struct partition_stream_news *news)
+{
+    struct leat_event event = { .type = LEAT_EVENT_TOPIC_DELETED,
+                                .error = LEAT_ERR_UNKNOWN_TOPIC,
+                                .first_offset = news->first_offset,
+                                .next_offset = news->next_offset,
+                                .text = "the topic is gone; nothing follows on this partition" };
+    say_lost(&event, news);
+    reader->state = READER_DEAD;
+    reader_event(reader, event);
+    reader_gone(reader);
 }
 
 static void tell(struct reader *reader, const struct partition_stream_news *news)
@@ -167,6 +180,12 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
                          ? "what the log had of [first_offset, next_offset) ended with the broker"
                          : "records [first_offset, next_offset) will not come";
         count_lost(reader, news);
+        if (reader->opening_unknown && news->reason == LEAT_GAP_LOG_RESTARTED) {
+            event.first_offset = event.lost_at_least = 0;
+            event.lost_at_most = event.next_offset;
+            event.text = "unknown: the log began anew; how far the old one had been read is not "
+                         "known here, and of all it ever had nothing more will come";
+        }
         break;
     case PARTITION_STREAM_RESET:
         event.type = LEAT_EVENT_LOG_RESET;
@@ -189,25 +208,34 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
         break;
     case PARTITION_STREAM_DAMAGED: data_link_damaged(reader->link, "a batch"); return;
     case PARTITION_STREAM_DELETED:
-        event.type = LEAT_EVENT_TOPIC_DELETED;
-        event.error = LEAT_ERR_UNKNOWN_TOPIC;
-        event.text = "the topic is gone; nothing follows on this partition";
-        break;
+        say_end(reader, news);
+        if (reader->topic->consumer->group != NULL)
+            group_topic_deleted(reader);
+        return;
     }
+    reader->opening_unknown = false;
     if (reader->stream.dead)
         reader->state = READER_DEAD;
     reader_event(reader, event);
-    if (news->event == PARTITION_STREAM_DELETED)
-        reader_gone(reader);
-    if (news->event == PARTITION_STREAM_DELETED && reader->topic->consumer->group != NULL)
-        group_topic_deleted(reader);
 }
 
-void reader_tell_opening(struct reader *reader)
+void reader_tell_loss(struct reader *reader)
 {
     struct partition_stream_news news;
-    if (partition_stream_take_opening(&reader->stream, &news))
+    while (partition_stream_take_loss(&reader->stream, &news))
         tell(reader, &news);
+}
+
+void reader_tell_end(struct reader *reader)
+{
+    struct partition_stream_news news;
+    reader_tell_loss(reader);
+    const bool told = reader->gone;
+    partition_stream_end(&reader->stream, &news);
+    if (told)
+        reader_gone(reader);
+    else
+        say_end(reader, &news);
 }
 
 enum turn {
@@ -365,6 +393,7 @@ int leat_consumer_position(leat_consumer *consumer, const char *topic, uint32_t 
 static void restart(struct reader *reader, int32_t start_at, uint64_t start)
 {
     struct leat_consumer *consumer = reader->topic->consumer;
+    reader_tell_loss(reader); /* it goes on elsewhere, where nothing will tell it */
     if (reader->link != NULL) {
         const struct stream_name name = { reader->link->session, reader->number };
         bringup_close_streams(consumer->client, &name, 1);

@@ -38,8 +38,12 @@ struct reader *consumer_reader(struct leat_consumer *consumer, const char *topic
 /* The same; when there is none the error is noted and returned. */
 int consumer_find(struct leat_consumer *consumer, const char *topic, uint32_t partition,
                   struct reader **reader);
-/* Nothing more of the stream is handed out: what its opening has yet to say is said now. */
-void reader_tell_opening(struct reader *reader);
+/* Nothing more of the stream is handed out from where it stands: what was lost there and not told
+ * yet is said now. */
+void reader_tell_loss(struct reader *reader);
+/* Its topic is gone, and nothing more of the partition is handed out: says so, with what is known
+ * of what was not. */
+void reader_tell_end(struct reader *reader);
 /* The application was told that its topic is gone. Of a plain consumer: after the last one it is
  * over. */
 void reader_gone(struct reader *reader);

@@ -12,7 +12,7 @@ bool reader_commit(struct reader *reader, struct leat_frame_commit *commit)
 {
     if (!commits_next(&reader->commits, commit))
         return false;
-    commit->lost = reader->lost;
+    lost_count_fill(&reader->lost, commit);
     return true;
 }
 
@@ -40,6 +40,8 @@ void reader_committed(struct reader *reader, const struct leat_frame_committed *
     struct leat_client *client = reader->topic->consumer->client;
     if (reader->topic->consumer->group == NULL || !commits_answered(&reader->commits, frame))
         return;
+    if (frame->status == LEAT_OK || frame->status == LEAT_ERR_OUT_OF_RANGE)
+        lost_count_answered(&reader->lost);
     if (frame->status != LEAT_OK && (reader->commit_own || !is_overtaken(frame->status)))
         refused(reader, frame);
     if (commits_due(&reader->commits))

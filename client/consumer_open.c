@@ -196,11 +196,11 @@ static void fill_start(Leat__Control__PartitionStart *start, const struct reader
         start->at = LEAT__CONTROL__START_AT__COMMITTED;
         start->log_epoch = reader->stream.log_epoch;
         start->seen_offset = reader->stream.seen_offset;
-        start->processed_offset = commits_known(&reader->commits, reader->stream.log_epoch);
+        start->topic_id = reader->topic_id;
     }
     if (reader->at_committed && reader->had) {
         start->otherwise = LEAT__CONTROL__START_AT__OFFSET;
-        start->offset = reader->stream.next_offset;
+        start->offset = start->processed_offset = reader->stream.next_offset;
         return;
     }
     if (reader->start_at == LEAT_START_OFFSET)

@@ -8,24 +8,10 @@
 #include "client/client_core.h"
 #include "client/consumer.h"
 #include "client/consumer_group.h"
+#include "client/data_link.h"
 #include "client/group_readers.h"
 #include "client/refusal.h"
 #include "schema/error_text.h"
-
-static void partition_gone(struct reader *reader)
-{
-    const uint64_t offset = partition_stream_wanted(&reader->stream);
-    const bool told = reader->gone;
-    reader_gone(reader);
-    if (told)
-        return;
-    reader_event(reader, (struct leat_event){
-                             .type = LEAT_EVENT_TOPIC_DELETED,
-                             .error = LEAT_ERR_UNKNOWN_TOPIC,
-                             .first_offset = offset,
-                             .next_offset = offset,
-                             .text = "the topic is gone; nothing follows on this partition" });
-}
 
 /* Who reads without a group stands at an offset of this very topic: no other one takes its place.
  */
@@ -34,25 +20,41 @@ static void topic_gone(struct subscribed *topic)
     topic->step = OWNER_OVER;
     for (uint32_t i = 0; i < topic->reader_count; i++) {
         struct reader *reader = topic->readers[i];
-        if (reader->state == READER_DEAD)
+        /* What has come of it is handed out before that is told. */
+        if (reader->gone || partition_stream_end_comes(&reader->stream))
             continue;
-        reader_tell_opening(reader); /* nothing that comes later will tell it */
-        reader->state = READER_DEAD;
-        partition_gone(reader);
+        data_link_detach_reader(reader);
+        reader_tell_end(reader);
     }
+}
+
+/* Its partition is not there any more. */
+static void lose_partition(struct reader *reader)
+{
+    if (reader->assigned)
+        reader_tell_end(reader);
+    group_drop(reader);
+}
+
+/* False: of some, what has come is handed out first. */
+static bool lose_all(struct subscribed *topic)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < topic->reader_count; i++) {
+        if (group_end_comes(topic->readers[i]))
+            all = false;
+        else
+            lose_partition(topic->readers[i]);
+    }
+    return all;
 }
 
 /* A member's readers from `first` on have no partition any more. */
 static void lose_partitions(struct subscribed *topic, uint32_t first)
 {
     assert(topic->reader_count == 0 || topic->readers != NULL);
-    for (uint32_t i = first; i < topic->reader_count; i++) {
-        struct reader *reader = topic->readers[i];
-        reader_tell_opening(reader);
-        if (reader->assigned)
-            partition_gone(reader);
-        group_drop(reader);
-    }
+    for (uint32_t i = first; i < topic->reader_count; i++)
+        lose_partition(topic->readers[i]);
 }
 
 /* A group names its topics, and reads whichever has the name. */
@@ -60,10 +62,14 @@ static void await_topic(struct subscribed *topic)
 {
     struct leat_consumer *consumer = topic->consumer;
     struct leat_client *client = consumer->client;
-    topic->step = OWNER_AWAITED;
     client->work = true;
+    if (!lose_all(topic)) { /* it is looked for again when the end of the last one was told */
+        group_known(topic)->stale = false;
+        topic->step = OWNER_READY;
+        return;
+    }
+    topic->step = OWNER_AWAITED;
     group_topic_missing(topic);
-    lose_partitions(topic, 0);
     if (!topic_wait_missed(&topic->wait, client->now))
         return;
     const struct leat_event event = { .type = LEAT_EVENT_TOPIC_MISSING,

@@ -27,15 +27,28 @@ void group_each_reader(struct leat_consumer *consumer, void (*visit)(struct read
     }
 }
 
-/* Where this member goes on, should the group not know. */
+/* Where this member goes on, should the group not know: behind what it committed, or asked to. */
 static uint64_t goes_on_at(const struct reader *reader)
 {
     const struct commits *commits = &reader->commits;
     const struct partition_stream *stream = &reader->stream;
+    const uint64_t known = commits_known(commits, stream->log_epoch);
     if (commits->standing_epoch != 0 && commits->standing_epoch == stream->log_epoch
-        && commits->standing < stream->next_offset)
-        return commits->standing;
+        && known < stream->next_offset)
+        return known;
     return stream->next_offset;
+}
+
+bool group_end_comes(const struct reader *reader)
+{
+    return reader->assigned && !reader_quiet(reader) && partition_stream_end_comes(&reader->stream);
+}
+
+/* The topic of that name is another than the one whose log it reads. */
+static bool is_gone(const struct reader *reader)
+{
+    const uint64_t id = group_known(reader->topic)->id;
+    return id != 0 && reader->topic_id != 0 && reader->topic_id != id;
 }
 
 void group_drop(struct reader *reader)
@@ -43,8 +56,10 @@ void group_drop(struct reader *reader)
     struct consumer_group *group = reader->topic->consumer->group;
     struct partition_stream *stream = &reader->stream;
     data_link_detach_reader(reader);
-    if (reader->assigned)
-        reader_tell_opening(reader); /* nobody else will be told */
+    if (reader->assigned && partition_stream_end_comes(stream))
+        reader_tell_end(reader);
+    else if (reader->assigned)
+        reader_tell_loss(reader); /* nobody else will be told */
     partition_stream_place(stream, goes_on_at(reader), stream->log_epoch);
     if (commits_pending(&reader->commits) && group->worst == LEAT_OK)
         group->worst = LEAT_ERR_UNKNOWN_MEMBER;
@@ -72,7 +87,8 @@ void group_want(struct reader *reader)
  * restart of the broker it does: then it may be all that anybody knows. */
 void group_forget_place(struct reader *reader)
 {
-    if (*group_place(reader) == 0 && reader->had_in == reader->topic->consumer->client->incarnation)
+    if (*group_place(reader) == 0 && !reader->gone
+        && reader->had_in == reader->topic->consumer->client->incarnation)
         reader->had = false;
 }
 
@@ -92,7 +108,7 @@ void group_commit_processed(struct reader *reader)
 static void tell_revoked(struct reader *reader)
 {
     struct leat_client *client = reader->topic->consumer->client;
-    reader_tell_opening(reader);
+    reader_tell_loss(reader);
     group_commit_processed(reader);
     reader->leaving = true;
     reader->leave_by =
@@ -110,6 +126,12 @@ void group_let_go(struct reader *reader)
     struct leat_client *client = consumer->client;
     if ((*group_place(reader) & PLACE_LEAVING) == 0 || reader->state == READER_OPENING)
         return;
+    if (group_end_comes(reader))
+        return; /* nobody else reads that log: it is let go when its end was told */
+    if (reader->assigned && !reader->leaving && is_gone(reader)) {
+        reader_tell_end(reader);
+        group_drop(reader);
+    }
     if (reader->assigned && !reader->leaving)
         tell_revoked(reader);
     if (commits_pending(&reader->commits) && reader->link != NULL
@@ -123,7 +145,7 @@ void group_let_go(struct reader *reader)
         bringup_close_streams(client, &name, 1);
     }
     group_drop(reader);
-    reader->had = false;
+    reader->had = reader->gone; /* a log that ended is nobody else's now */
     membership_let_go(&consumer->group->membership, (uint32_t)(reader->topic - consumer->topics),
                       reader->partition);
 }
@@ -163,8 +185,23 @@ bool group_places(struct reader *reader, const Leat__Control__SubscriptionStream
     return true;
 }
 
+/* The broker's count goes on from what it counted with the opening, or from what it has. */
+static void count_on(struct reader *reader, const Leat__Control__SubscriptionStream *stream)
+{
+    const struct commits *commits = &reader->commits;
+    const uint64_t stood = reader->stream.next_offset, committed = stream->committed;
+    if (reader->at_committed) {
+        lost_count_begin(&reader->lost, stream->offset);
+        return;
+    }
+    const bool here = stream->committed_log_epoch == stream->log_epoch;
+    lost_count_resume(&reader->lost, here ? committed : 0, commits->sent, commits->standing,
+                      here && stood > committed ? stood - committed : 0);
+}
+
 void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream *stream)
 {
+    count_on(reader, stream);
     /* Opened where the group stands, it stands where the stream begins. */
     if (reader->at_committed)
         commits_stand(&reader->commits, stream->offset, stream->log_epoch);
@@ -172,12 +209,10 @@ void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream
         commits_stand(&reader->commits, stream->committed, stream->committed_log_epoch);
     if (reader->at_committed && stream->committed_log_epoch != 0)
         commits_cover(&reader->commits, stream->committed, stream->committed_log_epoch);
-    reader->opening_counted = reader->at_committed && reader->stream.opening != 0;
     reader->at_committed = false;
     reader->had = true;
     reader->gone = false;
     reader->had_in = reader->topic->consumer->client->incarnation;
-    reader->lost = 0;
     if (commits_due(&reader->commits))
         data_link_queue_credit(reader);
     if (reader->assigned)

@@ -26,6 +26,8 @@ void group_want(struct reader *reader);
 void group_forget_place(struct reader *reader);
 /* One step of letting go: the application is told, its last commit answered, the stream closed. */
 void group_let_go(struct reader *reader);
+/* Its topic is gone, and it is told so when what has come of it was handed out. */
+bool group_end_comes(const struct reader *reader);
 /* Everything is others' now. */
 void group_lose_all(struct leat_consumer *consumer);
 

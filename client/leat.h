@@ -67,8 +67,10 @@ enum leat_event_type {
                                         first_offset up to next_offset are skipped. When they are
                                         equal its end is unknown and nothing follows before a
                                         leat_consumer_seek */
-    LEAT_EVENT_TOPIC_DELETED = 10,   /* the topic is gone; nothing follows on this partition. After
-                                        the last one of a consumer without a group
+    LEAT_EVENT_TOPIC_DELETED = 10,   /* the topic is gone; nothing follows on this partition, whose
+                                        records below first_offset were handed out. next_offset: its
+                                        log's end (LEAT_NO_OFFSET: not known here). After the last
+                                        one of a consumer without a group
                                         leat_consumer_poll says LEAT_ERR_UNKNOWN_TOPIC. A group's
                                         member reads on, after an ASSIGNED, should a topic of this
                                         name be made again */
@@ -136,8 +138,9 @@ struct leat_event {
     const char *text;        /* one sentence for a log; valid during the callback */
     leat_producer *producer; /* the one concerned, or NULL */
     leat_consumer *consumer; /* the one concerned, or NULL */
-    /* For GAP and LOG_RESET: how many records that is. The two are the same but where a log ended
-     * with a broker that was killed, or kept no state: then at least those that this client was
+    /* For GAP, LOG_RESET and a consumer's TOPIC_DELETED: how many records that is. The two are the
+     * same but where a log ended with a broker that was killed, or kept no state, or while it could
+     * not be heard: then at least those that this client was
      * told of while it was there, and at most the offsets that may have been given out
      * (LEAT_UNKNOWN: nobody knows). */
     uint64_t lost_at_least;
@@ -416,7 +419,8 @@ LEAT_API int leat_consumer_open(leat_client *client, leat_consumer **consumer,
 LEAT_API int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, size_t n);
 
 /* Goes on from `offset` (start_at = LEAT_START_OFFSET), a time, or either end. What was buffered
- * of the partition is dropped. Waits at most request_timeout_ns. */
+ * of the partition is dropped. A loss at the place it leaves that was not told yet is told first.
+ * Waits at most request_timeout_ns. */
 LEAT_API int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t partition,
                                 int32_t start_at, uint64_t start);
 

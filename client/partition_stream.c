@@ -103,7 +103,7 @@ void partition_stream_start(struct partition_stream *stream,
     } else if (!start->resumed && stream->opening == PARTITION_STREAM_RESET) {
         stream->opening_offset = start->offset; /* whoever seeks has yet to be told */
     } else if (!start->resumed) {
-        stream->opening = 0;
+        stream->opening = 0; /* whoever seeks was told of it: partition_stream_take_loss */
         stream->next_offset = start->offset;
     } else if (start->offset < wanted && !same_log) {
         open_with(stream, PARTITION_STREAM_RESET, start->offset, 0);
@@ -271,6 +271,18 @@ static void tell_opening(struct partition_stream *stream, struct partition_strea
     stream->opening = 0;
 }
 
+/* `gap` is the last one: whoever has to say it again may not know the end any more. */
+static void say_end(struct partition_stream *stream, const struct leat_frame_gap *gap,
+                    struct partition_stream_news *news)
+{
+    const bool known = gap->log_epoch == stream->log_epoch && gap->offset >= stream->next_offset;
+    *news = (struct partition_stream_news){ .event = PARTITION_STREAM_DELETED,
+                                            .first_offset = stream->next_offset,
+                                            .next_offset = known ? gap->offset : LEAT_OFFSET_NONE,
+                                            .seen_offset = stream->seen_offset };
+    stream->dead = true;
+}
+
 /* Takes the gap that stands at `read`. False: it has nothing to tell. */
 static bool take_gap(struct partition_stream *stream, struct partition_stream_news *news)
 {
@@ -285,8 +297,7 @@ static bool take_gap(struct partition_stream *stream, struct partition_stream_ne
                                             .seen_offset = stream->seen_offset,
                                             .reason = gap.reason };
     if (gap.reason == LEAT_GAP_TOPIC_DELETED) {
-        news->event = PARTITION_STREAM_DELETED;
-        stream->dead = true;
+        say_end(stream, &gap, news);
         return true;
     }
     const bool lost = gap.offset > stream->next_offset;
@@ -299,6 +310,20 @@ static bool take_gap(struct partition_stream *stream, struct partition_stream_ne
     news->next_offset = gap.offset;
     stream->next_offset = gap.offset;
     return true;
+}
+
+bool partition_stream_end_comes(const struct partition_stream *stream)
+{
+    return stream->started && !stream->dead && is_deleted(stream);
+}
+
+void partition_stream_end(struct partition_stream *stream, struct partition_stream_news *news)
+{
+    struct leat_frame_gap end = { .offset = LEAT_OFFSET_NONE, .log_epoch = stream->log_epoch };
+    if (is_deleted(stream))
+        end = stream->gaps[stream->gap_count - 1].gap;
+    partition_stream_stop(stream);
+    say_end(stream, &end, news);
 }
 
 static void damaged(struct partition_stream *stream, struct partition_stream_news *news)
@@ -403,12 +428,25 @@ static enum begin begin_batch(struct partition_stream *stream, bool may_tell,
     return BEGIN_RECORDS;
 }
 
-bool partition_stream_take_opening(struct partition_stream *stream,
-                                   struct partition_stream_news *news)
+bool partition_stream_take_loss(struct partition_stream *stream, struct partition_stream_news *news)
 {
-    if (stream->opening == 0)
+    if (stream->opening != 0) {
+        tell_opening(stream, news);
+        return true;
+    }
+    if (!stream->started || stream->dead || stream->in_batch || !gap_at(stream, 0, stream->read))
         return false;
-    tell_opening(stream, news);
+    const struct leat_frame_gap *gap = &stream->gaps[0].gap;
+    if (gap->reason == LEAT_GAP_TOPIC_DELETED || gap->log_epoch != stream->log_epoch
+        || gap->offset <= stream->next_offset)
+        return false;
+    /* It stays where it is, and has nothing more to tell. */
+    *news = (struct partition_stream_news){ .event = PARTITION_STREAM_GAP,
+                                            .first_offset = stream->next_offset,
+                                            .next_offset = gap->offset,
+                                            .seen_offset = stream->seen_offset,
+                                            .reason = gap->reason };
+    stream->next_offset = gap->offset;
     return true;
 }
 

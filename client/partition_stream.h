@@ -29,7 +29,7 @@ enum partition_stream_event {
     PARTITION_STREAM_GAP = 1,
     PARTITION_STREAM_RESET,     /* the log began anew below the offsets seen before */
     PARTITION_STREAM_BAD_BATCH, /* [first, next) is skipped; dead when first == next */
-    PARTITION_STREAM_DELETED,
+    PARTITION_STREAM_DELETED, /* next_offset is the log's end; LEAT_OFFSET_NONE: it is not known */
     PARTITION_STREAM_DAMAGED, /* no checksum of its way vouches for what came, and it cannot be
                                  right: nothing was told of it, and nothing follows before a new
                                  start */
@@ -39,7 +39,8 @@ struct partition_stream_news {
     enum partition_stream_event event;
     uint64_t first_offset;
     uint64_t next_offset;
-    uint64_t seen_offset; /* of a GAP or RESET: records below it were there, as far as is known; */
+    uint64_t seen_offset; /* of a GAP, RESET or DELETED: records below it were there, as far as is
+                             known; */
     uint64_t certain_offset; /* of a GAP: ... and those from here on (schema/loss.h) */
     uint8_t reason;          /* leat_gap_reason, of a GAP; 0: the log itself has a hole */
     enum leat_error error;   /* of a BAD_BATCH */
@@ -137,6 +138,12 @@ bool partition_stream_take(struct partition_stream *stream, uint64_t position, c
 /* A GAP came in a packet. One that says nothing new is ignored. */
 void partition_stream_gap_any(struct partition_stream *stream, const struct leat_frame_gap *gap);
 
+/* Its topic is gone, and that comes behind what was not handed out yet. */
+bool partition_stream_end_comes(const struct partition_stream *stream);
+/* Its topic is gone, and nothing more of it is handed out: fills the news of that, with what is
+ * known of the log's end. What the opening lost was told. */
+void partition_stream_end(struct partition_stream *stream, struct partition_stream_news *news);
+
 /* Nothing follows: its topic is gone, or it broke. */
 bool partition_stream_ends(const struct partition_stream *stream);
 
@@ -149,10 +156,11 @@ enum partition_stream_item {
     PARTITION_STREAM_NEWS,
 };
 
-/* What the stream's opening lost, when that was not told yet. False: nothing. Apart from
- * partition_stream_next, whose one caller the compiler makes it a part of. */
-bool partition_stream_take_opening(struct partition_stream *stream,
-                                   struct partition_stream_news *news);
+/* What was lost right here and was not told yet: by the stream's opening, or in a gap that stands
+ * before whatever else has arrived. False: nothing. Apart from partition_stream_next, whose one
+ * caller the compiler makes it a part of. */
+bool partition_stream_take_loss(struct partition_stream *stream,
+                                struct partition_stream_news *news);
 
 /* The next record or event. `may_tell` false: stops before an event, with NOTHING. */
 enum partition_stream_item partition_stream_next(struct partition_stream *stream, bool may_tell,

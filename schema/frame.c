@@ -112,10 +112,11 @@ struct commit_wire {
     struct header_wire header;
     uint8_t offset[8];
     uint8_t log_epoch[8];
-    uint8_t lost[8];
+    uint8_t lost_at_most[8];
+    uint8_t lost_at_least[8];
 };
 static_assert(sizeof(struct commit_wire) == LEAT_COMMIT_BYTES, "wire size");
-static_assert(offsetof(struct commit_wire, lost) == 24, "wire layout");
+static_assert(offsetof(struct commit_wire, lost_at_least) == 32, "wire layout");
 
 struct committed_wire {
     struct header_wire header;
@@ -254,8 +255,10 @@ static bool decode_commit(struct leat_frame *out, const uint8_t *bytes)
     const struct commit_wire *wire = (const struct commit_wire *)bytes;
     out->commit.offset = leat_load64(wire->offset);
     out->commit.log_epoch = leat_load64(wire->log_epoch);
-    out->commit.lost = leat_load64(wire->lost);
-    return out->commit.offset != LEAT_OFFSET_NONE;
+    out->commit.lost_at_most = leat_load64(wire->lost_at_most);
+    out->commit.lost_at_least = leat_load64(wire->lost_at_least);
+    return out->commit.offset != LEAT_OFFSET_NONE
+           && out->commit.lost_at_least <= out->commit.lost_at_most;
 }
 
 static bool decode_committed(struct leat_frame *out, const uint8_t *bytes)
@@ -567,12 +570,13 @@ size_t leat_frame_write_reset(uint8_t *at, const struct leat_frame_reset *reset)
 
 size_t leat_frame_write_commit(uint8_t *at, uint32_t stream, const struct leat_frame_commit *commit)
 {
-    assert(commit->offset != LEAT_OFFSET_NONE);
+    assert(commit->offset != LEAT_OFFSET_NONE && commit->lost_at_least <= commit->lost_at_most);
     struct commit_wire *wire = (struct commit_wire *)at;
     write_header(&wire->header, LEAT_FRAME_COMMIT, sizeof *wire, stream);
     leat_store64(wire->offset, commit->offset);
     leat_store64(wire->log_epoch, commit->log_epoch);
-    leat_store64(wire->lost, commit->lost);
+    leat_store64(wire->lost_at_most, commit->lost_at_most);
+    leat_store64(wire->lost_at_least, commit->lost_at_least);
     return sizeof *wire;
 }
 

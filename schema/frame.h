@@ -24,7 +24,8 @@
  *   RESET        both    token 16, status i16, reserved 6       never
  *   PUBLISH_AT   client  position u64, bytes                    again from the client's batch
  *   PAD          both    anything                               never
- *   COMMIT       client  offset u64, log_epoch u64, lost u64    the latest value again
+ *   COMMIT       client  offset u64, log_epoch u64,
+ *                        lost_at_most u64, lost_at_least u64    the latest value again
  *   COMMITTED    broker  offset u64, log_epoch u64, asked u64,
  *                        status i16, reserved 6                 made again, `offset` as it then is
  *
@@ -80,7 +81,7 @@ enum {
     LEAT_BLOCKED_BYTES = 16,
     LEAT_PING_BYTES = 16,
     LEAT_RESET_BYTES = 32,
-    LEAT_COMMIT_BYTES = 32,
+    LEAT_COMMIT_BYTES = 40,
     LEAT_COMMITTED_BYTES = 40,
     LEAT_DATA_BYTES_MAX = LEAT_FRAME_BYTES_MAX - LEAT_DATA_HEADER_BYTES,
     LEAT_PUBLISH_PIECE_BYTES_MAX = LEAT_FRAME_BYTES_MAX - LEAT_PUBLISH_HEADER_BYTES,
@@ -164,7 +165,10 @@ struct leat_frame_credit {
 struct leat_frame_commit {
     uint64_t offset;    /* everything below it was processed; never LEAT_OFFSET_NONE */
     uint64_t log_epoch; /* of the log it belongs to */
-    uint64_t lost;      /* records that GAPs took from this stream since it was opened: absolute */
+    /* Records that GAPs took from this stream and that its opening did not count, since it was
+     * opened: absolute, at least <= at most. */
+    uint64_t lost_at_most;
+    uint64_t lost_at_least;
 };
 
 struct leat_frame_committed {

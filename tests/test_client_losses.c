@@ -14,20 +14,25 @@ struct kept_bus {
     char folder[64];
 };
 
-static void set_up(struct kept_bus *k)
+static void set_up_with(struct kept_bus *k, unsigned snapshot_ms)
 {
     char config[320];
     *k = (struct kept_bus){ .folder = "/tmp/leat-test-losses-XXXXXX" };
     cr_assert_not_null(mkdtemp(k->folder));
     snprintf(config, sizeof config,
-             "{\"port\": 0, \"data_port\": 0, \"offsets_snapshot_ms\": 50, \"state_dir\": \"%s\","
+             "{\"port\": 0, \"data_port\": 0, \"offsets_snapshot_ms\": %u, \"state_dir\": \"%s\","
              " \"topics\": [{\"name\": \"t\", \"partitions\": 4, \"ring_bytes\": \"1MiB\","
              " \"record_bytes_max\": 4096}]}",
-             k->folder);
+             snapshot_ms, k->folder);
     leatd_start_config(&k->b.broker, config);
     snprintf(k->b.url, sizeof k->b.url, "%s", k->b.broker.url);
     k->b.client = bus_open(k->b.url);
     k->b.producer = bus_producer(k->b.client, "t");
+}
+
+static void set_up(struct kept_bus *k)
+{
+    set_up_with(k, 50);
 }
 
 static void tear_down(struct kept_bus *k)
@@ -163,4 +168,148 @@ Test(losses, a_kill_before_an_orderly_stop_stays_one, .timeout = 120)
 Test(losses, kills_lose_at_most_what_they_say, .timeout = 120)
 {
     lives((const enum ending[]){ KILLED, KILLED }, 7, 5);
+}
+
+/* ---- what a group lost */
+
+struct group_losses {
+    uint64_t at_least[PARTITIONS], at_most[PARTITIONS];
+};
+
+static void note_losses(void *user, const struct leat_group_description *d)
+{
+    struct group_losses *losses = user;
+    cr_assert_eq(d->partition_count, (uint32_t)PARTITIONS);
+    for (int p = 0; p < PARTITIONS; p++) {
+        losses->at_least[p] = d->partitions[p].lost_at_least;
+        losses->at_most[p] = d->partitions[p].lost_at_most;
+    }
+}
+
+static void check_losses(struct kept_bus *k, const struct reader_seen *r, unsigned lost)
+{
+    struct group_losses losses;
+    cr_assert_eq(leat_group_describe(k->b.client, "g", NULL, note_losses, &losses), 0, "%s",
+                 leat_client_error(k->b.client));
+    for (int p = 0; p < PARTITIONS; p++) {
+        const struct leat_event *e = &r->gap[p];
+        cr_assert_eq(e->first_offset, 10u);
+        cr_assert_leq(losses.at_least[p], lost);
+        cr_assert_geq(losses.at_most[p], lost);
+        cr_assert_eq(losses.at_least[p], e->lost_at_least);
+        cr_assert_eq(losses.at_most[p], e->lost_at_most);
+    }
+}
+
+/* The broker is killed and knows nothing of the group, or an old place: its member knows better. */
+static void member_comes_back(unsigned snapshot_ms)
+{
+    struct kept_bus k;
+    struct reader_seen r;
+    const struct leat_consumer_options options = consumers_in_group(NULL);
+    set_up_with(&k, snapshot_ms);
+    consumers_publish(&k.b, 10);
+    reader_open(&r, k.b.url, &options);
+    reader_take(&r, 10 * PARTITIONS);
+    cr_assert_eq(leat_consumer_commit_wait(r.consumer, PATIENCE), 0);
+    consumers_publish(&k.b, 7);
+    end_and_start(&k, KILLED);
+    consumers_publish(&k.b, 1);
+    reader_take(&r, 11 * PARTITIONS);
+    cr_assert_eq(r.gaps, (unsigned)PARTITIONS);
+    check_losses(&k, &r, 7);
+    leat_client_close(r.client);
+    tear_down(&k);
+}
+
+Test(losses, a_group_that_was_in_no_snapshot_is_told_of_and_counted, .timeout = 120)
+{
+    member_comes_back(0);
+}
+
+Test(losses, a_member_that_comes_back_brings_what_it_committed, .timeout = 120)
+{
+    member_comes_back(3600000);
+}
+
+static void count(void *user, const char *topic, uint32_t partition)
+{
+    (void)topic;
+    (void)partition;
+    ++*(unsigned *)user;
+}
+
+static bool has_some(const struct reader_seen *r)
+{
+    unsigned partitions = 0;
+    cr_assert_eq(leat_consumer_assignment(r->consumer, count, &partitions), 0);
+    return partitions != 0;
+}
+
+/* Nobody who comes back stood there: all the log ever had may be lost, and no more is claimed. */
+Test(losses, a_group_whose_place_nobody_knows_lost_at_most_everything, .timeout = 120)
+{
+    struct kept_bus k;
+    struct reader_seen r[2];
+    struct group_losses losses;
+    const struct leat_consumer_options options = consumers_in_group(NULL);
+    set_up_with(&k, 0);
+    consumers_publish(&k.b, 10);
+    for (int i = 0; i < 2; i++)
+        reader_open(&r[i], k.b.url, &options);
+    for (unsigned turn = 0; r[0].records + r[1].records < 10 * PARTITIONS || !has_some(&r[1]);
+         turn++) {
+        cr_assert_lt(turn, 20000u);
+        for (int i = 0; i < 2; i++) {
+            struct leat_record taken[16];
+            const int n = leat_consumer_poll(r[i].consumer, taken, 16);
+            cr_assert_geq(n, 0);
+            r[i].records += (unsigned)n;
+            cr_assert_geq(leat_client_poll(r[i].client, SECOND / 500), 0);
+        }
+    }
+    leat_client_close(r[1].client);
+    r[0].records = 0;
+    end_and_start(&k, KILLED);
+    consumers_publish(&k.b, 1);
+    reader_take(&r[0], PARTITIONS);
+    cr_assert_eq(leat_group_describe(k.b.client, "g", NULL, note_losses, &losses), 0);
+    unsigned unknown = 0;
+    for (int p = 0; p < PARTITIONS; p++) {
+        const struct leat_event *e = &r[0].gap[p];
+        cr_assert_eq(e->lost_at_most, e->next_offset - e->first_offset);
+        cr_assert_eq(losses.at_most[p], e->lost_at_most);
+        cr_assert_eq(losses.at_least[p], e->lost_at_least);
+        unknown += e->first_offset == 0 && e->lost_at_least == 0;
+    }
+    cr_assert(unknown > 0 && unknown < PARTITIONS, "%u", unknown);
+    leat_client_close(r[0].client);
+    tear_down(&k);
+}
+
+/* A gap that was found and not told yet does not go with a seek. */
+Test(losses, a_seek_does_not_swallow_a_gap, .timeout = 120)
+{
+    struct kept_bus k;
+    struct reader_seen r;
+    set_up(&k);
+    consumers_publish(&k.b, 10);
+    reader_open(&r, k.b.url, &PLAIN);
+    reader_take(&r, 10 * PARTITIONS);
+    consumers_publish(&k.b, 7);
+    end_and_start(&k, KILLED);
+    consumers_publish(&k.b, 4);
+    for (uint32_t p = 0; p < PARTITIONS; p++) { /* no record is taken meanwhile */
+        uint64_t offset = 0;
+        while (leat_consumer_position(r.consumer, "t", p, &offset) == 0 && offset <= 17)
+            cr_assert_geq(leat_client_poll(r.client, SECOND), 0);
+        cr_assert_eq(leat_consumer_seek(r.consumer, "t", p, LEAT_START_OFFSET, offset + 2), 0);
+        cr_assert_eq(r.gap[p].first_offset, 10u);
+        cr_assert_eq(r.gap[p].next_offset, offset);
+    }
+    r.records = 0;
+    reader_take(&r, 2 * PARTITIONS);
+    cr_assert_eq(r.gaps, (unsigned)PARTITIONS);
+    leat_client_close(r.client);
+    tear_down(&k);
 }

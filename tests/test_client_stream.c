@@ -271,6 +271,70 @@ Test(stream, a_broker_that_was_killed_is_not_forgotten_over_what_follows)
     cr_assert_eq(news.certain_offset, 1000u);
 }
 
+/* Behind what has come; with the log's end, or with what is known where nobody knows that. */
+Test(stream, the_end_of_a_topic_says_where_reading_stopped)
+{
+    struct seeded seed = seeded_start("stream");
+    log_fill(&seed, 1000);
+    struct partition_stream stream;
+    struct partition_stream_news news;
+    struct leat_frame_credit credit;
+    struct leat_frame_gap gone = { .position = log_end + 5000,
+                                   .offset = log_next_offset + 7,
+                                   .log_epoch = 1,
+                                   .reason = LEAT_GAP_TOPIC_DELETED };
+    for (int known = 0; known < 2; known++) {
+        if (!known)
+            gone.offset = LEAT_OFFSET_NONE;
+        else
+            gone.offset = log_next_offset + 7;
+        gone.log_epoch = known ? 1 : 0; /* as one that is said again in packets */
+        start(&stream, 0, 0);
+        cr_assert(partition_stream_credit(&stream, &credit));
+        feed(&stream, 0, (uint32_t)log_end);
+        cr_assert_not(partition_stream_end_comes(&stream));
+        cr_assert_eq(partition_stream_gap(&stream, &gone), LEAT_OK);
+        cr_assert(partition_stream_end_comes(&stream));
+        for (uint64_t i = 0; i < log_next_offset; i++)
+            cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_RECORD);
+        cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_NEWS);
+        cr_assert_eq(news.event, PARTITION_STREAM_DELETED);
+        cr_assert_eq(news.first_offset, log_next_offset);
+        cr_assert_eq(news.next_offset, gone.offset);
+        cr_assert_not(partition_stream_end_comes(&stream));
+    }
+    /* Told before that was handed out: what had arrived is known to be lost. */
+    start(&stream, 0, 0);
+    cr_assert(partition_stream_credit(&stream, &credit));
+    feed(&stream, 0, (uint32_t)log_end);
+    cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_RECORD);
+    partition_stream_end(&stream, &news);
+    cr_assert_eq(news.first_offset, 1u);
+    cr_assert_eq(news.next_offset, LEAT_OFFSET_NONE);
+    cr_assert_eq(news.seen_offset, log_next_offset);
+}
+
+Test(stream, a_gap_that_comes_next_can_be_told_before_a_seek)
+{
+    struct partition_stream stream;
+    struct partition_stream_news news;
+    struct leat_frame_credit credit;
+    const struct partition_stream_start overtaken = {
+        .position = 0, .offset = 50, .log_epoch = 1, .resumed = true
+    };
+    const struct leat_frame_gap more = { 4096, 70, 1, LEAT_GAP_OVERRUN };
+    start(&stream, 0, 40);
+    partition_stream_start(&stream, &overtaken);
+    cr_assert(partition_stream_credit(&stream, &credit));
+    cr_assert_eq(partition_stream_gap(&stream, &more), LEAT_OK);
+    cr_assert(partition_stream_take_loss(&stream, &news));
+    cr_assert(news.first_offset == 40 && news.next_offset == 50);
+    cr_assert(partition_stream_take_loss(&stream, &news));
+    cr_assert(news.first_offset == 50 && news.next_offset == 70);
+    cr_assert_not(partition_stream_take_loss(&stream, &news));
+    cr_assert_eq(partition_stream_wanted(&stream), 70u);
+}
+
 Test(stream, a_new_stream_waits_with_credit_until_records_are_given_back)
 {
     struct seeded seed = seeded_start("stream");

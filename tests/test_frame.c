@@ -116,7 +116,8 @@ static void expect_fields(const struct vector *v, const struct leat_frame *frame
     case LEAT_FRAME_COMMIT:
         expect_number(v, "offset", frame->commit.offset);
         expect_number(v, "log_epoch", frame->commit.log_epoch);
-        expect_number(v, "lost", frame->commit.lost);
+        expect_number(v, "lost_at_most", frame->commit.lost_at_most);
+        expect_number(v, "lost_at_least", frame->commit.lost_at_least);
         break;
     case LEAT_FRAME_COMMITTED:
         expect_number(v, "offset", frame->committed.offset);

@@ -72,7 +72,7 @@ Test(groups, commits_that_cannot_be_are_refused)
     cr_assert_eq(said.offset, 0u, "what stands is where it began");
     said = member_commit(&m, 0, (struct leat_frame_commit){ .offset = 10, .log_epoch = 12345 });
     cr_assert_eq(said.status, LEAT_ERR_LOG_EPOCH);
-    said = member_commit(&m, 0, (struct leat_frame_commit){ .offset = 10, .lost = 1 });
+    said = member_commit(&m, 0, (struct leat_frame_commit){ .offset = 10, .lost_at_most = 1 });
     cr_assert_eq(said.status, LEAT_ERR_INVALID, "nothing was overrun");
     members_publish(3000); /* far more than the ring holds */
     said = member_commit(&m, 0, (struct leat_frame_commit){ .offset = 10 });

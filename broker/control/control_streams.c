@@ -36,6 +36,7 @@ void control_set_start(struct message *m, const Leat__Control__PartitionStart *s
         m->subscribe.seen = start->seen_offset;
         m->subscribe.processed = start->processed_offset;
         m->subscribe.log_epoch = start->log_epoch;
+        m->subscribe.same_topic = start->topic_id == m->topic_id;
     }
 }
 

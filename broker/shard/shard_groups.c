@@ -45,6 +45,23 @@ static void ask_member(const struct partition *p, struct message_subscribe *want
         want->committed = want->processed;
 }
 
+/* Nothing stands, and a member knows an earlier life of the log: where it stood in it is all that
+ * is known of the group's place. A member that did not stand there knows only that there was
+ * something to lose. */
+__attribute__((noinline, cold)) static void take_word(const struct partition *p,
+                                                      struct message_subscribe *want)
+{
+    if (want->committed_log_epoch != 0 || !want->same_topic || want->log_epoch == 0
+        || want->log_epoch == partition_log_epoch(p))
+        return;
+    want->lost_unknown =
+        want->otherwise != PARTITION_OFFSET || want->start > partition_head_offset(p);
+    if (want->lost_unknown)
+        return;
+    want->committed = want->start;
+    want->committed_log_epoch = want->log_epoch;
+}
+
 enum leat_error shard_find_group_start(const struct shard *shard, struct partition *p,
                                        struct message_subscribe *want)
 {
@@ -52,8 +69,10 @@ enum leat_error shard_find_group_start(const struct shard *shard, struct partiti
     const bool at_committed = want->at == MESSAGE_AT_COMMITTED;
     const bool stands = offsets_committed(entry) != LEAT_OFFSET_NONE;
     set_committed(entry, want);
-    if (at_committed)
+    if (at_committed) {
+        take_word(p, want);
         ask_member(p, want);
+    }
     struct message_subscribe found = *want;
     if (at_committed && want->committed_log_epoch == 0) {
         /* A member that knows another life of the log wants all of this one. */
@@ -79,6 +98,8 @@ void shard_begin_group(const struct shard *shard, const struct message_subscribe
     if (found->at == MESSAGE_AT_COMMITTED && found->committed_log_epoch != 0
         && found->committed < found->offset)
         offsets_lose(entry, found->lost_at_least, found->offset - found->committed);
+    else if (found->at == MESSAGE_AT_COMMITTED && found->lost_unknown)
+        offsets_lose(entry, 0, found->offset); /* at most all that there ever was */
     else if (offsets_committed(entry) != LEAT_OFFSET_NONE)
         return;
     offsets_commit(entry, found->offset, shard->wall_ns);

@@ -282,9 +282,7 @@ static bool restage(struct session *s, struct flow_item *item)
                    && (item->flags == LEAT_GAP_TOPIC_DELETED || item->flags == LEAT_GAP_REVOKED)) {
             /* All that counts of it is that nothing follows. */
             const struct leat_frame_gap gone = { .position = item->at,
-                                                 .offset = item->flags == LEAT_GAP_REVOKED
-                                                               ? LEAT_OFFSET_NONE
-                                                               : 0,
+                                                 .offset = LEAT_OFFSET_NONE,
                                                  .reason = item->flags };
             egress_gap(&s->out, item->stream, &gone);
         }

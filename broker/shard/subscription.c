@@ -41,6 +41,10 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
         sub->first_offset = opening->at == PARTITION_OFFSET && opening->start < opening->offset
                                 ? opening->start
                                 : opening->offset;
+        /* Nor what its client did not get to tell before, of what the group has not committed. */
+        if (opening->at == PARTITION_OFFSET && opening->committed_log_epoch == sub->entry->log_epoch
+            && opening->committed < sub->first_offset)
+            sub->first_offset = opening->committed;
     }
     quota_init(&sub->quota, holding->share->quota_deliver_bytes, now);
     TAILQ_INSERT_TAIL(&holding->readers, sub, reader_link);
@@ -194,6 +198,17 @@ enum leat_error subscription_commit_to(struct partition *p, struct offsets_entry
     return LEAT_OK;
 }
 
+/* Of packets an older one may come behind a newer one. */
+__attribute__((noinline, cold)) static void count_lost(struct subscription *sub, uint64_t at_least,
+                                                       uint64_t at_most)
+{
+    const uint64_t most = at_most > sub->lost_at_most ? at_most - sub->lost_at_most : 0;
+    const uint64_t least = at_least > sub->lost_at_least ? at_least - sub->lost_at_least : 0;
+    offsets_lose(sub->entry, least, most);
+    sub->lost_at_most += most;
+    sub->lost_at_least += least;
+}
+
 enum leat_error subscription_commit(struct subscription *sub,
                                     const struct leat_frame_commit *commit, uint64_t wall_ns)
 {
@@ -201,16 +216,14 @@ enum leat_error subscription_commit(struct subscription *sub,
     if (sub->entry == NULL)
         return LEAT_ERR_UNKNOWN_STREAM;
     const uint64_t head = partition_head_offset(p);
-    if (commit->lost > sub->lost
-        && (head < sub->first_offset || commit->lost > head - sub->first_offset))
+    const uint64_t most = commit->lost_at_most, least = commit->lost_at_least;
+    if (most > sub->lost_at_most && (head < sub->first_offset || most > head - sub->first_offset))
         return LEAT_ERR_INVALID;
     const enum leat_error error =
         subscription_commit_to(p, sub->entry, commit->log_epoch, commit->offset, wall_ns);
     if (error == LEAT_ERR_LOG_EPOCH)
         return error;
-    if (commit->lost > sub->lost) {
-        offsets_lose(sub->entry, commit->lost - sub->lost, commit->lost - sub->lost);
-        sub->lost = commit->lost;
-    }
+    if (most > sub->lost_at_most || least > sub->lost_at_least)
+        count_lost(sub, least, most);
     return error;
 }

@@ -42,8 +42,9 @@ struct subscription {
     struct leat_frame_gap gap;   /* the last one said */
     int required_mark;           /* a handle; -1: producers do not wait for it, or no more */
     struct offsets_entry *entry; /* where its group stands: held; NULL: it is of no group */
-    uint64_t lost;               /* records its client says it lost, of those counted in `entry` */
-    uint64_t first_offset;       /* nothing below can be lost by it */
+    /* Records its client says it lost, of those counted in `entry`. */
+    uint64_t lost_at_most, lost_at_least;
+    uint64_t first_offset; /* nothing below can be lost by it */
     struct quota quota;
     struct quota_hold hold;                /* of which its client was told */
     TAILQ_ENTRY(subscription) state_link;  /* READY: session, WAITING: holding, THROTTLED: shard */

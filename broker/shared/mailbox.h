@@ -100,6 +100,7 @@ struct message_subscribe {
     /* At COMMITTED, of the log that the member knows: records below `seen` were there, and all
      * below `processed` were processed. */
     uint64_t seen, processed;
+    bool same_topic; /* that log is an earlier life of this one */
     struct maker maker;
     uint8_t at;        /* partition_seek_at, or MESSAGE_AT_COMMITTED */
     uint8_t otherwise; /* at COMMITTED, when nothing is: partition_seek_at */
@@ -116,6 +117,7 @@ struct message_subscribe {
     uint64_t committed; /* what stood before, in the life of committed_log_epoch; 0: nothing */
     uint64_t committed_log_epoch;
     uint64_t lost_at_least; /* those of [committed, offset) that are known to be records */
+    bool lost_unknown;      /* nobody knows where the group stood in an earlier life of the log */
 };
 
 enum { MESSAGE_AT_COMMITTED = 4 };

@@ -142,6 +142,12 @@ static bool event_has_loss(int32_t type)
     return type == LEAT_EVENT_GAP || type == LEAT_EVENT_LOG_RESET;
 }
 
+/* Whether it says where reading ended. */
+static bool event_has_end(const struct leat_event *event)
+{
+    return event->type == LEAT_EVENT_TOPIC_DELETED && event->consumer != NULL;
+}
+
 /* Where the offsets of an event mean something. */
 static bool event_has_range(int32_t type)
 {
@@ -175,12 +181,14 @@ static void print_event_json(const struct leat_event *event)
         fprintf(stderr, ",\"topic\":\"%s\"", event->topic);
     if (event->partition >= 0)
         fprintf(stderr, ",\"partition\":%d", event->partition);
-    if (event_has_range(event->type) || event_has_loss(event->type))
+    const bool range = event_has_range(event->type), end = event_has_end(event);
+    if (range || event_has_loss(event->type) || end)
         print_json_number("first_offset", event->first_offset);
-    if (event_has_range(event->type) || event_has_next(event->type))
-        fprintf(stderr, ",\"next_offset\":%" PRIu64 ",\"log_epoch\":\"%" PRIu64 "\"",
-                event->next_offset, event->log_epoch);
-    if (event_has_loss(event->type)) {
+    if (range || event_has_next(event->type) || end) {
+        print_json_number("next_offset", event->next_offset);
+        fprintf(stderr, ",\"log_epoch\":\"%" PRIu64 "\"", event->log_epoch);
+    }
+    if (event_has_loss(event->type) || end) {
         print_json_number("lost_at_least", event->lost_at_least);
         print_json_number("lost_at_most", event->lost_at_most);
     }
@@ -220,6 +228,14 @@ static void print_offsets(const struct leat_event *event)
     if (event->type == LEAT_EVENT_LOG_RESET && event->first_offset != LEAT_NO_OFFSET) {
         fprintf(stderr, ": the old log from offset %" PRIu64 " on", event->first_offset);
         print_loss(event);
+    }
+    if (event_has_end(event)) {
+        fprintf(stderr, ": read up to offset %" PRIu64, event->first_offset);
+        if (event->next_offset != LEAT_NO_OFFSET)
+            fprintf(stderr, " of %" PRIu64, event->next_offset);
+        print_loss(event);
+        if (event->lost_at_most != 0 && event->lost_at_most != LEAT_UNKNOWN)
+            fputs(" lost", stderr);
     }
     if (event_has_next(event->type))
         fprintf(stderr, ": goes on at offset %" PRIu64, event->next_offset);

@@ -92,6 +92,25 @@ void side_delete(struct side *side, leat_client *client)
     side->deleted = error == LEAT_OK || error == LEAT_ERR_UNKNOWN_TOPIC;
 }
 
+/* Where its reader stands, and what the log had from there on. */
+static void check_end(struct side *side, const struct side_reader *reader,
+                      const struct leat_event *event)
+{
+    const uint64_t most = side->sent - reader->next;
+    if (event->first_offset != reader->next)
+        side->broken(side->user, "the end of a topic is told elsewhere than its reader stands",
+                     event->first_offset, reader->next);
+    if (event->lost_at_least > most || event->lost_at_least > event->lost_at_most)
+        side->broken(side->user, "more is told to be lost than there was", event->lost_at_least,
+                     most);
+    if (event->next_offset == LEAT_NO_OFFSET)
+        return;
+    if (event->next_offset < reader->next || event->next_offset > side->sent
+        || event->lost_at_most != event->next_offset - reader->next)
+        side->broken(side->user, "a topic cannot have ended there: end, records sent",
+                     event->next_offset, side->sent);
+}
+
 void side_event(struct side *side, unsigned index, const struct leat_event *event)
 {
     struct side_reader *reader = &side->readers[index];
@@ -102,8 +121,10 @@ void side_event(struct side *side, unsigned index, const struct leat_event *even
             side->broken(side->user, "a side gap that does not begin where its reader stands",
                          event->first_offset, reader->next);
         reader->next = event->next_offset;
-    } else if (event->type == LEAT_EVENT_TOPIC_DELETED && reader->ends++ != 0) {
-        side->broken(side->user, "the end of a topic was told twice: reader", index, 0);
+    } else if (event->type == LEAT_EVENT_TOPIC_DELETED) {
+        check_end(side, reader, event);
+        if (reader->ends++ != 0)
+            side->broken(side->user, "the end of a topic was told twice: reader", index, 0);
     }
 }
 

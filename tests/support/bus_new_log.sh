@@ -105,6 +105,24 @@ for name in sys.argv[6:]:
 PY
 }
 
+# group_lost GROUP FIRST LOST: `leat group describe` says what the group lost from line FIRST + 1 on, in JSON and in text: of LOST
+# lines, what its reader was told of.
+group_lost() {
+    leat group describe "$1" --json >"$dir/described.json"
+    leat group describe "$1" >"$dir/described.txt"
+    python3 - "$dir" "$@" <<'PY' || fail "what group $1 lost: $(cat "$dir/described.json")"
+import json, re, sys
+folder, first, lost = sys.argv[1], int(sys.argv[3]), int(sys.argv[4])
+row = next(p for p in json.load(open(f"{folder}/described.json"))["partitions"] if p["partition"] == 0)
+least, most = row["lost_at_least"], row["lost_at_most"]
+assert least <= lost <= most, (least, most)
+told = [json.loads(line) for line in open(f"{folder}/group_json.out") if '"event":"gap"' in line]
+assert [(e["first_offset"], e["lost_at_least"], e["lost_at_most"]) for e in told] == [(first, least, most)], told
+said = str(most) if least == most else f"at most {most}" if least == 0 else f"{least} to {most}"
+assert re.search(rf"\b{said} ", open(f"{folder}/described.txt").read()), said
+PY
+}
+
 # ---- a broker that keeps nothing is killed
 kills_without_a_state_folder() {
     local broker_is='"idle": "laptop", "topics": [{"name": "t", "ring_bytes": "1MiB", "record_bytes_max": 4096}]'
@@ -128,28 +146,30 @@ kills_without_a_state_folder() {
 kills_without_a_state_folder
 
 # ---- a broker that keeps its state is stopped, or killed
-ends_with_a_state_folder() { # ends_with_a_state_folder SIGNAL
-    local broker_is='"idle": "laptop", "hugepages": "off", "offsets_snapshot_ms": 50, "state_dir": "'$dir/state$1'", '
+ends_with_a_state_folder() { # ends_with_a_state_folder SIGNAL SNAPSHOT_MS
+    local broker_is='"idle": "laptop", "hugepages": "off", "offsets_snapshot_ms": '$2', "state_dir": "'$dir/state$1$2'", '
     broker_is+='"topics": [{"name": "t", "ring_bytes": "1MiB", "record_bytes_max": 4096}]'
     keep_port
-    start_broker "kept1$1" "$broker_is"
+    start_broker "kept1$1$2" "$broker_is"
     begin_readers
     lines 1 20 | leat pub t >/dev/null
     readers_have 20
     signal_readers STOP
     lines 21 30 | leat pub t >/dev/null
     end_broker "$1"
-    start_broker "kept2$1" "$broker_is"
+    start_broker "kept2$1$2" "$broker_is"
     lines 31 50 | leat pub t >/dev/null
     signal_readers CONT
     readers_have 50
+    group_lost h 20 10
     end_readers
     stop_broker
     port=0
     told gap 20 30 "$([ "$1" = KILL ] || echo exact)"
 }
-ends_with_a_state_folder TERM
-ends_with_a_state_folder KILL
+ends_with_a_state_folder TERM 50
+ends_with_a_state_folder KILL 50
+ends_with_a_state_folder KILL 0 # of the groups nothing was stored: their members know where they stood
 
 # ---- a topic is deleted and made again; the broker and the connections live on
 # What had arrived is printed, then the end of the topic is told. A group reads the new one, and is told before; another reader ends.
@@ -163,8 +183,8 @@ makes_a_topic_again() {
     lines 21 30 | leat pub t >/dev/null
     leat topic delete t >/dev/null
     leat topic create t --partitions 2 >/dev/null
-    lines 31 50 | leat pub t --partition 0 >/dev/null
     signal_readers CONT
+    lines 31 50 | leat pub t --partition 0 >/dev/null
     for name in plain plain_json; do
         ended "${reader[$name]}" 20
         [ "$code" = 1 ] || fail "the reader $name of a topic that is gone ended with $code"
@@ -177,14 +197,21 @@ makes_a_topic_again() {
     stop_broker
     for name in "${READERS[@]}"; do
         python3 - "$dir/$name.out" <<'PY' || fail "what $name was told of a topic that was made again"
-import re, sys
+import json, re, sys
 rows = re.findall(r"line (\d+)\b|leat sub: (\w+): t partition 0|\"event\":\"(\w+)\",\"topic\":\"t\",\"partition\":0", open(sys.argv[1]).read())
 said = [int(line) if line else text or event for line, text, event in rows]
-said = [x for x in said if x != "assigned"]
+said = [x for x in said if x not in ("assigned", "commit_refused")] # the last commit may find the topic gone
 wanted = [*range(1, 31), "topic_deleted"]
 if "group" in sys.argv[1]:
     wanted += ["log_reset", *range(31, 51)]
 assert said == wanted, said
+# Where reading ended, and that nothing was left: line 30 has offset 29.
+text = open(sys.argv[1]).read()
+if "json" in sys.argv[1]:
+    end = json.loads(next(line for line in text.splitlines() if '"event":"topic_deleted"' in line))
+    assert (end["first_offset"], end["next_offset"], end["lost_at_least"], end["lost_at_most"]) == (30, 30, 0, 0), end
+else:
+    assert "topic_deleted: t partition 0: read up to offset 30 of 30, 0 records: " in text, text
 PY
     done
 }
