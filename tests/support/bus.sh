@@ -183,11 +183,11 @@ begin() {
     pids+=("$begun")
 }
 
-# interrupt PID: Ctrl-C, once it is waited for: what runs beside a script ignores it before. SIGHUP, SIGINT and SIGTERM are blocked
-# then, and nothing else: a shell about to become the program blocks SIGCHLD too.
+# interrupt PID: Ctrl-C, once it is waited for: what runs beside a script ignores it before. SIGINT and SIGTERM are blocked
+# then, SIGHUP too unless the test itself runs under nohup, and nothing else: a shell about to become the program blocks SIGCHLD too.
 interrupt() {
     local tries=0
-    until grep -q '^SigBlk:[[:space:]]*0*4003$' "/proc/$1/status"; do
+    until grep -q '^SigBlk:[[:space:]]*0*400[23]$' "/proc/$1/status"; do
         tries=$((tries + 1))
         [ $tries -lt 400 ] || fail "process $1 does not listen to Ctrl-C after 20 s"
         read -rt 0.05 <> <(:) || :
