@@ -98,7 +98,7 @@ blocks() { # blocks PID MASK: waits until it blocks these signals, and no others
 }
 members() { "$LEAT" group describe hung --json | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["members"]))'; }
 "$LEAT" topic create hung --ring-bytes 64KiB >/dev/null
-"$LEAT" sub hung --group hung >/dev/null 2>"$dir/hung.err" &
+env --default-signal=HUP "$LEAT" sub hung --group hung >/dev/null 2>"$dir/hung.err" & # these tests may run under nohup
 hung=$!
 until grep -q assigned "$dir/hung.err"; do
     kill -0 $hung || fail "sub: $(cat "$dir/hung.err")"
