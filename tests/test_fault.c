@@ -152,6 +152,50 @@ static void fault_of_others(void)
     close(fd);
 }
 
+static void *fault_suspected(void *name)
+{
+    const int fd = new_file();
+    uint8_t *at = map(fd);
+    must(pthread_setname_np(pthread_self(), name) == 0 && ftruncate(fd, 0) == 0, "a thread's name");
+    must(look(at) == 0, "no zeros in the place of what is gone");
+    unmap(at);
+    close(fd);
+    return NULL;
+}
+
+static void *fault_unsuspected(void *name)
+{
+    must(pthread_setname_np(pthread_self(), name) == 0, "a thread's name");
+    fault_of_others();
+    return NULL;
+}
+
+static void run(void *(*what)(void *), char *name)
+{
+    pthread_t thread;
+    must(pthread_create(&thread, NULL, what, name) == 0 && pthread_join(thread, NULL) == 0,
+         "a thread");
+}
+
+Test(fault, a_file_that_nobody_watches_is_a_peers_while_the_thread_is_in_a_library_of_peers)
+{
+    _Atomic bool met = false;
+    char own[] = "peers", other[] = "peer";
+    fault_suspect = &met;
+    fault_suspected(own);
+    must(met && theirs == 0, "who is in the library is not told");
+    run(fault_unsuspected, own);
+    must(theirs == 1, "another thread's is taken for a peer's");
+    fault_suspect = NULL;
+    fault_of_others();
+    must(theirs == 2, "what came later is taken for a peer's");
+    fault_suspect_threads("peers");
+    run(fault_suspected, own);
+    must(theirs == 2, "the library's own thread finds no zeros");
+    run(fault_unsuspected, other);
+    must(theirs == 3, "a thread of another name is taken for the library's");
+}
+
 Test(fault, a_process_without_descriptors_goes_on)
 {
     struct rlimit limit;

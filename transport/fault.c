@@ -12,13 +12,14 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define MAPS "/proc/self/maps"
 
-enum { FILES_MAX = 1024, LINE_BYTES = 512, CHUNK_BYTES = 1024 };
+enum { FILES_MAX = 1024, LINE_BYTES = 512, CHUNK_BYTES = 1024, NAME_BYTES = 16 };
 
 static struct file {
     _Atomic bool used, met;
@@ -38,6 +39,9 @@ static struct mapping zeros; /* ... and what the kernel says of it */
 static int maps = -1;        /* for a handler that can open nothing */
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 static int told = -1; /* an eventfd; of who is busy */
+static const char *_Atomic suspects;
+
+_Thread_local _Atomic bool *fault_suspect;
 
 static bool take_number(const char **at, int base, char end, uint64_t *out)
 {
@@ -116,6 +120,20 @@ static bool tell(const struct mapping *m)
     return any;
 }
 
+/* False: this thread may find memory gone that is no peer's. */
+static bool suspect(const siginfo_t *info)
+{
+    char name[NAME_BYTES] = { 0 };
+    const char *names = atomic_load(&suspects);
+    if (info->si_code != BUS_ADRERR)
+        return false;
+    if (fault_suspect != NULL) {
+        atomic_store(fault_suspect, true);
+        return true;
+    }
+    return names != NULL && prctl(PR_GET_NAME, name) == 0 && strcmp(name, names) == 0;
+}
+
 static bool is_zeros(const struct mapping *m)
 {
     return !m->shared && m->inode == zeros.inode && m->device == zeros.device;
@@ -131,7 +149,7 @@ static bool put_zeros(const siginfo_t *info)
     if (is_zeros(&m))
         return info->si_code == BUS_ADRERR; /* else it is the zeros' own page that is broken */
     void *start = (char *)info->si_addr - (address - m.start);
-    if (!m.shared || !tell(&m)
+    if (!m.shared || (!tell(&m) && !suspect(info))
         || mmap(start, m.end - m.start, PROT_READ | PROT_WRITE,
                 MAP_FIXED | MAP_PRIVATE | MAP_NORESERVE, zero, 0)
                != start)
@@ -243,6 +261,11 @@ int fault_watch(int fd)
     }
     pthread_mutex_unlock(&mutex);
     return place;
+}
+
+void fault_suspect_threads(const char *name)
+{
+    atomic_store(&suspects, name);
 }
 
 bool fault_met(int place)

@@ -106,6 +106,8 @@ static enum leat_error attach(struct link_dpdk_port *port, const char *options_d
         return fail(LEAT_ERR_UNREACHABLE, error_text,
                     "device %s: no driver took it as an Ethernet port", name);
     port->attached = true;
+    if (!link_dpdk_vhost_open(port))
+        return fail(LEAT_ERR_NO_MEMORY, error_text, "device %s: no memory", name);
     if (port->door == NULL || link_dpdk_door_open(port))
         return LEAT_OK;
     return fail(LEAT_ERR_UNREACHABLE, error_text, "device %s: its socket cannot be served: %s",
@@ -452,8 +454,6 @@ enum leat_error link_dpdk_open(struct link_dpdk_port **out, const struct link_dp
     if (error == LEAT_OK && !make_lanes(port, options))
         error = fail(LEAT_ERR_NO_MEMORY, error_text, "device %s: no memory for %u lanes",
                      device.name, options->lanes);
-    if (error == LEAT_OK && !link_dpdk_vhost_open(port))
-        error = fail(LEAT_ERR_NO_MEMORY, error_text, "device %s: no memory", device.name);
     if (error == LEAT_OK)
         link_dpdk_sleep_open(port);
     if (error != LEAT_OK) {

@@ -151,6 +151,8 @@ struct link_dpdk_port {
     /* Of a memif server's peer, while it is connected; used between enter and leave. */
     struct link_dpdk_rings *_Atomic rings;
     struct link_dpdk_vhost *vhost; /* of a vhost-user backend; else NULL */
+    _Atomic bool *suspect;         /* peer_wrong of a vhost-user backend; else NULL */
+    _Atomic bool peer_wrong;       /* its memory is gone, or less than was said */
     uint16_t id;
     bool attached, external;
     bool shares;          /* see link_dpdk_memory.c */
@@ -327,8 +329,10 @@ void link_dpdk_gate_changed(const struct link_dpdk_port *port);
 /* The device may be used until link_dpdk_leave; false: not now, as if it had nothing. */
 static inline bool link_dpdk_enter(struct link_dpdk_port *port)
 {
-    if (!port->gated)
+    if (!port->gated) {
+        fault_suspect = port->suspect;
         return true;
+    }
     atomic_store_explicit(&port->inside, true, memory_order_relaxed);
     if (port->fenced)
         atomic_thread_fence(memory_order_seq_cst);
@@ -344,6 +348,8 @@ static inline void link_dpdk_leave(struct link_dpdk_port *port)
 {
     if (port->gated)
         atomic_store_explicit(&port->inside, false, memory_order_release);
+    else
+        fault_suspect = NULL;
 }
 
 /* By control, when no lane runs. */

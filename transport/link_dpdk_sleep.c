@@ -99,8 +99,10 @@ static bool set_interrupt(struct link_dpdk_lane *lane, bool on)
         return true;
     atomic_store_explicit(&lane->arming, true, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
+    fault_suspect = port->suspect;
     const int failed = on ? rte_eth_dev_rx_intr_enable(port->id, lane->rx_queue)
                           : rte_eth_dev_rx_intr_disable(port->id, lane->rx_queue);
+    fault_suspect = NULL;
     atomic_store_explicit(&lane->arming, false, memory_order_release);
     return failed == 0;
 }

@@ -1,11 +1,16 @@
 /* DPDK vhost: the memory that a vhost-user peer shares.
  *
  * 22.11's backend checks what stands in its peer's rings, but not that the files behind them are as
- * large as was said, and stay so. They are watched while the peer is there (fault.c); a
- * peer that takes memory away is hung up on.
+ * large as was said, and stay so. It reads them when the peer sets its rings up, before it says
+ * that there is one, and maps more than it tells of: what the peer wants to have logged, and what
+ * is in flight. So who finds memory gone on the library's own thread, or in a call of the driver,
+ * finds a peer's (fault.c). Files it tells of are watched too: other threads may find out. A peer
+ * whose memory is gone, or is less than was said, is hung up on. One that changes its memory while
+ * it runs is looked at again: the driver does not say so, but the library shows what it was told.
  *
  * Role: that. Must not know: rings.
- * Threads: open and close control's; `changed` the driver's; look the polling lane's. */
+ * Threads: open and close control's; `changed` and `heard` the library's; look the polling lane's.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -17,14 +22,28 @@
 
 #include "transport/link_dpdk_port.h"
 
-enum { VIDS_MAX = 1024 /* the library's own limit */ };
+enum {
+    VIDS_MAX = 1024, /* the library's own limit */
+    SET_MEM_TABLE = 5,
+};
+
+static const char library_thread[] = "vhost-events";
 
 struct link_dpdk_vhost {
     pthread_mutex_t mutex; /* of what is watched */
     uint32_t count;
     int watched[LINK_DPDK_REGIONS];
-    _Atomic bool wrong;
+    struct link_dpdk_port *next;
 };
+
+static struct {
+    pthread_mutex_t mutex; /* taken before a port's */
+    struct link_dpdk_port *first;
+} ports = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+
+static const enum rte_eth_event_type events[] = { RTE_ETH_EVENT_QUEUE_STATE,
+                                                  RTE_ETH_EVENT_INTR_LSC };
+enum { EVENTS = sizeof events / sizeof events[0] };
 
 static int find_vid(const struct link_dpdk_port *port)
 {
@@ -39,13 +58,12 @@ static int find_vid(const struct link_dpdk_port *port)
 static bool watch(struct link_dpdk_vhost *v, const struct rte_vhost_mem_region *region)
 {
     struct stat found;
-    if (v->count == LINK_DPDK_REGIONS || fstat(region->fd, &found) != 0
-        || region->mmap_size > (uint64_t)found.st_size)
+    if (v->count == LINK_DPDK_REGIONS || fstat(region->fd, &found) != 0)
         return false;
     const int place = fault_watch(region->fd);
     if (place >= 0)
         v->watched[v->count++] = place;
-    return place >= 0;
+    return place >= 0 && region->mmap_size <= (uint64_t)found.st_size;
 }
 
 static void forget(const int *watched, uint32_t count)
@@ -54,8 +72,12 @@ static void forget(const int *watched, uint32_t count)
         fault_forget(watched[--count]);
 }
 
-/* A peer came or went. */
-static void scan(const struct link_dpdk_port *port)
+static enum rte_vhost_msg_result heard(int vid, void *message);
+static const struct rte_vhost_user_extern_ops hear = { .post_msg_handle = heard };
+
+/* A peer came or went, or has other memory. By the library's thread, which is the one that changes
+ * it. */
+static void scan(struct link_dpdk_port *port)
 {
     struct link_dpdk_vhost *v = port->vhost;
     struct rte_vhost_memory *memory = NULL;
@@ -66,13 +88,32 @@ static void scan(const struct link_dpdk_port *port)
     const uint32_t count_before = v->count;
     memcpy(before, v->watched, sizeof before);
     v->count = 0;
+    if (vid >= 0)
+        rte_vhost_extern_callback_register(vid, &hear, NULL);
     if (vid >= 0 && rte_vhost_get_mem_table(vid, &memory) == 0)
         for (uint32_t i = 0; i < memory->nregions; i++)
             right &= watch(v, &memory->regions[i]);
     forget(before, count_before); /* now: what is there still is watched all the time */
     pthread_mutex_unlock(&v->mutex);
     free(memory);
-    atomic_store(&v->wrong, !right);
+    if (!right)
+        atomic_store(&port->peer_wrong, true);
+}
+
+/* Called with the rings' locks held: no lane has been in new memory. */
+static enum rte_vhost_msg_result heard(int vid, void *message)
+{
+    char name[LINK_DPDK_SOCKET_BYTES];
+    uint32_t request; /* what a message of vhost-user begins with */
+    memcpy(&request, message, sizeof request);
+    if (request != SET_MEM_TABLE || rte_vhost_get_ifname(vid, name, sizeof name) != 0)
+        return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    pthread_mutex_lock(&ports.mutex);
+    for (struct link_dpdk_port *p = ports.first; p != NULL; p = p->vhost->next)
+        if (strcmp(name, p->device.socket_file) == 0)
+            scan(p);
+    pthread_mutex_unlock(&ports.mutex);
+    return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
 }
 
 static int changed(uint16_t id, enum rte_eth_event_type event, void *argument, void *more)
@@ -91,21 +132,41 @@ bool link_dpdk_vhost_open(struct link_dpdk_port *port)
         return true;
     if (!fault_open() || (v = calloc(1, sizeof *v)) == NULL)
         return false;
+    fault_suspect_threads(library_thread);
     pthread_mutex_init(&v->mutex, NULL);
     port->vhost = v;
-    if (rte_eth_dev_callback_register(port->id, RTE_ETH_EVENT_INTR_LSC, changed, port) != 0)
-        return false;
-    scan(port); /* it may be there already */
+    port->suspect = &port->peer_wrong;
+    pthread_mutex_lock(&ports.mutex);
+    v->next = ports.first;
+    ports.first = port;
+    pthread_mutex_unlock(&ports.mutex);
+    for (int i = 0; i < EVENTS; i++)
+        if (rte_eth_dev_callback_register(port->id, events[i], changed, port) != 0)
+            return false;
     return true;
+}
+
+static void unlist(struct link_dpdk_port *port)
+{
+    pthread_mutex_lock(&ports.mutex);
+    struct link_dpdk_port **at = &ports.first;
+    while (*at != NULL && *at != port)
+        at = &(*at)->vhost->next;
+    if (*at != NULL)
+        *at = port->vhost->next;
+    pthread_mutex_unlock(&ports.mutex);
 }
 
 void link_dpdk_vhost_close(struct link_dpdk_port *port)
 {
     if (port->vhost == NULL)
         return;
-    while (rte_eth_dev_callback_unregister(port->id, RTE_ETH_EVENT_INTR_LSC, changed, port)
-           == -EAGAIN)
-        sched_yield(); /* it runs just now */
+    for (int i = 0; i < EVENTS; i++)
+        while (rte_eth_dev_callback_unregister(port->id, events[i], changed, port) == -EAGAIN)
+            sched_yield(); /* it runs just now */
+    unlist(port);
+    /* The library's thread may be waiting for the rest of a message, and closing waits for it. */
+    link_dpdk_gate_hang_up(port->device.socket_file);
 }
 
 void link_dpdk_vhost_free(struct link_dpdk_port *port)
@@ -123,7 +184,7 @@ void link_dpdk_vhost_look(struct link_dpdk_port *port)
     struct link_dpdk_vhost *v = port->vhost;
     if (v == NULL || pthread_mutex_trylock(&v->mutex) != 0)
         return;
-    bool wrong = atomic_exchange(&v->wrong, false);
+    bool wrong = atomic_exchange(&port->peer_wrong, false);
     for (uint32_t i = 0; i < v->count; i++)
         wrong |= fault_met(v->watched[i]);
     pthread_mutex_unlock(&v->mutex);
