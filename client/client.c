@@ -9,14 +9,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "client/bringup.h"
+#include "client/connect.h"
 #include "client/client_core.h"
 #include "client/consumer_group.h"
-#include "client/data_link.h"
+#include "client/session.h"
 #include "client/liveness.h"
-#include "client/packet_link.h"
+#include "client/session_packets.h"
 #include "client/producer.h"
-#include "client/tcp_link.h"
+#include "client/session_tcp.h"
 #include "schema/bytes.h"
 #include "schema/error_text.h"
 #include "schema/version.h"

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "client/bringup.h"
+#include "client/connect.h"
 #include "schema/error_text.h"
 
 static void on_answer(void *context, int error, const char *text,

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/bringup.h"
+#include "client/connect.h"
 #include "client/client_core.h"
 #include "client/consumer_group.h"
-#include "client/data_link.h"
-#include "client/group_readers.h"
+#include "client/session.h"
+#include "client/member_readers.h"
 #include "schema/error_text.h"
 #include "schema/loss.h"
 

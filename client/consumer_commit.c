@@ -3,7 +3,7 @@
 #include "client/client_core.h"
 #include "client/consumer.h"
 #include "client/consumer_group.h"
-#include "client/data_link.h"
+#include "client/session.h"
 #include "schema/error_text.h"
 
 /* ---- frames */

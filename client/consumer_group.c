@@ -6,12 +6,12 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "client/bringup.h"
+#include "client/connect.h"
 #include "client/client_core.h"
 #include "client/consumer.h"
-#include "client/data_link.h"
-#include "client/group_ask.h"
-#include "client/group_readers.h"
+#include "client/session.h"
+#include "client/member_requests.h"
+#include "client/member_readers.h"
 #include "schema/error_text.h"
 
 /* ---- making */

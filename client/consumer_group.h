@@ -1,4 +1,4 @@
-/* A consumer's part in its group: membership.h over the control connection, and what it means for
+/* A consumer's part in its group: member_state.h over the control connection, and what it means for
  * the consumer's readers.
  *
  * Role: joining, heartbeats, leaving; partitions that come and go, with their events; when to

@@ -4,12 +4,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "client/bringup.h"
+#include "client/connect.h"
 #include "client/client_core.h"
 #include "client/consumer.h"
 #include "client/consumer_group.h"
-#include "client/data_link.h"
-#include "client/group_readers.h"
+#include "client/session.h"
+#include "client/member_readers.h"
 #include "client/refusal.h"
 #include "schema/error_text.h"
 

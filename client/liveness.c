@@ -2,11 +2,11 @@
 
 #include <inttypes.h>
 
-#include "client/bringup.h"
+#include "client/connect.h"
 #include "client/client_core.h"
-#include "client/packet_link.h"
+#include "client/session_packets.h"
 #include "client/producer.h"
-#include "client/tcp_link.h"
+#include "client/session_tcp.h"
 
 enum { PINGS_IN_KEEPALIVE = 3, KEEPALIVE_MS_MIN = 30 };
 

@@ -4,7 +4,7 @@
 #include <sys/epoll.h>
 
 #include "client/client_core.h"
-#include "client/packet_link.h"
+#include "client/session_packets.h"
 #include "schema/error_text.h"
 #include "transport/link_udp.h"
 

@@ -13,7 +13,7 @@
 #include "schema/units.h"
 #include "transport/link.h"
 #include "transport/link_dpdk.h"
-#include "transport/loopgap.h"
+#include "transport/loop_jitter.h"
 
 struct packet_port {
     struct link *link; /* NULL: data goes over TCP */

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "client/bringup.h"
+#include "client/connect.h"
 #include "client/client_core.h"
-#include "client/data_link.h"
+#include "client/session.h"
 #include "client/partitioner.h"
 #include "client/refusal.h"
 #include "schema/bytes.h"

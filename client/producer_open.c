@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/bringup.h"
+#include "client/connect.h"
 #include "client/client_core.h"
-#include "client/data_link.h"
+#include "client/session.h"
 #include "client/refusal.h"
 #include "schema/error_text.h"
 

@@ -3,7 +3,7 @@
 #include <time.h>
 
 #include "client/client_core.h"
-#include "client/data_link.h"
+#include "client/session.h"
 #include "client/partitioner.h"
 #include "client/producer.h"
 

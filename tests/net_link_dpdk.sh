@@ -150,13 +150,13 @@ stop_server waiting
 echo "case: peers that knock and run away"
 start_server door -- --device "$(memif 0 server)" "${at[@]}"
 mkfifo "$dir/standing"
-"${LINK_KNOCK:-build/release/tests/link_knock}" "$dir/memif0.sock" 500 <"$dir/standing" >"$dir/knock.out" 2>"$dir/knock.err" &
+"${LINK_KNOCK:-build/release/tests/link_memif_connect}" "$dir/memif0.sock" 500 <"$dir/standing" >"$dir/knock.out" 2>"$dir/knock.err" &
 knocker=$!
 pids+=("$knocker")
 exec 8>"$dir/standing"
 until_said "$dir/knock.out" standing "$knocker"
 exec 8>&-
-wait "$knocker" || fail "link_knock: $?"
+wait "$knocker" || fail "link_memif_connect: $?"
 client polite -- --device "$(memif 0 client)" "${to[@]}" --count 1000
 all_came_back 1000
 stop_server door

@@ -16,7 +16,7 @@
 #include <urcu-qsbr.h>
 
 #include "broker/log/partition.h"
-#include "broker/shard/holding.h"
+#include "broker/shard/owned_partition.h"
 #include "broker/shard/shard.h"
 #include "broker/shared/client_quota.h"
 #include "schema/batch.h"

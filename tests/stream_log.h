@@ -8,7 +8,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "client/mirror.h"
+#include "client/ringmap.h"
 #include "client/partition_stream.h"
 #include "tests/seeded.h"
 

@@ -3,7 +3,7 @@
  * stream of three batches, each bit of the second one flipped. */
 #include <criterion/criterion.h>
 
-#include "client/mirror.h"
+#include "client/ringmap.h"
 #include "client/partition_stream.h"
 #include "schema/batch.h"
 

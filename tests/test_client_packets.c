@@ -11,9 +11,9 @@
 
 #include "client/client_core.h"
 #include "client/consumer.h"
-#include "client/data_link.h"
+#include "client/session.h"
 #include "client/liveness.h"
-#include "client/packet_link.h"
+#include "client/session_packets.h"
 #include "client/producer.h"
 #include "tests/support/badwire.h"
 #include "tests/support/packet_broker.h"

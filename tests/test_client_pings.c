@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "client/client_core.h"
-#include "client/data_link.h"
-#include "client/packet_link.h"
-#include "client/tcp_link.h"
+#include "client/session.h"
+#include "client/session_packets.h"
+#include "client/session_tcp.h"
 #include "schema/packet.h"
 #include "tests/support/badwire.h"
 #include "tests/support/packet_broker.h"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/shard/holding.h"
+#include "broker/shard/owned_partition.h"
 #include "broker/shard/publish_stream.h"
 #include "broker/shard/publisher_index.h"
 #include "schema/batch.h"

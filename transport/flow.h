@@ -34,7 +34,7 @@ struct flow_options {
     uint32_t payload_max;      /* UDP payload of one packet; <= LEAT_PACKET_BYTES_MAX */
     leat_ns ack_delay_ns;      /* longest we sit on an acknowledgement: 25 us bypass, 1 ms kernel */
     leat_ns peer_ack_delay_ns; /* the same of the peer */
-    leat_ns probe_floor_ns;    /* of the probe timer: see loopgap.h */
+    leat_ns probe_floor_ns;    /* of the probe timer: see loop_jitter.h */
     leat_ns rtt_initial_ns;    /* before the first sample */
     uint16_t receive_window;   /* packets we take beyond the largest that came */
 };

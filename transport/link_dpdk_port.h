@@ -5,14 +5,12 @@
  *      link_dpdk_open.c   opening and closing a port
  *      link_dpdk_socket.c where a socket may be through which memory is shared
  *      link_dpdk_rx.c     receiving      link_dpdk_tx.c      sending
- *      link_dpdk_door.c   who knocks at memif's door, link_dpdk_handshake.c what is said there
- *                         link_dpdk_message.c how
- *      link_dpdk_rings.c  memif's rings, checked; fault.c memory that a peer takes away
- *      link_dpdk_vhost.c  the same of vhost-user
- *      link_dpdk_sleep.c  a lane's thread that sleeps, and what wakes it
- *      link_dpdk_gate.c   memif's peers may go at any time
+ *      link_dpdk_memif_proxy.c   who knocks at memif's door, link_dpdk_handshake.c what is said
+ * there link_dpdk_message.c how link_dpdk_rings.c  memif's rings, checked; fault.c memory that a
+ * peer takes away link_dpdk_vhost.c  the same of vhost-user link_dpdk_sleep.c  a lane's thread that
+ * sleeps, and what wakes it link_dpdk_memif_quiesce.c   memif's peers may go at any time
  *      link_dpdk_hold.c   EAL's thread stands still while a port is closed
- *      link_dpdk_files.c  what a zero-copy memif closes by mistake
+ *      link_dpdk_memif_fds.c  what a zero-copy memif closes by mistake
  *      link_dpdk_memory.c memory that is sent from in place
  *
  * Role: the memory they share. Must not know: what datagrams mean, but for the session id.
@@ -86,7 +84,8 @@ struct link_dpdk_device {
     bool memif_client, memif_zero_copy;
     uint32_t memif_id;
     bool memif_abstract;                       /* the name below is no file's */
-    char memif_socket[LINK_DPDK_SOCKET_BYTES]; /* "": no memif. A server's: see link_dpdk_door.c */
+    char memif_socket[LINK_DPDK_SOCKET_BYTES]; /* "": no memif. A server's: see
+                                                  link_dpdk_memif_proxy.c */
     /* The file through which memory is shared, whole and without links once it is placed. */
     char socket_file[LINK_DPDK_SOCKET_BYTES]; /* "": there is none */
     const char *socket_key;                   /* its argument, "path=" */
@@ -161,7 +160,7 @@ struct link_dpdk_port {
     leat_ns reconnect_at; /* 0: not yet decided */
     bool was_up;
     _Atomic bool away;   /* there was nobody at the other end at the last chores */
-    bool gated, fenced;  /* see link_dpdk_gate.c */
+    bool gated, fenced;  /* see link_dpdk_memif_quiesce.c */
     bool held;           /* see link_dpdk_hold.c */
     _Atomic bool inside; /* the polling lane uses the device */
     uint16_t queues, descriptors, mtu;
@@ -218,7 +217,7 @@ bool link_dpdk_is_up(const struct link_dpdk_port *port);
 /* A memif that lost its server, or never had one, tries again. By the thread that polls. */
 void link_dpdk_reconnect(struct link_dpdk_port *port, leat_ns now);
 
-/* ---- link_dpdk_door.c: of a memif server, in this order */
+/* ---- link_dpdk_memif_proxy.c: of a memif server, in this order */
 
 /* The private socket that its driver shall listen to, good until link_dpdk_door_close; NULL: no
  * room for it, see errno. */
@@ -312,7 +311,7 @@ void link_dpdk_vhost_free(struct link_dpdk_port *port);
 /* Hangs up on a peer that took memory away. Now and then, by the polling lane. */
 void link_dpdk_vhost_look(struct link_dpdk_port *port);
 
-/* ---- link_dpdk_gate.c */
+/* ---- link_dpdk_memif_quiesce.c */
 
 /* Connections that this process serves at the socket of this name end. */
 void link_dpdk_gate_hang_up(const char *name);
@@ -384,7 +383,7 @@ void link_dpdk_disarm(struct link *link);
 /* There is something for these lanes (a bit each) in their rings. */
 void link_dpdk_nudge(const struct link_dpdk_port *port, uint64_t lanes);
 
-/* ---- link_dpdk_files.c: before a zero-copy memif connects, and after it did */
+/* ---- link_dpdk_memif_fds.c: before a zero-copy memif connects, and after it did */
 
 /* Memory can be shared at all. False: errno says why not. */
 bool link_dpdk_files_can_be_made(void);

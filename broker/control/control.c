@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
-#include "broker/control/control_registry.h"
+#include "broker/control/control_topic_registry.h"
 #include "broker/state/offsets_file.h"
 #include "ops/log.h"
 

@@ -7,12 +7,12 @@
  * Threads: everything here is the control thread, registered with RCU (QSBR) and online, except
  * where it blocks. Its parts:
  *      control.c             open, close, the loop
- *      control_peer.c        input, turns, keepalive
+ *      control_conn.c        input, turns, keepalive
  *      control_answers.c     what connections are owed
  *      control_requests.c    hello, ping, and who handles what
- *      control_mail.c        to and from shards; operations that wait for their answers
+ *      control_operations.c        to and from shards; operations that wait for their answers
  *      control_topics.c      create, delete, list, describe
- *      control_registry.c    topics at start and stop; their memory, their shards
+ *      control_topic_registry.c    topics at start and stop; their memory, their shards
  *      control_creation.c    topics made and deleted while the broker runs
  *      control_catalog.c     the catalog, stored; reserved offsets
  *      worker.c              a thread for what takes long
@@ -20,12 +20,12 @@
  *      control_streams.c     subscriptions, closing streams, offsets
  *      control_groups.c      members of consumer groups: join, heartbeat, leave
  *      control_group_admin.c commits on control, resets, deletion
- *      control_group_look.c  lists and descriptions of groups
+ *      control_group_describe.c  lists and descriptions of groups
  *      control_offsets.c     where groups stand, over a restart
  *      control_producers.c   opening producers
  *      control_memory.c      what clients may make it hold
- *      control_names.c       named producers: a table, names.h
- *      control_name_age.c    how long they are kept, requests about them
+ *      producer_names.c       named producers: a table, producer_names.h
+ *      control_producer_names.c    how long they are kept, requests about them
  *      control_group_age.c   how long groups are kept
  *      control_shares.c      who may take how much of the tables, shares.h */
 #ifndef LEAT_BROKER_CONTROL_H

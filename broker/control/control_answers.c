@@ -1,4 +1,4 @@
-/* Answers to a connection: packed behind those it is still owed; see control_peer.c for who sends
+/* Answers to a connection: packed behind those it is still owed; see control_conn.c for who sends
  * them, and when. */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/control/control_registry.h"
+#include "broker/control/control_topic_registry.h"
 
 enum { OUT_BYTES_MIN = 4096 };
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "broker/control/control_registry.h"
+#include "broker/control/control_topic_registry.h"
 #include "ops/log.h"
 
 #define SAVE_RETRY_NS LEAT_NS_PER_S

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "broker/control/control_registry.h"
-#include "broker/shard/holding.h"
+#include "broker/control/control_topic_registry.h"
+#include "broker/shard/owned_partition.h"
 #include "broker/shared/tsan.h"
 #include "ops/log.h"
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/control/control_registry.h"
+#include "broker/control/control_topic_registry.h"
 #include "ops/log.h"
 
 enum { NAMES_BYTES = 1024 };

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "broker/control/control_registry.h"
+#include "broker/control/control_topic_registry.h"
 #include "schema/version.h"
 
 /* ---- hello */

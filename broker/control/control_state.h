@@ -11,7 +11,7 @@
 #include <urcu-qsbr.h>
 
 #include "broker/control/control.h"
-#include "broker/control/names.h"
+#include "broker/control/producer_names.h"
 #include "broker/control/shares.h"
 #include "broker/control/worker.h"
 #include "broker/group/group.h"
@@ -323,7 +323,7 @@ void control_metadata_free(struct control *control, char *text);
 /* Says in the log that clients were refused for want of memory, now and then. */
 void control_memory_step(struct control *control);
 
-/* ---- control_peer.c */
+/* ---- control_conn.c */
 
 void peer_accept(struct control *control);
 /* What it was charged for itself may be somebody else's. */
@@ -378,7 +378,7 @@ static inline void control_charge(struct control *control, uint64_t rows)
 void control_handle_request(struct control *control, struct peer *p,
                             const Leat__Control__Request *request);
 
-/* ---- control_mail.c */
+/* ---- control_operations.c */
 
 /* Sends now or queues. There is always a place: see CONTROL_QUEUE_SLOTS. */
 void control_post(struct control *control, uint32_t shard, const struct message *message);
@@ -527,7 +527,7 @@ void control_reset(struct control *control, struct operation *op);
 void control_delete_group(struct control *control, struct peer *p,
                           const Leat__Control__Request *request);
 
-/* ---- control_group_look.c */
+/* ---- control_group_describe.c */
 
 void control_list_groups(struct control *control, struct peer *p,
                          const Leat__Control__Request *request);
@@ -563,7 +563,7 @@ bool control_group_take(void *user, void *maker, enum group_table table, uint32_
                         const char **why);
 void control_group_give_back(void *user, void *maker, enum group_table table, uint32_t count);
 
-/* ---- control_name_age.c */
+/* ---- control_producer_names.c */
 
 /* A new name. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY: *why is valid until the next call. */
 enum leat_error control_name_add(struct control *control, const char *text,

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/control/control_registry.h"
+#include "broker/control/control_topic_registry.h"
 #include "broker/shared/settings.h"
 
 enum {

@@ -19,8 +19,8 @@
 #include <stdint.h>
 
 #include "broker/log/logmem.h"
-#include "broker/log/producer.h"
-#include "broker/log/required.h"
+#include "broker/log/producer_dedup.h"
+#include "broker/log/required_readers.h"
 #include "schema/batch.h"
 #include "schema/error.h"
 #include "schema/units.h"
@@ -176,7 +176,7 @@ struct partition_place {
 enum leat_error partition_seek(const struct partition *p, enum partition_seek_at at, uint64_t value,
                                struct partition_place *out);
 
-/* ---- readers that producers wait for (overrun = block); see broker/log/required.h
+/* ---- readers that producers wait for (overrun = block); see broker/log/required_readers.h
  * A mark may stand anywhere: the batch it stands in is held whole. */
 
 /* True once after a publish that was answered BUSY because required readers hold the log: the name
@@ -189,7 +189,8 @@ void partition_required_detach(struct partition *p, int handle, leat_ns now);
 
 /* ---- producers */
 
-/* The state of (id) on this partition for `epoch`; see broker/log/producer.h for the table's rules.
+/* The state of (id) on this partition for `epoch`; see broker/log/producer_dedup.h for the table's
+ * rules.
  */
 struct producer_table *partition_producers(struct partition *p);
 

@@ -85,7 +85,7 @@ void egress_reset(struct egress *out, const struct leat_frame_reset *reset);
 void egress_ack(struct egress *out, uint32_t stream, uint64_t log_epoch,
                 const struct leat_ack_run *run);
 
-/* An answer the producer's memory can give again (broker/log/producer.h). */
+/* An answer the producer's memory can give again (broker/log/producer_dedup.h). */
 bool egress_is_remembered(int16_t status);
 
 /* Adds a DATA frame to the batch; false when the batch is full. `bytes` stays valid until the

@@ -22,7 +22,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "broker/shard/holding.h"
+#include "broker/shard/owned_partition.h"
 #include "broker/shard/session.h"
 #include "broker/shard/stream_buffer.h"
 #include "schema/batch.h"

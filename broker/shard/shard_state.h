@@ -3,12 +3,12 @@
  *      shard.c          open, close, one iteration
  *      shard_loop.c     the thread: clocks, spinning, sleeping
  *      shard_metrics.c  names of the counters
- *      shard_accept.c   connections: accept, ATTACH, sessions' birth and end
+ *      shard_sessions.c   connections: accept, ATTACH, sessions' birth and end
  *      shard_live.c     sessions whose client is silent, or does not take what it is sent
- *      shard_packets.c  packets: whose they are, ATTACH, what they say
+ *      shard_receive_packets.c  packets: whose they are, ATTACH, what they say
  *      shard_frames.c   what a session's bytes say
- *      shard_serve.c    what leaves: acks, credits, slices of the log
- *      shard_send.c     the same in packets, and again what was lost
+ *      shard_send_tcp.c    what leaves: acks, credits, slices of the log
+ *      shard_send_packets.c     the same in packets, and again what was lost
  *      shard_quota.c    who is held by a quota
  *      shard_mail.c     what control says
  *      shard_groups.c   of it, what is about consumer groups
@@ -20,7 +20,7 @@
 #include <sys/epoll.h>
 
 #include "broker/shard/connection.h"
-#include "broker/shard/holding.h"
+#include "broker/shard/owned_partition.h"
 #include "broker/shard/publish_stream.h"
 #include "broker/shard/publisher_index.h"
 #include "broker/shard/reset_limit.h"
@@ -29,7 +29,7 @@
 #include "broker/shard/subscription.h"
 #include "broker/shard/wallclock.h"
 #include "transport/link_tcp.h"
-#include "transport/loopgap.h"
+#include "transport/loop_jitter.h"
 
 #define SHARD_EXPIRE_NS (10 * LEAT_NS_PER_S)
 
@@ -168,7 +168,7 @@ void shard_register_counters(const struct shard *shard);
 /* Every number of one link, labelled with its place in the shard. */
 void shard_register_link(const struct shard *shard, uint32_t index);
 
-/* ---- shard_accept.c */
+/* ---- shard_sessions.c */
 
 /* The listener is readable: takes what waits. */
 void shard_accept(struct shard *shard);
@@ -204,7 +204,7 @@ void shard_expire_sessions(struct shard *shard);
 /* When it has to be called next. */
 leat_ns shard_expire_deadline(const struct shard *shard);
 
-/* ---- shard_packets.c */
+/* ---- shard_receive_packets.c */
 
 /* Receives what this link has. True when there was anything. */
 bool shard_receive_link(struct shard *shard, struct shard_link *source);
@@ -238,7 +238,7 @@ void shard_take_waiting(struct shard *shard, struct session *s);
 /* Handles whole frames in the receive buffer, as far as there is room for answers. */
 void shard_handle_frames(struct shard *shard, struct session *s);
 
-/* ---- shard_serve.c */
+/* ---- shard_send_tcp.c */
 
 /* It has something to send: serve it in this iteration. */
 void shard_want_output(struct shard *shard, struct session *s);
@@ -267,7 +267,7 @@ void shard_set_throttled(struct shard *shard, struct subscription *sub,
                          const struct subscription_next *next);
 void shard_retry_throttled(struct shard *shard);
 
-/* ---- shard_send.c */
+/* ---- shard_send_packets.c */
 
 /* A turn of a session that goes in packets. */
 void shard_serve_packets(struct shard *shard, struct session *s);

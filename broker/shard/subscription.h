@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "broker/shard/holding.h"
+#include "broker/shard/owned_partition.h"
 #include "broker/shared/offsets.h"
 #include "broker/shard/session.h"
 

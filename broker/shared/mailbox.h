@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "schema/error.h"
-#include "broker/log/producer.h"
+#include "broker/log/producer_dedup.h"
 #include "schema/limits.h"
 #include "schema/units.h"
 

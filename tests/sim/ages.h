@@ -8,7 +8,7 @@
 #define LEAT_TESTS_SIM_AGES_H
 
 #include "broker/log/partition.h"
-#include "tests/sim/ledger.h"
+#include "tests/sim/oracle.h"
 
 struct ages {
     uint64_t log_epoch;

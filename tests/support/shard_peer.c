@@ -8,7 +8,7 @@
 #include <urcu-qsbr.h>
 
 #include "broker/log/partition.h"
-#include "broker/shard/holding.h"
+#include "broker/shard/owned_partition.h"
 #include "ops/metrics.h"
 #include "schema/batch.h"
 #include "schema/packet.h"

@@ -1,0 +1,266 @@
+#include <assert.h>
+#include <stdlib.h>
+
+#include "broker/control/control_topic_registry.h"
+
+enum {
+    MAIL_PER_SHARD = 1024, /* read in one iteration */
+    PART_BITS = 16,
+    SLOT_BITS = 16,
+};
+static_assert(LEAT_PARTITIONS_MAX <= 1 << PART_BITS, "a part's number fits");
+static_assert(CONTROL_OPERATIONS_MAX <= 1 << SLOT_BITS, "a slot's number fits");
+
+/* A request number in a message: generation (never 0) | slot | part. A CLOSE_SESSION carries none:
+ * its reply is known by its session. */
+static uint64_t request_number(const struct control *control, const struct operation *op,
+                               uint32_t part)
+{
+    return (uint64_t)control->operations[op->slot].generation << (PART_BITS + SLOT_BITS)
+           | (uint64_t)op->slot << PART_BITS | part;
+}
+
+/* ---- to shards */
+
+static bool queue_empty(const struct control_shard *shard)
+{
+    return shard->queue_head == shard->queue_tail;
+}
+
+void control_post(struct control *control, uint32_t index, const struct message *message)
+{
+    struct control_shard *shard = &control->shards[index];
+    if (queue_empty(shard) && mailbox_send(shard->link.inbox, message) == LEAT_OK)
+        return;
+    /* Closing sessions, and answers to what shards asked, are bounded by their tables; all else is
+     * refused above CONTROL_QUEUE_BUSY. */
+    assert(shard->queue_tail - shard->queue_head < CONTROL_QUEUE_SLOTS);
+    shard->queue[shard->queue_tail++ % CONTROL_QUEUE_SLOTS] = *message;
+}
+
+bool control_flush_mail(struct control *control)
+{
+    bool left = false;
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        struct control_shard *shard = &control->shards[i];
+        while (!queue_empty(shard)
+               && mailbox_send(shard->link.inbox,
+                               &shard->queue[shard->queue_head % CONTROL_QUEUE_SLOTS])
+                      == LEAT_OK)
+            shard->queue_head++;
+        left |= !queue_empty(shard);
+    }
+    return left;
+}
+
+bool control_congested(const struct control *control)
+{
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        if (control->shards[i].queue_tail - control->shards[i].queue_head > CONTROL_QUEUE_BUSY)
+            return true;
+    }
+    return false;
+}
+
+/* ---- operations */
+
+static size_t operation_bytes(uint32_t parts)
+{
+    return sizeof(struct operation) + parts * sizeof(struct operation_part);
+}
+
+static struct operation *place_operation(struct control *control, struct memory_budget *memory,
+                                         uint32_t parts)
+{
+    if (control->operation_count >= CONTROL_OPERATIONS_MAX || control_congested(control))
+        return NULL;
+    struct operation *op = memory_budget_calloc(memory, operation_bytes(parts));
+    if (op == NULL)
+        return NULL;
+    memory_part_hold(memory);
+    op->memory = memory;
+    while (control->operations[control->operation_next].operation != NULL)
+        control->operation_next = (control->operation_next + 1) % CONTROL_OPERATIONS_MAX;
+    struct operation_slot *slot = &control->operations[control->operation_next];
+    slot->operation = op;
+    slot->generation = slot->generation == UINT32_MAX ? 1 : slot->generation + 1;
+    op->slot = control->operation_next;
+    op->room = parts;
+    op->count = parts;
+    control->operation_count++;
+    return op;
+}
+
+struct operation *operation_begin(struct control *control, struct peer *p, uint64_t request,
+                                  enum operation_kind kind, uint32_t parts)
+{
+    struct operation *op = place_operation(control, p->maker->address->memory, parts);
+    if (op == NULL) {
+        peer_refuse_busy(control, p, request);
+        return NULL;
+    }
+    op->kind = kind;
+    op->owner = p;
+    op->request = request;
+    p->operations++;
+    LIST_INSERT_HEAD(&p->operation_list, op, owner_link);
+    return op;
+}
+
+struct operation *operation_begin_answer(struct control *control, struct peer *p, uint64_t request,
+                                         enum operation_kind kind, uint32_t parts,
+                                         size_t answer_bytes)
+{
+    struct operation *op = operation_begin(control, p, request, kind, parts);
+    if (op == NULL)
+        return NULL;
+    op->answer_bytes = ((size_t)parts + 1) * answer_bytes; /* one at least: NULL is no memory */
+    op->answer = memory_budget_calloc(op->memory, op->answer_bytes);
+    if (op->answer != NULL)
+        return op;
+    peer_refuse_busy(control, p, request);
+    operation_free(control, op);
+    return NULL;
+}
+
+struct operation *operation_begin_own(struct control *control, enum operation_kind kind,
+                                      uint32_t parts)
+{
+    struct operation *op = place_operation(control, control->options.memory, parts);
+    if (op != NULL)
+        op->kind = kind;
+    return op;
+}
+
+void operation_hold(struct operation_part *part, struct offsets_entry *entry)
+{
+    offsets_hold(entry);
+    part->entry = entry;
+}
+
+void operation_disown(struct operation *op)
+{
+    op->owner->operations--;
+    op->owner = NULL;
+    LIST_REMOVE(op, owner_link);
+}
+
+void operation_free(struct control *control, struct operation *op)
+{
+    if (op->owner != NULL) {
+        /* It may have been left unread because of this one. */
+        peer_want_work(control, op->owner);
+        operation_disown(op);
+    }
+    control->operations[op->slot].operation = NULL;
+    control->operation_count--;
+    for (uint32_t i = 0; i < op->room; i++) {
+        if (op->parts[i].entry != NULL)
+            offsets_release(op->parts[i].entry);
+        control_metadata_free(control, op->parts[i].metadata);
+    }
+    control_name_release(control, op);
+    struct memory_budget *memory = op->memory;
+    memory_budget_free(memory, op->producer.first_unanswered, op->producer.unanswered_bytes);
+    memory_budget_free(memory, op->answer, op->answer_bytes);
+    memory_budget_free(memory, op, operation_bytes(op->room));
+    memory_part_release(memory);
+}
+
+static void complete(struct control *control, struct operation *op)
+{
+    switch (op->kind) {
+    case OPERATION_PREPARE: control_producer_prepared(control, op); break;
+    case OPERATION_BIND: control_producer_bound(control, op); break;
+    case OPERATION_PRODUCER: control_producer_opened(control, op); break;
+    case OPERATION_SUBSCRIPTION: control_subscribed(control, op); break;
+    case OPERATION_CLOSE_STREAMS: control_streams_closed(control, op); break;
+    case OPERATION_OFFSETS: control_offsets_found(control, op); break;
+    case OPERATION_CREATE_TOPIC: break; /* no shard is asked */
+    case OPERATION_DELETE_TOPIC: control_topic_deleted(control, op); break;
+    case OPERATION_DROP: control_dropped(control, op); break;
+    case OPERATION_COMMIT: control_committed(control, op); break;
+    case OPERATION_RESET: control_reset(control, op); break;
+    case OPERATION_DESCRIBE_GROUP: control_described(control, op); break;
+    }
+}
+
+void operation_send(struct control *control, struct operation *op)
+{
+    op->awaited = 0;
+    for (uint32_t i = 0; i < op->count; i++) {
+        struct operation_part *part = &op->parts[i];
+        part->sent = part->message.status == LEAT_OK && part->message.type != MESSAGE_REPLY;
+        if (!part->sent)
+            continue;
+        part->message.request = request_number(control, op, i);
+        op->awaited++;
+        control_post(control, part->shard, &part->message);
+    }
+    if (op->awaited == 0)
+        complete(control, op);
+}
+
+/* ---- from shards */
+
+static void take_reply(struct control *control, const struct message *m)
+{
+    if (m->request == 0) {
+        if (m->session != 0 && m->stream == 0)
+            control_session_closed(control, m->session);
+        return; /* else the end of a stream that nobody waits for */
+    }
+    const uint32_t part = (uint32_t)(m->request & ((1u << PART_BITS) - 1));
+    const uint32_t slot = (uint32_t)(m->request >> PART_BITS & ((1u << SLOT_BITS) - 1));
+    const uint64_t generation = m->request >> (PART_BITS + SLOT_BITS);
+    assert(slot < CONTROL_OPERATIONS_MAX);
+    struct operation *op = control->operations[slot].operation;
+    assert(op != NULL && control->operations[slot].generation == generation && part < op->count);
+    (void)generation;
+    op->parts[part].message = *m;
+    if (--op->awaited == 0)
+        complete(control, op);
+}
+
+static void take(struct control *control, const struct message *m)
+{
+    switch ((enum message_type)m->type) {
+    case MESSAGE_REPLY: take_reply(control, m); break;
+    case MESSAGE_SESSION_CLOSED: control_session_ended(control, m->session, m->status); break;
+    case MESSAGE_RESERVE_OFFSETS: registry_want_offsets(control, m); break;
+    case MESSAGE_HELD_BACK: control_held_back(control, m); break;
+    case MESSAGE_HELD_BY_QUOTA: control_held_by_quota(control, m); break;
+    case MESSAGE_REQUIRED_LOST: control_required_lost(control, m); break;
+    case MESSAGE_ADD_PARTITION:
+    case MESSAGE_REMOVE_PARTITION:
+    case MESSAGE_GRANT_SESSION:
+    case MESSAGE_CLOSE_SESSION:
+    case MESSAGE_OPEN_PUBLISH:
+    case MESSAGE_BIND_PUBLISH:
+    case MESSAGE_OPEN_SUBSCRIPTION:
+    case MESSAGE_CLOSE_STREAM:
+    case MESSAGE_FENCE:
+    case MESSAGE_SEEK:
+    case MESSAGE_OFFSETS_RESERVED:
+    case MESSAGE_REVOKE:
+    case MESSAGE_COMMIT:
+    case MESSAGE_RESET:
+    case MESSAGE_MEASURE:
+    case MESSAGE_STOP: break; /* said by control only */
+    }
+}
+
+bool control_read_mail(struct control *control)
+{
+    bool any = false;
+    struct message message;
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        for (int n = 0; n < MAIL_PER_SHARD; n++) {
+            if (!mailbox_receive(control->shards[i].link.outbox, &message))
+                break;
+            take(control, &message);
+            any = true;
+        }
+    }
+    return any;
+}

@@ -1,0 +1,576 @@
+#include "broker/log/producer_dedup.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#define NEVER_GROWS UINT16_MAX
+
+struct result {
+    uint64_t first_sequence;
+    uint64_t base_offset;
+    uint32_t count;
+    uint32_t crc;
+    int16_t status;
+};
+
+static_assert(sizeof(struct result) == PRODUCER_RESULT_BYTES, "as the header says");
+
+/* Whose it is counts for; the table itself is one of them. */
+enum level { LEVEL_TABLE, LEVEL_CONNECTION, LEVEL_ADDRESS, LEVELS };
+
+struct producer {
+    uint64_t id; /* first: see idmap.h */
+    uint64_t next_sequence;
+    uint32_t epoch;
+    uint32_t fenced_below;        /* epochs under this are refused */
+    leat_ns idle_since;           /* when it was unbound */
+    struct share *shares[LEVELS]; /* NULL: nobody's; that of the table: see table_of */
+    TAILQ_ENTRY(producer) unbound_link[LEVELS];
+    struct result *results; /* NULL: it never sent a batch */
+    uint16_t grow_at;       /* results remembered when `results` is to grow; NEVER_GROWS */
+    uint8_t room;           /* of `results`: 0 or a power of two */
+    uint8_t result_count;   /* remembered, at most `room` */
+    uint8_t result_next;    /* where the next one goes */
+    bool bound;
+    uint16_t reserved; /* openings under way: neither bound nor reserved, it may be forgotten */
+};
+static_assert(sizeof(struct producer) == PRODUCER_BYTES, "as the header says");
+static_assert(LEAT_IN_FLIGHT_BATCHES_MAX <= UINT8_MAX, "room is one byte");
+static_assert((LEAT_IN_FLIGHT_BATCHES_MAX & (LEAT_IN_FLIGHT_BATCHES_MAX - 1)) == 0
+                  && (PRODUCER_FIRST_RESULTS & (PRODUCER_FIRST_RESULTS - 1)) == 0,
+              "room doubles");
+
+TAILQ_HEAD(unbound_list, producer);
+
+/* What one control connection, one address, or the table has of producers. */
+struct share {
+    uint64_t id; /* first: see idmap.h */
+    uint32_t count;
+    struct memory_budget
+        *memory; /* of the maker, held: it and what it has are charged to; or NULL */
+    struct unbound_list unbound; /* of those, longest idle first */
+    struct unbound_list unused;  /* the same, of those without results */
+};
+static_assert(sizeof(struct share) == PRODUCER_SHARE_BYTES, "as the header says");
+
+struct producer_table {
+    struct share all; /* first: see table_of */
+    struct idmap by_id;
+    struct idmap connections, addresses; /* that have some */
+    uint32_t capacity;
+    struct memory_budget *budget;
+};
+
+static struct producer_table *table_of(const struct producer *producer)
+{
+    assert(producer->shares[LEVEL_TABLE] != NULL);
+    return (struct producer_table *)producer->shares[LEVEL_TABLE];
+}
+
+static struct memory_budget *memory_of_share(const struct producer_table *table,
+                                             const struct share *share)
+{
+    return share != NULL && share->memory != NULL ? share->memory : table->budget;
+}
+
+/* What it is charged to. */
+static struct memory_budget *memory_of(const struct producer *producer)
+{
+    return memory_of_share(table_of(producer), producer->shares[LEVEL_ADDRESS]);
+}
+
+static size_t bytes_of(const struct producer *producer)
+{
+    return sizeof *producer + producer->room * sizeof(struct result);
+}
+
+static void free_share(const struct producer_table *table, struct share *share)
+{
+    struct memory_budget *memory = share->memory;
+    memory_budget_free(memory_of_share(table, share), share, sizeof *share);
+    memory_part_release(memory);
+}
+
+static void init_share(struct share *share, uint64_t id)
+{
+    share->id = id;
+    TAILQ_INIT(&share->unbound);
+    TAILQ_INIT(&share->unused);
+}
+
+enum leat_error producer_table_open(struct producer_table **out, uint32_t capacity,
+                                    struct memory_budget *budget)
+{
+    struct producer_table *table = memory_budget_calloc(budget, sizeof *table);
+    if (table == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    table->capacity = capacity;
+    table->budget = budget;
+    table->by_id.budget = table->connections.budget = table->addresses.budget = budget;
+    init_share(&table->all, 0);
+    *out = table;
+    return LEAT_OK;
+}
+
+static void free_producer(struct memory_budget *memory, struct producer *producer)
+{
+    memory_budget_free(memory, producer->results, producer->room * sizeof(struct result));
+    memory_budget_free(memory, producer, sizeof *producer);
+}
+
+static void close_shares(const struct producer_table *table, struct idmap *shares)
+{
+    for (uint32_t i = 0; i < shares->room; i++) {
+        if (shares->places[i] != NULL)
+            free_share(table, (struct share *)shares->places[i]);
+    }
+    idmap_close(shares);
+}
+
+void producer_table_close(struct producer_table *table)
+{
+    if (table == NULL)
+        return;
+    for (uint32_t i = 0; i < table->by_id.room; i++) {
+        struct producer *producer = (struct producer *)table->by_id.places[i];
+        if (producer != NULL)
+            free_producer(memory_of(producer), producer);
+    }
+    idmap_close(&table->by_id);
+    close_shares(table, &table->connections);
+    close_shares(table, &table->addresses);
+    memory_budget_free(table->budget, table, sizeof *table);
+}
+
+/* ---- unbound ones are in the lists of all whose they are */
+
+static struct unbound_list *list_of(const struct producer *producer, enum level level)
+{
+    struct share *share = producer->shares[level];
+    return producer->results == NULL ? &share->unused : &share->unbound;
+}
+
+static void enter_lists(struct producer *producer)
+{
+    for (enum level i = 0; i < LEVELS; i++) {
+        if (producer->shares[i] != NULL)
+            TAILQ_INSERT_TAIL(list_of(producer, i), producer, unbound_link[i]);
+    }
+}
+
+static void leave_lists(struct producer *producer)
+{
+    for (enum level i = 0; i < LEVELS; i++) {
+        if (producer->shares[i] != NULL)
+            TAILQ_REMOVE(list_of(producer, i), producer, unbound_link[i]);
+    }
+}
+
+/* The one that is missed least; NULL: all are bound. */
+static struct producer *find_longest_unbound(const struct share *share)
+{
+    struct producer *unused = TAILQ_FIRST(&share->unused);
+    return unused != NULL ? unused : TAILQ_FIRST(&share->unbound);
+}
+
+/* ---- whose it is */
+
+static struct idmap *shares_of(struct producer_table *table, enum level level)
+{
+    return level == LEVEL_CONNECTION ? &table->connections : &table->addresses;
+}
+
+static uint64_t maker_id(const struct maker *maker, enum level level)
+{
+    return level == LEVEL_CONNECTION ? maker->connection : maker->address;
+}
+
+static void drop_share_unused(struct producer_table *table, enum level level, struct share *share)
+{
+    if (level == LEVEL_TABLE || share == NULL || share->count != 0)
+        return;
+    idmap_remove(shares_of(table, level), &share->id);
+    free_share(table, share);
+}
+
+static struct share *have_share(struct producer_table *table, enum level level,
+                                const struct maker *maker)
+{
+    const uint64_t id = maker_id(maker, level);
+    struct idmap *map = shares_of(table, level);
+    struct share *share = idmap_find(map, id);
+    if (share != NULL || !idmap_make_room(map))
+        return share;
+    share =
+        memory_budget_calloc(maker->memory != NULL ? maker->memory : table->budget, sizeof *share);
+    if (share == NULL)
+        return NULL;
+    init_share(share, id);
+    memory_part_hold(maker->memory);
+    share->memory = maker->memory;
+    idmap_add(map, &share->id);
+    return share;
+}
+
+static bool have_shares(struct producer_table *table, const struct maker *maker,
+                        struct share *shares[LEVELS])
+{
+    shares[LEVEL_TABLE] = &table->all;
+    for (enum level i = LEVEL_CONNECTION; i < LEVELS; i++) {
+        shares[i] = maker_id(maker, i) != 0 ? have_share(table, i, maker) : NULL;
+        if (shares[i] != NULL || maker_id(maker, i) == 0)
+            continue;
+        if (i == LEVEL_ADDRESS)
+            drop_share_unused(table, LEVEL_CONNECTION, shares[LEVEL_CONNECTION]);
+        return false;
+    }
+    return true;
+}
+
+static void set_shares(struct producer_table *table, struct producer *producer,
+                       struct share *const shares[LEVELS])
+{
+    for (enum level i = 0; i < LEVELS; i++) {
+        struct share *before = producer->shares[i];
+        producer->shares[i] = shares[i];
+        if (shares[i] != NULL)
+            shares[i]->count++;
+        if (before != NULL && --before->count == 0)
+            drop_share_unused(table, i, before);
+    }
+}
+
+/* It counts for `maker` from now on, and is charged to it; it is in no list. Without memory it
+ * stays whose it is. */
+static void hand_to(struct producer *producer, const struct maker *maker)
+{
+    struct producer_table *table = table_of(producer);
+    struct memory_budget *from = memory_of(producer), *to;
+    struct share *shares[LEVELS];
+    if (!have_shares(table, maker, shares))
+        return;
+    to = memory_of_share(table, shares[LEVEL_ADDRESS]);
+    if (from != to && !memory_budget_take(to, bytes_of(producer))) {
+        for (enum level i = LEVEL_CONNECTION; i < LEVELS; i++)
+            drop_share_unused(table, i, shares[i]);
+        return;
+    }
+    if (from != to)
+        memory_budget_give(from, bytes_of(producer));
+    set_shares(table, producer, shares);
+}
+
+static void forget(struct producer_table *table, struct producer *producer)
+{
+    assert(!producer->bound && producer->reserved == 0);
+    leave_lists(producer);
+    idmap_remove(&table->by_id, &producer->id);
+    struct share *shares[LEVELS];
+    memcpy(shares, producer->shares, sizeof shares);
+    free_producer(memory_of(producer), producer);
+    for (enum level i = 0; i < LEVELS; i++) {
+        if (shares[i] != NULL && --shares[i]->count == 0)
+            drop_share_unused(table, i, shares[i]);
+    }
+}
+
+static uint32_t count_of(const struct share *share)
+{
+    return share != NULL ? share->count : 0;
+}
+
+/* Whether the maker may have one more, and if not, whose own must go for it (*full). */
+static struct producer_share check_share(struct producer_table *table, const struct maker *maker,
+                                         const struct share **full)
+{
+    const struct share *connection = idmap_find(&table->connections, maker->connection);
+    const struct share *address = idmap_find(&table->addresses, maker->address);
+    struct producer_share said = { .verdict = SHARE_CONNECTION_FULL,
+                                   .taken = count_of(connection),
+                                   .share = share_of_connection(table->capacity) };
+    *full = connection;
+    if (maker->connection != 0 && said.taken >= said.share)
+        return said;
+    said.verdict = SHARE_ADDRESS_FULL;
+    said.taken = count_of(address);
+    said.share = share_of_address(table->capacity, table->all.count - said.taken);
+    *full = address;
+    if (maker->address != 0 && said.share != 0 && said.taken >= said.share)
+        return said;
+    said.verdict = table->all.count < table->capacity ? SHARE_OK : SHARE_FULL;
+    if (maker->address == 0)
+        *full = &table->all;
+    return said;
+}
+
+struct producer_share producer_refused_share(struct producer_table *table,
+                                             const struct maker *maker)
+{
+    const struct share *full;
+    return check_share(table, maker, &full);
+}
+
+static enum leat_error create(struct producer_table *table, uint64_t id, const struct maker *maker,
+                              struct producer **out)
+{
+    const struct share *full;
+    struct producer *longest = NULL;
+    if (check_share(table, maker, &full).verdict != SHARE_OK) {
+        longest = full != NULL ? find_longest_unbound(full) : NULL;
+        if (longest == NULL)
+            return LEAT_ERR_LIMIT;
+    }
+    if (!idmap_make_room(&table->by_id))
+        return LEAT_ERR_NO_MEMORY;
+    struct share *shares[LEVELS];
+    struct memory_budget *memory = maker->memory != NULL ? maker->memory : table->budget;
+    struct producer *producer = memory_budget_calloc(memory, sizeof *producer);
+    if (producer == NULL)
+        return LEAT_ERR_NO_MEMORY;
+    if (!have_shares(table, maker, shares)) {
+        free_producer(memory, producer);
+        return LEAT_ERR_NO_MEMORY;
+    }
+    set_shares(table, producer, shares);
+    if (longest != NULL)
+        forget(table, longest);
+    producer->id = id;
+    producer->bound = true; /* in no list yet */
+    idmap_add(&table->by_id, &producer->id);
+    *out = producer;
+    return LEAT_OK;
+}
+
+static void bind(struct producer *producer)
+{
+    if (!producer->bound && producer->reserved == 0)
+        leave_lists(producer);
+    producer->bound = true;
+}
+
+static void restart(struct producer *producer, uint32_t epoch)
+{
+    producer->epoch = epoch;
+    producer->next_sequence = 0;
+    producer->grow_at = producer->room < LEAT_IN_FLIGHT_BATCHES_MAX ? producer->room : NEVER_GROWS;
+    producer->result_count = 0;
+    producer->result_next = 0;
+}
+
+enum leat_error producer_open(struct producer_table *table, uint64_t id, uint32_t epoch,
+                              enum producer_open_how how, const struct maker *maker,
+                              struct producer **out, bool *was_bound)
+{
+    struct producer *producer = idmap_find(&table->by_id, id);
+    if (producer != NULL && (epoch < producer->epoch || epoch < producer->fenced_below))
+        return LEAT_ERR_FENCED;
+    if (how == PRODUCER_RESUME && (producer == NULL || producer->epoch != epoch))
+        return LEAT_ERR_PRODUCER_EXPIRED;
+    if (producer == NULL) {
+        const enum leat_error error = create(table, id, maker, &producer);
+        if (error != LEAT_OK)
+            return error;
+        producer->epoch = epoch;
+        *was_bound = false;
+    } else {
+        *was_bound = producer->bound;
+        bind(producer);
+        hand_to(producer, maker);
+        if (producer->epoch != epoch)
+            restart(producer, epoch);
+    }
+    *out = producer;
+    return LEAT_OK;
+}
+
+void producer_unbind(struct producer *producer, leat_ns now)
+{
+    assert(producer->bound);
+    producer->bound = false;
+    producer->idle_since = now;
+    if (producer->reserved == 0)
+        enter_lists(producer);
+}
+
+enum leat_error producer_reserve(struct producer_table *table, uint64_t id,
+                                 const struct maker *maker, struct producer **out)
+{
+    struct producer *producer = idmap_find(&table->by_id, id);
+    if (producer == NULL) {
+        const enum leat_error error = create(table, id, maker, &producer);
+        if (error != LEAT_OK)
+            return error;
+        producer->bound = false; /* in no list yet, and reserved at once */
+    } else if (!producer->bound && producer->reserved == 0) {
+        leave_lists(producer);
+    }
+    producer->reserved++;
+    *out = producer;
+    return LEAT_OK;
+}
+
+void producer_release(struct producer *producer, leat_ns now)
+{
+    assert(producer->reserved != 0);
+    if (--producer->reserved != 0 || producer->bound)
+        return;
+    producer->idle_since = now;
+    enter_lists(producer);
+    if (producer->epoch == 0)
+        forget(table_of(producer), producer);
+}
+
+void producer_fence(struct producer_table *table, uint64_t id, uint32_t epoch)
+{
+    struct producer *producer = idmap_find(&table->by_id, id);
+    if (producer != NULL && producer->fenced_below < epoch)
+        producer->fenced_below = epoch;
+}
+
+static uint32_t expire(struct producer_table *table, struct unbound_list *list, leat_ns now,
+                       leat_ns idle_ns)
+{
+    uint32_t forgotten = 0;
+    struct producer *oldest;
+    /* The analyzer does not see that `forget` takes what it frees off the list. */
+    while ((oldest = TAILQ_FIRST(list)) != NULL
+           && now - oldest->idle_since >= idle_ns) { // NOLINT(clang-analyzer-unix.Malloc)
+        forget(table, oldest);
+        forgotten++;
+    }
+    return forgotten;
+}
+
+uint32_t producer_expire(struct producer_table *table, leat_ns now, leat_ns idle_ns)
+{
+    const leat_ns unused = idle_ns < PRODUCER_UNUSED_IDLE_NS ? idle_ns : PRODUCER_UNUSED_IDLE_NS;
+    return expire(table, &table->all.unbound, now, idle_ns)
+           + expire(table, &table->all.unused, now, unused);
+}
+
+void producer_skip(struct producer *producer, uint64_t sequence)
+{
+    if (producer->next_sequence < sequence)
+        producer->next_sequence = sequence;
+}
+
+uint64_t producer_id(const struct producer *producer)
+{
+    return producer->id;
+}
+
+uint64_t producer_next_sequence(const struct producer *producer)
+{
+    return producer->next_sequence;
+}
+
+uint32_t producer_epoch(const struct producer *producer)
+{
+    return producer->epoch;
+}
+
+/* The remembered result `back` batches ago (1: the latest). */
+static const struct result *result_at(const struct producer *producer, uint32_t back)
+{
+    return &producer->results[(producer->result_next - back) & (producer->room - 1U)];
+}
+
+/* Room for more results, or for the first. False: no memory, nothing is changed. */
+__attribute__((noinline, cold)) static bool grow(struct producer *producer)
+{
+    struct memory_budget *budget = memory_of(producer);
+    const uint8_t before = producer->room;
+    const uint8_t room = before == 0 ? PRODUCER_FIRST_RESULTS : (uint8_t)(2 * before);
+    struct result *results = memory_budget_calloc(budget, room * sizeof *results);
+    if (results == NULL)
+        return false;
+    for (uint32_t i = 0; i < producer->result_count; i++)
+        results[i] = *result_at(producer, producer->result_count - i);
+    memory_budget_free(budget, producer->results, before * sizeof *results);
+    producer->results = results;
+    producer->room = room;
+    producer->result_next = producer->result_count;
+    producer->grow_at = room < LEAT_IN_FLIGHT_BATCHES_MAX ? room : NEVER_GROWS;
+    return true;
+}
+
+/* Numbers that were used before. One producer sends a batch again byte by byte; whatever else
+ * comes under its numbers is another producer's, and an old answer would acknowledge records that
+ * are not in the log. A refused batch may come again undamaged: its answer is no acknowledgement.
+ */
+static struct producer_verdict seen_before(const struct producer *producer, uint64_t first_sequence,
+                                           uint32_t count, uint32_t crc)
+{
+    struct producer_verdict verdict = { .status = LEAT_ERR_DUPLICATE,
+                                        .base_offset = LEAT_OFFSET_NONE };
+    for (uint32_t back = 1; back <= producer->result_count; back++) {
+        const struct result *result = result_at(producer, back);
+        if (result->first_sequence > first_sequence)
+            continue;
+        verdict.status = LEAT_ERR_FENCED;
+        if (result->first_sequence == first_sequence && result->count == count
+            && (result->crc == crc || result->status != LEAT_OK)) {
+            verdict.status = (enum leat_error)result->status;
+            verdict.base_offset = result->base_offset;
+            verdict.answered = true;
+        }
+        break;
+    }
+    return verdict;
+}
+
+struct producer_verdict producer_check(struct producer *producer, uint32_t epoch,
+                                       uint64_t first_sequence, uint32_t count, uint32_t crc)
+{
+    struct producer_verdict verdict = { .status = LEAT_OK, .base_offset = LEAT_OFFSET_NONE };
+    if (epoch != producer->epoch || epoch < producer->fenced_below)
+        verdict.status = LEAT_ERR_FENCED;
+    else if (first_sequence > producer->next_sequence)
+        verdict.status = LEAT_ERR_OUT_OF_ORDER;
+    else if (first_sequence < producer->next_sequence) {
+        if (count > producer->next_sequence - first_sequence)
+            verdict.status = LEAT_ERR_FENCED; /* partly new: see seen_before */
+        else
+            verdict = seen_before(producer, first_sequence, count, crc);
+    } else if (producer->result_count == producer->grow_at && !grow(producer)) {
+        verdict.status = LEAT_BUSY;
+    }
+    return verdict;
+}
+
+bool producer_recall(const struct producer *producer, uint64_t first_sequence, uint32_t *count,
+                     struct producer_verdict *verdict)
+{
+    *verdict =
+        (struct producer_verdict){ .status = LEAT_ERR_DUPLICATE, .base_offset = LEAT_OFFSET_NONE };
+    for (uint32_t back = 1; back <= producer->result_count; back++) {
+        const struct result *result = result_at(producer, back);
+        if (result->first_sequence != first_sequence)
+            continue;
+        *count = result->count;
+        *verdict = (struct producer_verdict){ .status = (enum leat_error)result->status,
+                                              .answered = true,
+                                              .base_offset = result->base_offset };
+        return true;
+    }
+    return false;
+}
+
+void producer_record(struct producer *producer, uint64_t first_sequence, uint32_t count,
+                     uint32_t crc, enum leat_error status, uint64_t base_offset)
+{
+    assert(first_sequence == producer->next_sequence && producer->room != 0);
+    producer->next_sequence = first_sequence + count;
+    producer->results[producer->result_next] = (struct result){
+        .first_sequence = first_sequence,
+        .base_offset = base_offset,
+        .count = count,
+        .crc = crc,
+        .status = (int16_t)status,
+    };
+    producer->result_next = (uint8_t)((producer->result_next + 1U) & (producer->room - 1U));
+    if (producer->result_count < producer->room)
+        producer->result_count++;
+}

@@ -1,0 +1,22 @@
+/* What a group's consumer asks on the control connection.
+ *
+ * Role: member_state.h's requests as messages, and their answers back to it.
+ * Must not know: streams, records.
+ * Threads: the client's. */
+#ifndef LEAT_CLIENT_GROUP_ASK_H
+#define LEAT_CLIENT_GROUP_ASK_H
+
+#include "client/client_state.h"
+
+/* Sends what membership_next gave; its answer goes to group_news. */
+void group_ask(struct leat_consumer *consumer, const struct membership_asked *asked);
+/* LeaveGroup; group->left when it was answered. */
+enum leat_error group_ask_leave(struct leat_consumer *consumer);
+/* No answer is wanted any more. */
+void group_ask_forget(struct leat_consumer *consumer);
+
+/* consumer_group.c: what an answer means. `text` is the broker's. */
+void group_news(struct leat_consumer *consumer, enum membership_news news, int error,
+                const char *text);
+
+#endif

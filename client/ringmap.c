@@ -1,0 +1,64 @@
+#include "client/ringmap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    PAGE_BYTES_MIN = 1 << 16,     /* at least the largest page size in use */
+    AT_ONCE_BYTES_MAX = 16 << 20, /* more takes longer than a peer should wait for us */
+};
+
+/* A file in memory without a name. The oldest kernels and filters have no memfd_create. */
+static int open_memory(void)
+{
+    const int fd = memfd_create("leat-window", MFD_CLOEXEC);
+    if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
+        return fd;
+    return open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+}
+
+enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size, bool at_once)
+{
+    uint64_t bytes = PAGE_BYTES_MIN;
+    while (bytes < size)
+        bytes *= 2;
+    const int fd = open_memory();
+    if (fd < 0)
+        return LEAT_ERR_NO_MEMORY;
+    uint8_t *at = MAP_FAILED;
+    if (ftruncate(fd, (off_t)bytes) == 0)
+        at = mmap(NULL, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) {
+        close(fd);
+        return LEAT_ERR_NO_MEMORY;
+    }
+    const int protection = PROT_READ | PROT_WRITE;
+    if (mmap(at, bytes, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED
+        || mmap(at + bytes, bytes, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        munmap(at, 2 * bytes);
+        close(fd);
+        return LEAT_ERR_NO_MEMORY;
+    }
+    close(fd);
+#ifdef MADV_POPULATE_WRITE /* kernels before 5.14 do not know it: then it is as without */
+    if (at_once && bytes <= AT_ONCE_BYTES_MAX) {
+        madvise(at, bytes, MADV_POPULATE_WRITE);
+        madvise(at + bytes, bytes, MADV_POPULATE_WRITE);
+    }
+#else
+    (void)at_once;
+#endif
+    mirror->bytes = at;
+    mirror->size = bytes;
+    return LEAT_OK;
+}
+
+void mirror_release(struct mirror *mirror)
+{
+    if (mirror->bytes != NULL)
+        munmap(mirror->bytes, 2 * mirror->size);
+    mirror->bytes = NULL;
+    mirror->size = 0;
+}

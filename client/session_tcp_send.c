@@ -1,0 +1,228 @@
+#include <assert.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "client/client_core.h"
+#include "client/consumer.h"
+#include "client/session.h"
+#include "client/session_tcp.h"
+#include "transport/link_tcp.h"
+
+enum {
+    PIECES_MAX = 64,           /* of batches, in one write */
+    WRITE_BYTES_MAX = 1 << 19, /* about so many, so that streams take turns */
+    CREDITS_MAX = 128,         /* in one write */
+    CREDIT_COMMIT_BYTES = LEAT_CREDIT_BYTES + LEAT_COMMIT_BYTES,
+    FIRST_BYTES_MAX =
+        CLIENT_SMALL_FRAMES_BYTES + LEAT_PING_BYTES + CREDITS_MAX * CREDIT_COMMIT_BYTES,
+};
+static_assert((int)FIRST_BYTES_MAX <= (int)LEAT_FRAME_BYTES_MAX, "what goes first fits the spill");
+
+/* One frame of a batch in a write: where it ends, and where its publisher then stands. */
+struct cut {
+    struct publisher *publisher;
+    struct outbox_cursor after;
+    size_t end;
+};
+
+struct write {
+    struct iovec pieces[1 + 2 * PIECES_MAX];
+    struct cut cuts[PIECES_MAX];
+    unsigned cut_count;
+    int piece_count;
+    size_t bytes;
+    size_t first_bytes; /* small frames, credits and commits, in pieces[0] */
+    uint8_t first[FIRST_BYTES_MAX];
+    uint8_t headers[PIECES_MAX][LEAT_PUBLISH_HEADER_BYTES];
+};
+
+static void add(struct write *w, const uint8_t *bytes, size_t size)
+{
+    w->pieces[w->piece_count++] = (struct iovec){ .iov_base = (uint8_t *)bytes, .iov_len = size };
+    w->bytes += size;
+}
+
+static void add_first(struct write *w, struct data_link *link)
+{
+    memcpy(w->first, link->small, link->small_size);
+    w->first_bytes = link->small_size;
+    link->small_size = 0;
+    if (link->pong_due)
+        w->first_bytes +=
+            leat_frame_write_ping(w->first + w->first_bytes, LEAT_FRAME_PONG, link->pong);
+    link->pong_due = false;
+    struct reader *reader;
+    while (w->first_bytes + CREDIT_COMMIT_BYTES <= FIRST_BYTES_MAX
+           && (reader = data_link_next_credit(link)) != NULL) {
+        struct leat_frame_credit credit;
+        if (!reader_quiet(reader) && partition_stream_credit(&reader->stream, &credit))
+            w->first_bytes +=
+                leat_frame_write_credit(w->first + w->first_bytes, reader->number, &credit);
+        struct leat_frame_commit commit;
+        if (reader_commit(reader, &commit))
+            w->first_bytes +=
+                leat_frame_write_commit(w->first + w->first_bytes, reader->number, &commit);
+    }
+    if (w->first_bytes > 0)
+        add(w, w->first, w->first_bytes);
+}
+
+/* Said once for each credit. */
+static void say_blocked(struct data_link *link, struct publisher *publisher)
+{
+    const uint64_t credit = publisher->outbox.credit;
+    if (publisher->blocked_said == credit
+        || link->small_size + LEAT_BLOCKED_BYTES > sizeof link->small)
+        return;
+    publisher->blocked_said = credit;
+    link->client->stats.blocked++;
+    link->small_size += (uint32_t)leat_frame_write_blocked(link->small + link->small_size,
+                                                           publisher->number, credit);
+}
+
+/* True when the write is full. */
+static bool add_publisher(struct write *w, struct data_link *link, struct publisher *publisher)
+{
+    struct outbox *outbox = &publisher->outbox;
+    struct outbox_cursor cursor = outbox_cursor(outbox);
+    bool any = false;
+    for (;;) {
+        if (w->cut_count == PIECES_MAX || w->bytes >= WRITE_BYTES_MAX)
+            return true;
+        struct leat_frame_publish piece;
+        const enum outbox_step step = outbox_next(outbox, &cursor, &piece);
+        if (step != OUTBOX_PIECE) {
+            if (step == OUTBOX_BLOCKED)
+                say_blocked(link, publisher);
+            break;
+        }
+        any = true;
+        uint8_t *header = w->headers[w->cut_count];
+        add(w, header, leat_frame_write_publish(header, publisher->number, &piece));
+        add(w, piece.bytes, piece.size);
+        w->cuts[w->cut_count++] =
+            (struct cut){ .publisher = publisher, .after = cursor, .end = w->bytes };
+    }
+    if (!any) /* what was added stays in the list until it is known to be sent */
+        data_link_unqueue_publisher(publisher);
+    return false;
+}
+
+static void build(struct write *w, struct data_link *link)
+{
+    w->cut_count = 0;
+    w->piece_count = 0;
+    w->bytes = 0;
+    add_first(w, link);
+    struct publisher *publisher = TAILQ_FIRST(&link->publishers), *next;
+    for (; publisher != NULL; publisher = next) {
+        next = TAILQ_NEXT(publisher, ready_link);
+        if (!add_publisher(w, link, publisher))
+            continue;
+        /* The others first, next time. */
+        TAILQ_REMOVE(&link->publishers, publisher, ready_link);
+        TAILQ_INSERT_TAIL(&link->publishers, publisher, ready_link);
+        break;
+    }
+}
+
+static void commit(struct leat_client *client, const struct cut *cut)
+{
+    outbox_commit(&cut->publisher->outbox, &cut->after);
+    if (cut->after.piece_at == 0)
+        client->stats.batches_sent++;
+}
+
+static void wait_for_room(struct data_link *link)
+{
+    if (link->watches_output)
+        return;
+    struct epoll_event event = { .events = EPOLLIN | EPOLLOUT };
+    event.data.ptr = link;
+    epoll_ctl(link->client->epoll, EPOLL_CTL_MOD, link->fd, &event);
+    link->watches_output = true;
+}
+
+/* `sent` of it went: the rest of the frame that was cut is kept here, so that the stream does not
+ * depend on the batch any more; the frames behind it were not sent. */
+static void spill(struct data_link *link, const struct write *w, size_t sent)
+{
+    /* Unit 0 is what goes first, unit k the frame of cut k - 1; [from, end) is the unit's. */
+    size_t from = 0, end = w->first_bytes;
+    unsigned unit = 0;
+    while (end <= sent) {
+        if (unit > 0)
+            commit(link->client, &w->cuts[unit - 1]);
+        if (unit == w->cut_count)
+            return;
+        from = end;
+        end = w->cuts[unit++].end;
+    }
+    if (sent == from && unit > 0)
+        return;
+    size_t at = 0;
+    for (int i = 0; i < w->piece_count && at < end; at += w->pieces[i++].iov_len) {
+        const size_t piece_end = at + w->pieces[i].iov_len;
+        if (piece_end <= sent)
+            continue;
+        const size_t skip = sent > at ? sent - at : 0;
+        const size_t size = w->pieces[i].iov_len - skip;
+        memcpy(link->spill + link->spill_size, (const uint8_t *)w->pieces[i].iov_base + skip, size);
+        link->spill_size += (uint32_t)size;
+    }
+    if (unit > 0)
+        commit(link->client, &w->cuts[unit - 1]);
+}
+
+/* LEAT_OK: nothing is left. */
+static enum leat_error send_pieces(struct data_link *link, const struct iovec *pieces, int count,
+                                   size_t *sent)
+{
+    struct leat_client *client = link->client;
+    *sent = 0;
+    const enum leat_error error = link_tcp_send(link->fd, pieces, count, sent);
+    client->stats.send_calls++;
+    client->stats.bytes_sent += *sent;
+    if (error != LEAT_OK && error != LEAT_AGAIN)
+        client_fail(client, LEAT_ERR_UNREACHABLE, "the connection to shard %u at %s was lost",
+                    link->shard, client->endpoints[link->shard].text);
+    return error;
+}
+
+static bool send_spill(struct data_link *link)
+{
+    while (link->spill_at < link->spill_size) {
+        const struct iovec rest = { .iov_base = link->spill + link->spill_at,
+                                    .iov_len = link->spill_size - link->spill_at };
+        size_t sent;
+        if (send_pieces(link, &rest, 1, &sent) != LEAT_OK)
+            return false;
+        link->spill_at += (uint32_t)sent;
+    }
+    link->spill_at = link->spill_size = 0;
+    return true;
+}
+
+void tcp_link_flush(struct data_link *link)
+{
+    struct leat_client *client = link->client;
+    while (client->failure == 0) {
+        if (!send_spill(link)) {
+            wait_for_room(link);
+            return;
+        }
+        struct write w;
+        build(&w, link);
+        if (w.bytes == 0)
+            return;
+        size_t sent;
+        const enum leat_error error = send_pieces(link, w.pieces, w.piece_count, &sent);
+        if (error != LEAT_OK && error != LEAT_AGAIN)
+            return;
+        spill(link, &w, sent);
+        if (sent < w.bytes) {
+            wait_for_room(link);
+            return;
+        }
+    }
+}
