@@ -201,7 +201,7 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
 
 # Tests find the programs here; a sanitizer's run names its own.
-RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LINK_EXTERNAL=$(BUILD)/tests/link_external LINK_KNOCK=$(BUILD)/tests/link_memif_connect LINK_HOSTILE=$(BUILD)/tests/link_hostile LINK_WITHOUT=$(BUILD)/tests/link_without \
+RUN_ENV = LINK_ECHO=$(BUILD)/tests/link_echo LINK_EXTERNAL=$(BUILD)/tests/link_external LINK_MEMIF_CONNECT=$(BUILD)/tests/link_memif_connect LINK_HOSTILE=$(BUILD)/tests/link_hostile LINK_WITHOUT=$(BUILD)/tests/link_without \
           PRELOAD_CLOCK=$(BUILD)/tests/preload_clock.so GROUP_MEMBER=$(BUILD)/tests/group_member GROUP_FEED=$(BUILD)/tests/group_feed \
           LEATD=$(BUILD)/bin/leatd LEAT=$(BUILD)/bin/leat LEAT_DEMO=$(BUILD)/bin/leat-demo \
           EXAMPLES=$(BUILD)/client/examples TALLY=$(BUILD_ROOT)/tally \

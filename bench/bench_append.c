@@ -50,7 +50,7 @@ static void make_batches(uint32_t bytes, uint32_t value_size)
 
 struct side {
     struct partition *partitions[PARTITIONS_MAX];
-    struct producer *producers[PARTITIONS_MAX];
+    struct producer_dedup *producers[PARTITIONS_MAX];
     struct ringlog rings[PARTITIONS_MAX];
     uint64_t sequences[PARTITIONS_MAX];
     struct logmem_budget budget;
@@ -72,8 +72,8 @@ static void open_side(int count, uint64_t ring_bytes)
         uint64_t missing;
         bool was_bound;
         if (partition_open(&side.partitions[i], &options, &side.budget, &missing) != LEAT_OK
-            || producer_open(partition_producers(side.partitions[i]), 1, 1, PRODUCER_NEW,
-                             MAKER_NOBODY, &side.producers[i], &was_bound)
+            || producer_dedup_open(partition_producers(side.partitions[i]), 1, 1,
+                                   PRODUCER_DEDUP_NEW, MAKER_NOBODY, &side.producers[i], &was_bound)
                    != LEAT_OK
             || ringlog_open(&side.rings[i], ring_bytes, 0, &side.budget, &missing) != LEAT_OK)
             bench_fail("rings: not enough memory");

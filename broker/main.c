@@ -44,7 +44,7 @@ struct arguments {
 };
 
 /* One shard and what connects it to control. */
-struct lane {
+struct shard_place {
     struct mailbox *inbox, *outbox;
     int wake;
     struct shard *shard;
@@ -64,8 +64,8 @@ struct broker {
     struct catalog catalog;
     struct statefile state;
     bool keeps_state;
-    struct lane lanes[LEAT_SHARDS_MAX];
-    struct control_shard_link links[LEAT_SHARDS_MAX];
+    struct shard_place shards[LEAT_SHARDS_MAX];
+    struct control_shard_ends shard_ends[LEAT_SHARDS_MAX];
     struct ports ports;
     uint8_t reset_secret[RESET_SECRET_BYTES];
     struct secret resume;
@@ -301,17 +301,17 @@ static struct mailbox *new_mailbox(int wake)
     return box;
 }
 
-static bool open_lane(struct broker *b, uint32_t i)
+static bool open_shard(struct broker *b, uint32_t i)
 {
-    struct lane *lane = &b->lanes[i];
+    struct shard_place *place = &b->shards[i];
     const struct config *c = &b->config;
     char text[256];
-    lane->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (lane->wake < 0)
+    place->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (place->wake < 0)
         return refuse_call("eventfd", "the shards");
-    lane->inbox = new_mailbox(lane->wake);
-    lane->outbox = new_mailbox(b->wake);
-    if (lane->inbox == NULL || lane->outbox == NULL)
+    place->inbox = new_mailbox(place->wake);
+    place->outbox = new_mailbox(b->wake);
+    if (place->inbox == NULL || place->outbox == NULL)
         return refuse("no memory for the shards' mailboxes");
     struct shard_options options = {
         .index = i,
@@ -331,50 +331,50 @@ static bool open_lane(struct broker *b, uint32_t i)
         .keepalive_ns = c->keepalive_ms * LEAT_NS_PER_MS,
         .producer_idle_ns = c->producer_idle_ms * LEAT_NS_PER_MS,
         .topics = b->topics,
-        .inbox = lane->inbox,
-        .outbox = lane->outbox,
+        .inbox = place->inbox,
+        .outbox = place->outbox,
         .metrics = b->metrics,
     };
     memcpy(options.reset_secret, b->reset_secret, sizeof options.reset_secret);
-    if (shard_open(&lane->shard, &options, text) != LEAT_OK) {
-        lane->shard = NULL;
+    if (shard_open(&place->shard, &options, text) != LEAT_OK) {
+        place->shard = NULL;
         return refuse(text);
     }
     bool intact = false;
     for (uint32_t port = 0; port < b->ports.count; port++) {
         intact |= b->ports.lanes[i][port]->limits.intact;
-        lane->address_list[port] = lane->addresses[port];
-        ports_address(&b->ports, c, port, i, lane->addresses[port]);
+        place->address_list[port] = place->addresses[port];
+        ports_address(&b->ports, c, port, i, place->addresses[port]);
     }
-    b->links[i] = (struct control_shard_link){ .inbox = lane->inbox,
-                                               .outbox = lane->outbox,
-                                               .tcp_address = shard_tcp_address(lane->shard),
-                                               .udp_address = shard_udp_address(lane->shard),
-                                               .port_addresses = lane->address_list,
-                                               .port_count = b->ports.count,
-                                               .intact = intact };
+    b->shard_ends[i] = (struct control_shard_ends){ .inbox = place->inbox,
+                                                    .outbox = place->outbox,
+                                                    .tcp_address = shard_tcp_address(place->shard),
+                                                    .udp_address = shard_udp_address(place->shard),
+                                                    .port_addresses = place->address_list,
+                                                    .port_count = b->ports.count,
+                                                    .intact = intact };
     return true;
 }
 
-static bool start_lane(struct lane *lane)
+static bool start_shard(struct shard_place *place)
 {
-    const int error = pthread_create(&lane->thread, NULL, shard_run, lane->shard);
+    const int error = pthread_create(&place->thread, NULL, shard_run, place->shard);
     if (error != 0) {
         char text[128];
         snprintf(text, sizeof text, "no thread for a shard: %s", strerror(error));
         return refuse(text);
     }
-    lane->runs = true;
+    place->runs = true;
     return true;
 }
 
 /* Its thread has ended and control is closed. */
-static void close_lane(struct lane *lane)
+static void close_shard(struct shard_place *place)
 {
-    if (lane->wake >= 0)
-        close(lane->wake);
-    free(lane->inbox);
-    free(lane->outbox);
+    if (place->wake >= 0)
+        close(place->wake);
+    free(place->inbox);
+    free(place->outbox);
 }
 
 /* ---- life */
@@ -395,11 +395,11 @@ static bool open_broker(struct broker *b)
     if (!ports_open(&b->ports, &b->config, text))
         return refuse(text);
     for (uint32_t i = 0; i < b->config.shards; i++) {
-        if (!open_lane(b, i))
+        if (!open_shard(b, i))
             return false;
     }
     for (uint32_t i = 0; i < b->config.shards; i++) {
-        if (!start_lane(&b->lanes[i]))
+        if (!start_shard(&b->shards[i]))
             return false;
     }
     struct control_options options = {
@@ -408,7 +408,7 @@ static bool open_broker(struct broker *b)
         .memory = &b->memory,
         .catalog = &b->catalog,
         .state = b->keeps_state ? &b->state : NULL,
-        .shards = b->links,
+        .shards = b->shard_ends,
         .wake = b->wake,
         .metrics = b->metrics,
         .reload = reload,
@@ -431,8 +431,8 @@ static void stop_shards(struct broker *b)
         return;
     }
     for (uint32_t i = 0; i < b->config.shards; i++) {
-        if (b->lanes[i].runs)
-            mailbox_send(b->lanes[i].inbox, &stop);
+        if (b->shards[i].runs)
+            mailbox_send(b->shards[i].inbox, &stop);
     }
 }
 
@@ -441,8 +441,8 @@ static void join_shards(struct broker *b)
 {
     rcu_thread_offline();
     for (uint32_t i = 0; i < b->config.shards; i++) {
-        if (b->lanes[i].runs)
-            pthread_join(b->lanes[i].thread, NULL);
+        if (b->shards[i].runs)
+            pthread_join(b->shards[i].thread, NULL);
     }
     rcu_thread_online();
 }
@@ -452,18 +452,18 @@ static bool close_broker(struct broker *b)
 {
     bool stored = true;
     for (uint32_t i = 0; i < b->config.shards; i++)
-        b->lanes[i].wake =
-            b->lanes[i].inbox == NULL && b->lanes[i].wake == 0 ? -1 : b->lanes[i].wake;
+        b->shards[i].wake =
+            b->shards[i].inbox == NULL && b->shards[i].wake == 0 ? -1 : b->shards[i].wake;
     join_shards(b);
     for (uint32_t i = 0; i < b->config.shards; i++) {
-        if (b->lanes[i].shard != NULL)
-            shard_close(b->lanes[i].shard); /* it lets go of partitions, which are control's */
+        if (b->shards[i].shard != NULL)
+            shard_close(b->shards[i].shard); /* it lets go of partitions, which are control's */
     }
     ports_close(&b->ports); /* what they still send from goes with control */
     if (b->control != NULL)
         stored = control_close(b->control);
     for (uint32_t i = 0; i < b->config.shards; i++)
-        close_lane(&b->lanes[i]);
+        close_shard(&b->shards[i]);
     if (b->topics != NULL)
         topics_close(b->topics);
     if (b->metrics != NULL)
@@ -480,9 +480,9 @@ static bool close_broker(struct broker *b)
 
 static void say_shard(FILE *out, const struct broker *b, uint32_t i)
 {
-    const char *udp = b->links[i].udp_address;
+    const char *udp = b->shard_ends[i].udp_address;
     fprintf(out, "%s{\"shard\":%" PRIu32 ",\"tcp\":\"%s\",\"udp\":%s%s%s,\"dpdk\":[",
-            i == 0 ? "" : ",", i, b->links[i].tcp_address, udp != NULL ? "\"" : "",
+            i == 0 ? "" : ",", i, b->shard_ends[i].tcp_address, udp != NULL ? "\"" : "",
             udp != NULL ? udp : "null", udp != NULL ? "\"" : "");
     for (uint32_t port = 0; port < b->ports.count; port++) {
         char ip[16];
@@ -583,7 +583,7 @@ int main(int argc, char **argv)
     rcu_register_thread();
     broker.wake = -1;
     for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++)
-        broker.lanes[i].wake = -1;
+        broker.shards[i].wake = -1;
     const bool opened = open_broker(&broker);
     if (opened) {
         say_ready(&broker);

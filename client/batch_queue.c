@@ -26,7 +26,7 @@ static size_t batch_footprint(uint32_t room, uint32_t records)
     return ((bytes + LINE_BYTES - 1) / LINE_BYTES | 1) * LINE_BYTES;
 }
 
-static uint8_t *batch_place(struct outbox_batch *batch, uint8_t *at, uint32_t room,
+static uint8_t *batch_place(struct queued_batch *batch, uint8_t *at, uint32_t room,
                             uint32_t records)
 {
     batch->bytes = at;
@@ -36,15 +36,15 @@ static uint8_t *batch_place(struct outbox_batch *batch, uint8_t *at, uint32_t ro
     return at + batch_footprint(room, records);
 }
 
-enum leat_error outbox_pool_reserve(struct outbox_pool *pool,
-                                    const struct outbox_pool_options *options)
+enum leat_error batch_pool_reserve(struct batch_pool *pool,
+                                   const struct batch_pool_options *options)
 {
     assert(options->batch_bytes % LEAT_ALIGN == 0 && options->largest % LEAT_ALIGN == 0);
     const uint32_t large = options->largest > options->batch_bytes ? LARGE_BATCHES : 0;
     const uint32_t records = records_that_fit(options->batch_bytes, options->records_max);
     const size_t bytes = options->batches * batch_footprint(options->batch_bytes, records)
                          + large * batch_footprint(options->largest, 1);
-    struct outbox_batch *batches = calloc(options->batches + large, sizeof *batches);
+    struct queued_batch *batches = calloc(options->batches + large, sizeof *batches);
     uint8_t *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (batches == NULL || memory == MAP_FAILED) {
@@ -53,11 +53,11 @@ enum leat_error outbox_pool_reserve(struct outbox_pool *pool,
             munmap(memory, bytes);
         return LEAT_ERR_NO_MEMORY;
     }
-    *pool = (struct outbox_pool){ .batches = batches,
-                                  .memory = memory,
-                                  .memory_bytes = bytes,
-                                  .batch_bytes = options->batch_bytes,
-                                  .largest = options->largest };
+    *pool = (struct batch_pool){ .batches = batches,
+                                 .memory = memory,
+                                 .memory_bytes = bytes,
+                                 .batch_bytes = options->batch_bytes,
+                                 .largest = options->largest };
     uint8_t *at = memory;
     for (uint32_t i = 0; i < options->batches; i++) {
         at = batch_place(&batches[i], at, options->batch_bytes, records);
@@ -72,18 +72,18 @@ enum leat_error outbox_pool_reserve(struct outbox_pool *pool,
     return LEAT_OK;
 }
 
-void outbox_pool_release(struct outbox_pool *pool)
+void batch_pool_release(struct batch_pool *pool)
 {
     free(pool->batches);
     if (pool->memory != NULL)
         munmap(pool->memory, pool->memory_bytes);
-    *pool = (struct outbox_pool){ 0 };
+    *pool = (struct batch_pool){ 0 };
 }
 
-static struct outbox_batch *pool_take(struct outbox_pool *pool, uint64_t bytes)
+static struct queued_batch *pool_take(struct batch_pool *pool, uint64_t bytes)
 {
-    struct outbox_batch **list = bytes <= pool->batch_bytes ? &pool->free : &pool->free_large;
-    struct outbox_batch *batch = *list;
+    struct queued_batch **list = bytes <= pool->batch_bytes ? &pool->free : &pool->free_large;
+    struct queued_batch *batch = *list;
     if (batch == NULL)
         return NULL;
     *list = batch->next_free;
@@ -94,14 +94,14 @@ static struct outbox_batch *pool_take(struct outbox_pool *pool, uint64_t bytes)
     return batch;
 }
 
-static void pool_give(struct outbox_pool *pool, struct outbox_batch *batch)
+static void pool_give(struct batch_pool *pool, struct queued_batch *batch)
 {
-    struct outbox_batch **list = batch->room <= pool->batch_bytes ? &pool->free : &pool->free_large;
+    struct queued_batch **list = batch->room <= pool->batch_bytes ? &pool->free : &pool->free_large;
     batch->next_free = *list;
     *list = batch;
 }
 
-uint32_t outbox_ring_entries(uint32_t in_flight_max)
+uint32_t batch_queue_ring_entries(uint32_t in_flight_max)
 {
     uint32_t entries = 1;
     while (entries < in_flight_max)
@@ -109,27 +109,27 @@ uint32_t outbox_ring_entries(uint32_t in_flight_max)
     return entries;
 }
 
-void outbox_init(struct outbox *outbox, struct outbox_pool *pool, struct outbox_batch **ring,
-                 uint32_t in_flight_max)
+void batch_queue_init(struct batch_queue *queue, struct batch_pool *pool,
+                      struct queued_batch **ring, uint32_t in_flight_max)
 {
     assert(in_flight_max >= 1 && in_flight_max <= LEAT_IN_FLIGHT_BATCHES_MAX);
-    *outbox = (struct outbox){ .pool = pool,
-                               .ring = ring,
-                               .rewind = OUTBOX_NO_BATCH,
-                               .in_flight_max = in_flight_max,
-                               .ring_mask = outbox_ring_entries(in_flight_max) - 1 };
+    *queue = (struct batch_queue){ .pool = pool,
+                                   .ring = ring,
+                                   .rewind = BATCH_QUEUE_NO_BATCH,
+                                   .in_flight_max = in_flight_max,
+                                   .ring_mask = batch_queue_ring_entries(in_flight_max) - 1 };
 }
 
-static struct outbox_batch **slot(const struct outbox *outbox, uint64_t ordinal)
+static struct queued_batch **slot(const struct batch_queue *queue, uint64_t ordinal)
 {
-    return &outbox->ring[ordinal & outbox->ring_mask];
+    return &queue->ring[ordinal & queue->ring_mask];
 }
 
-static void seal(const struct outbox *outbox, struct outbox_batch *batch)
+static void seal(const struct batch_queue *queue, struct queued_batch *batch)
 {
     const struct leat_batch header = {
-        .producer_id = outbox->pool->producer_id,
-        .producer_epoch = outbox->pool->producer_epoch,
+        .producer_id = queue->pool->producer_id,
+        .producer_epoch = queue->pool->producer_epoch,
         .base_sequence = batch->base_sequence,
         .base_timestamp_ns = batch->base_timestamp_ns,
         .size = batch->size,
@@ -138,76 +138,78 @@ static void seal(const struct outbox *outbox, struct outbox_batch *batch)
     leat_batch_seal(batch->bytes, &header);
 }
 
-static bool seal_open(struct outbox *outbox)
+static bool seal_open(struct batch_queue *queue)
 {
-    struct outbox_batch *batch = outbox->open;
-    if (outbox->end - outbox->first == outbox->in_flight_max)
+    struct queued_batch *batch = queue->open;
+    if (queue->end - queue->first == queue->in_flight_max)
         return false;
-    batch->base_sequence = outbox->next_sequence;
-    outbox->next_sequence += batch->count;
-    seal(outbox, batch);
-    *slot(outbox, outbox->end++) = batch;
-    outbox->open = NULL;
+    batch->base_sequence = queue->next_sequence;
+    queue->next_sequence += batch->count;
+    seal(queue, batch);
+    *slot(queue, queue->end++) = batch;
+    queue->open = NULL;
     return true;
 }
 
-enum leat_error outbox_append(struct outbox *outbox, const struct leat_record_view *record,
-                              uint64_t cookie)
+enum leat_error batch_queue_append(struct batch_queue *queue, const struct leat_record_view *record,
+                                   uint64_t cookie)
 {
     const uint64_t bytes =
         leat_record_bytes(record->key_size, record->headers_size, record->value_size);
-    assert(bytes != 0 && bytes + LEAT_BATCH_HEADER_BYTES <= outbox->pool->largest);
-    struct outbox_batch *batch = outbox->open;
+    assert(bytes != 0 && bytes + LEAT_BATCH_HEADER_BYTES <= queue->pool->largest);
+    struct queued_batch *batch = queue->open;
     if (batch != NULL
         && (bytes > batch->room - batch->size || batch->count == batch->records_max)) {
-        if (!seal_open(outbox))
+        if (!seal_open(queue))
             return LEAT_BUSY;
         batch = NULL;
     }
     if (batch == NULL) {
-        batch = pool_take(outbox->pool, bytes + LEAT_BATCH_HEADER_BYTES);
+        batch = pool_take(queue->pool, bytes + LEAT_BATCH_HEADER_BYTES);
         if (batch == NULL)
             return LEAT_BUSY;
         batch->base_timestamp_ns = record->timestamp_ns;
-        outbox->open = batch;
+        queue->open = batch;
     }
     batch->size += leat_record_write(batch->bytes + batch->size, record, batch->base_timestamp_ns);
     batch->cookies[batch->count++] = cookie;
-    outbox->pending++;
+    queue->pending++;
     return LEAT_OK;
 }
 
-struct outbox_batch *outbox_last(const struct outbox *outbox)
+struct queued_batch *batch_queue_last(const struct batch_queue *queue)
 {
-    return outbox->open;
+    return queue->open;
 }
 
-struct outbox_cursor outbox_cursor(struct outbox *outbox)
+struct batch_queue_cursor batch_queue_cursor(struct batch_queue *queue)
 {
     /* A batch once begun is ended first: pieces of two may not be mixed. */
-    if (outbox->rewind != OUTBOX_NO_BATCH && outbox->piece_at == 0) {
-        if (outbox->rewind < outbox->send)
-            outbox->send = outbox->rewind;
-        outbox->rewind = OUTBOX_NO_BATCH;
+    if (queue->rewind != BATCH_QUEUE_NO_BATCH && queue->piece_at == 0) {
+        if (queue->rewind < queue->send)
+            queue->send = queue->rewind;
+        queue->rewind = BATCH_QUEUE_NO_BATCH;
     }
-    return (struct outbox_cursor){ .batch = outbox->send,
-                                   .sent_bytes = outbox->sent_bytes,
-                                   .placed = outbox->placed,
-                                   .piece_at = outbox->piece_at };
+    return (struct batch_queue_cursor){ .batch = queue->send,
+                                        .sent_bytes = queue->sent_bytes,
+                                        .placed = queue->placed,
+                                        .piece_at = queue->piece_at };
 }
 
 /* The batch at the cursor, past those that were answered out of turn; NULL: there is none. */
-static struct outbox_batch *at_cursor(const struct outbox *outbox, struct outbox_cursor *cursor)
+static struct queued_batch *at_cursor(const struct batch_queue *queue,
+                                      struct batch_queue_cursor *cursor)
 {
-    while (cursor->batch < outbox->end && cursor->piece_at == 0
-           && (*slot(outbox, cursor->batch))->answered)
+    while (cursor->batch < queue->end && cursor->piece_at == 0
+           && (*slot(queue, cursor->batch))->answered)
         cursor->batch++;
-    struct outbox_batch *batch =
-        cursor->batch < outbox->end ? *slot(outbox, cursor->batch) : outbox->open;
+    struct queued_batch *batch =
+        cursor->batch < queue->end ? *slot(queue, cursor->batch) : queue->open;
     return batch != NULL && batch->count > 0 ? batch : NULL;
 }
 
-static void move_on(struct outbox_cursor *cursor, const struct outbox_batch *batch, uint32_t size)
+static void move_on(struct batch_queue_cursor *cursor, const struct queued_batch *batch,
+                    uint32_t size)
 {
     cursor->piece_at += size;
     if (cursor->piece_at < batch->size)
@@ -216,18 +218,19 @@ static void move_on(struct outbox_cursor *cursor, const struct outbox_batch *bat
     cursor->batch++;
 }
 
-enum outbox_step outbox_next(struct outbox *outbox, struct outbox_cursor *cursor,
-                             struct leat_frame_publish *piece)
+enum batch_queue_step batch_queue_next_in_order(struct batch_queue *queue,
+                                                struct batch_queue_cursor *cursor,
+                                                struct leat_frame_publish *piece)
 {
-    const struct outbox_batch *batch = at_cursor(outbox, cursor);
+    const struct queued_batch *batch = at_cursor(queue, cursor);
     if (batch == NULL)
-        return OUTBOX_NOTHING;
+        return BATCH_QUEUE_NOTHING;
     if (cursor->piece_at == 0) {
         /* Looked at before sealing: a batch that must wait may as well grow. */
-        if (batch->size > outbox->credit - cursor->sent_bytes)
-            return OUTBOX_BLOCKED;
-        if (cursor->batch == outbox->end && !seal_open(outbox))
-            return OUTBOX_NOTHING;
+        if (batch->size > queue->credit - cursor->sent_bytes)
+            return BATCH_QUEUE_BLOCKED;
+        if (cursor->batch == queue->end && !seal_open(queue))
+            return BATCH_QUEUE_NOTHING;
         cursor->sent_bytes += batch->size;
     }
     const uint32_t left = batch->size - cursor->piece_at;
@@ -236,7 +239,7 @@ enum outbox_step outbox_next(struct outbox *outbox, struct outbox_cursor *cursor
     piece->piece_at = cursor->piece_at;
     piece->batch_size = batch->size;
     move_on(cursor, batch, piece->size);
-    return OUTBOX_PIECE;
+    return BATCH_QUEUE_PIECE;
 }
 
 /* How much of the next `left` bytes goes into `room`; 0: too little to be worth a frame, or less
@@ -248,78 +251,80 @@ static uint32_t piece_size(uint32_t left, uint32_t room)
     return room >= LEAT_BATCH_HEADER_BYTES ? room : 0;
 }
 
-enum outbox_step outbox_next_at(struct outbox *outbox, struct outbox_cursor *cursor, uint32_t room,
-                                struct outbox_piece *piece)
+enum batch_queue_step batch_queue_next_any_order(struct batch_queue *queue,
+                                                 struct batch_queue_cursor *cursor, uint32_t room,
+                                                 struct batch_queue_piece *piece)
 {
-    struct outbox_batch *batch = at_cursor(outbox, cursor);
+    struct queued_batch *batch = at_cursor(queue, cursor);
     if (batch == NULL)
-        return OUTBOX_NOTHING;
+        return BATCH_QUEUE_NOTHING;
     const bool is_placed = cursor->batch < cursor->placed;
-    if (!is_placed && batch->size > outbox->credit - cursor->sent_bytes)
-        return OUTBOX_BLOCKED;
+    if (!is_placed && batch->size > queue->credit - cursor->sent_bytes)
+        return BATCH_QUEUE_BLOCKED;
     const uint32_t size = piece_size(batch->size - cursor->piece_at, room);
     if (size == 0)
-        return OUTBOX_FULL;
-    if (cursor->batch == outbox->end && !seal_open(outbox))
-        return OUTBOX_NOTHING;
+        return BATCH_QUEUE_FULL;
+    if (cursor->batch == queue->end && !seal_open(queue))
+        return BATCH_QUEUE_NOTHING;
     if (!is_placed) {
         /* Should the cursor not be committed, the same batch gets the same place next time. */
         batch->position = cursor->sent_bytes;
         cursor->sent_bytes += batch->size;
         cursor->placed = cursor->batch + 1;
     }
-    *piece = (struct outbox_piece){ .bytes = batch->bytes + cursor->piece_at,
-                                    .position = batch->position + cursor->piece_at,
-                                    .size = size,
-                                    .ends = cursor->piece_at + size == batch->size };
+    *piece = (struct batch_queue_piece){ .bytes = batch->bytes + cursor->piece_at,
+                                         .position = batch->position + cursor->piece_at,
+                                         .size = size,
+                                         .ends = cursor->piece_at + size == batch->size };
     move_on(cursor, batch, size);
-    return OUTBOX_PIECE;
+    return BATCH_QUEUE_PIECE;
 }
 
-enum outbox_step outbox_lost(const struct outbox *outbox, uint64_t position, uint32_t size,
-                             uint32_t room, struct outbox_piece *piece)
+enum batch_queue_step batch_queue_lost(const struct batch_queue *queue, uint64_t position,
+                                       uint32_t size, uint32_t room,
+                                       struct batch_queue_piece *piece)
 {
-    const uint64_t end = outbox->placed < outbox->rewind ? outbox->placed : outbox->rewind;
-    for (uint64_t i = outbox->first; i < end && i <= outbox->send; i++) {
-        const struct outbox_batch *batch = *slot(outbox, i);
+    const uint64_t end = queue->placed < queue->rewind ? queue->placed : queue->rewind;
+    for (uint64_t i = queue->first; i < end && i <= queue->send; i++) {
+        const struct queued_batch *batch = *slot(queue, i);
         if (batch->answered || position < batch->position
             || position - batch->position >= batch->size)
             continue;
         const uint32_t at = (uint32_t)(position - batch->position);
-        if (i == outbox->send && at >= outbox->piece_at)
-            return OUTBOX_NOTHING;
+        if (i == queue->send && at >= queue->piece_at)
+            return BATCH_QUEUE_NOTHING;
         const uint32_t left = size < batch->size - at ? size : batch->size - at;
-        *piece = (struct outbox_piece){ .bytes = batch->bytes + at,
-                                        .position = position,
-                                        .size = piece_size(left, room) };
+        *piece = (struct batch_queue_piece){ .bytes = batch->bytes + at,
+                                             .position = position,
+                                             .size = piece_size(left, room) };
         piece->ends = at + piece->size == batch->size;
-        return piece->size > 0 ? OUTBOX_PIECE : OUTBOX_FULL;
+        return piece->size > 0 ? BATCH_QUEUE_PIECE : BATCH_QUEUE_FULL;
     }
-    return OUTBOX_NOTHING;
+    return BATCH_QUEUE_NOTHING;
 }
 
 /* Frees what is answered at the front, but not a batch whose pieces are being sent again. */
-static void drop_answered(struct outbox *outbox)
+static void drop_answered(struct batch_queue *queue)
 {
-    while (outbox->first < outbox->end && (*slot(outbox, outbox->first))->answered) {
-        if (outbox->first == outbox->send && outbox->piece_at > 0)
+    while (queue->first < queue->end && (*slot(queue, queue->first))->answered) {
+        if (queue->first == queue->send && queue->piece_at > 0)
             break;
-        pool_give(outbox->pool, *slot(outbox, outbox->first));
-        outbox->first++;
+        pool_give(queue->pool, *slot(queue, queue->first));
+        queue->first++;
     }
-    if (outbox->send < outbox->first)
-        outbox->send = outbox->first;
-    if (outbox->rewind < outbox->first)
-        outbox->rewind = outbox->first;
+    if (queue->send < queue->first)
+        queue->send = queue->first;
+    if (queue->rewind < queue->first)
+        queue->rewind = queue->first;
 }
 
-void outbox_commit(struct outbox *outbox, const struct outbox_cursor *cursor)
+void batch_queue_commit(struct batch_queue *queue, const struct batch_queue_cursor *cursor)
 {
-    outbox->send = cursor->batch;
-    outbox->piece_at = cursor->piece_at;
-    outbox->sent_bytes = cursor->sent_bytes;
-    outbox->placed = cursor->placed;
-    drop_answered(outbox);
+    queue->send = cursor->batch;
+    queue->piece_at = cursor->piece_at;
+    queue->sent_bytes = cursor->sent_bytes;
+    queue->placed = cursor->placed;
+    drop_answered(queue);
 }
 
 static bool asks_again(int16_t status)
@@ -327,13 +332,13 @@ static bool asks_again(int16_t status)
     return status == LEAT_BUSY || status == LEAT_ERR_THROTTLED || status == LEAT_ERR_OUT_OF_ORDER;
 }
 
-bool outbox_ack(struct outbox *outbox, const struct leat_ack_run *run, outbox_answer *answer,
-                void *context)
+bool batch_queue_ack(struct batch_queue *queue, const struct leat_ack_run *run,
+                     batch_queue_answer *answer, void *context)
 {
     bool again = false;
     /* Callbacks may append and so move `end`; never what lies before it. */
-    for (uint64_t i = outbox->first; i < outbox->end; i++) {
-        struct outbox_batch *batch = *slot(outbox, i);
+    for (uint64_t i = queue->first; i < queue->end; i++) {
+        struct queued_batch *batch = *slot(queue, i);
         /* One answered out of turn may have a number of an earlier life, which says nothing. */
         if (batch->answered)
             continue;
@@ -343,71 +348,72 @@ bool outbox_ack(struct outbox *outbox, const struct leat_ack_run *run, outbox_an
             || batch->base_sequence + batch->count > run->first_sequence + run->count)
             continue;
         if (asks_again(run->status)) {
-            if (i < outbox->rewind)
-                outbox->rewind = i;
+            if (i < queue->rewind)
+                queue->rewind = i;
             again = true;
             break;
         }
         batch->answered = true;
-        outbox->pending -= batch->count;
+        queue->pending -= batch->count;
         answer(context, batch, run);
     }
-    drop_answered(outbox);
+    drop_answered(queue);
     return again;
 }
 
-uint64_t outbox_first_unanswered(const struct outbox *outbox)
+uint64_t batch_queue_first_unanswered(const struct batch_queue *queue)
 {
-    for (uint64_t i = outbox->first; i < outbox->end; i++) {
-        const struct outbox_batch *batch = *slot(outbox, i);
+    for (uint64_t i = queue->first; i < queue->end; i++) {
+        const struct queued_batch *batch = *slot(queue, i);
         if (!batch->answered)
             return batch->base_sequence;
     }
-    return outbox->next_sequence;
+    return queue->next_sequence;
 }
 
-void outbox_restart(struct outbox *outbox, uint64_t credit, const uint64_t *renumber_from)
+void batch_queue_restart(struct batch_queue *queue, uint64_t credit, const uint64_t *renumber_from)
 {
-    outbox->piece_at = 0;
-    drop_answered(outbox);
-    outbox->send = outbox->first;
-    outbox->rewind = OUTBOX_NO_BATCH;
-    outbox->credit = credit;
-    outbox->sent_bytes = 0;
-    outbox->placed = outbox->first;
+    queue->piece_at = 0;
+    drop_answered(queue);
+    queue->send = queue->first;
+    queue->rewind = BATCH_QUEUE_NO_BATCH;
+    queue->credit = credit;
+    queue->sent_bytes = 0;
+    queue->placed = queue->first;
     if (renumber_from == NULL)
         return;
-    outbox->next_sequence = *renumber_from;
-    for (uint64_t i = outbox->first; i < outbox->end; i++) {
-        struct outbox_batch *batch = *slot(outbox, i);
+    queue->next_sequence = *renumber_from;
+    for (uint64_t i = queue->first; i < queue->end; i++) {
+        struct queued_batch *batch = *slot(queue, i);
         /* One that was answered out of turn is out of the count too, and is never sent. */
         if (batch->answered)
             continue;
-        batch->base_sequence = outbox->next_sequence;
-        outbox->next_sequence += batch->count;
-        seal(outbox, batch);
+        batch->base_sequence = queue->next_sequence;
+        queue->next_sequence += batch->count;
+        seal(queue, batch);
     }
 }
 
-void outbox_close(struct outbox *outbox, int16_t status, outbox_answer *answer, void *context)
+void batch_queue_close(struct batch_queue *queue, int16_t status, batch_queue_answer *answer,
+                       void *context)
 {
     const struct leat_ack_run run = { .base_offset = LEAT_OFFSET_NONE, .status = status };
-    struct outbox_batch *open = outbox->open;
-    outbox->open = NULL;
-    while (outbox->first < outbox->end) {
-        struct outbox_batch *batch = *slot(outbox, outbox->first++);
+    struct queued_batch *open = queue->open;
+    queue->open = NULL;
+    while (queue->first < queue->end) {
+        struct queued_batch *batch = *slot(queue, queue->first++);
         if (!batch->answered) {
-            outbox->pending -= batch->count;
+            queue->pending -= batch->count;
             answer(context, batch, &run);
         }
-        pool_give(outbox->pool, batch);
+        pool_give(queue->pool, batch);
     }
     if (open != NULL) {
-        outbox->pending -= open->count;
+        queue->pending -= open->count;
         answer(context, open, &run);
-        pool_give(outbox->pool, open);
+        pool_give(queue->pool, open);
     }
-    outbox->send = outbox->end;
-    outbox->piece_at = 0;
-    outbox->rewind = OUTBOX_NO_BATCH;
+    queue->send = queue->end;
+    queue->piece_at = 0;
+    queue->rewind = BATCH_QUEUE_NO_BATCH;
 }

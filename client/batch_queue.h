@@ -9,11 +9,11 @@
  *      [unanswered    [not yet sent [free        `open` is filled and becomes number `end`
  *
  * A batch keeps its bytes until the broker's answer; sending is from those very bytes. Over a byte
- * stream its pieces follow one another (outbox_next); in packets they go by position
- * (outbox_next_at), and a piece that was lost is found again by it (outbox_lost). One stream is
- * sent one way. */
-#ifndef LEAT_CLIENT_OUTBOX_H
-#define LEAT_CLIENT_OUTBOX_H
+ * stream its pieces follow one another (batch_queue_next_in_order); in packets they go by position
+ * (batch_queue_next_any_order), and a piece that was lost is found again by it (batch_queue_lost).
+ * One stream is sent one way. */
+#ifndef LEAT_CLIENT_BATCH_QUEUE_H
+#define LEAT_CLIENT_BATCH_QUEUE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,12 +22,12 @@
 #include "schema/batch.h"
 #include "schema/frame.h"
 
-#define OUTBOX_NO_BATCH UINT64_MAX
+#define BATCH_QUEUE_NO_BATCH UINT64_MAX
 
-struct outbox_batch {
+struct queued_batch {
     uint8_t *bytes;
     uint64_t *cookies; /* one a record */
-    struct outbox_batch *next_free;
+    struct queued_batch *next_free;
     void *waiter; /* who wants the answer to record `waiter_record`; NULL: nobody */
     int64_t base_timestamp_ns;
     uint64_t base_sequence;
@@ -42,10 +42,10 @@ struct outbox_batch {
 
 /* The batches of one producer, of two sizes: many of batch_bytes, a few that hold one largest
  * record, so that a large limit does not reserve large batches for small records. */
-struct outbox_pool {
-    struct outbox_batch *batches;
-    struct outbox_batch *free; /* last in, first out: the memory in use stays warm and small */
-    struct outbox_batch *free_large; /* only when largest > batch_bytes */
+struct batch_pool {
+    struct queued_batch *batches;
+    struct queued_batch *free; /* last in, first out: the memory in use stays warm and small */
+    struct queued_batch *free_large; /* only when largest > batch_bytes */
     uint8_t *memory;
     size_t memory_bytes;
     uint64_t producer_id;
@@ -54,7 +54,7 @@ struct outbox_pool {
     uint32_t largest; /* bytes of the largest batch it can make */
 };
 
-struct outbox_pool_options {
+struct batch_pool_options {
     uint32_t batches;
     uint32_t batch_bytes;
     uint32_t records_max; /* of a batch */
@@ -62,18 +62,18 @@ struct outbox_pool_options {
 };
 
 /* LEAT_ERR_NO_MEMORY. Pages are taken from the system when first touched. */
-enum leat_error outbox_pool_reserve(struct outbox_pool *pool,
-                                    const struct outbox_pool_options *options);
-void outbox_pool_release(struct outbox_pool *pool);
+enum leat_error batch_pool_reserve(struct batch_pool *pool,
+                                   const struct batch_pool_options *options);
+void batch_pool_release(struct batch_pool *pool);
 
-struct outbox {
-    struct outbox_pool *pool;
-    struct outbox_batch **ring; /* by ordinal & ring_mask */
-    struct outbox_batch *open;  /* NULL: none */
+struct batch_queue {
+    struct batch_pool *pool;
+    struct queued_batch **ring; /* by ordinal & ring_mask */
+    struct queued_batch *open;  /* NULL: none */
     uint64_t first;
     uint64_t send;
     uint64_t end;
-    uint64_t rewind;        /* send again from this ordinal; OUTBOX_NO_BATCH: no */
+    uint64_t rewind;        /* send again from this ordinal; BATCH_QUEUE_NO_BATCH: no */
     uint64_t next_sequence; /* of the batch sealed next */
     uint64_t credit;        /* bytes of batches, since the stream was opened */
     uint64_t sent_bytes;    /* the same count */
@@ -86,45 +86,46 @@ struct outbox {
 
 /* Entries of a ring for so many batches, 1 .. LEAT_IN_FLIGHT_BATCHES_MAX: a power of two, so that
  * none of the many looks into it divides. */
-uint32_t outbox_ring_entries(uint32_t in_flight_max);
+uint32_t batch_queue_ring_entries(uint32_t in_flight_max);
 
-/* `ring` has outbox_ring_entries(in_flight_max) entries and stays the caller's. */
-void outbox_init(struct outbox *outbox, struct outbox_pool *pool, struct outbox_batch **ring,
-                 uint32_t in_flight_max);
+/* `ring` has batch_queue_ring_entries(in_flight_max) entries and stays the caller's. */
+void batch_queue_init(struct batch_queue *queue, struct batch_pool *pool,
+                      struct queued_batch **ring, uint32_t in_flight_max);
 
 /* Copies the record into the open batch; opens or seals batches as needed. `cookie` comes back
  * with the answer. LEAT_BUSY: no batch is free, or in_flight_max are sealed.
  * The record is not larger than the pool's largest batch holds. */
-enum leat_error outbox_append(struct outbox *outbox, const struct leat_record_view *record,
-                              uint64_t cookie);
+enum leat_error batch_queue_append(struct batch_queue *queue, const struct leat_record_view *record,
+                                   uint64_t cookie);
 
 /* The place of the record appended last, for a waiter. */
-struct outbox_batch *outbox_last(const struct outbox *outbox);
+struct queued_batch *batch_queue_last(const struct batch_queue *queue);
 
-/* A tentative place in what is to be sent; outbox_commit makes it true. */
-struct outbox_cursor {
+/* A tentative place in what is to be sent; batch_queue_commit makes it true. */
+struct batch_queue_cursor {
     uint64_t batch;
     uint64_t sent_bytes;
     uint64_t placed;
     uint32_t piece_at;
 };
 
-enum outbox_step {
-    OUTBOX_NOTHING, /* nothing to send now */
-    OUTBOX_PIECE,
-    OUTBOX_BLOCKED, /* a batch waits for credit */
-    OUTBOX_FULL,    /* a piece that is worth it does not fit in the room there is */
+enum batch_queue_step {
+    BATCH_QUEUE_NOTHING, /* nothing to send now */
+    BATCH_QUEUE_PIECE,
+    BATCH_QUEUE_BLOCKED, /* a batch waits for credit */
+    BATCH_QUEUE_FULL,    /* a piece that is worth it does not fit in the room there is */
 };
 
 /* Where sending goes on. Takes up a pending rewind, but never in the middle of a batch. */
-struct outbox_cursor outbox_cursor(struct outbox *outbox);
+struct batch_queue_cursor batch_queue_cursor(struct batch_queue *queue);
 
 /* The next piece and moves the cursor behind it. Seals the open batch when it comes to it: that is
  * when the wire is idle. */
-enum outbox_step outbox_next(struct outbox *outbox, struct outbox_cursor *cursor,
-                             struct leat_frame_publish *piece);
+enum batch_queue_step batch_queue_next_in_order(struct batch_queue *queue,
+                                                struct batch_queue_cursor *cursor,
+                                                struct leat_frame_publish *piece);
 
-struct outbox_piece {
+struct batch_queue_piece {
     const uint8_t *bytes;
     uint64_t position; /* in the stream */
     uint32_t size;     /* at least a batch header, unless less of the batch was left */
@@ -133,40 +134,43 @@ struct outbox_piece {
 
 /* The same for packets: the next piece that fits `room`. A batch gets its position with its first
  * piece and keeps it, however often it is sent: credit is counted by it, once. */
-enum outbox_step outbox_next_at(struct outbox *outbox, struct outbox_cursor *cursor, uint32_t room,
-                                struct outbox_piece *piece);
+enum batch_queue_step batch_queue_next_any_order(struct batch_queue *queue,
+                                                 struct batch_queue_cursor *cursor, uint32_t room,
+                                                 struct batch_queue_piece *piece);
 
 /* [position, position + size) of one batch was lost on the wire: what of it fits `room`.
- * OUTBOX_NOTHING: its batch was answered, or the cursor will come to it anyway. */
-enum outbox_step outbox_lost(const struct outbox *outbox, uint64_t position, uint32_t size,
-                             uint32_t room, struct outbox_piece *piece);
+ * BATCH_QUEUE_NOTHING: its batch was answered, or the cursor will come to it anyway. */
+enum batch_queue_step batch_queue_lost(const struct batch_queue *queue, uint64_t position,
+                                       uint32_t size, uint32_t room,
+                                       struct batch_queue_piece *piece);
 
 /* Something waits to be sent, for the first time or again (perhaps without credit). */
-static inline bool outbox_has_content(const struct outbox *outbox)
+static inline bool batch_queue_has_content(const struct batch_queue *queue)
 {
-    return outbox->send < outbox->end || outbox->open != NULL || outbox->rewind != OUTBOX_NO_BATCH;
+    return queue->send < queue->end || queue->open != NULL || queue->rewind != BATCH_QUEUE_NO_BATCH;
 }
 
 /* Everything up to `cursor` was handed to the wire. */
-void outbox_commit(struct outbox *outbox, const struct outbox_cursor *cursor);
+void batch_queue_commit(struct batch_queue *queue, const struct batch_queue_cursor *cursor);
 
 /* Called for each batch answered for good. */
-typedef void outbox_answer(void *context, const struct outbox_batch *batch,
-                           const struct leat_ack_run *run);
+typedef void batch_queue_answer(void *context, const struct queued_batch *batch,
+                                const struct leat_ack_run *run);
 
 /* Takes a run of answers. Answers that are not for a batch held here are ignored: they are to
- * something sent twice. Returns true when the run asks to send again (outbox_cursor will). */
-bool outbox_ack(struct outbox *outbox, const struct leat_ack_run *run, outbox_answer *answer,
-                void *context);
+ * something sent twice. Returns true when the run asks to send again (batch_queue_cursor will). */
+bool batch_queue_ack(struct batch_queue *queue, const struct leat_ack_run *run,
+                     batch_queue_answer *answer, void *context);
 
 /* The sequence of the first record that was not answered, or will be sent next. */
-uint64_t outbox_first_unanswered(const struct outbox *outbox);
+uint64_t batch_queue_first_unanswered(const struct batch_queue *queue);
 
 /* A new stream: everything unanswered is sent again within `credit`, byte for byte as before. With
  * `renumber_from`, under the pool's (new) id and epoch, numbered from there on without a hole. */
-void outbox_restart(struct outbox *outbox, uint64_t credit, const uint64_t *renumber_from);
+void batch_queue_restart(struct batch_queue *queue, uint64_t credit, const uint64_t *renumber_from);
 
 /* Gives every batch back, the open one too, telling `answer` with a run of `status`. */
-void outbox_close(struct outbox *outbox, int16_t status, outbox_answer *answer, void *context);
+void batch_queue_close(struct batch_queue *queue, int16_t status, batch_queue_answer *answer,
+                       void *context);
 
 #endif

@@ -34,10 +34,10 @@ enum {
  * is in less of a hurry than they are. */
 #define NS_BETWEEN_SPUN_LOOKS LEAT_NS_PER_MS
 /* On a polled link a caller that waits spins for so long, which is what a round trip on it takes
- * many times over, and then waits for the link's interrupt; where it has none, it naps: idle, it
- * costs some per cent of a core. */
+ * many times over, and then waits for the link's interrupt; where it has none, it backs off: idle,
+ * it costs some per cent of a core. */
 #define SPIN_NS (LEAT_NS_PER_MS)
-#define NAP_NS (50 * LEAT_NS_PER_US)
+#define BACKOFF_NS (50 * LEAT_NS_PER_US)
 
 /* Why leat_client_open failed, when there is no client to ask. */
 static _Thread_local char open_error[CLIENT_ERROR_BYTES];
@@ -116,9 +116,9 @@ void client_retry_at(struct leat_client *client, leat_ns when)
     client_timer_at(client, when);
 }
 
-void client_dirty(struct leat_client *client, const struct data_link *link)
+void client_dirty(struct leat_client *client, const struct client_session *session)
 {
-    client->links_dirty |= UINT64_C(1) << link->shard;
+    client->sessions_dirty |= UINT64_C(1) << session->shard;
 }
 
 int client_refuses_data(struct leat_client *client, const char *what)
@@ -144,15 +144,15 @@ bool client_refuses(struct leat_client *client, const char *call)
 
 void client_flush_links(struct leat_client *client)
 {
-    const uint64_t flushed = client->links_dirty;
-    /* A link that waits for room is told by epoll, so each is tried once. */
+    const uint64_t flushed = client->sessions_dirty;
+    /* A connection that waits for room is told by epoll, so each is tried once. */
     for (uint64_t dirty = flushed; dirty != 0 && client->failure == 0; dirty &= dirty - 1)
-        data_link_flush(client->links[__builtin_ctzll(dirty)]);
+        client_session_flush(client->sessions[__builtin_ctzll(dirty)]);
     if (client->port.staged)
         packet_port_flush(client);
     /* Worked out while the packets are on their way. */
     for (uint64_t dirty = flushed; dirty != 0 && client->failure == 0; dirty &= dirty - 1)
-        client_timer_at(client, data_link_deadline(client->links[__builtin_ctzll(dirty)]));
+        client_timer_at(client, client_session_deadline(client->sessions[__builtin_ctzll(dirty)]));
 }
 
 static unsigned receive_packets(struct leat_client *client)
@@ -163,8 +163,8 @@ static unsigned receive_packets(struct leat_client *client)
 static unsigned receive_links(struct leat_client *client)
 {
     unsigned handled = receive_packets(client);
-    for (uint64_t up = client->links_up; up != 0 && client->failure == 0; up &= up - 1)
-        handled += tcp_link_receive(client->links[__builtin_ctzll(up)]);
+    for (uint64_t up = client->sessions_up; up != 0 && client->failure == 0; up &= up - 1)
+        handled += session_tcp_receive(client->sessions[__builtin_ctzll(up)]);
     return handled;
 }
 
@@ -172,16 +172,16 @@ static void run_timers(struct leat_client *client)
 {
     client->next_deadline = LEAT_NS_NEVER; /* what the steps below set anew */
     const leat_ns held = producer_release_held(client);
-    const leat_ns phases = bringup_timers(client);
+    const leat_ns phases = connect_timers(client);
     client_timer_at(client, held < phases ? held : phases);
     struct leat_consumer *consumer;
-    TAILQ_FOREACH(consumer, &client->consumers, link)
+    TAILQ_FOREACH(consumer, &client->consumers, node)
     {
         if (consumer->group != NULL)
             client_timer_at(client, group_timers(consumer));
     }
     if (client->retry_at <= client->now)
-        bringup_retry(client);
+        connect_retry(client);
     client_timer_at(client, client->retry_at);
     client_timer_at(client, packet_port_timers(client));
 }
@@ -197,20 +197,20 @@ static unsigned take_event(struct leat_client *client, const struct epoll_event 
         if (client->control.fd < 0)
             return 0;
         if ((event->events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0)
-            bringup_writable(client);
+            connect_writable(client);
         const bool readable = (event->events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0;
-        return readable && client->phase >= PHASE_GREETING ? bringup_receive(client) : 0;
+        return readable && client->phase >= PHASE_GREETING ? connect_receive(client) : 0;
     }
     if (event->data.ptr == &client->port)
         return receive_packets(client);
-    struct data_link *link = event->data.ptr;
-    if (link->fd < 0)
+    struct client_session *session = event->data.ptr;
+    if (session->fd < 0)
         return 0;
     if ((event->events & EPOLLOUT) != 0
-        || (link->state == LINK_CONNECTING && (event->events & (EPOLLERR | EPOLLHUP)) != 0))
-        tcp_link_writable(link);
+        || (session->state == SESSION_CONNECTING && (event->events & (EPOLLERR | EPOLLHUP)) != 0))
+        session_tcp_writable(session);
     const bool readable = (event->events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0;
-    return readable && link->state >= LINK_ATTACHING ? tcp_link_receive(link) : 0;
+    return readable && session->state >= SESSION_ATTACHING ? session_tcp_receive(session) : 0;
 }
 
 /* Waits at most until `until`, not at all when that has passed. */
@@ -225,7 +225,7 @@ static int wait_events(struct leat_client *client, struct epoll_event *events, l
 static unsigned take_events(struct leat_client *client, const struct epoll_event *events, int count)
 {
     unsigned handled = 0;
-    client->looked = client->now;
+    client->last_poll = client->now;
     client->polls = 0;
     for (int i = 0; i < count && client->failure == 0; i++)
         handled += take_event(client, &events[i]);
@@ -233,7 +233,7 @@ static unsigned take_events(struct leat_client *client, const struct epoll_event
 }
 
 /* Everything that is due, whatever it is. */
-static unsigned look(struct leat_client *client, leat_ns until)
+static unsigned poll_events(struct leat_client *client, leat_ns until)
 {
     const struct client_hooks *hooks = &client->options.hooks;
     struct epoll_event events[READY_MAX];
@@ -246,21 +246,21 @@ static unsigned look(struct leat_client *client, leat_ns until)
     return take_events(client, events, count);
 }
 
-static bool look_is_due(struct leat_client *client, bool spins)
+static bool poll_is_due(struct leat_client *client, bool spins)
 {
     const bool polled = packet_port_polled(&client->port);
     const leat_ns most = polled && spins ? NS_BETWEEN_SPUN_LOOKS : NS_BETWEEN_LOOKS;
     return (!polled && ++client->polls >= POLLS_BETWEEN_LOOKS)
-           || client->now - client->looked >= most;
+           || client->now - client->last_poll >= most;
 }
 
 /* Blocks until the link has something, or anything else. Armed, it is asked once more before. */
-static unsigned look_armed(struct leat_client *client, leat_ns until)
+static unsigned poll_events_armed(struct leat_client *client, leat_ns until)
 {
     struct link *link = client->port.link;
     unsigned handled = receive_packets(client);
     if (handled == 0 && client->failure == 0 && !client->woken)
-        handled = look(client, until);
+        handled = poll_events(client, until);
     /* A failure has closed it. */
     if (client->port.link == link)
         link->ops->disarm(link);
@@ -268,22 +268,22 @@ static unsigned look_armed(struct leat_client *client, leat_ns until)
 }
 
 /* The same for one that waits; a polled link is asked again and again, for a while. */
-static unsigned look_longer(struct leat_client *client, leat_ns began, leat_ns until)
+static unsigned poll_events_longer(struct leat_client *client, leat_ns began, leat_ns until)
 {
     if (client->port.link == NULL)
-        return look(client, until);
-    loopgap_slept(&client->port.gap);
+        return poll_events(client, until);
+    loop_jitter_slept(&client->port.gap);
     if (!packet_port_polled(&client->port))
-        return look(client, until);
+        return poll_events(client, until);
     if (client->options.hooks.wait != NULL) /* whoever moves the time moves the wire too */
-        return look(client, until) + receive_packets(client);
+        return poll_events(client, until) + receive_packets(client);
     unsigned handled = 0;
     const bool spun = client->now - began >= SPIN_NS;
     if (spun && client->port.arms && client->port.link->ops->arm(client->port.link))
-        return look_armed(client, until) + receive_packets(client);
-    const leat_ns nap = spun ? client->now + NAP_NS : 0;
-    if (nap != 0 || look_is_due(client, false))
-        handled = look(client, nap < until ? nap : until);
+        return poll_events_armed(client, until) + receive_packets(client);
+    const leat_ns backoff_end = spun ? client->now + BACKOFF_NS : 0;
+    if (backoff_end != 0 || poll_is_due(client, false))
+        handled = poll_events(client, backoff_end < until ? backoff_end : until);
     else
         client->now = client_clock(client);
     return handled + receive_packets(client);
@@ -292,7 +292,7 @@ static unsigned look_longer(struct leat_client *client, leat_ns began, leat_ns u
 /* What settle would see to; most often nothing is. */
 static inline bool is_settled(const struct leat_client *client)
 {
-    return client->next_deadline > client->now && client->links_dirty == 0 && !client->work
+    return client->next_deadline > client->now && client->sessions_dirty == 0 && !client->work
            && !client->port.staged && client->failure == 0;
 }
 
@@ -303,10 +303,10 @@ static void settle(struct leat_client *client)
     if (client->failure == 0 && client->next_deadline <= client->now)
         run_timers(client);
     while (client->work && client->failure == 0)
-        bringup_advance(client);
+        connect_advance(client);
     client_flush(client);
     if (client->failure != 0)
-        bringup_down(client);
+        connect_down(client);
 }
 
 unsigned client_step(struct leat_client *client, leat_ns now)
@@ -323,11 +323,11 @@ unsigned client_step(struct leat_client *client, leat_ns now)
 }
 
 /* At most SPUN_LINKS_MAX of them. */
-static bool are_few(uint64_t links)
+static bool are_few(uint64_t sessions)
 {
     for (int i = 0; i < SPUN_LINKS_MAX; i++)
-        links &= links - 1;
-    return links == 0;
+        sessions &= sessions - 1;
+    return sessions == 0;
 }
 
 int client_run(struct leat_client *client, uint64_t timeout_ns)
@@ -339,21 +339,21 @@ int client_run(struct leat_client *client, uint64_t timeout_ns)
     const bool spins = timeout_ns == 0;
     unsigned handled = 0;
     if (client->port.link != NULL)
-        loopgap_tick(&client->port.gap, client->now);
+        loop_jitter_tick(&client->port.gap, client->now);
     settle(client);
-    if (are_few(client->links_up))
+    if (are_few(client->sessions_up))
         handled += receive_links(client);
     else
-        handled += look(client, 0);
+        handled += poll_events(client, 0);
     /* One that waits looks anyway, below; unless there is always something before it gets there. */
-    if ((spins || handled > 0) && look_is_due(client, spins))
-        handled += look(client, 0);
+    if ((spins || handled > 0) && poll_is_due(client, spins))
+        handled += poll_events(client, 0);
     settle(client);
     while (handled == 0 && !spins && client->now < end) {
         if (client->leftover || client->woken)
             break;
-        handled +=
-            look_longer(client, began, end < client->next_deadline ? end : client->next_deadline);
+        handled += poll_events_longer(client, began,
+                                      end < client->next_deadline ? end : client->next_deadline);
         settle(client);
     }
     client->leftover = false;
@@ -372,7 +372,7 @@ int leat_client_poll(leat_client *client, uint64_t timeout_ns)
 
 static bool due_now(const struct leat_client *client)
 {
-    return client->links_dirty != 0 || client->work || client->failure != 0 || client->leftover
+    return client->sessions_dirty != 0 || client->work || client->failure != 0 || client->leftover
            || client->port.more;
 }
 
@@ -437,9 +437,9 @@ int leat_client_stats(const leat_client *client, struct leat_client_stats *stats
     const size_t size = stats->size < sizeof *stats ? stats->size : sizeof *stats;
     const size_t given = stats->size;
     struct leat_client_stats now = client->stats;
-    for (uint32_t i = 0; i < client->links_end; i++) {
-        if (client->links[i] != NULL && client->links[i]->packets != NULL)
-            packet_link_count(client->links[i], &now);
+    for (uint32_t i = 0; i < client->sessions_end; i++) {
+        if (client->sessions[i] != NULL && client->sessions[i]->packets != NULL)
+            session_packets_count(client->sessions[i], &now);
     }
     memcpy(stats, &now, size);
     stats->size = given;
@@ -448,11 +448,11 @@ int leat_client_stats(const leat_client *client, struct leat_client_stats *stats
 
 static void free_client(struct leat_client *client)
 {
-    for (uint32_t i = 0; i < client->links_end; i++)
-        data_link_free(client->links[i]);
+    for (uint32_t i = 0; i < client->sessions_end; i++)
+        client_session_free(client->sessions[i]);
     packet_port_close(client);
-    control_link_end(&client->control, client->epoll, LEAT_ERR_CLOSED, "the client was closed");
-    control_link_release(&client->control);
+    control_channel_end(&client->control, client->epoll, LEAT_ERR_CLOSED, "the client was closed");
+    control_channel_release(&client->control);
     if (client->timer >= 0)
         close(client->timer);
     if (client->epoll >= 0)
@@ -501,7 +501,7 @@ static struct leat_client *make(const struct client_options *options, const stru
                           .open_ns = options->values.circuit_open_ns,
                           .circuit_failures = options->values.circuit_failures,
                           .random = seed != 0 ? seed : client->now ^ (uint64_t)getpid() << 32 };
-    control_link_init(&client->control, liveness_notice, client);
+    control_channel_init(&client->control, liveness_notice, client);
     TAILQ_INIT(&client->held);
     TAILQ_INIT(&client->producers);
     TAILQ_INIT(&client->consumers);
@@ -566,7 +566,7 @@ int client_open(struct leat_client **client, const char *url,
                  strerror(errno));
         return LEAT_ERR_NO_MEMORY;
     }
-    error = bringup_start(opened);
+    error = connect_start(opened);
     if (error == LEAT_OK)
         error = connect_first(opened);
     if (error != LEAT_OK) {

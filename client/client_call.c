@@ -25,10 +25,10 @@ int client_call_wait(struct client_call *call, Leat__Control__Request *request, 
         return LEAT_ERR_INVALID;
     const leat_ns deadline =
         client_after(client_clock(client), client->options.values.request_timeout_ns);
-    int error = bringup_wait_ready(client, deadline);
+    int error = connect_wait_ready(client, deadline);
     if (error != LEAT_OK)
         return error;
-    while ((error = control_link_ask(&client->control, request, deadline, on_answer, call))
+    while ((error = control_channel_ask(&client->control, request, deadline, on_answer, call))
            == LEAT_BUSY) {
         if (client_clock(client) >= deadline)
             return client_error(client, LEAT_ERR_TIMEOUT, "%s: too many requests wait", name);

@@ -2,8 +2,8 @@
  *
  * Role: send it, run the client until it is answered, keep the refusal's story.
  * Must not know: what is asked. Threads: the client's; refused inside callbacks. */
-#ifndef LEAT_CLIENT_CLIENT_CALL_H
-#define LEAT_CLIENT_CLIENT_CALL_H
+#ifndef LEAT_CLIENT_CALL_H
+#define LEAT_CLIENT_CALL_H
 
 #include "client/client_core.h"
 

@@ -3,8 +3,8 @@
  * Role: errors, events, deadlines and the one loop everything waits in.
  * Must not know: producers, consumers.
  * Threads: the client's. */
-#ifndef LEAT_CLIENT_CLIENT_CORE_H
-#define LEAT_CLIENT_CLIENT_CORE_H
+#ifndef LEAT_CLIENT_CORE_H
+#define LEAT_CLIENT_CORE_H
 
 #include "client/client_state.h"
 
@@ -29,8 +29,8 @@ void client_timer_at(struct leat_client *client, leat_ns when);
 /* A topic or producer that was put off is to be asked for at `when`. */
 void client_retry_at(struct leat_client *client, leat_ns when);
 
-/* `link` has something to send. */
-void client_dirty(struct leat_client *client, const struct data_link *link);
+/* `session` has something to send. */
+void client_dirty(struct leat_client *client, const struct client_session *session);
 
 /* True inside a callback, where waiting is refused; notes the error. */
 bool client_refuses(struct leat_client *client, const char *call);
@@ -38,10 +38,10 @@ bool client_refuses(struct leat_client *client, const char *call);
 int client_refuses_data(struct leat_client *client, const char *what);
 
 void client_flush_links(struct leat_client *client);
-/* Sends what is staged on links that are dirty. */
+/* Sends what is staged in sessions that are dirty. */
 static inline void client_flush(struct leat_client *client)
 {
-    if (client->links_dirty != 0 || client->port.staged)
+    if (client->sessions_dirty != 0 || client->port.staged)
         client_flush_links(client);
 }
 

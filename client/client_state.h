@@ -3,8 +3,8 @@
  * Role: the data of the library, in one place; each file works on its own part of it.
  * Must not know: how anything is done.
  * Threads: one per client and everything opened from it. */
-#ifndef LEAT_CLIENT_CLIENT_STATE_H
-#define LEAT_CLIENT_CLIENT_STATE_H
+#ifndef LEAT_CLIENT_STATE_H
+#define LEAT_CLIENT_STATE_H
 
 #include <netinet/in.h>
 #include <sys/queue.h>
@@ -31,7 +31,7 @@
 enum {
     CLIENT_ERROR_BYTES = 512,
     CLIENT_SMALL_FRAMES_BYTES = 256, /* ATTACH, PING, BLOCKED waiting to be sent */
-    LINK_STAGE_BYTES = 1 << 16,      /* what one receive can bring beside a slice */
+    SESSION_STAGE_BYTES = 1 << 16,   /* what one receive can bring beside a slice */
 };
 
 /* What stands first in everything a data connection's stream number leads to. */
@@ -48,17 +48,17 @@ struct publisher {
     enum stream_kind kind;
     uint32_t partition;
     uint32_t number; /* of the stream */
-    bool queued;     /* in its link's list */
+    bool queued;     /* in its session's list */
     bool held;       /* in the client's list, until hold_until */
-    struct outbox outbox;
+    struct batch_queue queue;
     struct leat_producer *producer;
-    struct data_link *link; /* NULL: no stream open */
-    leat_ns hold_until;     /* the broker asked to wait */
-    uint64_t blocked_said;  /* the credit BLOCKED was last said for */
+    struct client_session *session; /* NULL: no stream open */
+    leat_ns hold_until;             /* the broker asked to wait */
+    uint64_t blocked_said;          /* the credit BLOCKED was last said for */
     /* What was acked and lives in the memory of one life of the log only. */
     uint64_t acked_first, acked_next, acked_epoch;
-    TAILQ_ENTRY(publisher) ready_link;
-    TAILQ_ENTRY(publisher) held_link;
+    TAILQ_ENTRY(publisher) ready_node;
+    TAILQ_ENTRY(publisher) held_node;
 };
 TAILQ_HEAD(publisher_list, publisher);
 
@@ -77,14 +77,14 @@ struct reader {
     uint32_t number;
     enum reader_state state;
     struct partition_stream stream;
-    struct mirror window;
-    struct mirror outgrown; /* a smaller one, while the application holds records in it */
+    struct ringmap window;
+    struct ringmap outgrown; /* a smaller one, while the application holds records in it */
     struct subscribed *topic;
-    struct data_link *link; /* NULL: no stream open */
-    int32_t start_at;       /* leat_start */
+    struct client_session *session; /* NULL: no stream open */
+    int32_t start_at;               /* leat_start */
     uint64_t start;
     bool resumes;        /* go on from stream.next_offset; else start_at, start */
-    bool credit_queued;  /* in its link's list */
+    bool credit_queued;  /* in its session's list */
     bool credit_again;   /* the packet with the last one was lost */
     bool ready_queued;   /* in its consumer's list */
     bool borrowed_noted; /* in its consumer's list */
@@ -106,27 +106,27 @@ struct reader {
     leat_ns leave_by;     /* the last commit is waited for so long */
     uint64_t processed;   /* everything below it was */
     struct lost_count lost;
-    struct commits commits;
-    TAILQ_ENTRY(reader) credit_link;
-    TAILQ_ENTRY(reader) ready_link;
-    TAILQ_ENTRY(reader) borrowed_link;
+    struct commit_state commits;
+    TAILQ_ENTRY(reader) credit_node;
+    TAILQ_ENTRY(reader) ready_node;
+    TAILQ_ENTRY(reader) borrowed_node;
 };
 TAILQ_HEAD(reader_list, reader);
 
-enum link_state {
-    LINK_NONE,
-    LINK_ASKED, /* OpenSession is on its way */
-    LINK_CONNECTING,
-    LINK_ATTACHING,
-    LINK_UP,
+enum client_session_state {
+    SESSION_NONE,
+    SESSION_ASKED, /* OpenSession is on its way */
+    SESSION_CONNECTING,
+    SESSION_ATTACHING,
+    SESSION_UP,
 };
 
 /* The session with one shard, over a connection of its own or in packets. */
-struct data_link {
+struct client_session {
     struct leat_client *client;
     uint32_t shard;
-    enum link_state state;
-    uint32_t session;
+    enum client_session_state state;
+    uint32_t id;
     leat_ns deadline; /* to be up */
     leat_ns heard;    /* over TCP: last */
     bool asked;       /* a PING went since then */
@@ -137,8 +137,8 @@ struct data_link {
     struct stream_table streams;
     struct publisher_list publishers; /* with something to send */
     struct reader_list credits;       /* with a CREDIT or a COMMIT to send */
-    struct packet_link *packets;      /* NULL: this session goes over TCP; see below */
-    struct packet_link *packets_memory;
+    struct session_packets *packets;  /* NULL: this session goes over TCP; see below */
+    struct session_packets *packets_memory;
 
     /* ---- over TCP */
     int fd;              /* -1: none */
@@ -149,7 +149,7 @@ struct data_link {
     struct reader *slice_reader; /* NULL: its stream is closed, drop the bytes */
     uint8_t *slice_at;
     uint32_t staged;
-    uint8_t *stage; /* LINK_STAGE_BYTES */
+    uint8_t *stage; /* SESSION_STAGE_BYTES */
 
     /* Sending: small frames to go first, and the rest of a frame that was cut. A PING is answered
      * once there is room; a newer one takes its place. */
@@ -187,7 +187,7 @@ struct topic_shards {
 
 struct leat_producer {
     struct leat_client *client;
-    TAILQ_ENTRY(leat_producer) link;
+    TAILQ_ENTRY(leat_producer) node;
     enum owner_step step;
     bool opened; /* was ready once: memory is reserved */
     int over;    /* why it is over; 0 while it lives */
@@ -202,9 +202,9 @@ struct leat_producer {
     uint64_t incarnation;    /* of the broker that gave id and epoch; 0: it has neither */
     bool renews;             /* the broker forgot the id: asks for another */
     uint8_t resume_token[LEAT_RESUME_TOKEN_BYTES]; /* with which it may go on under them */
-    struct outbox_pool pool;
+    struct batch_pool pool;
     struct publisher *publishers; /* one a partition */
-    struct outbox_batch **rings;
+    struct queued_batch **rings;
     uint8_t *headers; /* room to encode one record's */
     struct throttling throttling;
     struct topic_wait refused; /* while OWNER_PUT_OFF */
@@ -229,12 +229,12 @@ struct subscribed {
 /* A request of a group that is under way. */
 struct group_request {
     struct leat_consumer *consumer; /* NULL: free */
-    struct membership_asked asked;
+    struct member_state_asked asked;
 };
 
 /* What a consumer of a group has besides. */
 struct consumer_group {
-    struct membership membership;
+    struct member_state membership;
     char name[LEAT_NAME_BYTES_MAX + 1];
     char member_id[LEAT_NAME_BYTES_MAX + 1];
     bool named;                       /* it stays a member when it closes */
@@ -246,12 +246,12 @@ struct consumer_group {
     char put_off[CLIENT_ERROR_BYTES]; /* why its join has to wait, while it is opened */
     struct topic_wait refused;        /* its joins are, for now: only for telling */
     int worst;                        /* answer of a commit since leat_consumer_commit_wait */
-    struct group_request requests[2 * MEMBERSHIP_UNDER_WAY_MAX];
+    struct group_request requests[2 * MEMBER_STATE_UNDER_WAY_MAX];
 };
 
 struct leat_consumer {
     struct leat_client *client;
-    TAILQ_ENTRY(leat_consumer) link;
+    TAILQ_ENTRY(leat_consumer) node;
     struct leat_consumer_options options;
     char name[LEAT_NAME_BYTES_MAX + 1];
     uint32_t *partitions;         /* the listed ones; NULL: all */
@@ -297,22 +297,22 @@ struct leat_client {
     uint64_t members_named; /* by it, in groups */
     bool opening;           /* inside leat_client_open */
     bool announced;
-    bool work;     /* bring-up has a step to take */
+    bool work;     /* connecting has a step to take */
     bool leftover; /* a consumer left records behind that were ready */
     bool woken;    /* who waits should look: an answer without a frame, or the connection is gone */
     unsigned in_callback;
 
     leat_ns now;
     leat_ns next_deadline;
-    leat_ns looked; /* when everything was looked at last */
-    leat_ns armed;  /* what the timer descriptor is set to; 0: at once, LEAT_NS_NEVER: off */
-    unsigned polls; /* since then */
+    leat_ns last_poll; /* when everything was looked at last */
+    leat_ns armed;     /* what the timer descriptor is set to; 0: at once, LEAT_NS_NEVER: off */
+    unsigned polls;    /* since then */
     int epoll;
     int timer; /* -1 until leat_client_fd was asked for */
 
     enum client_phase phase;
     leat_ns phase_end;
-    struct control_link control;
+    struct control_channel control;
     uint64_t incarnation;
     uint32_t keepalive_ms; /* the broker's */
     leat_ns heard;         /* on the control connection, last */
@@ -323,10 +323,10 @@ struct leat_client {
     struct endpoint
         packet_endpoints[LEAT_SHARDS_MAX]; /* where they take packets of our transport */
     struct packet_port port;
-    struct data_link *links[LEAT_SHARDS_MAX];
-    uint32_t links_end;   /* all from here on are NULL */
-    uint64_t links_up;    /* over TCP; a bit a shard */
-    uint64_t links_dirty; /* have something to send */
+    struct client_session *sessions[LEAT_SHARDS_MAX];
+    uint32_t sessions_end;   /* all from here on are NULL */
+    uint64_t sessions_up;    /* over TCP; a bit a shard */
+    uint64_t sessions_dirty; /* have something to send */
     struct publisher_list held;
     leat_ns retry_at; /* the first that was put off is to be asked for; NEVER: none was */
 

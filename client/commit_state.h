@@ -4,15 +4,15 @@
  * under way at a time: what is asked meanwhile goes with the next, the newest for all.
  * Must not know: sockets, streams, records, who asks.
  * Threads: one per object. */
-#ifndef LEAT_CLIENT_COMMITS_H
-#define LEAT_CLIENT_COMMITS_H
+#ifndef LEAT_CLIENT_COMMIT_STATE_H
+#define LEAT_CLIENT_COMMIT_STATE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "schema/frame.h"
 
-struct commits {
+struct commit_state {
     uint64_t offset; /* the newest that was asked for */
     uint64_t log_epoch;
     uint64_t sent;           /* of the COMMIT under way, or the last */
@@ -23,28 +23,28 @@ struct commits {
 };
 
 /* Everything below `offset` was processed. */
-void commits_ask(struct commits *commits, uint64_t offset, uint64_t log_epoch);
+void commit_state_ask(struct commit_state *commits, uint64_t offset, uint64_t log_epoch);
 /* True when a COMMIT is to be sent now; fills it, `lost` apart, and takes it as sent. */
-bool commits_next(struct commits *commits, struct leat_frame_commit *frame);
+bool commit_state_next(struct commit_state *commits, struct leat_frame_commit *frame);
 /* Whether there is one, without taking it. */
-bool commits_due(const struct commits *commits);
+bool commit_state_due(const struct commit_state *commits);
 /* The packet with the COMMIT of that offset was lost. True when it must go again. */
-bool commits_lost(struct commits *commits, uint64_t offset);
+bool commit_state_lost(struct commit_state *commits, uint64_t offset);
 /* True when the frame answers the COMMIT under way; its status is that one's. */
-bool commits_answered(struct commits *commits, const struct leat_frame_committed *frame);
+bool commit_state_answered(struct commit_state *commits, const struct leat_frame_committed *frame);
 /* The stream is gone: what was not answered is sent on the next one. */
-void commits_interrupted(struct commits *commits);
+void commit_state_interrupted(struct commit_state *commits);
 /* Everything below is known to be committed in that log, or 0: what was answered, or at least
  * asked. */
-uint64_t commits_known(const struct commits *commits, uint64_t log_epoch);
+uint64_t commit_state_known(const struct commit_state *commits, uint64_t log_epoch);
 /* The broker said that the group stood at `offset` of that log: what was asked below it is
  * answered. */
-void commits_cover(struct commits *commits, uint64_t offset, uint64_t log_epoch);
+void commit_state_cover(struct commit_state *commits, uint64_t offset, uint64_t log_epoch);
 /* What the opening of a stream said. */
-void commits_stand(struct commits *commits, uint64_t offset, uint64_t log_epoch);
+void commit_state_stand(struct commit_state *commits, uint64_t offset, uint64_t log_epoch);
 /* LEAT_OFFSET_NONE: nothing. */
-uint64_t commits_standing(const struct commits *commits);
+uint64_t commit_state_standing(const struct commit_state *commits);
 /* Something was asked and not answered yet. */
-bool commits_pending(const struct commits *commits);
+bool commit_state_pending(const struct commit_state *commits);
 
 #endif

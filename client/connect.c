@@ -27,7 +27,7 @@ static void watch_control(struct leat_client *client, int how, bool output)
 
 /* ---- addresses */
 
-int bringup_start(struct leat_client *client)
+int connect_start(struct leat_client *client)
 {
     const char *why = resolve_hosts(client);
     client->phase = PHASE_WAITING;
@@ -162,12 +162,12 @@ static void on_hello(void *context, int error, const char *text,
     client->work = true;
 }
 
-enum leat_error bringup_ask(struct leat_client *client, Leat__Control__Request *request,
+enum leat_error connect_ask(struct leat_client *client, Leat__Control__Request *request,
                             control_answer *answer, void *context)
 {
     const leat_ns deadline = client_after(client->now, client->options.values.request_timeout_ns);
     const enum leat_error error =
-        control_link_ask(&client->control, request, deadline, answer, context);
+        control_channel_ask(&client->control, request, deadline, answer, context);
     if (error == LEAT_OK)
         client_timer_at(client, deadline);
     else if (error != LEAT_BUSY)
@@ -187,7 +187,7 @@ static void say_hello(struct leat_client *client)
     request.body_case = LEAT__CONTROL__REQUEST__BODY_HELLO;
     request.hello = &hello;
     client->phase = PHASE_GREETING;
-    bringup_ask(client, &request, on_hello, client);
+    connect_ask(client, &request, on_hello, client);
 }
 
 static void connect_control(struct leat_client *client)
@@ -202,14 +202,14 @@ static void connect_control(struct leat_client *client)
         client_fail(client, error, "cannot connect to %s: is leatd running there?", text);
         return;
     }
-    control_link_use(&client->control, fd);
+    control_channel_use(&client->control, fd);
     client->phase = PHASE_CONNECTING;
     client->phase_end = client_after(client->now, client->options.values.connect_timeout_ns);
     client_timer_at(client, client->phase_end);
     watch_control(client, EPOLL_CTL_ADD, true);
 }
 
-void bringup_writable(struct leat_client *client)
+void connect_writable(struct leat_client *client)
 {
     if (client->phase == PHASE_CONNECTING) {
         const enum leat_error error = link_tcp_connected(client->control.fd);
@@ -226,11 +226,11 @@ void bringup_writable(struct leat_client *client)
     client->work = true;
 }
 
-unsigned bringup_receive(struct leat_client *client)
+unsigned connect_receive(struct leat_client *client)
 {
     unsigned handled = 0;
     size_t bytes = 0;
-    const enum leat_error error = control_link_receive(&client->control, &handled, &bytes);
+    const enum leat_error error = control_channel_receive(&client->control, &handled, &bytes);
     client->stats.bytes_received += bytes;
     if (bytes > 0) {
         client->heard = client->now;
@@ -246,14 +246,14 @@ unsigned bringup_receive(struct leat_client *client)
 static bool all_ready(const struct leat_client *client)
 {
     const struct leat_producer *producer;
-    TAILQ_FOREACH(producer, &client->producers, link)
+    TAILQ_FOREACH(producer, &client->producers, node)
     {
         if (producer->step != OWNER_READY && producer->step != OWNER_PUT_OFF
             && producer->step != OWNER_OVER)
             return false;
     }
     const struct leat_consumer *consumer;
-    TAILQ_FOREACH(consumer, &client->consumers, link)
+    TAILQ_FOREACH(consumer, &client->consumers, node)
     {
         if (!consumer_is_ready(consumer))
             return false;
@@ -278,22 +278,22 @@ static void flush_control(struct leat_client *client)
     if (client->phase < PHASE_GREETING || client->failure != 0)
         return;
     const bool any = client->control.out_used > 0;
-    const enum leat_error error = control_link_flush(&client->control);
+    const enum leat_error error = control_channel_flush(&client->control);
     if (error == LEAT_ERR_CLOSED)
         client_fail(client, LEAT_ERR_UNREACHABLE, "the control connection was lost");
     else if (any || error == LEAT_AGAIN)
         watch_control(client, EPOLL_CTL_MOD, error == LEAT_AGAIN);
 }
 
-void bringup_advance(struct leat_client *client)
+void connect_advance(struct leat_client *client)
 {
     client->work = false;
     if (client->phase == PHASE_READY) {
         struct leat_producer *producer;
-        TAILQ_FOREACH(producer, &client->producers, link)
+        TAILQ_FOREACH(producer, &client->producers, node)
         producer_advance(producer);
         struct leat_consumer *consumer;
-        TAILQ_FOREACH(consumer, &client->consumers, link)
+        TAILQ_FOREACH(consumer, &client->consumers, node)
         consumer_advance(consumer);
         if (client->failure == 0)
             announce(client);
@@ -301,19 +301,19 @@ void bringup_advance(struct leat_client *client)
     flush_control(client);
 }
 
-static leat_ns check_links(struct leat_client *client)
+static leat_ns check_sessions(struct leat_client *client)
 {
     leat_ns next = LEAT_NS_NEVER;
-    for (uint32_t i = 0; i < client->links_end; i++) {
-        const struct data_link *link = client->links[i];
-        if (link == NULL || link->state == LINK_NONE || link->state == LINK_UP)
+    for (uint32_t i = 0; i < client->sessions_end; i++) {
+        const struct client_session *session = client->sessions[i];
+        if (session == NULL || session->state == SESSION_NONE || session->state == SESSION_UP)
             continue;
-        if (link->deadline > client->now) {
-            next = link->deadline < next ? link->deadline : next;
+        if (session->deadline > client->now) {
+            next = session->deadline < next ? session->deadline : next;
             continue;
         }
         resolve_endpoint_failed(client);
-        if (link->packets != NULL)
+        if (session->packets != NULL)
             client_fail_path(client, LEAT_ERR_TIMEOUT,
                              "shard %" PRIu32 " at %s did not answer packets in time", i,
                              client->packet_endpoints[i].text);
@@ -324,7 +324,7 @@ static leat_ns check_links(struct leat_client *client)
     return next;
 }
 
-leat_ns bringup_timers(struct leat_client *client)
+leat_ns connect_timers(struct leat_client *client)
 {
     if (client->phase == PHASE_WAITING && client->phase_end <= client->now)
         connect_control(client);
@@ -332,28 +332,28 @@ leat_ns bringup_timers(struct leat_client *client)
         client_fail(client, LEAT_ERR_TIMEOUT,
                     "the broker did not answer within "
                     "connect_timeout_ns");
-    leat_ns next = control_link_expire(&client->control, client->now);
+    leat_ns next = control_channel_expire(&client->control, client->now);
     if (client->phase == PHASE_READY) {
         const leat_ns ping_at = liveness_timers(client);
         next = ping_at < next ? ping_at : next;
     } else if (client->phase_end < next) {
         next = client->phase_end;
     }
-    const leat_ns links = check_links(client);
-    return links < next ? links : next;
+    const leat_ns sessions = check_sessions(client);
+    return sessions < next ? sessions : next;
 }
 
-void bringup_retry(struct leat_client *client)
+void connect_retry(struct leat_client *client)
 {
     leat_ns next = LEAT_NS_NEVER;
     struct leat_consumer *consumer;
-    TAILQ_FOREACH(consumer, &client->consumers, link)
+    TAILQ_FOREACH(consumer, &client->consumers, node)
     {
         const leat_ns at = topics_timers(consumer);
         next = at < next ? at : next;
     }
     struct leat_producer *producer;
-    TAILQ_FOREACH(producer, &client->producers, link)
+    TAILQ_FOREACH(producer, &client->producers, node)
     {
         const leat_ns at = producer_timers(producer);
         next = at < next ? at : next;
@@ -392,21 +392,21 @@ static void fall_back(struct leat_client *client)
     client_event(client, &event);
 }
 
-void bringup_down(struct leat_client *client)
+void connect_down(struct leat_client *client)
 {
     const int failure = client->failure;
-    control_link_end(&client->control, client->epoll,
-                     failure == LEAT_ERR_TIMEOUT ? LEAT_ERR_UNREACHABLE : failure,
-                     client->failure_text);
+    control_channel_end(&client->control, client->epoll,
+                        failure == LEAT_ERR_TIMEOUT ? LEAT_ERR_UNREACHABLE : failure,
+                        client->failure_text);
     struct leat_producer *producer;
-    TAILQ_FOREACH(producer, &client->producers, link)
+    TAILQ_FOREACH(producer, &client->producers, node)
     producer_disconnected(producer);
     struct leat_consumer *consumer;
-    TAILQ_FOREACH(consumer, &client->consumers, link)
+    TAILQ_FOREACH(consumer, &client->consumers, node)
     consumer_disconnected(consumer);
-    for (uint32_t i = 0; i < client->links_end; i++) {
-        if (client->links[i] != NULL)
-            data_link_end(client->links[i]);
+    for (uint32_t i = 0; i < client->sessions_end; i++) {
+        if (client->sessions[i] != NULL)
+            client_session_end(client->sessions[i]);
     }
     tell_down(client);
     fall_back(client);
@@ -429,7 +429,7 @@ void bringup_down(struct leat_client *client)
 
 /* ---- for producers and consumers */
 
-enum leat_error bringup_describe(struct leat_client *client, char *topic, control_answer *answer,
+enum leat_error connect_describe(struct leat_client *client, char *topic, control_answer *answer,
                                  void *context)
 {
     Leat__Control__DescribeTopic describe = LEAT__CONTROL__DESCRIBE_TOPIC__INIT;
@@ -437,7 +437,7 @@ enum leat_error bringup_describe(struct leat_client *client, char *topic, contro
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
     request.body_case = LEAT__CONTROL__REQUEST__BODY_DESCRIBE_TOPIC;
     request.describe_topic = &describe;
-    return bringup_ask(client, &request, answer, context);
+    return connect_ask(client, &request, answer, context);
 }
 
 enum leat_error topic_shards_take(struct topic_shards *shards,
@@ -469,19 +469,19 @@ void topic_shards_free(struct topic_shards *shards)
     *shards = (struct topic_shards){ 0 };
 }
 
-bool bringup_links(struct leat_client *client, uint64_t wanted)
+bool connect_sessions(struct leat_client *client, uint64_t wanted)
 {
     bool up = true;
     for (uint32_t shard = 0; shard < LEAT_SHARDS_MAX; shard++) {
         if ((wanted >> shard & 1) == 0)
             continue;
-        const struct data_link *link = data_link_want(client, shard);
-        up = up && link != NULL && link->state == LINK_UP;
+        const struct client_session *session = client_session_want(client, shard);
+        up = up && session != NULL && session->state == SESSION_UP;
     }
     return up;
 }
 
-void bringup_close_streams(struct leat_client *client, const struct stream_name *streams,
+void connect_close_streams(struct leat_client *client, const struct stream_name *streams,
                            size_t count)
 {
     Leat__Control__StreamRef *refs = calloc(count, sizeof *refs);
@@ -499,14 +499,14 @@ void bringup_close_streams(struct leat_client *client, const struct stream_name 
         Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
         request.body_case = LEAT__CONTROL__REQUEST__BODY_CLOSE_STREAMS;
         request.close_streams = &close;
-        bringup_ask(client, &request, NULL, client);
+        connect_ask(client, &request, NULL, client);
         flush_control(client);
     }
     free(refs);
     free(list);
 }
 
-int bringup_wait_ready(struct leat_client *client, leat_ns deadline)
+int connect_wait_ready(struct leat_client *client, leat_ns deadline)
 {
     while (client->phase != PHASE_READY) {
         if (client->phase == PHASE_WAITING && backoff_open(&client->backoff))

@@ -19,14 +19,14 @@ void reader_arrived(struct reader *reader)
     struct leat_consumer *consumer = reader->topic->consumer;
     if (reader->ready_queued || reader_quiet(reader) || !partition_stream_ready(&reader->stream))
         return;
-    TAILQ_INSERT_TAIL(&consumer->ready, reader, ready_link);
+    TAILQ_INSERT_TAIL(&consumer->ready, reader, ready_node);
     reader->ready_queued = true;
 }
 
 void reader_credit(struct reader *reader)
 {
     if (!reader_quiet(reader) && partition_stream_credit_due(&reader->stream))
-        data_link_queue_credit(reader);
+        client_session_queue_credit(reader);
 }
 
 bool reader_quiet(const struct reader *reader)
@@ -47,7 +47,7 @@ void reader_dropped(struct reader *reader)
 {
     if (partition_stream_ends(&reader->stream))
         return; /* that its topic is gone says more */
-    data_link_detach_reader(reader);
+    client_session_detach_reader(reader);
     partition_stream_stop(&reader->stream);
     if (reader->topic->consumer->group != NULL)
         group_doubt(reader);
@@ -59,11 +59,11 @@ static void release_all(struct leat_consumer *consumer)
 {
     struct reader *reader;
     while ((reader = TAILQ_FIRST(&consumer->borrowed)) != NULL) {
-        TAILQ_REMOVE(&consumer->borrowed, reader, borrowed_link);
+        TAILQ_REMOVE(&consumer->borrowed, reader, borrowed_node);
         reader->borrowed_noted = false;
         partition_stream_release(&reader->stream);
         if (reader->outgrown.bytes != NULL)
-            mirror_release(&reader->outgrown);
+            ringmap_release(&reader->outgrown);
         reader_credit(reader);
         if (consumer->group != NULL)
             group_processed(reader);
@@ -206,7 +206,7 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
                          ? "a batch header does not parse: nothing follows before a seek"
                          : "a batch failed its checks and is skipped";
         break;
-    case PARTITION_STREAM_DAMAGED: data_link_damaged(reader->link, "a batch"); return;
+    case PARTITION_STREAM_DAMAGED: client_session_damaged(reader->session, "a batch"); return;
     case PARTITION_STREAM_DELETED:
         say_end(reader, news);
         if (reader->topic->consumer->group != NULL)
@@ -265,7 +265,7 @@ static enum turn take_turn(struct reader *reader, struct leat_record *records, s
         }
         fill(&records[n++], reader, &view);
         if (!reader->borrowed_noted)
-            TAILQ_INSERT_TAIL(&consumer->borrowed, reader, borrowed_link);
+            TAILQ_INSERT_TAIL(&consumer->borrowed, reader, borrowed_node);
         reader->borrowed_noted = true;
     }
     *taken = n;
@@ -304,20 +304,20 @@ int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, siz
     struct reader *reader;
     size_t filled = 0;
     while (filled < n && (reader = TAILQ_FIRST(&consumer->ready)) != NULL) {
-        TAILQ_REMOVE(&consumer->ready, reader, ready_link);
+        TAILQ_REMOVE(&consumer->ready, reader, ready_node);
         size_t taken;
         const enum turn turn = take_turn(reader, records + filled, n - filled, &taken);
         filled += taken;
         release_skipped(reader);
         reader->ready_queued = turn != TURN_DONE;
         if (turn == TURN_MORE)
-            TAILQ_INSERT_TAIL(&consumer->ready, reader, ready_link);
+            TAILQ_INSERT_TAIL(&consumer->ready, reader, ready_node);
         else if (turn == TURN_LATER)
-            TAILQ_INSERT_TAIL(&later, reader, ready_link);
+            TAILQ_INSERT_TAIL(&later, reader, ready_node);
     }
     while ((reader = TAILQ_FIRST(&later)) != NULL) {
-        TAILQ_REMOVE(&later, reader, ready_link);
-        TAILQ_INSERT_TAIL(&consumer->ready, reader, ready_link);
+        TAILQ_REMOVE(&later, reader, ready_node);
+        TAILQ_INSERT_TAIL(&consumer->ready, reader, ready_node);
     }
     client->leftover = client->leftover || !TAILQ_EMPTY(&consumer->ready);
     client->stats.records_received += filled;
@@ -389,15 +389,15 @@ int leat_consumer_position(leat_consumer *consumer, const char *topic, uint32_t 
     return LEAT_OK;
 }
 
-/* Lets go of the stream; the next step of bring-up opens it at the new place. */
+/* Lets go of the stream; the next step of connecting opens it at the new place. */
 static void restart(struct reader *reader, int32_t start_at, uint64_t start)
 {
     struct leat_consumer *consumer = reader->topic->consumer;
     reader_tell_loss(reader); /* it goes on elsewhere, where nothing will tell it */
-    if (reader->link != NULL) {
-        const struct stream_name name = { reader->link->session, reader->number };
-        bringup_close_streams(consumer->client, &name, 1);
-        data_link_detach_reader(reader);
+    if (reader->session != NULL) {
+        const struct stream_name name = { reader->session->id, reader->number };
+        connect_close_streams(consumer->client, &name, 1);
+        client_session_detach_reader(reader);
     }
     partition_stream_stop(&reader->stream);
     reader->start_at = start_at;
@@ -468,12 +468,12 @@ void leat_consumer_close(leat_consumer *consumer)
     for (size_t i = 0; names != NULL && i < consumer->topic_count; i++) {
         for (uint32_t j = 0; j < consumer->topics[i].reader_count; j++) {
             const struct reader *reader = consumer->topics[i].readers[j];
-            if (reader->link != NULL)
-                names[count++] = (struct stream_name){ reader->link->session, reader->number };
+            if (reader->session != NULL)
+                names[count++] = (struct stream_name){ reader->session->id, reader->number };
         }
     }
     if (count > 0) /* without memory for it they end with the session */
-        bringup_close_streams(consumer->client, names, count);
+        connect_close_streams(consumer->client, names, count);
     free(names);
     if (consumer->group != NULL)
         group_leave(consumer);

@@ -17,7 +17,7 @@ void consumer_disconnected(struct leat_consumer *consumer);
 
 /* Something arrived for the reader. */
 void reader_arrived(struct reader *reader);
-/* Its stream is to be opened, or opened anew: the next step of bring-up asks for it. */
+/* Its stream is to be opened, or opened anew: the next step of connecting asks for it. */
 void reader_want(struct reader *reader);
 /* Queues a CREDIT if one is due. */
 void reader_credit(struct reader *reader);

@@ -10,7 +10,7 @@
 
 bool reader_commit(struct reader *reader, struct leat_frame_commit *commit)
 {
-    if (!commits_next(&reader->commits, commit))
+    if (!commit_state_next(&reader->commits, commit))
         return false;
     lost_count_fill(&reader->lost, commit);
     return true;
@@ -38,15 +38,15 @@ static bool is_overtaken(int status)
 void reader_committed(struct reader *reader, const struct leat_frame_committed *frame)
 {
     struct leat_client *client = reader->topic->consumer->client;
-    if (reader->topic->consumer->group == NULL || !commits_answered(&reader->commits, frame))
+    if (reader->topic->consumer->group == NULL || !commit_state_answered(&reader->commits, frame))
         return;
     if (frame->status == LEAT_OK || frame->status == LEAT_ERR_OUT_OF_RANGE)
         lost_count_answered(&reader->lost);
     if (frame->status != LEAT_OK && (reader->commit_own || !is_overtaken(frame->status)))
         refused(reader, frame);
-    if (commits_due(&reader->commits))
-        data_link_queue_credit(reader);
-    if (!commits_pending(&reader->commits))
+    if (commit_state_due(&reader->commits))
+        client_session_queue_credit(reader);
+    if (!commit_state_pending(&reader->commits))
         client->woken = true;                       /* it may be waited for */
     client->work = client->work || reader->leaving; /* or be the last */
 }
@@ -61,10 +61,10 @@ static int no_group(struct leat_consumer *consumer, const char *call)
 
 static void ask(struct reader *reader, uint64_t offset)
 {
-    commits_ask(&reader->commits, offset, reader->stream.log_epoch);
+    commit_state_ask(&reader->commits, offset, reader->stream.log_epoch);
     reader->commit_own = true;
     reader->processed_due = false; /* the application says it itself */
-    data_link_queue_credit(reader);
+    client_session_queue_credit(reader);
 }
 
 static void ask_all(struct leat_consumer *consumer)
@@ -107,7 +107,7 @@ static bool any_pending(const struct leat_consumer *consumer)
     for (size_t i = 0; i < consumer->topic_count; i++) {
         const struct subscribed *topic = &consumer->topics[i];
         for (uint32_t j = 0; j < topic->reader_count; j++) {
-            if (commits_pending(&topic->readers[j]->commits))
+            if (commit_state_pending(&topic->readers[j]->commits))
                 return true;
         }
     }
@@ -148,7 +148,7 @@ int leat_consumer_committed(leat_consumer *consumer, const char *topic, uint32_t
         return no_group(consumer, "leat_consumer_committed");
     const int error = consumer_find(consumer, topic, partition, &reader);
     if (error == LEAT_OK)
-        *offset = commits_standing(&reader->commits);
+        *offset = commit_state_standing(&reader->commits);
     return error;
 }
 

@@ -64,7 +64,7 @@ enum leat_error group_make(struct leat_consumer *consumer,
 void group_unmake(struct leat_consumer *consumer)
 {
     struct consumer_group *group = consumer->group;
-    group_ask_forget(consumer);
+    member_requests_forget(consumer);
     for (uint32_t i = 0; i < group->membership.topic_count; i++)
         free(group->membership.topics[i].places);
     free(group);
@@ -86,7 +86,7 @@ static void note_log(struct reader *reader, const Leat__Control__Topic *told)
 }
 
 /* Room for as many places as it has partitions. False: no memory. */
-static bool make_places(struct membership_topic *known, uint32_t partitions)
+static bool make_places(struct member_state_topic *known, uint32_t partitions)
 {
     if (partitions > known->partitions) {
         uint8_t *places = realloc(known->places, partitions);
@@ -102,13 +102,13 @@ static bool make_places(struct membership_topic *known, uint32_t partitions)
 enum leat_error group_topic_known(struct subscribed *topic, const Leat__Control__Topic *told)
 {
     struct leat_consumer *consumer = topic->consumer;
-    struct membership *m = &consumer->group->membership;
-    struct membership_topic *known = group_known(topic);
+    struct member_state *m = &consumer->group->membership;
+    struct member_state_topic *known = group_known(topic);
     if (!make_places(known, topic->reader_count))
         return (enum leat_error)client_error(consumer->client, LEAT_ERR_NO_MEMORY,
                                              "consumer of topic \"%s\": no memory", topic->name);
-    if (known->id != told->id && m->step == MEMBERSHIP_IN)
-        membership_doubt(m, consumer->client->now); /* which partitions of this one it has */
+    if (known->id != told->id && m->step == MEMBER_STATE_IN)
+        member_state_doubt(m, consumer->client->now); /* which partitions of this one it has */
     known->id = told->id;
     known->stale = false;
     topic_wait_found(&topic->wait);
@@ -122,7 +122,7 @@ enum leat_error group_topic_known(struct subscribed *topic, const Leat__Control_
 
 void group_topic_missing(struct subscribed *topic)
 {
-    struct membership_topic *known = group_known(topic);
+    struct member_state_topic *known = group_known(topic);
     known->id = 0; /* whatever is assigned of the name is another */
     known->stale = false;
 }
@@ -168,16 +168,16 @@ static void over(struct leat_consumer *consumer, int error, const char *text)
 
 void group_end(struct leat_consumer *consumer)
 {
-    if (consumer->group->membership.step == MEMBERSHIP_IN)
-        group_ask_leave(consumer);
-    membership_end(&consumer->group->membership);
+    if (consumer->group->membership.step == MEMBER_STATE_IN)
+        member_requests_leave(consumer);
+    member_state_end(&consumer->group->membership);
     group_lose_all(consumer);
 }
 
 /* A topic of it is gone: describing them all finds out which. */
 static void look_again(struct leat_consumer *consumer)
 {
-    membership_rejoin(&consumer->group->membership, consumer->client->now);
+    member_state_rejoin(&consumer->group->membership, consumer->client->now);
     for (size_t i = 0; i < consumer->topic_count; i++) {
         if (consumer->topics[i].step != OWNER_OVER)
             consumer->topics[i].step = OWNER_DESCRIBE;
@@ -212,17 +212,17 @@ static void put_off(struct leat_consumer *consumer, int error, const char *text)
     client_event(client, &event);
 }
 
-void group_news(struct leat_consumer *consumer, enum membership_news news, int error,
+void group_news(struct leat_consumer *consumer, enum member_state_news news, int error,
                 const char *text)
 {
     struct leat_client *client = consumer->client;
     client->work = true;
     switch (news) {
-    case MEMBERSHIP_NO_NEWS:
+    case MEMBER_STATE_NO_NEWS:
         if (error != LEAT_OK)
             put_off(consumer, error, text);
         break;
-    case MEMBERSHIP_CONFIRMED:
+    case MEMBER_STATE_CONFIRMED:
         topic_wait_found(&consumer->group->refused);
         consumer->group->joined = true;
         group_each_reader(consumer, group_want);
@@ -231,11 +231,11 @@ void group_news(struct leat_consumer *consumer, enum membership_news news, int e
             look_at_topic(&consumer->topics[i]);
         client->leftover = client->leftover || !TAILQ_EMPTY(&consumer->ready);
         break;
-    case MEMBERSHIP_LOST:
+    case MEMBER_STATE_LOST:
         lost(consumer, "silent for too long, or the broker restarted; joining again");
         break;
-    case MEMBERSHIP_FENCED: over(consumer, LEAT_ERR_FENCED, text); break;
-    case MEMBERSHIP_REFUSED:
+    case MEMBER_STATE_FENCED: over(consumer, LEAT_ERR_FENCED, text); break;
+    case MEMBER_STATE_REFUSED:
         if (error == LEAT_ERR_UNKNOWN_TOPIC && consumer->opened) {
             look_again(consumer);
             put_off(consumer, error, text);
@@ -296,8 +296,9 @@ static void look_for_topics(struct leat_consumer *consumer)
 /* Of a topic that the join did not name nothing is ever assigned. */
 static bool joined_without(const struct leat_consumer *consumer)
 {
-    const struct membership *m = &consumer->group->membership;
-    for (size_t i = 0; m->step == MEMBERSHIP_IN && m->confirmed && i < consumer->topic_count; i++) {
+    const struct member_state *m = &consumer->group->membership;
+    for (size_t i = 0; m->step == MEMBER_STATE_IN && m->confirmed && i < consumer->topic_count;
+         i++) {
         if (is_there(&consumer->topics[i]) && !m->topics[i].named)
             return true;
     }
@@ -311,7 +312,7 @@ static void join_with_all(struct leat_consumer *consumer)
         for (uint32_t j = 0; j < consumer->topics[i].reader_count; j++)
             had = had || consumer->topics[i].readers[j]->assigned;
     }
-    membership_rejoin(&consumer->group->membership, consumer->client->now);
+    member_state_rejoin(&consumer->group->membership, consumer->client->now);
     if (had)
         lost(consumer, "a topic that was missing is there; joining again with it");
     else
@@ -321,14 +322,14 @@ static void join_with_all(struct leat_consumer *consumer)
 /* It has something to say, or will have. */
 static leat_ns next_request(const struct leat_consumer *consumer)
 {
-    const struct membership *m = &consumer->group->membership;
-    return m->step != MEMBERSHIP_OUT || any_there(consumer) ? membership_deadline(m)
-                                                            : LEAT_NS_NEVER;
+    const struct member_state *m = &consumer->group->membership;
+    return m->step != MEMBER_STATE_OUT || any_there(consumer) ? member_state_deadline(m)
+                                                              : LEAT_NS_NEVER;
 }
 
 void group_advance(struct leat_consumer *consumer)
 {
-    struct membership *m = &consumer->group->membership;
+    struct member_state *m = &consumer->group->membership;
     struct leat_client *client = consumer->client;
     if (consumer->over != LEAT_OK)
         return;
@@ -339,11 +340,11 @@ void group_advance(struct leat_consumer *consumer)
     group_each_reader(consumer, group_let_go);
     if (joined_without(consumer))
         join_with_all(consumer);
-    while (client->failure == 0 && (m->step != MEMBERSHIP_OUT || any_there(consumer))) {
-        const struct membership_asked asked = membership_next(m, client->now);
-        if (asked.what == MEMBERSHIP_NOTHING)
+    while (client->failure == 0 && (m->step != MEMBER_STATE_OUT || any_there(consumer))) {
+        const struct member_state_asked asked = member_state_next(m, client->now);
+        if (asked.what == MEMBER_STATE_NOTHING)
             break;
-        group_ask(consumer, &asked);
+        member_requests_send(consumer, &asked);
     }
     client_timer_at(client, group_timers(consumer));
 }
@@ -371,7 +372,7 @@ leat_ns group_timers(struct leat_consumer *consumer)
 
 void group_disconnected(struct leat_consumer *consumer)
 {
-    membership_disconnected(&consumer->group->membership);
+    member_state_disconnected(&consumer->group->membership);
 }
 
 bool group_is_settled(const struct leat_consumer *consumer)
@@ -384,7 +385,7 @@ bool group_hands_out(const struct leat_consumer *consumer)
 {
     /* By the clock as it is: whoever was stopped may come here before anything else. */
     return consumer->over == LEAT_OK
-           && membership_is_in(&consumer->group->membership, client_clock(consumer->client));
+           && member_state_is_in(&consumer->group->membership, client_clock(consumer->client));
 }
 
 /* ---- the end */
@@ -392,7 +393,7 @@ bool group_hands_out(const struct leat_consumer *consumer)
 static bool is_in(const struct leat_consumer *consumer)
 {
     return consumer->client->phase == PHASE_READY
-           && consumer->group->membership.step == MEMBERSHIP_IN;
+           && consumer->group->membership.step == MEMBER_STATE_IN;
 }
 
 void group_finish(struct leat_consumer *consumer)
@@ -408,9 +409,9 @@ void group_leave(struct leat_consumer *consumer)
     struct leat_client *client = consumer->client;
     const leat_ns deadline =
         client_after(client_clock(client), client->options.values.request_timeout_ns);
-    if (consumer->group->named || !is_in(consumer) || group_ask_leave(consumer) != LEAT_OK)
+    if (consumer->group->named || !is_in(consumer) || member_requests_leave(consumer) != LEAT_OK)
         return;
-    membership_end(&consumer->group->membership);
+    member_state_end(&consumer->group->membership);
     while (!consumer->group->left && client->phase == PHASE_READY) {
         const leat_ns now = client_clock(client);
         if (now >= deadline)

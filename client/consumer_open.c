@@ -25,8 +25,8 @@ static enum leat_error reserve_window(struct reader *reader, uint32_t batch_byte
         return LEAT_OK;
     /* Who chose a bypass port counts microseconds, of which a page costs several. */
     const bool at_once = reader->topic->consumer->client->transport == URL_DPDK;
-    struct mirror made = { .bytes = NULL };
-    const enum leat_error error = mirror_reserve(&made, window, at_once);
+    struct ringmap made = { .bytes = NULL };
+    const enum leat_error error = ringmap_reserve(&made, window, at_once);
     if (error != LEAT_OK)
         return error;
     /* A topic that was made again may have larger batches. The application may hold records of the
@@ -34,7 +34,7 @@ static enum leat_error reserve_window(struct reader *reader, uint32_t batch_byte
     if (reader->borrowed_noted && reader->outgrown.bytes == NULL)
         reader->outgrown = reader->window;
     else
-        mirror_release(&reader->window);
+        ringmap_release(&reader->window);
     reader->window = made;
     partition_stream_init(&reader->stream, reader->window.bytes, reader->window.size - 1, window);
     reader->stream.skip_crc = options->skip_crc != 0;
@@ -85,11 +85,11 @@ static bool open_reader(struct reader *reader, const Leat__Control__Subscription
 {
     struct subscribed *topic = reader->topic;
     struct leat_client *client = topic->consumer->client;
-    struct data_link *link = client->links[topic->shards.shard[reader->partition]];
+    struct client_session *session = client->sessions[topic->shards.shard[reader->partition]];
     if (stream->error != 0)
         return reader_refused(reader, stream->error, stream->error_text);
-    if (stream->partition != reader->partition || link == NULL || link->state != LINK_UP
-        || link->session != stream->session) {
+    if (stream->partition != reader->partition || session == NULL || session->state != SESSION_UP
+        || session->id != stream->session) {
         client_fail(client, LEAT_ERR_PROTOCOL,
                     "topic \"%s\", partition %" PRIu32 ": the grant names another session",
                     topic->name, reader->partition);
@@ -97,28 +97,29 @@ static bool open_reader(struct reader *reader, const Leat__Control__Subscription
     }
     enum leat_error error = reserve_window(reader, stream->batch_bytes_max);
     if (error == LEAT_OK)
-        error = data_link_attach(link, stream->stream, reader);
+        error = client_session_attach(session, stream->stream, reader);
     if (error != LEAT_OK && topic->consumer->opened) {
-        const struct stream_name name = { link->session, stream->stream };
-        bringup_close_streams(client, &name, 1);
+        const struct stream_name name = { session->id, stream->stream };
+        connect_close_streams(client, &name, 1);
         return put_off_reader(reader, error, "no memory for the consumer's window");
     }
     if (error != LEAT_OK) {
         topic_refused(topic, error, "no memory for the consumer's window");
         return false;
     }
-    const struct partition_stream_start start = { .position = stream->position,
-                                                  .offset = stream->offset,
-                                                  .log_epoch = stream->log_epoch,
-                                                  .resumed = reader->resumes
-                                                             || group_places(reader, stream),
-                                                  .anew = stream->topic_id != reader->topic_id,
-                                                  .seen_offset = stream->next_offset,
-                                                  .certain_offset = stream->certain_offset,
-                                                  .uncovered = data_link_is_uncovered(link) };
+    const struct partition_stream_start start = {
+        .position = stream->position,
+        .offset = stream->offset,
+        .log_epoch = stream->log_epoch,
+        .resumed = reader->resumes || group_places(reader, stream),
+        .anew = stream->topic_id != reader->topic_id,
+        .seen_offset = stream->next_offset,
+        .certain_offset = stream->certain_offset,
+        .uncovered = client_session_is_uncovered(session)
+    };
     partition_stream_start(&reader->stream, &start);
     reader->topic_id = stream->topic_id;
-    reader->link = link;
+    reader->session = session;
     reader->number = stream->stream;
     reader->state = READER_OPEN;
     reader->resumes = true;
@@ -183,7 +184,7 @@ static void fill_start(Leat__Control__PartitionStart *start, const struct reader
     };
     leat__control__partition_start__init(start);
     start->partition = reader->partition;
-    start->session = reader->link != NULL ? reader->link->session : 0;
+    start->session = reader->session != NULL ? reader->session->id : 0;
     if (reader->resumes) {
         start->at = LEAT__CONTROL__START_AT__OFFSET;
         start->offset = partition_stream_wanted(&reader->stream);
@@ -222,7 +223,7 @@ static void ask_subscribe(struct subscribed *topic)
         topic->step = OWNER_READY;
         return;
     }
-    if (!bringup_links(client, wanted))
+    if (!connect_sessions(client, wanted))
         return;
     Leat__Control__PartitionStart *starts = calloc(topic->reader_count, sizeof *starts);
     Leat__Control__PartitionStart **list = calloc(topic->reader_count, sizeof(void *));
@@ -239,7 +240,7 @@ static void ask_subscribe(struct subscribed *topic)
         list[open.n_partitions] = &starts[open.n_partitions];
         fill_start(list[open.n_partitions], reader);
         list[open.n_partitions++]->session =
-            client->links[topic->shards.shard[reader->partition]]->session;
+            client->sessions[topic->shards.shard[reader->partition]]->id;
     }
     open.topic = topic->name;
     open.partitions = list;
@@ -252,7 +253,7 @@ static void ask_subscribe(struct subscribed *topic)
     }
     request.body_case = LEAT__CONTROL__REQUEST__BODY_OPEN_SUBSCRIPTION;
     request.open_subscription = &open;
-    if (bringup_ask(client, &request, on_subscribed, topic) == LEAT_OK) {
+    if (connect_ask(client, &request, on_subscribed, topic) == LEAT_OK) {
         topic->step = OWNER_OPENING;
         for (uint32_t i = 0; i < topic->reader_count; i++) {
             if (topic->readers[i]->state == READER_WANTED)
@@ -299,7 +300,7 @@ void consumer_disconnected(struct leat_consumer *consumer)
         struct subscribed *topic = &consumer->topics[i];
         for (uint32_t j = 0; j < topic->reader_count; j++) {
             struct reader *reader = topic->readers[j];
-            data_link_detach_reader(reader);
+            client_session_detach_reader(reader);
             partition_stream_stop(&reader->stream);
             if (reader->state != READER_DEAD)
                 reader->state = consumer->group != NULL ? READER_IDLE : READER_WANTED;
@@ -314,17 +315,17 @@ void consumer_free(struct leat_consumer *consumer)
     struct leat_client *client = consumer->client;
     for (size_t i = 0; consumer->topics != NULL && i < consumer->topic_count; i++) {
         struct subscribed *topic = &consumer->topics[i];
-        control_link_forget(&client->control, topic);
+        control_channel_forget(&client->control, topic);
         for (uint32_t j = 0; j < topic->reader_room; j++) {
-            data_link_detach_reader(topic->readers[j]);
-            mirror_release(&topic->readers[j]->window);
-            mirror_release(&topic->readers[j]->outgrown);
+            client_session_detach_reader(topic->readers[j]);
+            ringmap_release(&topic->readers[j]->window);
+            ringmap_release(&topic->readers[j]->outgrown);
             free(topic->readers[j]);
         }
         free(topic->readers);
         topic_shards_free(&topic->shards);
     }
-    TAILQ_REMOVE(&client->consumers, consumer, link);
+    TAILQ_REMOVE(&client->consumers, consumer, node);
     if (consumer->group != NULL)
         group_unmake(consumer);
     free(consumer->partitions);
@@ -361,7 +362,7 @@ static struct leat_consumer *make(struct leat_client *client, const char *const 
     consumer->options = *options;
     TAILQ_INIT(&consumer->ready);
     TAILQ_INIT(&consumer->borrowed);
-    TAILQ_INSERT_TAIL(&client->consumers, consumer, link);
+    TAILQ_INSERT_TAIL(&client->consumers, consumer, node);
     snprintf(consumer->name, sizeof consumer->name, "%s",
              options->name != NULL ? options->name : client->options.client_name);
     consumer->topics = calloc(topic_count, sizeof *consumer->topics);
@@ -393,7 +394,7 @@ static int not_in_time(const struct leat_consumer *consumer)
 {
     const char *why = consumer->group != NULL ? consumer->group->put_off : "";
     if (*why == '\0')
-        why = bringup_trouble(consumer->client);
+        why = connect_trouble(consumer->client);
     return client_error(consumer->client, LEAT_ERR_TIMEOUT,
                         "consumer of topic \"%s\": not opened within request_timeout_ns%s%s",
                         consumer->topics[0].name, *why != '\0' ? ": " : "", why);
@@ -417,7 +418,7 @@ int leat_consumer_open(leat_client *client, leat_consumer **consumer, const char
     const leat_ns deadline =
         client_after(client_clock(client), client->options.values.request_timeout_ns);
     if (error == LEAT_OK)
-        error = bringup_wait_ready(client, deadline);
+        error = connect_wait_ready(client, deadline);
     if (error != LEAT_OK)
         return error;
     struct leat_consumer *opened = make(client, topics, topic_count, &checked);

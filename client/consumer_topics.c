@@ -23,7 +23,7 @@ static void topic_gone(struct subscribed *topic)
         /* What has come of it is handed out before that is told. */
         if (reader->gone || partition_stream_end_comes(&reader->stream))
             continue;
-        data_link_detach_reader(reader);
+        client_session_detach_reader(reader);
         reader_tell_end(reader);
     }
 }
@@ -302,6 +302,6 @@ static void on_described(void *context, int error, const char *text,
 
 void topic_describe(struct subscribed *topic)
 {
-    if (bringup_describe(topic->consumer->client, topic->name, on_described, topic) == LEAT_OK)
+    if (connect_describe(topic->consumer->client, topic->name, on_described, topic) == LEAT_OK)
         topic->step = OWNER_DESCRIBING;
 }

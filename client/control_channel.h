@@ -3,8 +3,8 @@
  * Role: bytes to messages and back, and the table of what is unanswered.
  * Must not know: what the requests mean, when to reconnect.
  * Threads: one per object. May allocate: nothing here is on a record's way. */
-#ifndef LEAT_CLIENT_CONTROL_LINK_H
-#define LEAT_CLIENT_CONTROL_LINK_H
+#ifndef LEAT_CLIENT_CONTROL_CHANNEL_H
+#define LEAT_CLIENT_CONTROL_CHANNEL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,7 +30,7 @@ struct control_pending {
     void *context;
 };
 
-struct control_link {
+struct control_channel {
     int fd; /* -1: none */
     control_notice *notice;
     void *notice_context;
@@ -43,30 +43,32 @@ struct control_link {
 };
 
 /* `notice` may be NULL: then notices are dropped. */
-void control_link_init(struct control_link *link, control_notice *notice, void *context);
-void control_link_use(struct control_link *link, int fd);
+void control_channel_init(struct control_channel *channel, control_notice *notice, void *context);
+void control_channel_use(struct control_channel *channel, int fd);
 
 /* Queues the request (its id is set here). LEAT_BUSY: too many are unanswered;
  * LEAT_ERR_TOO_LARGE, LEAT_ERR_NO_MEMORY. */
-enum leat_error control_link_ask(struct control_link *link, Leat__Control__Request *request,
-                                 leat_ns deadline, control_answer *answer, void *context);
+enum leat_error control_channel_ask(struct control_channel *channel,
+                                    Leat__Control__Request *request, leat_ns deadline,
+                                    control_answer *answer, void *context);
 
 /* Sends what the kernel takes. LEAT_OK: all; LEAT_AGAIN: a rest; LEAT_ERR_CLOSED. */
-enum leat_error control_link_flush(struct control_link *link);
+enum leat_error control_channel_flush(struct control_channel *channel);
 
 /* Receives and answers, and hands notices on. *handled counts responses, *bytes what was received.
  * LEAT_OK, LEAT_ERR_CLOSED, LEAT_ERR_PROTOCOL, LEAT_ERR_NO_MEMORY. */
-enum leat_error control_link_receive(struct control_link *link, unsigned *handled, size_t *bytes);
+enum leat_error control_channel_receive(struct control_channel *channel, unsigned *handled,
+                                        size_t *bytes);
 
 /* Answers what is past its deadline with LEAT_ERR_TIMEOUT; returns the earliest of the rest. */
-leat_ns control_link_expire(struct control_link *link, leat_ns now);
+leat_ns control_channel_expire(struct control_channel *channel, leat_ns now);
 
 /* Whoever asked with this context does not want the answer any more. */
-void control_link_forget(struct control_link *link, const void *context);
+void control_channel_forget(struct control_channel *channel, const void *context);
 
 /* Closes the connection, which may be in the set of `epoll`; every pending request is answered with
  * `error`. */
-void control_link_end(struct control_link *link, int epoll, int error, const char *text);
-void control_link_release(struct control_link *link); /* and its memory */
+void control_channel_end(struct control_channel *channel, int epoll, int error, const char *text);
+void control_channel_release(struct control_channel *channel); /* and its memory */
 
 #endif

@@ -39,7 +39,7 @@ static void on_pong(void *context, int error, const char *text,
 static void ask_control(struct leat_client *client)
 {
     /* The application may have been away: what came meanwhile counts. */
-    if (client->asked && is_silent(client, client->heard) && bringup_receive(client) > 0)
+    if (client->asked && is_silent(client, client->heard) && connect_receive(client) > 0)
         client->woken = true;
     if (client->failure != 0)
         return;
@@ -53,37 +53,37 @@ static void ask_control(struct leat_client *client)
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
     request.body_case = LEAT__CONTROL__REQUEST__BODY_PING;
     request.ping = &body;
-    bringup_ask(client, &request, on_pong, client);
+    connect_ask(client, &request, on_pong, client);
     client->asked = true;
     client->work = true;
 }
 
 /* ---- data */
 
-static void ask_shard(struct leat_client *client, struct data_link *link)
+static void ask_shard(struct leat_client *client, struct client_session *session)
 {
-    if (link->asked && is_silent(client, link->heard) && tcp_link_receive(link) > 0)
+    if (session->asked && is_silent(client, session->heard) && session_tcp_receive(session) > 0)
         client->woken = true;
     if (client->failure != 0)
         return;
-    if (link->asked && is_silent(client, link->heard))
+    if (session->asked && is_silent(client, session->heard))
         client_fail(client, LEAT_ERR_UNREACHABLE,
                     "nothing was heard from shard %" PRIu32 " at %s for %" PRIu32 " ms",
-                    link->shard, client->endpoints[link->shard].text, client->keepalive_ms);
+                    session->shard, client->endpoints[session->shard].text, client->keepalive_ms);
     else
-        tcp_link_ping(link);
+        session_tcp_ping(session);
 }
 
 static void ask_shards(struct leat_client *client)
 {
-    for (uint32_t i = 0; i < client->links_end && client->failure == 0; i++) {
-        struct data_link *link = client->links[i];
-        if (link == NULL || link->state != LINK_UP)
+    for (uint32_t i = 0; i < client->sessions_end && client->failure == 0; i++) {
+        struct client_session *session = client->sessions[i];
+        if (session == NULL || session->state != SESSION_UP)
             continue;
-        if (link->packets != NULL)
-            packet_link_ping(link);
+        if (session->packets != NULL)
+            session_packets_ping(session);
         else
-            ask_shard(client, link);
+            ask_shard(client, session);
     }
 }
 
@@ -95,7 +95,7 @@ leat_ns liveness_timers(struct leat_client *client)
     ask_control(client);
     ask_shards(client);
     struct leat_producer *producer;
-    TAILQ_FOREACH(producer, &client->producers, link)
+    TAILQ_FOREACH(producer, &client->producers, node)
     producer_doubt(producer);
     return client->ping_at;
 }
@@ -108,9 +108,9 @@ void liveness_notice(void *context, const Leat__Control__Response *notice)
     if (notice->body_case != LEAT__CONTROL__RESPONSE__BODY_SESSION_ENDED)
         return; /* of a newer broker */
     const Leat__Control__SessionEnded *ended = notice->session_ended;
-    for (uint32_t i = 0; i < client->links_end; i++) {
-        const struct data_link *link = client->links[i];
-        if (link == NULL || link->state <= LINK_ASKED || link->session != ended->session)
+    for (uint32_t i = 0; i < client->sessions_end; i++) {
+        const struct client_session *session = client->sessions[i];
+        if (session == NULL || session->state <= SESSION_ASKED || session->id != ended->session)
             continue;
         client->seals |= ended->error == LEAT_ERR_BAD_CRC;
         client_fail(client, ended->error, "shard %" PRIu32 " ended the session: %s", i,

@@ -8,7 +8,7 @@
 
 /* ---- partitions that come and go */
 
-struct membership_topic *group_known(const struct subscribed *topic)
+struct member_state_topic *group_known(const struct subscribed *topic)
 {
     struct leat_consumer *consumer = topic->consumer;
     return &consumer->group->membership.topics[topic - consumer->topics];
@@ -30,9 +30,9 @@ void group_each_reader(struct leat_consumer *consumer, void (*visit)(struct read
 /* Where this member goes on, should the group not know: behind what it committed, or asked to. */
 static uint64_t goes_on_at(const struct reader *reader)
 {
-    const struct commits *commits = &reader->commits;
+    const struct commit_state *commits = &reader->commits;
     const struct partition_stream *stream = &reader->stream;
-    const uint64_t known = commits_known(commits, stream->log_epoch);
+    const uint64_t known = commit_state_known(commits, stream->log_epoch);
     if (commits->standing_epoch != 0 && commits->standing_epoch == stream->log_epoch
         && known < stream->next_offset)
         return known;
@@ -55,15 +55,15 @@ void group_drop(struct reader *reader)
 {
     struct consumer_group *group = reader->topic->consumer->group;
     struct partition_stream *stream = &reader->stream;
-    data_link_detach_reader(reader);
+    client_session_detach_reader(reader);
     if (reader->assigned && partition_stream_end_comes(stream))
         reader_tell_end(reader);
     else if (reader->assigned)
         reader_tell_loss(reader); /* nobody else will be told */
     partition_stream_place(stream, goes_on_at(reader), stream->log_epoch);
-    if (commits_pending(&reader->commits) && group->worst == LEAT_OK)
+    if (commit_state_pending(&reader->commits) && group->worst == LEAT_OK)
         group->worst = LEAT_ERR_UNKNOWN_MEMBER;
-    reader->commits = (struct commits){ 0 };
+    reader->commits = (struct commit_state){ 0 };
     reader->assigned = reader->leaving = reader->paused = false;
     reader->resumes = reader->processed_due = false;
     reader->state = READER_IDLE;
@@ -100,9 +100,9 @@ void group_commit_processed(struct reader *reader)
     if (reader->commits.standing_epoch == reader->stream.log_epoch
         && reader->commits.standing >= reader->processed)
         return; /* after a seek back */
-    commits_ask(&reader->commits, reader->processed, reader->stream.log_epoch);
+    commit_state_ask(&reader->commits, reader->processed, reader->stream.log_epoch);
     reader->commit_own = false;
-    data_link_queue_credit(reader);
+    client_session_queue_credit(reader);
 }
 
 static void tell_revoked(struct reader *reader)
@@ -115,7 +115,7 @@ static void tell_revoked(struct reader *reader)
         client_after(client->now, reader->topic->consumer->group->membership.session_ns / 2);
     reader_event(reader,
                  (struct leat_event){ .type = LEAT_EVENT_REVOKED,
-                                      .first_offset = commits_standing(&reader->commits),
+                                      .first_offset = commit_state_standing(&reader->commits),
                                       .next_offset = partition_stream_wanted(&reader->stream),
                                       .text = "the partition goes to another member" });
 }
@@ -134,20 +134,20 @@ void group_let_go(struct reader *reader)
     }
     if (reader->assigned && !reader->leaving)
         tell_revoked(reader);
-    if (commits_pending(&reader->commits) && reader->link != NULL
+    if (commit_state_pending(&reader->commits) && reader->session != NULL
         && client->now < reader->leave_by) {
         if (reader->leave_by < consumer->group->wake_at)
             consumer->group->wake_at = reader->leave_by;
         return;
     }
-    if (reader->link != NULL) {
-        const struct stream_name name = { reader->link->session, reader->number };
-        bringup_close_streams(client, &name, 1);
+    if (reader->session != NULL) {
+        const struct stream_name name = { reader->session->id, reader->number };
+        connect_close_streams(client, &name, 1);
     }
     group_drop(reader);
     reader->had = reader->gone; /* a log that ended is nobody else's now */
-    membership_let_go(&consumer->group->membership, (uint32_t)(reader->topic - consumer->topics),
-                      reader->partition);
+    member_state_let_go(&consumer->group->membership, (uint32_t)(reader->topic - consumer->topics),
+                        reader->partition);
 }
 
 void group_lose_all(struct leat_consumer *consumer)
@@ -156,7 +156,7 @@ void group_lose_all(struct leat_consumer *consumer)
         struct subscribed *topic = &consumer->topics[i];
         if (topic->step != OWNER_OPENING)
             continue;
-        control_link_forget(&consumer->client->control, topic);
+        control_channel_forget(&consumer->client->control, topic);
         topic->step = OWNER_OPEN;
     }
     group_each_reader(consumer, group_drop);
@@ -188,7 +188,7 @@ bool group_places(struct reader *reader, const Leat__Control__SubscriptionStream
 /* The broker's count goes on from what it counted with the opening, or from what it has. */
 static void count_on(struct reader *reader, const Leat__Control__SubscriptionStream *stream)
 {
-    const struct commits *commits = &reader->commits;
+    const struct commit_state *commits = &reader->commits;
     const uint64_t stood = reader->stream.next_offset, committed = stream->committed;
     if (reader->at_committed) {
         lost_count_begin(&reader->lost, stream->offset);
@@ -204,17 +204,17 @@ void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream
     count_on(reader, stream);
     /* Opened where the group stands, it stands where the stream begins. */
     if (reader->at_committed)
-        commits_stand(&reader->commits, stream->offset, stream->log_epoch);
+        commit_state_stand(&reader->commits, stream->offset, stream->log_epoch);
     else if (stream->committed_log_epoch != 0)
-        commits_stand(&reader->commits, stream->committed, stream->committed_log_epoch);
+        commit_state_stand(&reader->commits, stream->committed, stream->committed_log_epoch);
     if (reader->at_committed && stream->committed_log_epoch != 0)
-        commits_cover(&reader->commits, stream->committed, stream->committed_log_epoch);
+        commit_state_cover(&reader->commits, stream->committed, stream->committed_log_epoch);
     reader->at_committed = false;
     reader->had = true;
     reader->gone = false;
     reader->had_in = reader->topic->consumer->client->incarnation;
-    if (commits_due(&reader->commits))
-        data_link_queue_credit(reader);
+    if (commit_state_due(&reader->commits))
+        client_session_queue_credit(reader);
     if (reader->assigned)
         return;
     reader->assigned = true;
@@ -229,7 +229,7 @@ void group_doubt(struct reader *reader)
 {
     struct leat_consumer *consumer = reader->topic->consumer;
     reader->state = READER_IDLE;
-    membership_doubt(&consumer->group->membership, consumer->client->now);
+    member_state_doubt(&consumer->group->membership, consumer->client->now);
     consumer->client->work = true;
 }
 
@@ -271,7 +271,7 @@ void group_topic_deleted(struct reader *reader)
     /* It may be there again already: then the partition is opened anew, when the broker gives it.
      */
     group_known(reader->topic)->stale = true;
-    membership_doubt(&consumer->group->membership, consumer->client->now);
+    member_state_doubt(&consumer->group->membership, consumer->client->now);
     consumer->client->work = true;
 }
 

@@ -4,13 +4,13 @@
  * the events of that; what was processed. Must not know: requests to the broker and their answers,
  * which are consumer_group.h's. Threads: the client's. `consumer` is of a group, but where it says
  * otherwise. */
-#ifndef LEAT_CLIENT_GROUP_READERS_H
-#define LEAT_CLIENT_GROUP_READERS_H
+#ifndef LEAT_CLIENT_MEMBER_READERS_H
+#define LEAT_CLIENT_MEMBER_READERS_H
 
 #include "client/client_state.h"
 
 /* What the membership knows of the topic. */
-struct membership_topic *group_known(const struct subscribed *topic);
+struct member_state_topic *group_known(const struct subscribed *topic);
 
 /* Calls for each reader of the consumer. */
 void group_each_reader(struct leat_consumer *consumer, void (*visit)(struct reader *reader));

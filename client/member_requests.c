@@ -27,14 +27,14 @@ static void take_refused(struct leat_consumer *consumer,
     }
 }
 
-static void answered(struct leat_consumer *consumer, const struct membership_asked *asked,
-                     const struct membership_answer *answer, const char *text)
+static void answered(struct leat_consumer *consumer, const struct member_state_asked *asked,
+                     const struct member_state_answer *answer, const char *text)
 {
-    const enum membership_news news =
-        membership_answered(&consumer->group->membership, asked, answer, consumer->client->now);
+    const enum member_state_news news =
+        member_state_answered(&consumer->group->membership, asked, answer, consumer->client->now);
     group_news(consumer, news, answer->error,
                *text != '\0' ? text : leat_error_text(answer->error));
-    if (answer->assignment != NULL && news == MEMBERSHIP_CONFIRMED)
+    if (answer->assignment != NULL && news == MEMBER_STATE_CONFIRMED)
         take_refused(consumer, answer->assignment);
 }
 
@@ -43,7 +43,7 @@ static void on_answer(void *context, int error, const char *text,
 {
     struct group_request *request = context;
     struct leat_consumer *consumer = request->consumer;
-    const struct membership_asked asked = request->asked;
+    const struct member_state_asked asked = request->asked;
     request->consumer = NULL;
     if (response == NULL) {
         if (error == LEAT_ERR_TIMEOUT)
@@ -56,9 +56,9 @@ static void on_answer(void *context, int error, const char *text,
         return;
     }
     /* Topics are named when joining: of a heartbeat no broker says so. */
-    if (asked.what == MEMBERSHIP_HEARTBEAT && error == LEAT_ERR_UNKNOWN_TOPIC)
+    if (asked.what == MEMBER_STATE_HEARTBEAT && error == LEAT_ERR_UNKNOWN_TOPIC)
         error = LEAT_ERR_PROTOCOL;
-    const struct membership_answer answer = {
+    const struct member_state_answer answer = {
         .error = error,
         .retry_after_ms = response->retry_after_ms,
         .assignment = error == 0 ? response->assignment : NULL,
@@ -68,7 +68,7 @@ static void on_answer(void *context, int error, const char *text,
 
 /* A heartbeat is held before it is answered. */
 static enum leat_error ask(struct leat_consumer *consumer, Leat__Control__Request *request,
-                           const struct membership_asked *asked)
+                           const struct member_state_asked *asked)
 {
     struct leat_client *client = consumer->client;
     struct consumer_group *group = consumer->group;
@@ -82,7 +82,7 @@ static enum leat_error ask(struct leat_consumer *consumer, Leat__Control__Reques
     const leat_ns deadline = client_after(client->now, client->options.values.request_timeout_ns
                                                            + asked->wait_ms * LEAT_NS_PER_MS);
     const enum leat_error error =
-        control_link_ask(&client->control, request, deadline, on_answer, place);
+        control_channel_ask(&client->control, request, deadline, on_answer, place);
     if (error != LEAT_OK)
         return error;
     *place = (struct group_request){ .consumer = consumer, .asked = *asked };
@@ -91,7 +91,7 @@ static enum leat_error ask(struct leat_consumer *consumer, Leat__Control__Reques
 }
 
 static enum leat_error ask_join(struct leat_consumer *consumer,
-                                const struct membership_asked *asked)
+                                const struct member_state_asked *asked)
 {
     Leat__Control__JoinGroup join = LEAT__CONTROL__JOIN_GROUP__INIT;
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
@@ -110,7 +110,7 @@ static enum leat_error ask_join(struct leat_consumer *consumer,
     return ask(consumer, &request, asked);
 }
 
-static void list_held(const struct membership_topic *topic, Leat__Control__TopicPartitions *out)
+static void list_held(const struct member_state_topic *topic, Leat__Control__TopicPartitions *out)
 {
     for (uint32_t i = 0; i < topic->partitions; i++) {
         if ((topic->places[i] & PLACE_HELD) != 0)
@@ -119,9 +119,9 @@ static void list_held(const struct membership_topic *topic, Leat__Control__Topic
 }
 
 static enum leat_error ask_heartbeat(struct leat_consumer *consumer,
-                                     const struct membership_asked *asked)
+                                     const struct member_state_asked *asked)
 {
-    const struct membership *m = &consumer->group->membership;
+    const struct member_state *m = &consumer->group->membership;
     Leat__Control__GroupHeartbeat beat = LEAT__CONTROL__GROUP_HEARTBEAT__INIT;
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
     Leat__Control__TopicPartitions held[LEAT_GROUP_TOPICS_MAX];
@@ -154,13 +154,13 @@ static enum leat_error ask_heartbeat(struct leat_consumer *consumer,
     return error;
 }
 
-void group_ask(struct leat_consumer *consumer, const struct membership_asked *asked)
+void member_requests_send(struct leat_consumer *consumer, const struct member_state_asked *asked)
 {
-    const enum leat_error error =
-        asked->what == MEMBERSHIP_JOIN ? ask_join(consumer, asked) : ask_heartbeat(consumer, asked);
+    const enum leat_error error = asked->what == MEMBER_STATE_JOIN ? ask_join(consumer, asked)
+                                                                   : ask_heartbeat(consumer, asked);
     /* It was never said: again a little later. */
     if (error != LEAT_OK)
-        answered(consumer, asked, &(struct membership_answer){ .error = LEAT_BUSY }, "");
+        answered(consumer, asked, &(struct member_state_answer){ .error = LEAT_BUSY }, "");
 }
 
 static void on_left(void *context, int error, const char *text,
@@ -174,7 +174,7 @@ static void on_left(void *context, int error, const char *text,
     consumer->client->woken = true;
 }
 
-enum leat_error group_ask_leave(struct leat_consumer *consumer)
+enum leat_error member_requests_leave(struct leat_consumer *consumer)
 {
     Leat__Control__LeaveGroup leave = LEAT__CONTROL__LEAVE_GROUP__INIT;
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
@@ -184,13 +184,13 @@ enum leat_error group_ask_leave(struct leat_consumer *consumer)
     request.body_case = LEAT__CONTROL__REQUEST__BODY_LEAVE_GROUP;
     request.leave_group = &leave;
     consumer->client->work = true;
-    return bringup_ask(consumer->client, &request, on_left, consumer);
+    return connect_ask(consumer->client, &request, on_left, consumer);
 }
 
-void group_ask_forget(struct leat_consumer *consumer)
+void member_requests_forget(struct leat_consumer *consumer)
 {
     struct consumer_group *group = consumer->group;
     for (size_t i = 0; i < sizeof group->requests / sizeof group->requests[0]; i++)
-        control_link_forget(&consumer->client->control, &group->requests[i]);
-    control_link_forget(&consumer->client->control, consumer);
+        control_channel_forget(&consumer->client->control, &group->requests[i]);
+    control_channel_forget(&consumer->client->control, consumer);
 }

@@ -3,20 +3,20 @@
  * Role: member_state.h's requests as messages, and their answers back to it.
  * Must not know: streams, records.
  * Threads: the client's. */
-#ifndef LEAT_CLIENT_GROUP_ASK_H
-#define LEAT_CLIENT_GROUP_ASK_H
+#ifndef LEAT_CLIENT_MEMBER_REQUESTS_H
+#define LEAT_CLIENT_MEMBER_REQUESTS_H
 
 #include "client/client_state.h"
 
-/* Sends what membership_next gave; its answer goes to group_news. */
-void group_ask(struct leat_consumer *consumer, const struct membership_asked *asked);
+/* Sends what member_state_next gave; its answer goes to group_news. */
+void member_requests_send(struct leat_consumer *consumer, const struct member_state_asked *asked);
 /* LeaveGroup; group->left when it was answered. */
-enum leat_error group_ask_leave(struct leat_consumer *consumer);
+enum leat_error member_requests_leave(struct leat_consumer *consumer);
 /* No answer is wanted any more. */
-void group_ask_forget(struct leat_consumer *consumer);
+void member_requests_forget(struct leat_consumer *consumer);
 
 /* consumer_group.c: what an answer means. `text` is the broker's. */
-void group_news(struct leat_consumer *consumer, enum membership_news news, int error,
+void group_news(struct leat_consumer *consumer, enum member_state_news news, int error,
                 const char *text);
 
 #endif

@@ -6,60 +6,61 @@
 /* A stream that the shard refuses while control says it is ours: their news cross on the way. */
 #define DOUBT_NS (20 * LEAT_NS_PER_MS)
 
-static bool silent_too_long(const struct membership *m, leat_ns now)
+static bool silent_too_long(const struct member_state *m, leat_ns now)
 {
     return now - m->answered > m->session_ns;
 }
 
-static bool may_beat(const struct membership *m)
+static bool may_beat(const struct member_state *m)
 {
-    return m->under_way == 0 || (m->changed && m->under_way < MEMBERSHIP_UNDER_WAY_MAX);
+    return m->under_way == 0 || (m->changed && m->under_way < MEMBER_STATE_UNDER_WAY_MAX);
 }
 
-bool membership_is_in(const struct membership *m, leat_ns now)
+bool member_state_is_in(const struct member_state *m, leat_ns now)
 {
     return m->confirmed && !silent_too_long(m, now);
 }
 
-static struct membership_asked ask(struct membership *m, enum membership_request what, leat_ns now)
+static struct member_state_asked ask(struct member_state *m, enum member_state_request what,
+                                     leat_ns now)
 {
     const bool at_once = m->doubtful || !m->confirmed;
     m->under_way++;
     m->changed = m->doubtful = false;
-    return (struct membership_asked){
+    return (struct member_state_asked){
         .what = what, .life = m->life, .wait_ms = at_once ? 0 : m->heartbeat_ms, .sent = now
     };
 }
 
-struct membership_asked membership_next(struct membership *m, leat_ns now)
+struct member_state_asked member_state_next(struct member_state *m, leat_ns now)
 {
-    if (m->step == MEMBERSHIP_IN && m->confirmed && silent_too_long(m, now)) {
+    if (m->step == MEMBER_STATE_IN && m->confirmed && silent_too_long(m, now)) {
         m->confirmed = false; /* we may be out: nothing is ours before we know */
         m->changed = true;
     }
     if (m->retry_at > now)
-        return (struct membership_asked){ .what = MEMBERSHIP_NOTHING };
-    if (m->step == MEMBERSHIP_OUT) {
-        m->step = MEMBERSHIP_JOINING;
-        return ask(m, MEMBERSHIP_JOIN, now);
+        return (struct member_state_asked){ .what = MEMBER_STATE_NOTHING };
+    if (m->step == MEMBER_STATE_OUT) {
+        m->step = MEMBER_STATE_JOINING;
+        return ask(m, MEMBER_STATE_JOIN, now);
     }
-    if (m->step == MEMBERSHIP_IN && may_beat(m))
-        return ask(m, MEMBERSHIP_HEARTBEAT, now);
-    return (struct membership_asked){ .what = MEMBERSHIP_NOTHING };
+    if (m->step == MEMBER_STATE_IN && may_beat(m))
+        return ask(m, MEMBER_STATE_HEARTBEAT, now);
+    return (struct member_state_asked){ .what = MEMBER_STATE_NOTHING };
 }
 
-leat_ns membership_deadline(const struct membership *m)
+leat_ns member_state_deadline(const struct member_state *m)
 {
-    const bool waits = m->step == MEMBERSHIP_OUT || (m->step == MEMBERSHIP_IN && may_beat(m));
+    const bool waits = m->step == MEMBER_STATE_OUT || (m->step == MEMBER_STATE_IN && may_beat(m));
     leat_ns next = waits ? m->retry_at : LEAT_NS_NEVER;
-    if (m->step == MEMBERSHIP_IN && m->confirmed && m->answered + m->session_ns + 1 < next)
+    if (m->step == MEMBER_STATE_IN && m->confirmed && m->answered + m->session_ns + 1 < next)
         next = m->answered + m->session_ns + 1;
     return next;
 }
 
 /* ---- answers */
 
-static struct membership_topic *find(struct membership *m, const char *name)
+static struct member_state_topic *find(struct member_state *m, const char *name)
 {
     for (uint32_t i = 0; i < m->topic_count; i++) {
         if (strcmp(m->topics[i].name, name) == 0)
@@ -68,7 +69,7 @@ static struct membership_topic *find(struct membership *m, const char *name)
     return NULL;
 }
 
-static void take_places(struct membership_topic *topic)
+static void take_places(struct member_state_topic *topic)
 {
     for (uint32_t i = 0; i < topic->partitions; i++) {
         uint8_t *place = &topic->places[i];
@@ -79,7 +80,7 @@ static void take_places(struct membership_topic *topic)
     }
 }
 
-static void take(struct membership *m, const Leat__Control__GroupAssignment *assignment)
+static void take(struct member_state *m, const Leat__Control__GroupAssignment *assignment)
 {
     for (uint32_t t = 0; t < m->topic_count; t++) {
         for (uint32_t i = 0; i < m->topics[t].partitions; i++)
@@ -87,7 +88,7 @@ static void take(struct membership *m, const Leat__Control__GroupAssignment *ass
     }
     for (size_t t = 0; t < assignment->n_assigned; t++) {
         const Leat__Control__TopicPartitions *told = assignment->assigned[t];
-        struct membership_topic *topic = find(m, told->topic);
+        struct member_state_topic *topic = find(m, told->topic);
         if (topic != NULL && topic->id != told->topic_id)
             topic->stale = true;
         for (size_t i = 0; topic != NULL && i < told->n_partitions; i++) {
@@ -102,7 +103,7 @@ static void take(struct membership *m, const Leat__Control__GroupAssignment *ass
     m->session_ns = assignment->session_timeout_ms * LEAT_NS_PER_MS;
 }
 
-static void begin_life(struct membership *m)
+static void begin_life(struct member_state *m)
 {
     m->life++;
     m->under_way = 0;
@@ -110,7 +111,7 @@ static void begin_life(struct membership *m)
     m->confirmed = false;
 }
 
-static void clear(struct membership *m, enum membership_step step)
+static void clear(struct member_state *m, enum member_state_step step)
 {
     begin_life(m);
     m->step = step;
@@ -120,68 +121,69 @@ static void clear(struct membership *m, enum membership_step step)
     }
 }
 
-static enum membership_news taken(struct membership *m, const struct membership_asked *asked,
-                                  const Leat__Control__GroupAssignment *assignment, leat_ns now)
+static enum member_state_news taken(struct member_state *m, const struct member_state_asked *asked,
+                                    const Leat__Control__GroupAssignment *assignment, leat_ns now)
 {
     /* Answers may overtake one another: of two the newer epoch holds. One of the same epoch says
      * the same, of which more is understood when a topic was described since. */
-    if (asked->what == MEMBERSHIP_JOIN || assignment->member_epoch >= m->epoch)
+    if (asked->what == MEMBER_STATE_JOIN || assignment->member_epoch >= m->epoch)
         take(m, assignment);
-    m->step = MEMBERSHIP_IN;
+    m->step = MEMBER_STATE_IN;
     if (asked->sent > m->answered)
         m->answered = asked->sent;
     m->confirmed = !silent_too_long(m, now);
-    return MEMBERSHIP_CONFIRMED;
+    return MEMBER_STATE_CONFIRMED;
 }
 
-enum membership_news membership_answered(struct membership *m, const struct membership_asked *asked,
-                                         const struct membership_answer *answer, leat_ns now)
+enum member_state_news member_state_answered(struct member_state *m,
+                                             const struct member_state_asked *asked,
+                                             const struct member_state_answer *answer, leat_ns now)
 {
-    if (asked->life != m->life || m->step == MEMBERSHIP_OVER)
-        return MEMBERSHIP_NO_NEWS;
+    if (asked->life != m->life || m->step == MEMBER_STATE_OVER)
+        return MEMBER_STATE_NO_NEWS;
     m->under_way--;
     if (answer->error == LEAT_OK)
         return taken(m, asked, answer->assignment, now);
-    if (asked->what == MEMBERSHIP_HEARTBEAT && answer->error == LEAT_ERR_UNKNOWN_MEMBER) {
-        clear(m, MEMBERSHIP_OUT);
+    if (asked->what == MEMBER_STATE_HEARTBEAT && answer->error == LEAT_ERR_UNKNOWN_MEMBER) {
+        clear(m, MEMBER_STATE_OUT);
         m->retry_at = now;
-        return MEMBERSHIP_LOST;
+        return MEMBER_STATE_LOST;
     }
     if (answer->error == LEAT_ERR_FENCED) {
-        clear(m, MEMBERSHIP_OVER);
-        return MEMBERSHIP_FENCED;
+        clear(m, MEMBER_STATE_OVER);
+        return MEMBER_STATE_FENCED;
     }
     const bool later = answer->retry_after_ms > 0 || answer->error == LEAT_BUSY
                        || answer->error == LEAT_ERR_THROTTLED || answer->error == LEAT_ERR_LIMIT
                        || answer->error == LEAT_ERR_NO_MEMORY;
     if (!later) {
-        clear(m, MEMBERSHIP_OVER);
-        return MEMBERSHIP_REFUSED;
+        clear(m, MEMBER_STATE_OVER);
+        return MEMBER_STATE_REFUSED;
     }
     const leat_ns pause = answer->retry_after_ms * LEAT_NS_PER_MS;
     m->retry_at = now + (pause > RETRY_MIN_NS ? pause : RETRY_MIN_NS);
-    if (asked->what == MEMBERSHIP_JOIN)
-        m->step = MEMBERSHIP_OUT;
-    return MEMBERSHIP_NO_NEWS;
+    if (asked->what == MEMBER_STATE_JOIN)
+        m->step = MEMBER_STATE_OUT;
+    return MEMBER_STATE_NO_NEWS;
 }
 
 /* ---- the rest */
 
-void membership_disconnected(struct membership *m)
+void member_state_disconnected(struct member_state *m)
 {
     begin_life(m);
     m->retry_at = 0;
-    if (m->step == MEMBERSHIP_JOINING)
-        m->step = MEMBERSHIP_OUT; /* with the same id: harmless if it was in */
+    if (m->step == MEMBER_STATE_JOINING)
+        m->step = MEMBER_STATE_OUT; /* with the same id: harmless if it was in */
 }
 
-void membership_doubt(struct membership *m, leat_ns now)
+void member_state_doubt(struct member_state *m, leat_ns now)
 {
     m->doubtful = m->changed = true;
     m->retry_at = now + DOUBT_NS;
 }
 
-void membership_let_go(struct membership *m, uint32_t topic, uint32_t partition)
+void member_state_let_go(struct member_state *m, uint32_t topic, uint32_t partition)
 {
     uint8_t *place = &m->topics[topic].places[partition];
     *place = (*place & PLACE_ASSIGNED) != 0 ? PLACE_ASSIGNED | PLACE_HELD : 0;
@@ -189,14 +191,14 @@ void membership_let_go(struct membership *m, uint32_t topic, uint32_t partition)
     m->changed = true;
 }
 
-void membership_rejoin(struct membership *m, leat_ns now)
+void member_state_rejoin(struct member_state *m, leat_ns now)
 {
-    clear(m, MEMBERSHIP_OUT);
+    clear(m, MEMBER_STATE_OUT);
     m->retry_at = now + RETRY_MIN_NS;
 }
 
-void membership_end(struct membership *m)
+void member_state_end(struct member_state *m)
 {
     begin_life(m);
-    m->step = MEMBERSHIP_OVER;
+    m->step = MEMBER_STATE_OVER;
 }

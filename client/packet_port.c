@@ -52,7 +52,7 @@ enum leat_error packet_port_open(struct leat_client *client)
         client_fail_path(client, error, "%s", why[0] != '\0' ? why : leat_error_text(error));
         return error;
     }
-    loopgap_init(&port->gap);
+    loop_jitter_init(&port->gap);
     const bool polled = packet_port_polled(port);
     const int fd = port->link->ops->descriptor(port->link);
     struct epoll_event event = { .events = polled ? EPOLLIN | EPOLLET : EPOLLIN };
@@ -78,28 +78,29 @@ void packet_port_close(struct leat_client *client)
 }
 
 /* The session a packet is for, when it comes from where that session is. */
-static struct data_link *session_of(const struct leat_client *client,
-                                    const struct leat_packet *packet, const struct link_peer *peer)
+static struct client_session *session_of(const struct leat_client *client,
+                                         const struct leat_packet *packet,
+                                         const struct link_peer *peer)
 {
-    struct data_link *link = client->links[packet->session >> SESSION_SHARD_SHIFT];
-    if (link == NULL || link->packets == NULL || link->session != packet->session
-        || !link_peer_same(&link->packets->peer, peer))
+    struct client_session *session = client->sessions[packet->session >> SESSION_SHARD_SHIFT];
+    if (session == NULL || session->packets == NULL || session->id != packet->session
+        || !link_peer_same(&session->packets->peer, peer))
         return NULL;
-    return link;
+    return session;
 }
 
 static unsigned take(struct leat_client *client, const struct link_datagram *datagram)
 {
     struct leat_packet packet;
     client->stats.bytes_received += datagram->size;
-    struct data_link *link = NULL;
+    struct client_session *session = NULL;
     if (leat_packet_decode(&packet, datagram->bytes, datagram->size) == LEAT_OK)
-        link = session_of(client, &packet, &datagram->peer);
-    if (link == NULL || !packet_link_is_genuine(link, &packet, datagram->bytes)) {
+        session = session_of(client, &packet, &datagram->peer);
+    if (session == NULL || !session_packets_is_genuine(session, &packet, datagram->bytes)) {
         client->stats.packets_dropped++;
         return 0;
     }
-    return packet_link_take(link, &packet);
+    return session_packets_take(session, &packet);
 }
 
 unsigned packet_port_receive(struct leat_client *client)
@@ -139,10 +140,11 @@ leat_ns packet_port_timers(struct leat_client *client)
     if (port->link == NULL)
         return LEAT_NS_NEVER;
     leat_ns next = LEAT_NS_NEVER;
-    for (uint32_t i = 0; i < client->links_end; i++) {
-        struct data_link *link = client->links[i];
-        const leat_ns due =
-            link != NULL && link->packets != NULL ? packet_link_timers(link) : LEAT_NS_NEVER;
+    for (uint32_t i = 0; i < client->sessions_end; i++) {
+        struct client_session *session = client->sessions[i];
+        const leat_ns due = session != NULL && session->packets != NULL
+                                ? session_packets_timers(session)
+                                : LEAT_NS_NEVER;
         next = due < next ? due : next;
     }
     const leat_ns wanted = port->link->ops->deadline(port->link);

@@ -20,7 +20,7 @@ struct packet_port {
     bool staged;       /* the link has something to flush */
     bool more;         /* it held more than one call takes: nothing else would tell */
     bool arms;         /* is polled, but can be armed to wake who waits */
-    struct loopgap gap;
+    struct loop_jitter gap;
     const struct link_dpdk_driver *driver; /* of a bypass port; NULL: another kind of link */
     struct link_dpdk_port *dpdk;
 };

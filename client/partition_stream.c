@@ -127,8 +127,8 @@ void partition_stream_start(struct partition_stream *stream,
     stream->credit_held = stream->borrowed;
 }
 
-enum leat_error partition_stream_data(struct partition_stream *stream, uint64_t position,
-                                      uint32_t size, uint8_t **into)
+enum leat_error partition_stream_data_in_order(struct partition_stream *stream, uint64_t position,
+                                               uint32_t size, uint8_t **into)
 {
     if (!stream->started || position != stream->tail || stream->limit < position
         || size > stream->limit - position)
@@ -181,8 +181,8 @@ static void note_gap(struct partition_stream *stream, const struct leat_frame_ga
     stream->blocked = false;
 }
 
-enum leat_error partition_stream_gap(struct partition_stream *stream,
-                                     const struct leat_frame_gap *gap)
+enum leat_error partition_stream_gap_in_order(struct partition_stream *stream,
+                                              const struct leat_frame_gap *gap)
 {
     if (!stream->started)
         return LEAT_ERR_PROTOCOL;
@@ -213,8 +213,8 @@ bool partition_stream_ends(const struct partition_stream *stream)
     return stream->dead || is_deleted(stream);
 }
 
-bool partition_stream_take(struct partition_stream *stream, uint64_t position, const uint8_t *bytes,
-                           uint32_t size)
+bool partition_stream_data_any_order(struct partition_stream *stream, uint64_t position,
+                                     const uint8_t *bytes, uint32_t size)
 {
     if (!stream->started || is_deleted(stream))
         return true; /* nothing of it is wanted any more */
@@ -232,7 +232,8 @@ bool partition_stream_take(struct partition_stream *stream, uint64_t position, c
     return true;
 }
 
-void partition_stream_gap_any(struct partition_stream *stream, const struct leat_frame_gap *gap)
+void partition_stream_gap_any_order(struct partition_stream *stream,
+                                    const struct leat_frame_gap *gap)
 {
     const bool deleted = gap->reason == LEAT_GAP_TOPIC_DELETED;
     if (!stream->started || is_deleted(stream) || (gap->position <= stream->tail && !deleted))

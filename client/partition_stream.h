@@ -2,8 +2,9 @@
  * cut out of them, and how far the broker may go on.
  *
  * Role: pure; DATA and GAP in, records and events out in log order, credit back. Over a byte stream
- * they come in order or the broker is wrong (partition_stream_data, _gap); in packets they come in
- * any order and more than once (partition_stream_take, _gap_any). One stream comes one way.
+ * they come in order or the broker is wrong (partition_stream_data_in_order, _gap_in_order); in
+ * packets they come in any order and more than once (partition_stream_data_any_order,
+ * _gap_any_order). One stream comes one way.
  * Must not know: sockets, sessions, topics, clocks.
  * Threads: one per object.
  *
@@ -122,21 +123,22 @@ uint64_t partition_stream_wanted(const struct partition_stream *stream);
 
 /* The head of a DATA frame: *into is where its bytes belong.
  * LEAT_ERR_PROTOCOL: not where the last one ended, or beyond the credit. */
-enum leat_error partition_stream_data(struct partition_stream *stream, uint64_t position,
-                                      uint32_t size, uint8_t **into);
+enum leat_error partition_stream_data_in_order(struct partition_stream *stream, uint64_t position,
+                                               uint32_t size, uint8_t **into);
 /* `size` more bytes of it are there. */
 void partition_stream_arrived(struct partition_stream *stream, uint32_t size);
 
 /* LEAT_ERR_PROTOCOL: it points below what has arrived. */
-enum leat_error partition_stream_gap(struct partition_stream *stream,
-                                     const struct leat_frame_gap *gap);
+enum leat_error partition_stream_gap_in_order(struct partition_stream *stream,
+                                              const struct leat_frame_gap *gap);
 
 /* [position, position + size) of the log came in a packet. False: it lies beyond the credit, or too
  * many pieces are scattered already; it is as if it had never come. */
-bool partition_stream_take(struct partition_stream *stream, uint64_t position, const uint8_t *bytes,
-                           uint32_t size);
+bool partition_stream_data_any_order(struct partition_stream *stream, uint64_t position,
+                                     const uint8_t *bytes, uint32_t size);
 /* A GAP came in a packet. One that says nothing new is ignored. */
-void partition_stream_gap_any(struct partition_stream *stream, const struct leat_frame_gap *gap);
+void partition_stream_gap_any_order(struct partition_stream *stream,
+                                    const struct leat_frame_gap *gap);
 
 /* Its topic is gone, and that comes behind what was not handed out yet. */
 bool partition_stream_end_comes(const struct partition_stream *stream);

@@ -34,7 +34,7 @@ static void note_acked(struct publisher *publisher, uint64_t log_epoch, uint64_t
         publisher->acked_next = offset + count;
 }
 
-static void answered(void *context, const struct outbox_batch *batch,
+static void answered(void *context, const struct queued_batch *batch,
                      const struct leat_ack_run *run)
 {
     const struct answer_context *c = context;
@@ -76,7 +76,7 @@ static void answered(void *context, const struct outbox_batch *batch,
 static void unhold(struct publisher *publisher)
 {
     if (publisher->held)
-        TAILQ_REMOVE(&publisher->producer->client->held, publisher, held_link);
+        TAILQ_REMOVE(&publisher->producer->client->held, publisher, held_node);
     publisher->held = false;
 }
 
@@ -84,7 +84,7 @@ void producer_detach_all(struct leat_producer *producer)
 {
     for (uint32_t i = 0; producer->publishers != NULL && i < producer->shards.partitions; i++) {
         unhold(&producer->publishers[i]);
-        data_link_detach_publisher(&producer->publishers[i]);
+        client_session_detach_publisher(&producer->publishers[i]);
     }
 }
 
@@ -97,7 +97,7 @@ void producer_end(struct leat_producer *producer, int status, int event, const c
     producer->over = status;
     for (uint32_t i = 0; producer->publishers != NULL && i < producer->shards.partitions; i++) {
         struct answer_context context = { .publisher = &producer->publishers[i] };
-        outbox_close(&producer->publishers[i].outbox, (int16_t)status, answered, &context);
+        batch_queue_close(&producer->publishers[i].queue, (int16_t)status, answered, &context);
     }
     if (event == 0)
         return;
@@ -136,9 +136,9 @@ static void hold(struct publisher *publisher, uint32_t pause_us)
         return;
     publisher->hold_until = until;
     if (!publisher->held)
-        TAILQ_INSERT_TAIL(&client->held, publisher, held_link);
+        TAILQ_INSERT_TAIL(&client->held, publisher, held_node);
     publisher->held = true;
-    data_link_unqueue_publisher(publisher);
+    client_session_unqueue_publisher(publisher);
     client_timer_at(client, until);
 }
 
@@ -147,10 +147,10 @@ leat_ns producer_release_held(struct leat_client *client)
     leat_ns next = LEAT_NS_NEVER;
     struct publisher *publisher = TAILQ_FIRST(&client->held), *following;
     for (; publisher != NULL; publisher = following) {
-        following = TAILQ_NEXT(publisher, held_link);
+        following = TAILQ_NEXT(publisher, held_node);
         if (publisher->hold_until <= client->now) {
             unhold(publisher);
-            data_link_queue_publisher(publisher);
+            client_session_queue_publisher(publisher);
         } else if (publisher->hold_until < next) {
             next = publisher->hold_until;
         }
@@ -175,11 +175,11 @@ void producer_acked(struct publisher *publisher, const struct leat_frame_publish
         case LEAT_ERR_UNKNOWN_STREAM: producer_topic_gone(producer); return;
         default: break;
         }
-        if (outbox_ack(&publisher->outbox, &run, answered, &context))
+        if (batch_queue_ack(&publisher->queue, &run, answered, &context))
             hold(publisher, run.retry_after_us != 0 ? run.retry_after_us : OUT_OF_ORDER_PAUSE_US);
     }
-    if (outbox_has_content(&publisher->outbox))
-        data_link_queue_publisher(publisher);
+    if (batch_queue_has_content(&publisher->queue))
+        client_session_queue_publisher(publisher);
 }
 
 void producer_disconnected(struct leat_producer *producer)
@@ -192,9 +192,9 @@ void producer_disconnected(struct leat_producer *producer)
 static void free_producer(struct leat_producer *producer)
 {
     struct leat_client *client = producer->client;
-    control_link_forget(&client->control, producer);
-    TAILQ_REMOVE(&client->producers, producer, link);
-    outbox_pool_release(&producer->pool);
+    control_channel_forget(&client->control, producer);
+    TAILQ_REMOVE(&client->producers, producer, node);
+    batch_pool_release(&producer->pool);
     topic_shards_free(&producer->shards);
     free(producer->publishers);
     free(producer->rings);
@@ -231,7 +231,7 @@ static struct leat_producer *make(struct leat_client *client, const char *topic,
     if (checked.name != NULL)
         snprintf(producer->name, sizeof producer->name, "%s", checked.name);
     producer->options.name = producer->name;
-    TAILQ_INSERT_TAIL(&client->producers, producer, link);
+    TAILQ_INSERT_TAIL(&client->producers, producer, node);
     return producer;
 }
 
@@ -246,7 +246,7 @@ int leat_producer_open(leat_client *client, leat_producer **producer, const char
         client_after(client_clock(client), client->options.values.request_timeout_ns);
     int error = client_refuses_data(client, "leat_producer_open");
     if (error == 0)
-        error = bringup_wait_ready(client, deadline);
+        error = connect_wait_ready(client, deadline);
     if (error != 0)
         return error;
     struct leat_producer *opened = make(client, topic, options, &error);
@@ -255,7 +255,7 @@ int leat_producer_open(leat_client *client, leat_producer **producer, const char
     client->work = true;
     while (opened->step != OWNER_READY && opened->step != OWNER_OVER) {
         if (client->now >= deadline) {
-            const char *why = bringup_trouble(client);
+            const char *why = connect_trouble(client);
             free_producer(opened);
             return client_error(client, LEAT_ERR_TIMEOUT,
                                 "producer of topic \"%s\": not opened "
@@ -281,11 +281,11 @@ static void close_streams(struct leat_producer *producer)
     size_t count = 0;
     for (uint32_t i = 0; names != NULL && i < partitions; i++) {
         const struct publisher *publisher = &producer->publishers[i];
-        if (publisher->link != NULL)
-            names[count++] = (struct stream_name){ publisher->link->session, publisher->number };
+        if (publisher->session != NULL)
+            names[count++] = (struct stream_name){ publisher->session->id, publisher->number };
     }
     if (count > 0) /* without memory for it they end with the session */
-        bringup_close_streams(producer->client, names, count);
+        connect_close_streams(producer->client, names, count);
     free(names);
 }
 

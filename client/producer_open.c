@@ -116,7 +116,7 @@ static enum leat_error reserve(struct leat_producer *producer,
     /* Every partition can have a batch filling and one in flight; beyond that they share. */
     const uint64_t shared = 2 * (uint64_t)partitions + 4 * (uint64_t)in_flight;
     const uint64_t most = (uint64_t)partitions * (in_flight + 1);
-    const struct outbox_pool_options options = {
+    const struct batch_pool_options options = {
         .batches = (uint32_t)(most < shared ? most : shared),
         .batch_bytes = batch,
         .records_max = producer->options.batch_records_max,
@@ -125,8 +125,8 @@ static enum leat_error reserve(struct leat_producer *producer,
     producer->record_bytes_max = grant->record_bytes_max;
     producer->sticky = partitions - 1; /* the first batch without a key goes to partition 0 */
     producer->publishers = calloc(partitions, sizeof *producer->publishers);
-    const uint32_t entries = outbox_ring_entries(in_flight);
-    producer->rings = calloc((size_t)partitions * entries, sizeof(struct outbox_batch *));
+    const uint32_t entries = batch_queue_ring_entries(in_flight);
+    producer->rings = calloc((size_t)partitions * entries, sizeof(struct queued_batch *));
     producer->headers = malloc(LEAT_HEADERS_BYTES_MAX);
     producer->unanswered = calloc(partitions, sizeof *producer->unanswered);
     if (producer->unanswered == NULL || producer->publishers == NULL || producer->rings == NULL
@@ -137,10 +137,10 @@ static enum leat_error reserve(struct leat_producer *producer,
         publisher->kind = STREAM_PUBLISHER;
         publisher->partition = i;
         publisher->producer = producer;
-        outbox_init(&publisher->outbox, &producer->pool, producer->rings + (size_t)i * entries,
-                    in_flight);
+        batch_queue_init(&publisher->queue, &producer->pool, producer->rings + (size_t)i * entries,
+                         in_flight);
     }
-    return outbox_pool_reserve(&producer->pool, &options);
+    return batch_pool_reserve(&producer->pool, &options);
 }
 
 static void tell_lost(struct publisher *publisher, uint64_t log_epoch)
@@ -168,24 +168,24 @@ static enum leat_error bind_stream(struct publisher *publisher,
 {
     struct leat_producer *producer = publisher->producer;
     struct leat_client *client = producer->client;
-    struct data_link *link = client->links[producer->shards.shard[publisher->partition]];
-    if (stream->partition != publisher->partition || link == NULL || link->state != LINK_UP
-        || link->session != stream->session) {
+    struct client_session *session = client->sessions[producer->shards.shard[publisher->partition]];
+    if (stream->partition != publisher->partition || session == NULL || session->state != SESSION_UP
+        || session->id != stream->session) {
         client_fail(client, LEAT_ERR_PROTOCOL,
                     "topic \"%s\", partition %" PRIu32 ": the grant names another session",
                     producer->topic, publisher->partition);
         return LEAT_ERR_PROTOCOL;
     }
-    if (data_link_attach(link, stream->stream, publisher) != LEAT_OK)
+    if (client_session_attach(session, stream->stream, publisher) != LEAT_OK)
         return LEAT_ERR_NO_MEMORY;
     publisher->number = stream->stream;
-    publisher->link = link;
+    publisher->session = session;
     publisher->blocked_said = UINT64_MAX;
     /* Where the broker knows nothing of it the numbers may be closed up: a batch answered out of
      * turn would leave a hole that nothing is taken behind. */
-    outbox_restart(&publisher->outbox, stream->credit,
-                   new_identity || stream->expired ? &stream->next_sequence : NULL);
-    data_link_queue_publisher(publisher);
+    batch_queue_restart(&publisher->queue, stream->credit,
+                        new_identity || stream->expired ? &stream->next_sequence : NULL);
+    client_session_queue_publisher(publisher);
     return LEAT_OK;
 }
 
@@ -202,7 +202,7 @@ static bool bind_streams(struct leat_producer *producer, const Leat__Control__Pr
         for (uint32_t i = 0; i < producer->shards.partitions; i++) {
             const struct stream_name name = { grant->streams[i]->session,
                                               grant->streams[i]->stream };
-            bringup_close_streams(client, &name, 1);
+            connect_close_streams(client, &name, 1);
         }
         refused(producer, error, "no memory for the producer's streams");
     }
@@ -268,7 +268,7 @@ static void ask_open(struct leat_producer *producer)
     uint64_t wanted = 0;
     for (uint32_t i = 0; i < producer->shards.partitions; i++)
         wanted |= UINT64_C(1) << producer->shards.shard[i];
-    if (!bringup_links(client, wanted))
+    if (!connect_sessions(client, wanted))
         return;
     uint32_t sessions[LEAT_SHARDS_MAX];
     Leat__Control__OpenProducer open = LEAT__CONTROL__OPEN_PRODUCER__INIT;
@@ -277,7 +277,7 @@ static void ask_open(struct leat_producer *producer)
     open.sessions = sessions;
     for (uint32_t shard = 0; shard < LEAT_SHARDS_MAX; shard++) {
         if ((wanted >> shard & 1) != 0)
-            sessions[open.n_sessions++] = client->links[shard]->session;
+            sessions[open.n_sessions++] = client->sessions[shard]->id;
     }
     /* A new broker is told them too: it knows by them who of several had the name last. */
     if (producer->incarnation != 0 && !producer->renews) {
@@ -288,21 +288,21 @@ static void ask_open(struct leat_producer *producer)
     }
     if (producer->opened) {
         for (uint32_t i = 0; i < producer->shards.partitions; i++)
-            producer->unanswered[i] = outbox_first_unanswered(&producer->publishers[i].outbox);
+            producer->unanswered[i] = batch_queue_first_unanswered(&producer->publishers[i].queue);
         open.first_unanswered = producer->unanswered;
         open.n_first_unanswered = producer->shards.partitions;
     }
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
     request.body_case = LEAT__CONTROL__REQUEST__BODY_OPEN_PRODUCER;
     request.open_producer = &open;
-    if (bringup_ask(client, &request, on_opened, producer) == LEAT_OK)
+    if (connect_ask(client, &request, on_opened, producer) == LEAT_OK)
         producer->step = OWNER_OPENING;
 }
 
 void producer_advance(struct leat_producer *producer)
 {
     if (producer->step == OWNER_DESCRIBE
-        && bringup_describe(producer->client, producer->topic, on_described, producer) == LEAT_OK)
+        && connect_describe(producer->client, producer->topic, on_described, producer) == LEAT_OK)
         producer->step = OWNER_DESCRIBING;
     else if (producer->step == OWNER_OPEN)
         ask_open(producer);
@@ -338,5 +338,5 @@ void producer_doubt(struct leat_producer *producer)
     const bool stuck = producer->answers == producer->answers_before;
     producer->answers_before = producer->answers;
     if (producer->step == OWNER_READY && stuck && leat_producer_pending(producer) > 0)
-        bringup_describe(producer->client, producer->topic, on_doubt, producer);
+        connect_describe(producer->client, producer->topic, on_doubt, producer);
 }

@@ -90,14 +90,14 @@ static int append_anywhere(struct leat_producer *producer, const struct leat_rec
                            uint64_t cookie, struct publisher **used)
 {
     const uint32_t partitions = producer->shards.partitions;
-    const struct outbox_batch *filling = producer->publishers[producer->sticky].outbox.open;
+    const struct queued_batch *filling = producer->publishers[producer->sticky].queue.open;
     const uint64_t bytes = leat_record_bytes(view->key_size, view->headers_size, view->value_size);
     if (filling == NULL || bytes > filling->room - filling->size
         || filling->count == filling->records_max)
         producer->sticky = (producer->sticky + 1) % partitions;
     for (uint32_t tried = 0; tried < partitions && tried < OTHERS_TRIED_MAX; tried++) {
         *used = &producer->publishers[producer->sticky];
-        if (outbox_append(&(*used)->outbox, view, cookie) == LEAT_OK)
+        if (batch_queue_append(&(*used)->queue, view, cookie) == LEAT_OK)
             return LEAT_OK;
         producer->sticky = (producer->sticky + 1) % partitions;
     }
@@ -140,7 +140,7 @@ static int append(struct leat_producer *producer, const struct leat_record *reco
             ? (uint32_t)record->partition
             : partitioner_pick(record->key, record->key_size, producer->shards.partitions);
     *used = &producer->publishers[partition];
-    return outbox_append(&(*used)->outbox, &view, record->cookie);
+    return batch_queue_append(&(*used)->queue, &view, record->cookie);
 }
 
 static int send_record(struct leat_producer *producer, const struct leat_record *record,
@@ -152,7 +152,7 @@ static int send_record(struct leat_producer *producer, const struct leat_record 
         return error;
     producer->client->stats.records_sent++;
     if (!(*used)->queued) { /* else the next poll sends it anyway */
-        data_link_queue_publisher(*used);
+        client_session_queue_publisher(*used);
         client_arm(producer->client);
     }
     return LEAT_OK;
@@ -188,7 +188,7 @@ int leat_producer_send_wait(leat_producer *producer, const struct leat_record *r
                                                  producer->topic)
                                   : error;
     struct producer_waiter waiter = { 0 };
-    struct outbox_batch *batch = outbox_last(&used->outbox);
+    struct queued_batch *batch = batch_queue_last(&used->queue);
     batch->waiter = &waiter;
     batch->waiter_record = batch->count - 1;
     while (!waiter.done && client->now < deadline)
@@ -215,7 +215,7 @@ uint64_t leat_producer_pending(const leat_producer *producer)
 {
     uint64_t pending = 0;
     for (uint32_t i = 0; producer != NULL && i < producer->shards.partitions; i++)
-        pending += producer->publishers[i].outbox.pending;
+        pending += producer->publishers[i].queue.pending;
     return pending;
 }
 

@@ -19,7 +19,7 @@ static int open_memory(void)
     return open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 }
 
-enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size, bool at_once)
+enum leat_error ringmap_reserve(struct ringmap *map, uint64_t size, bool at_once)
 {
     uint64_t bytes = PAGE_BYTES_MIN;
     while (bytes < size)
@@ -50,15 +50,15 @@ enum leat_error mirror_reserve(struct mirror *mirror, uint64_t size, bool at_onc
 #else
     (void)at_once;
 #endif
-    mirror->bytes = at;
-    mirror->size = bytes;
+    map->bytes = at;
+    map->size = bytes;
     return LEAT_OK;
 }
 
-void mirror_release(struct mirror *mirror)
+void ringmap_release(struct ringmap *map)
 {
-    if (mirror->bytes != NULL)
-        munmap(mirror->bytes, 2 * mirror->size);
-    mirror->bytes = NULL;
-    mirror->size = 0;
+    if (map->bytes != NULL)
+        munmap(map->bytes, 2 * map->size);
+    map->bytes = NULL;
+    map->size = 0;
 }

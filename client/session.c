@@ -15,59 +15,60 @@
 static void on_session(void *context, int error, const char *text,
                        const Leat__Control__Response *response)
 {
-    struct data_link *link = context;
-    struct leat_client *client = link->client;
+    struct client_session *session = context;
+    struct leat_client *client = session->client;
     if (error != 0 || response == NULL) {
-        client_fail(client, error, "session with shard %u: %s", link->shard, text);
+        client_fail(client, error, "session with shard %u: %s", session->shard, text);
         return;
     }
     if (response->body_case != LEAT__CONTROL__RESPONSE__BODY_SESSION) {
-        client_fail(client, LEAT_ERR_PROTOCOL, "session with shard %u: not a grant", link->shard);
+        client_fail(client, LEAT_ERR_PROTOCOL, "session with shard %u: not a grant",
+                    session->shard);
         return;
     }
-    link->session = response->session->session;
-    memcpy(link->token, response->session->token.data, LEAT_TOKEN_BYTES);
-    memcpy(link->reset_token, response->session->reset_token.data, LEAT_TOKEN_BYTES);
-    link->tag_to_broker = response->session->tag_to_broker;
-    link->tag_to_client = response->session->tag_to_client;
-    link->may_be_partial = response->session->checksum_partial;
+    session->id = response->session->session;
+    memcpy(session->token, response->session->token.data, LEAT_TOKEN_BYTES);
+    memcpy(session->reset_token, response->session->reset_token.data, LEAT_TOKEN_BYTES);
+    session->tag_to_broker = response->session->tag_to_broker;
+    session->tag_to_client = response->session->tag_to_client;
+    session->may_be_partial = response->session->checksum_partial;
     if (client->transport == URL_TCP)
-        tcp_link_connect(link);
+        session_tcp_connect(session);
     else
-        packet_link_connect(link);
+        session_packets_connect(session);
 }
 
-static struct data_link *make(struct leat_client *client, uint32_t shard)
+static struct client_session *make(struct leat_client *client, uint32_t shard)
 {
-    struct data_link *link = calloc(1, sizeof *link);
-    if (link == NULL)
+    struct client_session *session = calloc(1, sizeof *session);
+    if (session == NULL)
         return NULL;
-    link->client = client;
-    link->shard = shard;
-    link->fd = -1;
-    TAILQ_INIT(&link->publishers);
-    TAILQ_INIT(&link->credits);
-    return link;
+    session->client = client;
+    session->shard = shard;
+    session->fd = -1;
+    TAILQ_INIT(&session->publishers);
+    TAILQ_INIT(&session->credits);
+    return session;
 }
 
-struct data_link *data_link_want(struct leat_client *client, uint32_t shard)
+struct client_session *client_session_want(struct leat_client *client, uint32_t shard)
 {
     if (shard >= LEAT_SHARDS_MAX || !client->endpoints[shard].known) {
         client_fail(client, LEAT_ERR_PROTOCOL, "the broker told no address for shard %u", shard);
         return NULL;
     }
-    struct data_link *link = client->links[shard];
-    if (link == NULL) {
-        link = client->links[shard] = make(client, shard);
-        if (shard >= client->links_end)
-            client->links_end = shard + 1;
-        if (link == NULL) {
+    struct client_session *session = client->sessions[shard];
+    if (session == NULL) {
+        session = client->sessions[shard] = make(client, shard);
+        if (shard >= client->sessions_end)
+            client->sessions_end = shard + 1;
+        if (session == NULL) {
             client_fail(client, LEAT_ERR_NO_MEMORY, "connection to shard %u: no memory", shard);
             return NULL;
         }
     }
-    if (link->state != LINK_NONE)
-        return link;
+    if (session->state != SESSION_NONE)
+        return session;
     Leat__Control__OpenSession open = LEAT__CONTROL__OPEN_SESSION__INIT;
     open.shard = shard;
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
@@ -75,166 +76,167 @@ struct data_link *data_link_want(struct leat_client *client, uint32_t shard)
     request.open_session = &open;
     const leat_ns deadline = client_after(client->now, client->options.values.request_timeout_ns);
     const enum leat_error error =
-        control_link_ask(&client->control, &request, deadline, on_session, link);
+        control_channel_ask(&client->control, &request, deadline, on_session, session);
     if (error == LEAT_OK) {
-        link->state = LINK_ASKED;
-        link->deadline = deadline;
+        session->state = SESSION_ASKED;
+        session->deadline = deadline;
         client_timer_at(client, deadline);
     } else if (error != LEAT_BUSY) {
         client_fail(client, error, "session with shard %u: %s", shard, leat_error_text(error));
     }
-    return link;
+    return session;
 }
 
-void data_link_flush(struct data_link *link)
+void client_session_flush(struct client_session *session)
 {
-    link->client->links_dirty &= ~(UINT64_C(1) << link->shard);
-    if (link->state < LINK_ATTACHING)
+    session->client->sessions_dirty &= ~(UINT64_C(1) << session->shard);
+    if (session->state < SESSION_ATTACHING)
         return;
-    if (link->packets == NULL)
-        tcp_link_flush(link);
+    if (session->packets == NULL)
+        session_tcp_flush(session);
     else
-        packet_link_flush(link);
+        session_packets_flush(session);
 }
 
-leat_ns data_link_deadline(const struct data_link *link)
+leat_ns client_session_deadline(const struct client_session *session)
 {
-    const bool in_packets = link->state >= LINK_ATTACHING && link->packets != NULL;
-    return in_packets ? packet_link_deadline(link) : LEAT_NS_NEVER;
+    const bool in_packets = session->state >= SESSION_ATTACHING && session->packets != NULL;
+    return in_packets ? session_packets_deadline(session) : LEAT_NS_NEVER;
 }
 
 /* ---- streams */
 
-enum leat_error data_link_attach(struct data_link *link, uint32_t number, void *stream)
+enum leat_error client_session_attach(struct client_session *session, uint32_t number, void *stream)
 {
-    return stream_table_put(&link->streams, number, stream);
+    return stream_table_put(&session->streams, number, stream);
 }
 
-void data_link_detach_publisher(struct publisher *publisher)
+void client_session_detach_publisher(struct publisher *publisher)
 {
-    struct data_link *link = publisher->link;
-    if (link == NULL)
+    struct client_session *session = publisher->session;
+    if (session == NULL)
         return;
-    data_link_unqueue_publisher(publisher);
-    stream_table_remove(&link->streams, publisher->number);
-    publisher->link = NULL;
+    client_session_unqueue_publisher(publisher);
+    stream_table_remove(&session->streams, publisher->number);
+    publisher->session = NULL;
 }
 
-void data_link_detach_reader(struct reader *reader)
+void client_session_detach_reader(struct reader *reader)
 {
-    struct data_link *link = reader->link;
-    if (link == NULL)
+    struct client_session *session = reader->session;
+    if (session == NULL)
         return;
     if (reader->credit_queued)
-        TAILQ_REMOVE(&link->credits, reader, credit_link);
+        TAILQ_REMOVE(&session->credits, reader, credit_node);
     reader->credit_queued = reader->credit_again = false;
-    commits_interrupted(&reader->commits);
-    stream_table_remove(&link->streams, reader->number);
-    if (link->slice_reader == reader)
-        link->slice_reader = NULL;
-    reader->link = NULL;
+    commit_state_interrupted(&reader->commits);
+    stream_table_remove(&session->streams, reader->number);
+    if (session->slice_reader == reader)
+        session->slice_reader = NULL;
+    reader->session = NULL;
 }
 
-void data_link_queue_publisher(struct publisher *publisher)
+void client_session_queue_publisher(struct publisher *publisher)
 {
-    struct data_link *link = publisher->link;
-    if (link == NULL || publisher->held)
+    struct client_session *session = publisher->session;
+    if (session == NULL || publisher->held)
         return;
     if (!publisher->queued)
-        TAILQ_INSERT_TAIL(&link->publishers, publisher, ready_link);
+        TAILQ_INSERT_TAIL(&session->publishers, publisher, ready_node);
     publisher->queued = true;
-    client_dirty(link->client, link);
+    client_dirty(session->client, session);
 }
 
-void data_link_queue_credit(struct reader *reader)
+void client_session_queue_credit(struct reader *reader)
 {
-    struct data_link *link = reader->link;
-    if (link == NULL)
+    struct client_session *session = reader->session;
+    if (session == NULL)
         return;
     if (!reader->credit_queued)
-        TAILQ_INSERT_TAIL(&link->credits, reader, credit_link);
+        TAILQ_INSERT_TAIL(&session->credits, reader, credit_node);
     reader->credit_queued = true;
-    client_dirty(link->client, link);
+    client_dirty(session->client, session);
 }
 
-void data_link_unqueue_publisher(struct publisher *publisher)
+void client_session_unqueue_publisher(struct publisher *publisher)
 {
     if (publisher->queued)
-        TAILQ_REMOVE(&publisher->link->publishers, publisher, ready_link);
+        TAILQ_REMOVE(&publisher->session->publishers, publisher, ready_node);
     publisher->queued = false;
 }
 
-struct reader *data_link_next_credit(struct data_link *link)
+struct reader *client_session_next_credit(struct client_session *session)
 {
-    struct reader *reader = TAILQ_FIRST(&link->credits);
+    struct reader *reader = TAILQ_FIRST(&session->credits);
     if (reader == NULL)
         return NULL;
-    TAILQ_REMOVE(&link->credits, reader, credit_link);
+    TAILQ_REMOVE(&session->credits, reader, credit_node);
     reader->credit_queued = false;
     return reader;
 }
 
-void *data_link_stream(const struct data_link *link, uint32_t number, enum stream_kind kind)
+void *client_session_stream(const struct client_session *session, uint32_t number,
+                            enum stream_kind kind)
 {
-    enum stream_kind *stream = stream_table_find(&link->streams, number);
+    enum stream_kind *stream = stream_table_find(&session->streams, number);
     return stream != NULL && *stream == kind ? (void *)stream : NULL;
 }
 
 /* ---- frames */
 
-bool data_link_is_uncovered(const struct data_link *link)
+bool client_session_is_uncovered(const struct client_session *session)
 {
-    return link->packets != NULL && link->packets->may_be_partial;
+    return session->packets != NULL && session->packets->may_be_partial;
 }
 
-void data_link_damaged(struct data_link *link, const char *what)
+void client_session_damaged(struct client_session *session, const char *what)
 {
-    link->client->seals = true;
+    session->client->seals = true;
     client_fail(
-        link->client, LEAT_ERR_BAD_CRC,
+        session->client, LEAT_ERR_BAD_CRC,
         "shard %u: %s came damaged over a link within this machine; from now on checksums cover "
         "all bytes",
-        link->shard, what);
+        session->shard, what);
 }
 
-void data_link_broken(struct data_link *link, const char *what)
+void client_session_broken(struct client_session *session, const char *what)
 {
-    if (data_link_is_uncovered(link)) {
-        data_link_damaged(link, what);
+    if (client_session_is_uncovered(session)) {
+        client_session_damaged(session, what);
         return;
     }
-    client_fail(link->client, LEAT_ERR_PROTOCOL, "shard %u broke the protocol: %s", link->shard,
-                what);
+    client_fail(session->client, LEAT_ERR_PROTOCOL, "shard %u broke the protocol: %s",
+                session->shard, what);
 }
 
-void data_link_was_reset(struct data_link *link, const struct leat_frame_reset *reset)
+void client_session_was_reset(struct client_session *session, const struct leat_frame_reset *reset)
 {
-    link->client->seals |= reset->status == LEAT_ERR_BAD_CRC;
-    client_fail(link->client, reset->status != LEAT_OK ? reset->status : LEAT_ERR_CLOSED,
-                "shard %u ended the session: %s", link->shard, leat_error_text(reset->status));
+    session->client->seals |= reset->status == LEAT_ERR_BAD_CRC;
+    client_fail(session->client, reset->status != LEAT_OK ? reset->status : LEAT_ERR_CLOSED,
+                "shard %u ended the session: %s", session->shard, leat_error_text(reset->status));
 }
 
-static void attached(struct data_link *link, const struct leat_frame_attached *frame)
+static void attached(struct client_session *session, const struct leat_frame_attached *frame)
 {
-    struct leat_client *client = link->client;
-    if (link->state == LINK_UP && link->packets != NULL && frame->session == link->session)
+    struct leat_client *client = session->client;
+    if (session->state == SESSION_UP && session->packets != NULL && frame->session == session->id)
         return; /* said again */
-    if (link->state != LINK_ATTACHING || frame->session != link->session) {
-        data_link_broken(link, "ATTACHED was not expected");
+    if (session->state != SESSION_ATTACHING || frame->session != session->id) {
+        client_session_broken(session, "ATTACHED was not expected");
         return;
     }
     if (frame->status != LEAT_OK) {
-        client_fail(client, frame->status, "shard %u refused the session: %s", link->shard,
+        client_fail(client, frame->status, "shard %u refused the session: %s", session->shard,
                     frame->status == LEAT_ERR_LIMIT
                         ? "the broker has no file descriptor, or no place, left"
                         : leat_error_text(frame->status));
         return;
     }
-    link->state = LINK_UP;
-    link->heard = client->now;
-    link->asked = false;
-    if (link->packets == NULL)
-        client->links_up |= UINT64_C(1) << link->shard;
+    session->state = SESSION_UP;
+    session->heard = client->now;
+    session->asked = false;
+    if (session->packets == NULL)
+        client->sessions_up |= UINT64_C(1) << session->shard;
     client->work = true;
 }
 
@@ -247,29 +249,30 @@ static bool is_news(struct throttling *t, leat_ns now)
     return news;
 }
 
-static void throttled(struct data_link *link, struct publisher *publisher, struct reader *reader,
-                      bool by_client)
+static void throttled(struct client_session *session, struct publisher *publisher,
+                      struct reader *reader, bool by_client)
 {
     struct leat_event event = { .type = LEAT_EVENT_THROTTLED,
                                 .error = LEAT_ERR_THROTTLED,
                                 .text = by_client
                                             ? "the broker's quota for this client's name is used up"
                                             : "the topic's quota is used up" };
-    if (publisher != NULL && is_news(&publisher->producer->throttling, link->client->now)) {
+    if (publisher != NULL && is_news(&publisher->producer->throttling, session->client->now)) {
         event.partition = (int32_t)publisher->partition;
         event.topic = publisher->producer->topic;
         event.producer = publisher->producer;
-        client_event(link->client, &event);
-    } else if (reader != NULL && is_news(&reader->topic->consumer->throttling, link->client->now)) {
+        client_event(session->client, &event);
+    } else if (reader != NULL
+               && is_news(&reader->topic->consumer->throttling, session->client->now)) {
         reader_event(reader, event);
     }
 }
 
-static void blocked(struct data_link *link, struct publisher *publisher, struct reader *reader,
-                    uint64_t limit)
+static void blocked(struct client_session *session, struct publisher *publisher,
+                    struct reader *reader, uint64_t limit)
 {
     if (limit >= LEAT_BLOCKED_BY_TOPIC_QUOTA) {
-        throttled(link, publisher, reader, limit == LEAT_BLOCKED_BY_CLIENT_QUOTA);
+        throttled(session, publisher, reader, limit == LEAT_BLOCKED_BY_CLIENT_QUOTA);
     } else if (reader != NULL && limit == reader->stream.limit) {
         reader->stream.blocked = true;
         reader_credit(reader);
@@ -277,23 +280,23 @@ static void blocked(struct data_link *link, struct publisher *publisher, struct 
 }
 
 /* Frames for streams that were closed here and not yet there are dropped. */
-void data_link_handle(struct data_link *link, const struct leat_frame *frame)
+void client_session_handle(struct client_session *session, const struct leat_frame *frame)
 {
-    struct publisher *publisher = data_link_stream(link, frame->stream, STREAM_PUBLISHER);
-    struct reader *reader = data_link_stream(link, frame->stream, STREAM_READER);
+    struct publisher *publisher = client_session_stream(session, frame->stream, STREAM_PUBLISHER);
+    struct reader *reader = client_session_stream(session, frame->stream, STREAM_READER);
     switch (frame->type) {
-    case LEAT_FRAME_ATTACHED: attached(link, &frame->attached); break;
+    case LEAT_FRAME_ATTACHED: attached(session, &frame->attached); break;
     case LEAT_FRAME_PUBLISH_ACK:
         if (publisher != NULL)
             producer_acked(publisher, &frame->publish_ack);
         break;
     case LEAT_FRAME_CREDIT:
-        if (publisher != NULL && frame->credit.limit > publisher->outbox.credit) {
-            publisher->outbox.credit = frame->credit.limit;
-            data_link_queue_publisher(publisher);
+        if (publisher != NULL && frame->credit.limit > publisher->queue.credit) {
+            publisher->queue.credit = frame->credit.limit;
+            client_session_queue_publisher(publisher);
         }
         break;
-    case LEAT_FRAME_BLOCKED: blocked(link, publisher, reader, frame->blocked_limit); break;
+    case LEAT_FRAME_BLOCKED: blocked(session, publisher, reader, frame->blocked_limit); break;
     case LEAT_FRAME_COMMITTED:
         if (reader != NULL)
             reader_committed(reader, &frame->committed);
@@ -301,34 +304,34 @@ void data_link_handle(struct data_link *link, const struct leat_frame *frame)
     case LEAT_FRAME_COMMIT:
     case LEAT_FRAME_ATTACH:
     case LEAT_FRAME_PUBLISH:
-    case LEAT_FRAME_PUBLISH_AT: data_link_broken(link, "a frame only clients send"); break;
+    case LEAT_FRAME_PUBLISH_AT: client_session_broken(session, "a frame only clients send"); break;
     default: break; /* PONG, PAD, and what a newer broker may say */
     }
 }
 
 /* ---- the end */
 
-void data_link_end(struct data_link *link)
+void client_session_end(struct client_session *session)
 {
-    struct leat_client *client = link->client;
-    const uint64_t bit = UINT64_C(1) << link->shard;
-    control_link_forget(&client->control, link);
-    if (link->packets != NULL)
-        packet_link_end(link);
-    tcp_link_end(link);
-    link->state = LINK_NONE;
-    client->links_up &= ~bit;
-    client->links_dirty &= ~bit;
-    stream_table_clear(&link->streams);
+    struct leat_client *client = session->client;
+    const uint64_t bit = UINT64_C(1) << session->shard;
+    control_channel_forget(&client->control, session);
+    if (session->packets != NULL)
+        session_packets_end(session);
+    session_tcp_end(session);
+    session->state = SESSION_NONE;
+    client->sessions_up &= ~bit;
+    client->sessions_dirty &= ~bit;
+    stream_table_clear(&session->streams);
 }
 
-void data_link_free(struct data_link *link)
+void client_session_free(struct client_session *session)
 {
-    if (link == NULL)
+    if (session == NULL)
         return;
-    data_link_end(link);
-    free(link->stage);
-    free(link->spill);
-    packet_link_free(link);
-    free(link);
+    client_session_end(session);
+    free(session->stage);
+    free(session->spill);
+    session_packets_free(session);
+    free(session);
 }

@@ -3,17 +3,17 @@
  * Role: attaching; frames out of packets to their streams; what streams have, into packets; sending
  * again what was lost, from where it still is; telling when the path is dead.
  * Must not know: sockets, devices, topics, the application, when to reconnect.
- * Threads: the client's. Allocates only in packet_link_connect. */
-#ifndef LEAT_CLIENT_PACKET_LINK_H
-#define LEAT_CLIENT_PACKET_LINK_H
+ * Threads: the client's. Allocates only in session_packets_connect. */
+#ifndef LEAT_CLIENT_SESSION_PACKETS_H
+#define LEAT_CLIENT_SESSION_PACKETS_H
 
 #include "client/client_state.h"
 #include "transport/flow.h"
 #include "transport/mtu.h"
 
-enum { PACKET_LINK_PONGS_MAX = 8 };
+enum { SESSION_PACKETS_PONGS_MAX = 8 };
 
-struct packet_link {
+struct session_packets {
     struct flow flow;
     struct mtu mtu;
     struct link_peer peer;
@@ -23,41 +23,41 @@ struct packet_link {
     uint32_t attaches;   /* said so far */
     bool ping_due;
     uint32_t pong_count;
-    uint64_t pongs[PACKET_LINK_PONGS_MAX]; /* to be answered; the newest last */
+    uint64_t pongs[SESSION_PACKETS_PONGS_MAX]; /* to be answered; the newest last */
 };
 
 /* The session was granted. */
-void packet_link_connect(struct data_link *link);
+void session_packets_connect(struct client_session *session);
 
 /* True when the packet, decoded from `bytes`, is of this session and as it was sent. Nothing of
  * another one may be used. */
-bool packet_link_is_genuine(const struct data_link *link, const struct leat_packet *packet,
-                            const uint8_t *bytes);
+bool session_packets_is_genuine(const struct client_session *session,
+                                const struct leat_packet *packet, const uint8_t *bytes);
 /* A genuine packet of this session came. Returns 1 when it was news. */
-unsigned packet_link_take(struct data_link *link, const struct leat_packet *packet);
+unsigned session_packets_take(struct client_session *session, const struct leat_packet *packet);
 
 /* A PING of this value is to be answered. Of more than there is room for the newest are: they say
  * what the broker waits for now. */
-void packet_link_pong(struct packet_link *packets, uint64_t value);
+void session_packets_pong(struct session_packets *packets, uint64_t value);
 /* The answer to it was lost. */
-void packet_link_pong_again(struct packet_link *packets, uint64_t value);
+void session_packets_pong_again(struct session_packets *packets, uint64_t value);
 
-void packet_link_flush(struct data_link *link);
-/* Asks whether the broker is there; packet_link_timers sees to the answer. */
-void packet_link_ping(struct data_link *link);
+void session_packets_flush(struct client_session *session);
+/* Asks whether the broker is there; session_packets_timers sees to the answer. */
+void session_packets_ping(struct client_session *session);
 
 /* Losses, probes, silence; returns when to look again. */
-leat_ns packet_link_timers(struct data_link *link);
-/* When packet_link_timers has something to do. */
-leat_ns packet_link_deadline(const struct data_link *link);
+leat_ns session_packets_timers(struct client_session *session);
+/* When session_packets_timers has something to do. */
+leat_ns session_packets_deadline(const struct client_session *session);
 
 /* True when there is something to put into packets. */
-bool packet_link_has_content(const struct data_link *link);
+bool session_packets_has_content(const struct client_session *session);
 
 /* The numbers of the session so far, added to `stats`. */
-void packet_link_count(const struct data_link *link, struct leat_client_stats *stats);
+void session_packets_count(const struct client_session *session, struct leat_client_stats *stats);
 
-void packet_link_end(struct data_link *link);
-void packet_link_free(struct data_link *link);
+void session_packets_end(struct client_session *session);
+void session_packets_free(struct client_session *session);
 
 #endif

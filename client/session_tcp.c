@@ -11,23 +11,24 @@
 #include "transport/event_wait.h"
 #include "transport/link_tcp.h"
 
-static void watch(struct data_link *link, int how, bool output)
+static void watch(struct client_session *session, int how, bool output)
 {
     struct epoll_event event = { .events = EPOLLIN | (output ? EPOLLOUT : 0) };
-    event.data.ptr = link;
-    epoll_ctl(link->client->epoll, how, link->fd, &event);
-    link->watches_output = output;
+    event.data.ptr = session;
+    epoll_ctl(session->client->epoll, how, session->fd, &event);
+    session->watches_output = output;
 }
 
-void tcp_link_connect(struct data_link *link)
+void session_tcp_connect(struct client_session *session)
 {
-    struct leat_client *client = link->client;
-    if (link->stage == NULL)
-        link->stage = malloc(LINK_STAGE_BYTES);
-    if (link->spill == NULL)
-        link->spill = malloc(LEAT_FRAME_BYTES_MAX);
-    if (link->stage == NULL || link->spill == NULL) {
-        client_fail(client, LEAT_ERR_NO_MEMORY, "connection to shard %u: no memory", link->shard);
+    struct leat_client *client = session->client;
+    if (session->stage == NULL)
+        session->stage = malloc(SESSION_STAGE_BYTES);
+    if (session->spill == NULL)
+        session->spill = malloc(LEAT_FRAME_BYTES_MAX);
+    if (session->stage == NULL || session->spill == NULL) {
+        client_fail(client, LEAT_ERR_NO_MEMORY, "connection to shard %u: no memory",
+                    session->shard);
         return;
     }
     const struct link_tcp_options options = {
@@ -35,63 +36,63 @@ void tcp_link_connect(struct data_link *link)
         .congestion = client->options.values.tcp_congestion,
         .user_timeout_ms = client->keepalive_ms,
     };
-    const struct endpoint *endpoint = &client->endpoints[link->shard];
-    const enum leat_error failed = link_tcp_connect(&link->fd, &endpoint->address, &options);
+    const struct endpoint *endpoint = &client->endpoints[session->shard];
+    const enum leat_error failed = link_tcp_connect(&session->fd, &endpoint->address, &options);
     if (failed != LEAT_OK) {
-        link->fd = -1;
+        session->fd = -1;
         resolve_endpoint_failed(client);
-        client_fail(client, failed, "cannot connect to shard %u at %s: %s", link->shard,
+        client_fail(client, failed, "cannot connect to shard %u at %s: %s", session->shard,
                     endpoint->text, leat_error_text(failed));
         return;
     }
-    link->state = LINK_CONNECTING;
-    watch(link, EPOLL_CTL_ADD, true);
+    session->state = SESSION_CONNECTING;
+    watch(session, EPOLL_CTL_ADD, true);
 }
 
-static void attach(struct data_link *link)
+static void attach(struct client_session *session)
 {
-    struct leat_frame_attach frame = { .session = link->session, .version = LEAT_PROTOCOL_VERSION };
-    memcpy(frame.token, link->token, sizeof frame.token);
-    link->small_size = (uint32_t)leat_frame_write_attach(link->small, &frame);
-    link->state = LINK_ATTACHING;
-    client_dirty(link->client, link);
+    struct leat_frame_attach frame = { .session = session->id, .version = LEAT_PROTOCOL_VERSION };
+    memcpy(frame.token, session->token, sizeof frame.token);
+    session->small_size = (uint32_t)leat_frame_write_attach(session->small, &frame);
+    session->state = SESSION_ATTACHING;
+    client_dirty(session->client, session);
 }
 
-void tcp_link_ping(struct data_link *link)
+void session_tcp_ping(struct client_session *session)
 {
-    link->asked = true;
+    session->asked = true;
     /* What goes first is full of what did not leave: that asks as well. */
-    if (link->small_size + LEAT_PING_BYTES > sizeof link->small)
+    if (session->small_size + LEAT_PING_BYTES > sizeof session->small)
         return;
-    link->small_size +=
-        (uint32_t)leat_frame_write_ping(link->small + link->small_size, LEAT_FRAME_PING, 0);
-    client_dirty(link->client, link);
+    session->small_size +=
+        (uint32_t)leat_frame_write_ping(session->small + session->small_size, LEAT_FRAME_PING, 0);
+    client_dirty(session->client, session);
 }
 
-void tcp_link_writable(struct data_link *link)
+void session_tcp_writable(struct client_session *session)
 {
-    if (link->state == LINK_CONNECTING) {
-        const enum leat_error error = link_tcp_connected(link->fd);
+    if (session->state == SESSION_CONNECTING) {
+        const enum leat_error error = link_tcp_connected(session->fd);
         if (error == LEAT_AGAIN)
             return;
         if (error != LEAT_OK) {
-            resolve_endpoint_failed(link->client);
-            client_fail(link->client, error, "cannot connect to shard %u at %s", link->shard,
-                        link->client->endpoints[link->shard].text);
+            resolve_endpoint_failed(session->client);
+            client_fail(session->client, error, "cannot connect to shard %u at %s", session->shard,
+                        session->client->endpoints[session->shard].text);
             return;
         }
-        attach(link);
+        attach(session);
     }
-    watch(link, EPOLL_CTL_MOD, false);
-    client_dirty(link->client, link);
+    watch(session, EPOLL_CTL_MOD, false);
+    client_dirty(session->client, session);
 }
 
-void tcp_link_end(struct data_link *link)
+void session_tcp_end(struct client_session *session)
 {
-    if (link->fd >= 0)
-        event_close(link->client->epoll, link->fd);
-    link->fd = -1;
-    link->watches_output = link->pong_due = false;
-    link->slice_left = link->staged = link->small_size = link->spill_size = 0;
-    link->slice_reader = NULL;
+    if (session->fd >= 0)
+        event_close(session->client->epoll, session->fd);
+    session->fd = -1;
+    session->watches_output = session->pong_due = false;
+    session->slice_left = session->staged = session->small_size = session->spill_size = 0;
+    session->slice_reader = NULL;
 }

@@ -14,47 +14,49 @@ enum {
     STAGE_BEHIND_SLICE_BYTES = 1 << 13,
 };
 
-static void pong(struct data_link *link, uint64_t value)
+static void pong(struct client_session *session, uint64_t value)
 {
-    link->pong_due = true;
-    link->pong = value;
-    client_dirty(link->client, link);
+    session->pong_due = true;
+    session->pong = value;
+    client_dirty(session->client, session);
 }
 
-static void gap(struct data_link *link, const struct leat_frame *frame)
+static void gap(struct client_session *session, const struct leat_frame *frame)
 {
-    struct reader *reader = data_link_stream(link, frame->stream, STREAM_READER);
+    struct reader *reader = client_session_stream(session, frame->stream, STREAM_READER);
     if (reader == NULL)
         return;
     if (frame->gap.reason == LEAT_GAP_REVOKED) {
         reader_dropped(reader);
         return;
     }
-    if (partition_stream_gap(&reader->stream, &frame->gap) != LEAT_OK)
-        data_link_broken(link, "a GAP points below what it sent");
+    if (partition_stream_gap_in_order(&reader->stream, &frame->gap) != LEAT_OK)
+        client_session_broken(session, "a GAP points below what it sent");
     reader_arrived(reader);
 }
 
-static void handle(struct data_link *link, const struct leat_frame *frame)
+static void handle(struct client_session *session, const struct leat_frame *frame)
 {
     switch (frame->type) {
-    case LEAT_FRAME_GAP: gap(link, frame); break;
-    case LEAT_FRAME_PING: pong(link, frame->ping); break;
-    case LEAT_FRAME_RESET: data_link_was_reset(link, &frame->reset); break;
-    default: data_link_handle(link, frame); break;
+    case LEAT_FRAME_GAP: gap(session, frame); break;
+    case LEAT_FRAME_PING: pong(session, frame->ping); break;
+    case LEAT_FRAME_RESET: client_session_was_reset(session, &frame->reset); break;
+    default: client_session_handle(session, frame); break;
     }
 }
 
 /* The head of a slice, and what of it is in the stage. Returns the bytes taken from the stage. */
-static uint32_t begin_slice(struct data_link *link, const struct leat_frame *frame, uint32_t have)
+static uint32_t begin_slice(struct client_session *session, const struct leat_frame *frame,
+                            uint32_t have)
 {
     const uint32_t here = have < frame->data.size ? have : frame->data.size;
-    struct reader *reader = data_link_stream(link, frame->stream, STREAM_READER);
+    struct reader *reader = client_session_stream(session, frame->stream, STREAM_READER);
     uint8_t *into = NULL;
     if (reader != NULL) {
-        if (partition_stream_data(&reader->stream, frame->data.position, frame->data.size, &into)
+        if (partition_stream_data_in_order(&reader->stream, frame->data.position, frame->data.size,
+                                           &into)
             != LEAT_OK) {
-            data_link_broken(link, "DATA where it was not expected, or beyond the credit");
+            client_session_broken(session, "DATA where it was not expected, or beyond the credit");
             return here;
         }
         memcpy(into, frame->data.bytes, here);
@@ -62,99 +64,100 @@ static uint32_t begin_slice(struct data_link *link, const struct leat_frame *fra
         reader_arrived(reader);
         into += here;
     }
-    link->slice_reader = reader;
-    link->slice_at = into;
-    link->slice_left = frame->data.size - here;
+    session->slice_reader = reader;
+    session->slice_at = into;
+    session->slice_left = frame->data.size - here;
     return here;
 }
 
 /* Frames out of the stage; what is left of the last one moves to its beginning. */
-static unsigned take_staged(struct data_link *link)
+static unsigned take_staged(struct client_session *session)
 {
     unsigned handled = 0;
     uint32_t at = 0;
-    while (at < link->staged && link->client->failure == 0) {
-        if (link->slice_left > 0) { /* of a closed stream: it went through the stage */
-            assert(link->slice_reader == NULL);
-            const uint32_t left = link->staged - at;
-            const uint32_t drop = left < link->slice_left ? left : link->slice_left;
-            link->slice_left -= drop;
+    while (at < session->staged && session->client->failure == 0) {
+        if (session->slice_left > 0) { /* of a closed stream: it went through the stage */
+            assert(session->slice_reader == NULL);
+            const uint32_t left = session->staged - at;
+            const uint32_t drop = left < session->slice_left ? left : session->slice_left;
+            session->slice_left -= drop;
             at += drop;
             continue;
         }
         struct leat_frame frame;
         const enum leat_error error =
-            leat_frame_decode_head(&frame, link->stage + at, link->staged - at);
+            leat_frame_decode_head(&frame, session->stage + at, session->staged - at);
         if (error == LEAT_AGAIN)
             break;
         if (error != LEAT_OK) {
-            data_link_broken(link, "a frame does not parse");
+            client_session_broken(session, "a frame does not parse");
             break;
         }
         handled++;
         if (frame.type == LEAT_FRAME_DATA) {
             at += LEAT_DATA_HEADER_BYTES;
-            at += begin_slice(link, &frame, link->staged - at);
+            at += begin_slice(session, &frame, session->staged - at);
         } else {
-            handle(link, &frame);
+            handle(session, &frame);
             at += frame.length;
         }
     }
-    link->staged -= at;
-    if (link->staged > 0 && at > 0)
-        memmove(link->stage, link->stage + at, link->staged);
+    session->staged -= at;
+    if (session->staged > 0 && at > 0)
+        memmove(session->stage, session->stage + at, session->staged);
     return handled;
 }
 
 /* The first `got` received bytes belong to the slice under way; returns how many did. */
-static uint32_t take_slice(struct data_link *link, uint32_t got)
+static uint32_t take_slice(struct client_session *session, uint32_t got)
 {
-    const uint32_t size = got < link->slice_left ? got : link->slice_left;
-    link->slice_at += size;
-    link->slice_left -= size;
-    partition_stream_arrived(&link->slice_reader->stream, size);
-    reader_arrived(link->slice_reader);
+    const uint32_t size = got < session->slice_left ? got : session->slice_left;
+    session->slice_at += size;
+    session->slice_left -= size;
+    partition_stream_arrived(&session->slice_reader->stream, size);
+    reader_arrived(session->slice_reader);
     return size;
 }
 
-unsigned tcp_link_receive(struct data_link *link)
+unsigned session_tcp_receive(struct client_session *session)
 {
-    struct leat_client *client = link->client;
+    struct leat_client *client = session->client;
     unsigned handled = 0;
     for (unsigned round = 0; round < ROUNDS_MAX && client->failure == 0; round++) {
         struct iovec pieces[2];
         int count = 0;
-        size_t room = LINK_STAGE_BYTES - link->staged;
-        const bool straight = link->slice_left > 0 && link->slice_reader != NULL;
+        size_t room = SESSION_STAGE_BYTES - session->staged;
+        const bool straight = session->slice_left > 0 && session->slice_reader != NULL;
         if (straight) {
-            assert(link->staged == 0);
+            assert(session->staged == 0);
             pieces[count++] =
-                (struct iovec){ .iov_base = link->slice_at, .iov_len = link->slice_left };
-            if (link->slice_left > STAGE_BEHIND_SLICE_BYTES)
+                (struct iovec){ .iov_base = session->slice_at, .iov_len = session->slice_left };
+            if (session->slice_left > STAGE_BEHIND_SLICE_BYTES)
                 room = STAGE_BEHIND_SLICE_BYTES;
         }
-        pieces[count++] = (struct iovec){ .iov_base = link->stage + link->staged, .iov_len = room };
-        const size_t asked = room + (straight ? link->slice_left : 0);
+        pieces[count++] =
+            (struct iovec){ .iov_base = session->stage + session->staged, .iov_len = room };
+        const size_t asked = room + (straight ? session->slice_left : 0);
         size_t got;
-        const enum leat_error error = link_tcp_receive_pieces(link->fd, pieces, count, &got);
+        const enum leat_error error = link_tcp_receive_pieces(session->fd, pieces, count, &got);
         client->stats.receive_calls++;
         if (error == LEAT_AGAIN)
             break;
         if (error != LEAT_OK) {
             client_fail(client, LEAT_ERR_UNREACHABLE, "the connection to shard %u at %s was lost",
-                        link->shard, client->endpoints[link->shard].text);
+                        session->shard, client->endpoints[session->shard].text);
             break;
         }
         client->stats.bytes_received += got;
-        link->heard = client->now;
-        link->asked = false;
+        session->heard = client->now;
+        session->asked = false;
         uint32_t behind = (uint32_t)got;
         if (straight) {
-            behind -= take_slice(link, behind);
-            handled += link->slice_left == 0;
+            behind -= take_slice(session, behind);
+            handled += session->slice_left == 0;
         }
-        link->staged += behind;
-        handled += take_staged(link);
+        session->staged += behind;
+        handled += take_staged(session);
         if (got < asked)
             break;
     }

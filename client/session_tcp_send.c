@@ -21,7 +21,7 @@ static_assert((int)FIRST_BYTES_MAX <= (int)LEAT_FRAME_BYTES_MAX, "what goes firs
 /* One frame of a batch in a write: where it ends, and where its publisher then stands. */
 struct cut {
     struct publisher *publisher;
-    struct outbox_cursor after;
+    struct batch_queue_cursor after;
     size_t end;
 };
 
@@ -42,18 +42,18 @@ static void add(struct write *w, const uint8_t *bytes, size_t size)
     w->bytes += size;
 }
 
-static void add_first(struct write *w, struct data_link *link)
+static void add_first(struct write *w, struct client_session *session)
 {
-    memcpy(w->first, link->small, link->small_size);
-    w->first_bytes = link->small_size;
-    link->small_size = 0;
-    if (link->pong_due)
+    memcpy(w->first, session->small, session->small_size);
+    w->first_bytes = session->small_size;
+    session->small_size = 0;
+    if (session->pong_due)
         w->first_bytes +=
-            leat_frame_write_ping(w->first + w->first_bytes, LEAT_FRAME_PONG, link->pong);
-    link->pong_due = false;
+            leat_frame_write_ping(w->first + w->first_bytes, LEAT_FRAME_PONG, session->pong);
+    session->pong_due = false;
     struct reader *reader;
     while (w->first_bytes + CREDIT_COMMIT_BYTES <= FIRST_BYTES_MAX
-           && (reader = data_link_next_credit(link)) != NULL) {
+           && (reader = client_session_next_credit(session)) != NULL) {
         struct leat_frame_credit credit;
         if (!reader_quiet(reader) && partition_stream_credit(&reader->stream, &credit))
             w->first_bytes +=
@@ -68,32 +68,33 @@ static void add_first(struct write *w, struct data_link *link)
 }
 
 /* Said once for each credit. */
-static void say_blocked(struct data_link *link, struct publisher *publisher)
+static void say_blocked(struct client_session *session, struct publisher *publisher)
 {
-    const uint64_t credit = publisher->outbox.credit;
+    const uint64_t credit = publisher->queue.credit;
     if (publisher->blocked_said == credit
-        || link->small_size + LEAT_BLOCKED_BYTES > sizeof link->small)
+        || session->small_size + LEAT_BLOCKED_BYTES > sizeof session->small)
         return;
     publisher->blocked_said = credit;
-    link->client->stats.blocked++;
-    link->small_size += (uint32_t)leat_frame_write_blocked(link->small + link->small_size,
-                                                           publisher->number, credit);
+    session->client->stats.blocked++;
+    session->small_size += (uint32_t)leat_frame_write_blocked(session->small + session->small_size,
+                                                              publisher->number, credit);
 }
 
 /* True when the write is full. */
-static bool add_publisher(struct write *w, struct data_link *link, struct publisher *publisher)
+static bool add_publisher(struct write *w, struct client_session *session,
+                          struct publisher *publisher)
 {
-    struct outbox *outbox = &publisher->outbox;
-    struct outbox_cursor cursor = outbox_cursor(outbox);
+    struct batch_queue *queue = &publisher->queue;
+    struct batch_queue_cursor cursor = batch_queue_cursor(queue);
     bool any = false;
     for (;;) {
         if (w->cut_count == PIECES_MAX || w->bytes >= WRITE_BYTES_MAX)
             return true;
         struct leat_frame_publish piece;
-        const enum outbox_step step = outbox_next(outbox, &cursor, &piece);
-        if (step != OUTBOX_PIECE) {
-            if (step == OUTBOX_BLOCKED)
-                say_blocked(link, publisher);
+        const enum batch_queue_step step = batch_queue_next_in_order(queue, &cursor, &piece);
+        if (step != BATCH_QUEUE_PIECE) {
+            if (step == BATCH_QUEUE_BLOCKED)
+                say_blocked(session, publisher);
             break;
         }
         any = true;
@@ -104,55 +105,55 @@ static bool add_publisher(struct write *w, struct data_link *link, struct publis
             (struct cut){ .publisher = publisher, .after = cursor, .end = w->bytes };
     }
     if (!any) /* what was added stays in the list until it is known to be sent */
-        data_link_unqueue_publisher(publisher);
+        client_session_unqueue_publisher(publisher);
     return false;
 }
 
-static void build(struct write *w, struct data_link *link)
+static void build(struct write *w, struct client_session *session)
 {
     w->cut_count = 0;
     w->piece_count = 0;
     w->bytes = 0;
-    add_first(w, link);
-    struct publisher *publisher = TAILQ_FIRST(&link->publishers), *next;
+    add_first(w, session);
+    struct publisher *publisher = TAILQ_FIRST(&session->publishers), *next;
     for (; publisher != NULL; publisher = next) {
-        next = TAILQ_NEXT(publisher, ready_link);
-        if (!add_publisher(w, link, publisher))
+        next = TAILQ_NEXT(publisher, ready_node);
+        if (!add_publisher(w, session, publisher))
             continue;
         /* The others first, next time. */
-        TAILQ_REMOVE(&link->publishers, publisher, ready_link);
-        TAILQ_INSERT_TAIL(&link->publishers, publisher, ready_link);
+        TAILQ_REMOVE(&session->publishers, publisher, ready_node);
+        TAILQ_INSERT_TAIL(&session->publishers, publisher, ready_node);
         break;
     }
 }
 
 static void commit(struct leat_client *client, const struct cut *cut)
 {
-    outbox_commit(&cut->publisher->outbox, &cut->after);
+    batch_queue_commit(&cut->publisher->queue, &cut->after);
     if (cut->after.piece_at == 0)
         client->stats.batches_sent++;
 }
 
-static void wait_for_room(struct data_link *link)
+static void wait_for_room(struct client_session *session)
 {
-    if (link->watches_output)
+    if (session->watches_output)
         return;
     struct epoll_event event = { .events = EPOLLIN | EPOLLOUT };
-    event.data.ptr = link;
-    epoll_ctl(link->client->epoll, EPOLL_CTL_MOD, link->fd, &event);
-    link->watches_output = true;
+    event.data.ptr = session;
+    epoll_ctl(session->client->epoll, EPOLL_CTL_MOD, session->fd, &event);
+    session->watches_output = true;
 }
 
 /* `sent` of it went: the rest of the frame that was cut is kept here, so that the stream does not
  * depend on the batch any more; the frames behind it were not sent. */
-static void spill(struct data_link *link, const struct write *w, size_t sent)
+static void spill(struct client_session *session, const struct write *w, size_t sent)
 {
     /* Unit 0 is what goes first, unit k the frame of cut k - 1; [from, end) is the unit's. */
     size_t from = 0, end = w->first_bytes;
     unsigned unit = 0;
     while (end <= sent) {
         if (unit > 0)
-            commit(link->client, &w->cuts[unit - 1]);
+            commit(session->client, &w->cuts[unit - 1]);
         if (unit == w->cut_count)
             return;
         from = end;
@@ -167,61 +168,62 @@ static void spill(struct data_link *link, const struct write *w, size_t sent)
             continue;
         const size_t skip = sent > at ? sent - at : 0;
         const size_t size = w->pieces[i].iov_len - skip;
-        memcpy(link->spill + link->spill_size, (const uint8_t *)w->pieces[i].iov_base + skip, size);
-        link->spill_size += (uint32_t)size;
+        memcpy(session->spill + session->spill_size, (const uint8_t *)w->pieces[i].iov_base + skip,
+               size);
+        session->spill_size += (uint32_t)size;
     }
     if (unit > 0)
-        commit(link->client, &w->cuts[unit - 1]);
+        commit(session->client, &w->cuts[unit - 1]);
 }
 
 /* LEAT_OK: nothing is left. */
-static enum leat_error send_pieces(struct data_link *link, const struct iovec *pieces, int count,
-                                   size_t *sent)
+static enum leat_error send_pieces(struct client_session *session, const struct iovec *pieces,
+                                   int count, size_t *sent)
 {
-    struct leat_client *client = link->client;
+    struct leat_client *client = session->client;
     *sent = 0;
-    const enum leat_error error = link_tcp_send(link->fd, pieces, count, sent);
+    const enum leat_error error = link_tcp_send(session->fd, pieces, count, sent);
     client->stats.send_calls++;
     client->stats.bytes_sent += *sent;
     if (error != LEAT_OK && error != LEAT_AGAIN)
         client_fail(client, LEAT_ERR_UNREACHABLE, "the connection to shard %u at %s was lost",
-                    link->shard, client->endpoints[link->shard].text);
+                    session->shard, client->endpoints[session->shard].text);
     return error;
 }
 
-static bool send_spill(struct data_link *link)
+static bool send_spill(struct client_session *session)
 {
-    while (link->spill_at < link->spill_size) {
-        const struct iovec rest = { .iov_base = link->spill + link->spill_at,
-                                    .iov_len = link->spill_size - link->spill_at };
+    while (session->spill_at < session->spill_size) {
+        const struct iovec rest = { .iov_base = session->spill + session->spill_at,
+                                    .iov_len = session->spill_size - session->spill_at };
         size_t sent;
-        if (send_pieces(link, &rest, 1, &sent) != LEAT_OK)
+        if (send_pieces(session, &rest, 1, &sent) != LEAT_OK)
             return false;
-        link->spill_at += (uint32_t)sent;
+        session->spill_at += (uint32_t)sent;
     }
-    link->spill_at = link->spill_size = 0;
+    session->spill_at = session->spill_size = 0;
     return true;
 }
 
-void tcp_link_flush(struct data_link *link)
+void session_tcp_flush(struct client_session *session)
 {
-    struct leat_client *client = link->client;
+    struct leat_client *client = session->client;
     while (client->failure == 0) {
-        if (!send_spill(link)) {
-            wait_for_room(link);
+        if (!send_spill(session)) {
+            wait_for_room(session);
             return;
         }
         struct write w;
-        build(&w, link);
+        build(&w, session);
         if (w.bytes == 0)
             return;
         size_t sent;
-        const enum leat_error error = send_pieces(link, w.pieces, w.piece_count, &sent);
+        const enum leat_error error = send_pieces(session, w.pieces, w.piece_count, &sent);
         if (error != LEAT_OK && error != LEAT_AGAIN)
             return;
-        spill(link, &w, sent);
+        spill(session, &w, sent);
         if (sent < w.bytes) {
-            wait_for_room(link);
+            wait_for_room(session);
             return;
         }
     }

@@ -1,6 +1,6 @@
-/* link_knock SOCKET COUNT: knocks at a memif server's door and runs away, COUNT times, each time in
- * another of a few rude ways; then, for as long as its standard input is open, stands in the door
- * with as many connections as it gets.
+/* link_memif_connect SOCKET COUNT: connects to a memif server and runs away, COUNT times, each time
+ * in another of a few rude ways; then, for as long as its standard input is open, stays with as
+ * many connections as it gets.
  *
  * Role: what a peer that is killed, or means harm, does to a server. Must not know: DPDK. */
 #include <errno.h>
@@ -13,13 +13,13 @@
 
 enum { MESSAGE_BYTES = 128, STANDING = 100, WAYS = 5 };
 
-static int knock(const char *path)
+static int connect_to(const char *path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     memcpy(address.sun_path, path, strnlen(path, sizeof address.sun_path - 1));
     if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        fprintf(stderr, "link_knock: %s: %s\n", path, strerror(errno));
+        fprintf(stderr, "link_memif_connect: %s: %s\n", path, strerror(errno));
         exit(1);
     }
     return fd;
@@ -28,7 +28,7 @@ static int knock(const char *path)
 static void send_or_not(int fd, const void *bytes, size_t size)
 {
     if (send(fd, bytes, size, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET) {
-        perror("link_knock: send");
+        perror("link_memif_connect: send");
         exit(1);
     }
 }
@@ -53,7 +53,7 @@ static void send_descriptor(int fd)
 static void be_rude(const char *path, unsigned way)
 {
     char bytes[4 * MESSAGE_BYTES] = { 0 };
-    const int fd = knock(path);
+    const int fd = connect_to(path);
     switch (way) {
     case 1: send_or_not(fd, bytes, 1); break;
     case 2: send_or_not(fd, bytes, sizeof bytes); break;
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < count; i++)
         be_rude(argv[1], i % WAYS);
     for (int i = 0; i < STANDING; i++)
-        knock(argv[1]);
+        connect_to(argv[1]);
     printf("standing\n");
     fflush(stdout);
     while (getchar() != EOF)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Goal: a broker with bypass ports that has nothing to do leaves the processor alone: with nobody there, with readers that
 # wait, and after work; and what comes then is there at once. Over vhost-user it sleeps on the ports' interrupts; memif has
-# none, so it naps.
+# none, so it polls with a backoff.
 # Method: the real programs; processor time from /proc over some seconds, printed beside the latency it costs. The reader
 # is an example of the library, which waits in leat_client_poll.
 set -euo pipefail
@@ -36,7 +36,7 @@ settled() {
     done
 }
 
-# case_of IDLE MOST READERS: so much at most of broker and reader; of the latter "", where it naps.
+# case_of IDLE MOST READERS: so much at most of broker and reader; of the latter "", where it polls.
 case_of() {
     idle=$1
     echo "case: $transport, $idle"

@@ -147,19 +147,19 @@ stop_server waiting
 [ "$(field lost "$counted")" -gt 100 ] || fail "answers by reference waited: $counted"
 [ "$(field buffers "$counted")" = 0 ] || fail "buffers are missing: $counted"
 
-echo "case: peers that knock and run away"
-start_server door -- --device "$(memif 0 server)" "${at[@]}"
+echo "case: peers that connect and run away"
+start_server rude -- --device "$(memif 0 server)" "${at[@]}"
 mkfifo "$dir/standing"
-"${LINK_KNOCK:-build/release/tests/link_memif_connect}" "$dir/memif0.sock" 500 <"$dir/standing" >"$dir/knock.out" 2>"$dir/knock.err" &
-knocker=$!
-pids+=("$knocker")
+"${LINK_MEMIF_CONNECT:-build/release/tests/link_memif_connect}" "$dir/memif0.sock" 500 <"$dir/standing" >"$dir/connect.out" 2>"$dir/connect.err" &
+runaway=$!
+pids+=("$runaway")
 exec 8>"$dir/standing"
-until_said "$dir/knock.out" standing "$knocker"
+until_said "$dir/connect.out" standing "$runaway"
 exec 8>&-
-wait "$knocker" || fail "link_memif_connect: $?"
+wait "$runaway" || fail "link_memif_connect: $?"
 client polite -- --device "$(memif 0 client)" "${to[@]}" --count 1000
 all_came_back 1000
-stop_server door
+stop_server rude
 
 echo "case: clients that die in the middle of a burst"
 start_server survivor -- --device "$(memif 0 server)" "${at[@]}"

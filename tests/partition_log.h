@@ -47,12 +47,12 @@ static inline struct partition *open_partition(const struct partition_options *o
     return p;
 }
 
-static inline struct producer *bind(struct partition *p, uint64_t id)
+static inline struct producer_dedup *bind(struct partition *p, uint64_t id)
 {
-    struct producer *producer;
+    struct producer_dedup *producer;
     bool was_bound;
-    cr_assert_eq(producer_open(partition_producers(p), id, 1, PRODUCER_NEW, MAKER_NOBODY, &producer,
-                               &was_bound),
+    cr_assert_eq(producer_dedup_open(partition_producers(p), id, 1, PRODUCER_DEDUP_NEW,
+                                     MAKER_NOBODY, &producer, &was_bound),
                  LEAT_OK);
     return producer;
 }
@@ -75,7 +75,7 @@ static inline size_t make(uint64_t id, uint64_t sequence, uint32_t count, uint32
     return batch.size;
 }
 
-static inline struct publish_result publish(struct partition *p, struct producer *producer,
+static inline struct publish_result publish(struct partition *p, struct producer_dedup *producer,
                                             size_t size)
 {
     struct publish_result result;
@@ -83,7 +83,7 @@ static inline struct publish_result publish(struct partition *p, struct producer
     return result;
 }
 
-static struct required_lost lost[REQUIRED_MAX];
+static struct required_lost lost[REQUIRED_READERS_MAX];
 
 /* Of nobody in particular. */
 static inline int attach(struct partition *p, uint64_t name_hash, uint64_t position)

@@ -36,14 +36,14 @@ int main(void)
                                                .record_bytes_max = 4096,
                                                .leader_epoch = 1,
                                                .offset_limit = LEAT_OFFSET_NONE };
-    struct producer *producer;
+    struct producer_dedup *producer;
     bool was_bound;
     uint64_t missing;
     pthread_t readers[READERS];
     int failed = 0;
     if (partition_open(&partition, &options, &budget, &missing) != LEAT_OK
-        || producer_open(partition_producers(partition), 1, 1, PRODUCER_NEW, MAKER_NOBODY,
-                         &producer, &was_bound)
+        || producer_dedup_open(partition_producers(partition), 1, 1, PRODUCER_DEDUP_NEW,
+                               MAKER_NOBODY, &producer, &was_bound)
                != LEAT_OK)
         return 1;
     for (int i = 0; i < READERS; i++)

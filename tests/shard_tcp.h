@@ -31,7 +31,7 @@ static struct {
     struct metrics *metrics;
     struct logmem_budget budget;
     struct partition *partition;
-    struct holding *holding;
+    struct owned_partition *owned;
     leat_ns now;
     uint64_t requests;
     uint32_t sessions;
@@ -93,7 +93,7 @@ static inline void add_topic(const struct partition_options *more,
     const struct message m = { .type = MESSAGE_ADD_PARTITION,
                                .topic_id = TOPIC,
                                .partition = w.partition,
-                               .holding = w.holding = holding_new() };
+                               .owned = w.owned = owned_partition_new() };
     cr_assert_eq(mailbox_send(w.inbox, &m), LEAT_OK);
     step();
 }
@@ -124,7 +124,7 @@ static inline void tear_down(void)
 {
     shard_close(w.shard);
     partition_close(w.partition);
-    free(w.holding);
+    free(w.owned);
     cr_assert_eq(w.budget.used_bytes, 0u);
     metrics_close(w.metrics);
     rcu_unregister_thread();

@@ -46,13 +46,13 @@ static inline void log_fill(struct seeded *seed, uint64_t bytes)
         log_append(1 + seeded_below(seed, 5), 8 + seeded_below(seed, 200));
 }
 
-static struct mirror window;
+static struct ringmap window;
 
 static inline void start(struct partition_stream *stream, uint64_t position, uint64_t offset)
 {
     *stream = (struct partition_stream){ 0 };
     if (window.bytes == NULL)
-        cr_assert_eq(mirror_reserve(&window, 4096, false), LEAT_OK);
+        cr_assert_eq(ringmap_reserve(&window, 4096, false), LEAT_OK);
     partition_stream_init(stream, window.bytes, window.size - 1, 8192);
     const struct partition_stream_start first = { .position = position,
                                                   .offset = offset,
@@ -63,7 +63,7 @@ static inline void start(struct partition_stream *stream, uint64_t position, uin
 static inline void feed(struct partition_stream *stream, uint64_t position, uint32_t size)
 {
     uint8_t *into;
-    cr_assert_eq(partition_stream_data(stream, position, size, &into), LEAT_OK);
+    cr_assert_eq(partition_stream_data_in_order(stream, position, size, &into), LEAT_OK);
     memcpy(into, log_bytes + position, size);
     partition_stream_arrived(stream, size);
 }

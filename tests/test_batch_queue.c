@@ -11,18 +11,18 @@
 
 enum { IN_FLIGHT = 5, POOL = 8, BATCH = 1024, LARGEST = 4096 };
 
-static struct outbox_batch *ring[8]; /* outbox_ring_entries(IN_FLIGHT) */
+static struct queued_batch *ring[8]; /* batch_queue_ring_entries(IN_FLIGHT) */
 
-static void make(struct outbox_pool *pool, struct outbox *outbox)
+static void make(struct batch_pool *pool, struct batch_queue *queue)
 {
-    const struct outbox_pool_options options = {
+    const struct batch_pool_options options = {
         .batches = POOL, .batch_bytes = BATCH, .records_max = 20, .largest = LARGEST
     };
-    cr_assert_eq(outbox_pool_reserve(pool, &options), LEAT_OK);
+    cr_assert_eq(batch_pool_reserve(pool, &options), LEAT_OK);
     pool->producer_id = 7;
     pool->producer_epoch = 1;
-    outbox_init(outbox, pool, ring, IN_FLIGHT);
-    outbox->credit = UINT64_MAX / 2;
+    batch_queue_init(queue, pool, ring, IN_FLIGHT);
+    queue->credit = UINT64_MAX / 2;
 }
 
 struct answers {
@@ -31,7 +31,7 @@ struct answers {
     uint64_t refused;
 };
 
-static void on_answer(void *context, const struct outbox_batch *batch,
+static void on_answer(void *context, const struct queued_batch *batch,
                       const struct leat_ack_run *run)
 {
     struct answers *answers = context;
@@ -41,13 +41,13 @@ static void on_answer(void *context, const struct outbox_batch *batch,
     answers->refused += run->status != LEAT_OK ? batch->count : 0;
 }
 
-static enum leat_error put(struct outbox *outbox, uint64_t cookie, uint32_t size)
+static enum leat_error put(struct batch_queue *queue, uint64_t cookie, uint32_t size)
 {
     static const uint8_t value[LARGEST];
     const struct leat_record_view record = { .value = value,
                                              .value_size = size,
                                              .timestamp_ns = 1000 + (int64_t)cookie };
-    return outbox_append(outbox, &record, cookie);
+    return batch_queue_append(queue, &record, cookie);
 }
 
 /* The broker: joins pieces, appends what is next in sequence. */
@@ -101,27 +101,27 @@ static bool model_take(struct model *m, const struct leat_frame_publish *piece, 
 }
 
 /* Sends at most `pieces`; answers wait in `runs`. */
-static void send_some(struct outbox *outbox, struct model *m, struct seeded *seed,
+static void send_some(struct batch_queue *queue, struct model *m, struct seeded *seed,
                       struct leat_ack_run *runs, unsigned *run_count, unsigned pieces)
 {
-    struct outbox_cursor cursor = outbox_cursor(outbox);
+    struct batch_queue_cursor cursor = batch_queue_cursor(queue);
     struct leat_frame_publish piece;
     while (pieces-- > 0 && *run_count < 64
-           && outbox_next(outbox, &cursor, &piece) == OUTBOX_PIECE) {
-        outbox_commit(outbox, &cursor);
+           && batch_queue_next_in_order(queue, &cursor, &piece) == BATCH_QUEUE_PIECE) {
+        batch_queue_commit(queue, &cursor);
         if (model_take(m, &piece, seed, &runs[*run_count]))
             (*run_count)++;
-        cursor = outbox_cursor(outbox);
+        cursor = batch_queue_cursor(queue);
     }
 }
 
-Test(outbox, every_record_is_answered_once_and_in_order)
+Test(queue, every_record_is_answered_once_and_in_order)
 {
     struct seeded seed = seeded_start("outbox");
     for (int round = 0; round < 50; round++) {
-        struct outbox_pool pool;
-        struct outbox outbox;
-        make(&pool, &outbox);
+        struct batch_pool pool;
+        struct batch_queue queue;
+        make(&pool, &queue);
         struct model model = { .epoch = 1 };
         struct answers answers = { 0 };
         struct leat_ack_run runs[64];
@@ -129,108 +129,108 @@ Test(outbox, every_record_is_answered_once_and_in_order)
         uint64_t sent = 0;
         for (int step = 0; step < 4000 || answers.records < sent; step++) {
             cr_assert_lt(step, 100000, "it does not end");
-            if (step < 4000 && put(&outbox, sent, seeded_below(&seed, 700)) == LEAT_OK)
+            if (step < 4000 && put(&queue, sent, seeded_below(&seed, 700)) == LEAT_OK)
                 sent++;
             if (seeded_below(&seed, 3) == 0)
-                send_some(&outbox, &model, &seed, runs, &run_count, 1 + seeded_below(&seed, 4));
+                send_some(&queue, &model, &seed, runs, &run_count, 1 + seeded_below(&seed, 4));
             while (run_count > 0 && seeded_below(&seed, 2) == 0) {
-                outbox_ack(&outbox, &runs[0], on_answer, &answers);
+                batch_queue_ack(&queue, &runs[0], on_answer, &answers);
                 memmove(runs, runs + 1, --run_count * sizeof *runs);
             }
             if (seeded_below(&seed, 200) == 0) { /* the connection ends; answers are lost */
                 run_count = 0;
                 model.have = 0;
                 const bool renumber = seeded_below(&seed, 4) == 0;
-                const uint64_t first = outbox_first_unanswered(&outbox);
+                const uint64_t first = batch_queue_first_unanswered(&queue);
                 if (renumber) {
                     pool.producer_epoch = (uint32_t)++model.epoch;
                     model.next_sequence = first;
                 }
-                outbox_restart(&outbox, UINT64_MAX / 2, renumber ? &first : NULL);
+                batch_queue_restart(&queue, UINT64_MAX / 2, renumber ? &first : NULL);
             }
-            cr_assert_eq(outbox.pending, sent - answers.records);
+            cr_assert_eq(queue.pending, sent - answers.records);
         }
         cr_assert_eq(answers.next_cookie, sent);
-        outbox_close(&outbox, LEAT_ERR_CLOSED, on_answer, &answers);
+        batch_queue_close(&queue, LEAT_ERR_CLOSED, on_answer, &answers);
         cr_assert_eq(answers.records, sent);
-        outbox_pool_release(&pool);
+        batch_pool_release(&pool);
     }
 }
 
-Test(outbox, batches_wait_for_credit_and_grow_meanwhile)
+Test(queue, batches_wait_for_credit_and_grow_meanwhile)
 {
-    struct outbox_pool pool;
-    struct outbox outbox;
-    make(&pool, &outbox);
-    outbox.credit = 100;
-    cr_assert_eq(put(&outbox, 0, 40), LEAT_OK); /* 64 + 16 + 40 bytes */
-    struct outbox_cursor cursor = outbox_cursor(&outbox);
+    struct batch_pool pool;
+    struct batch_queue queue;
+    make(&pool, &queue);
+    queue.credit = 100;
+    cr_assert_eq(put(&queue, 0, 40), LEAT_OK); /* 64 + 16 + 40 bytes */
+    struct batch_queue_cursor cursor = batch_queue_cursor(&queue);
     struct leat_frame_publish piece;
-    cr_assert_eq(outbox_next(&outbox, &cursor, &piece), OUTBOX_BLOCKED);
-    cr_assert_eq(put(&outbox, 1, 40), LEAT_OK);
-    cr_assert_eq(outbox.end, 0u, "not sealed: it still grows");
-    outbox.credit = 176;
-    cr_assert_eq(outbox_next(&outbox, &cursor, &piece), OUTBOX_PIECE);
+    cr_assert_eq(batch_queue_next_in_order(&queue, &cursor, &piece), BATCH_QUEUE_BLOCKED);
+    cr_assert_eq(put(&queue, 1, 40), LEAT_OK);
+    cr_assert_eq(queue.end, 0u, "not sealed: it still grows");
+    queue.credit = 176;
+    cr_assert_eq(batch_queue_next_in_order(&queue, &cursor, &piece), BATCH_QUEUE_PIECE);
     cr_assert_eq(piece.batch_size, 176u);
-    outbox_commit(&outbox, &cursor);
-    cr_assert_eq(outbox.sent_bytes, 176u);
-    outbox_pool_release(&pool);
+    batch_queue_commit(&queue, &cursor);
+    cr_assert_eq(queue.sent_bytes, 176u);
+    batch_pool_release(&pool);
 }
 
-Test(outbox, is_busy_when_in_flight_or_the_pool_is_full_and_loses_nothing)
+Test(queue, is_busy_when_in_flight_or_the_pool_is_full_and_loses_nothing)
 {
-    struct outbox_pool pool;
-    struct outbox outbox;
-    make(&pool, &outbox);
+    struct batch_pool pool;
+    struct batch_queue queue;
+    make(&pool, &queue);
     uint64_t taken = 0;
-    while (put(&outbox, taken, 900) == LEAT_OK)
+    while (put(&queue, taken, 900) == LEAT_OK)
         taken++;
     cr_assert_eq(taken, (uint64_t)IN_FLIGHT + 1, "in flight, and one filling");
-    cr_assert_eq(outbox.pending, taken);
+    cr_assert_eq(queue.pending, taken);
     struct answers answers = { 0 };
-    outbox_close(&outbox, LEAT_ERR_CLOSED, on_answer, &answers);
+    batch_queue_close(&queue, LEAT_ERR_CLOSED, on_answer, &answers);
     cr_assert_eq(answers.records, taken);
-    cr_assert_eq(outbox.pending, 0u);
-    outbox_pool_release(&pool);
+    cr_assert_eq(queue.pending, 0u);
+    batch_pool_release(&pool);
 }
 
-Test(outbox, a_large_record_has_a_batch_of_its_own)
+Test(queue, a_large_record_has_a_batch_of_its_own)
 {
-    struct outbox_pool pool;
-    struct outbox outbox;
-    make(&pool, &outbox);
-    cr_assert_eq(put(&outbox, 0, 10), LEAT_OK);
-    cr_assert_eq(put(&outbox, 1, LARGEST - 80), LEAT_OK);
-    cr_assert_eq(put(&outbox, 2, 10), LEAT_OK);
-    struct outbox_cursor cursor = outbox_cursor(&outbox);
+    struct batch_pool pool;
+    struct batch_queue queue;
+    make(&pool, &queue);
+    cr_assert_eq(put(&queue, 0, 10), LEAT_OK);
+    cr_assert_eq(put(&queue, 1, LARGEST - 80), LEAT_OK);
+    cr_assert_eq(put(&queue, 2, 10), LEAT_OK);
+    struct batch_queue_cursor cursor = batch_queue_cursor(&queue);
     struct leat_frame_publish piece;
     const uint32_t sizes[] = { 96, LARGEST, 96 };
     for (int i = 0; i < 3; i++) {
-        cr_assert_eq(outbox_next(&outbox, &cursor, &piece), OUTBOX_PIECE);
+        cr_assert_eq(batch_queue_next_in_order(&queue, &cursor, &piece), BATCH_QUEUE_PIECE);
         cr_assert_eq(piece.batch_size, sizes[i]);
     }
-    outbox_pool_release(&pool);
+    batch_pool_release(&pool);
 }
 
-Test(outbox, a_callback_may_append_while_answers_are_given)
+Test(queue, a_callback_may_append_while_answers_are_given)
 {
-    struct outbox_pool pool;
-    struct outbox outbox;
-    make(&pool, &outbox);
+    struct batch_pool pool;
+    struct batch_queue queue;
+    make(&pool, &queue);
     struct answers answers = { 0 };
-    put(&outbox, 0, 10);
-    struct outbox_cursor cursor = outbox_cursor(&outbox);
+    put(&queue, 0, 10);
+    struct batch_queue_cursor cursor = batch_queue_cursor(&queue);
     struct leat_frame_publish piece;
-    outbox_next(&outbox, &cursor, &piece);
-    outbox_commit(&outbox, &cursor);
+    batch_queue_next_in_order(&queue, &cursor, &piece);
+    batch_queue_commit(&queue, &cursor);
     const struct leat_ack_run wrong = { .first_sequence = 5, .count = 1, .level = 2 };
-    outbox_ack(&outbox, &wrong, on_answer, &answers);
+    batch_queue_ack(&queue, &wrong, on_answer, &answers);
     cr_assert_eq(answers.records, 0u, "an answer to something else changes nothing");
     const struct leat_ack_run run = { .first_sequence = 0, .count = 1, .level = 2 };
-    outbox_ack(&outbox, &run, on_answer, &answers);
-    outbox_ack(&outbox, &run, on_answer, &answers);
+    batch_queue_ack(&queue, &run, on_answer, &answers);
+    batch_queue_ack(&queue, &run, on_answer, &answers);
     cr_assert_eq(answers.records, 1u, "answered twice, told once");
-    outbox_pool_release(&pool);
+    batch_pool_release(&pool);
 }
 
 /* ---- by position, as in packets */
@@ -314,7 +314,7 @@ struct lossy {
 };
 static struct lossy wire;
 
-static void put_on_wire(const struct outbox_piece *piece)
+static void put_on_wire(const struct batch_queue_piece *piece)
 {
     struct wire_piece *w = &wire.pieces[wire.count++];
     w->position = piece->position;
@@ -322,38 +322,39 @@ static void put_on_wire(const struct outbox_piece *piece)
     memcpy(w->bytes, piece->bytes, piece->size);
 }
 
-static void send_by_position(struct outbox *outbox, struct seeded *seed)
+static void send_by_position(struct batch_queue *queue, struct seeded *seed)
 {
     const uint32_t room = 40 + seeded_below(seed, 1500);
-    struct outbox_piece piece;
+    struct batch_queue_piece piece;
     if (wire.lost_count > 0 && wire.count < WIRE_MAX) {
         struct wire_piece *lost = &wire.lost[wire.lost_count - 1];
-        const enum outbox_step step = outbox_lost(outbox, lost->position, lost->size, room, &piece);
-        if (step == OUTBOX_PIECE) {
+        const enum batch_queue_step step =
+            batch_queue_lost(queue, lost->position, lost->size, room, &piece);
+        if (step == BATCH_QUEUE_PIECE) {
             cr_assert_eq(piece.position, lost->position);
             cr_assert_leq(piece.size, room);
             put_on_wire(&piece);
             lost->position += piece.size;
             lost->size -= piece.size;
         }
-        cr_assert_neq(step, OUTBOX_BLOCKED);
-        if (step == OUTBOX_NOTHING || lost->size == 0)
+        cr_assert_neq(step, BATCH_QUEUE_BLOCKED);
+        if (step == BATCH_QUEUE_NOTHING || lost->size == 0)
             wire.lost_count--;
     }
-    struct outbox_cursor cursor = outbox_cursor(outbox);
+    struct batch_queue_cursor cursor = batch_queue_cursor(queue);
     while (wire.count < WIRE_MAX) {
-        const enum outbox_step step = outbox_next_at(outbox, &cursor, room, &piece);
-        if (step == OUTBOX_FULL)
+        const enum batch_queue_step step = batch_queue_next_any_order(queue, &cursor, room, &piece);
+        if (step == BATCH_QUEUE_FULL)
             cr_assert_lt(room, (uint32_t)LEAT_BATCH_HEADER_BYTES);
-        if (step != OUTBOX_PIECE)
+        if (step != BATCH_QUEUE_PIECE)
             break;
         cr_assert_leq(piece.size, room);
         cr_assert_leq(piece.position + piece.size, joined.credit);
         if (seeded_below(seed, 10) == 0)
             break; /* not committed: as if it had never been asked for */
         put_on_wire(&piece);
-        outbox_commit(outbox, &cursor);
-        cursor = outbox_cursor(outbox);
+        batch_queue_commit(queue, &cursor);
+        cursor = batch_queue_cursor(queue);
     }
 }
 
@@ -374,9 +375,9 @@ static void move_wire(struct seeded *seed)
         wire.pieces[i] = wire.pieces[--wire.count];
 }
 
-static void new_stream(struct outbox *outbox, struct outbox_pool *pool, bool renumber)
+static void new_stream(struct batch_queue *queue, struct batch_pool *pool, bool renumber)
 {
-    const uint64_t first = outbox_first_unanswered(outbox);
+    const uint64_t first = batch_queue_first_unanswered(queue);
     const uint64_t sequence = renumber ? first : joined.next_sequence;
     const uint64_t appended = joined.appended;
     const uint32_t epoch = renumber ? joined.epoch + 1 : joined.epoch;
@@ -386,86 +387,89 @@ static void new_stream(struct outbox *outbox, struct outbox_pool *pool, bool ren
     joined.epoch = pool->producer_epoch = epoch;
     joined.credit = 3 * LARGEST;
     wire.count = wire.lost_count = 0;
-    outbox_restart(outbox, joined.credit, renumber ? &first : NULL);
+    batch_queue_restart(queue, joined.credit, renumber ? &first : NULL);
 }
 
-Test(outbox, pieces_by_position_survive_loss_and_any_order)
+Test(queue, pieces_by_position_survive_loss_and_any_order)
 {
     struct seeded seed = seeded_start("outbox");
     for (int round = 0; round < 10; round++) {
-        struct outbox_pool pool;
-        struct outbox outbox;
-        make(&pool, &outbox);
-        new_stream(&outbox, &pool, true);
+        struct batch_pool pool;
+        struct batch_queue queue;
+        make(&pool, &queue);
+        new_stream(&queue, &pool, true);
         struct answers answers = { 0 };
         uint64_t sent = 0;
         for (int step = 0; step < 3000 || answers.records < sent; step++) {
             cr_assert_lt(step, 200000, "it does not end");
             const uint32_t size = seeded_below(&seed, 20) == 0 ? 3000 : seeded_below(&seed, 700);
-            if (step < 3000 && put(&outbox, sent, size) == LEAT_OK)
+            if (step < 3000 && put(&queue, sent, size) == LEAT_OK)
                 sent++;
             if (seeded_below(&seed, 3) == 0 && wire.lost_count < WIRE_MAX / 2)
-                send_by_position(&outbox, &seed);
+                send_by_position(&queue, &seed);
             if (seeded_below(&seed, 2) == 0 && wire.lost_count < WIRE_MAX / 2)
                 move_wire(&seed);
             struct leat_ack_run run;
             if (seeded_below(&seed, 3) == 0 && answer_joined(&seed, &run)) {
-                outbox_ack(&outbox, &run, on_answer, &answers);
+                batch_queue_ack(&queue, &run, on_answer, &answers);
                 if (joined.credit < joined.next + 3 * LARGEST)
                     joined.credit = joined.next + 3 * LARGEST;
-                outbox.credit = joined.credit;
+                queue.credit = joined.credit;
             }
             if (seeded_below(&seed, 500) == 0 || joined.next > STREAM_BYTES - 8 * LARGEST)
-                new_stream(&outbox, &pool, seeded_below(&seed, 4) == 0);
-            cr_assert_eq(outbox.pending, sent - answers.records);
+                new_stream(&queue, &pool, seeded_below(&seed, 4) == 0);
+            cr_assert_eq(queue.pending, sent - answers.records);
         }
         cr_assert_eq(answers.next_cookie, sent);
-        outbox_pool_release(&pool);
+        batch_pool_release(&pool);
     }
 }
 
-Test(outbox, a_batch_keeps_its_position_and_takes_credit_once)
+Test(queue, a_batch_keeps_its_position_and_takes_credit_once)
 {
-    struct outbox_pool pool;
-    struct outbox outbox;
-    make(&pool, &outbox);
-    outbox_restart(&outbox, 1200, NULL);
+    struct batch_pool pool;
+    struct batch_queue queue;
+    make(&pool, &queue);
+    batch_queue_restart(&queue, 1200, NULL);
     for (uint64_t i = 0; i < 3; i++)
-        cr_assert_eq(put(&outbox, i, 500), LEAT_OK); /* 64 + 16 + 504 bytes; one a batch */
-    struct outbox_piece piece;
-    struct outbox_cursor cursor = outbox_cursor(&outbox);
-    cr_assert_eq(outbox_next_at(&outbox, &cursor, 63, &piece), OUTBOX_FULL, "not its header");
-    cr_assert_eq(outbox_next_at(&outbox, &cursor, 100, &piece), OUTBOX_PIECE);
+        cr_assert_eq(put(&queue, i, 500), LEAT_OK); /* 64 + 16 + 504 bytes; one a batch */
+    struct batch_queue_piece piece;
+    struct batch_queue_cursor cursor = batch_queue_cursor(&queue);
+    cr_assert_eq(batch_queue_next_any_order(&queue, &cursor, 63, &piece), BATCH_QUEUE_FULL,
+                 "not its header");
+    cr_assert_eq(batch_queue_next_any_order(&queue, &cursor, 100, &piece), BATCH_QUEUE_PIECE);
     cr_assert(piece.position == 0 && piece.size == 100 && !piece.ends);
-    cr_assert_eq(outbox_next_at(&outbox, &cursor, 2000, &piece), OUTBOX_PIECE);
+    cr_assert_eq(batch_queue_next_any_order(&queue, &cursor, 2000, &piece), BATCH_QUEUE_PIECE);
     cr_assert(piece.position == 100 && piece.size == 484 && piece.ends);
-    cr_assert_eq(outbox_next_at(&outbox, &cursor, 2000, &piece), OUTBOX_PIECE);
+    cr_assert_eq(batch_queue_next_any_order(&queue, &cursor, 2000, &piece), BATCH_QUEUE_PIECE);
     cr_assert(piece.position == 584 && piece.size == 584);
-    cr_assert_eq(outbox_next_at(&outbox, &cursor, 2000, &piece), OUTBOX_BLOCKED);
-    outbox_commit(&outbox, &cursor);
+    cr_assert_eq(batch_queue_next_any_order(&queue, &cursor, 2000, &piece), BATCH_QUEUE_BLOCKED);
+    batch_queue_commit(&queue, &cursor);
     /* BUSY for the first: both go again, where they were, within the same credit. */
     struct answers answers = { 0 };
     const struct leat_ack_run busy = { .count = 1, .status = LEAT_BUSY };
-    cr_assert(outbox_ack(&outbox, &busy, on_answer, &answers));
-    cr_assert_eq(outbox_lost(&outbox, 584, 584, 2000, &piece), OUTBOX_NOTHING, "it goes anyway");
-    cursor = outbox_cursor(&outbox);
-    cr_assert_eq(outbox_next_at(&outbox, &cursor, 2000, &piece), OUTBOX_PIECE);
+    cr_assert(batch_queue_ack(&queue, &busy, on_answer, &answers));
+    cr_assert_eq(batch_queue_lost(&queue, 584, 584, 2000, &piece), BATCH_QUEUE_NOTHING,
+                 "it goes anyway");
+    cursor = batch_queue_cursor(&queue);
+    cr_assert_eq(batch_queue_next_any_order(&queue, &cursor, 2000, &piece), BATCH_QUEUE_PIECE);
     cr_assert(piece.position == 0 && piece.size == 584);
-    outbox_commit(&outbox, &cursor);
-    cr_assert_eq(outbox_lost(&outbox, 100, 484, 300, &piece), OUTBOX_PIECE);
+    batch_queue_commit(&queue, &cursor);
+    cr_assert_eq(batch_queue_lost(&queue, 100, 484, 300, &piece), BATCH_QUEUE_PIECE);
     cr_assert(piece.position == 100 && piece.size == 300);
-    cr_assert_eq(outbox_lost(&outbox, 100, 484, 20, &piece), OUTBOX_FULL);
-    cr_assert_eq(outbox_next_at(&outbox, &cursor, 2000, &piece), OUTBOX_PIECE);
+    cr_assert_eq(batch_queue_lost(&queue, 100, 484, 20, &piece), BATCH_QUEUE_FULL);
+    cr_assert_eq(batch_queue_next_any_order(&queue, &cursor, 2000, &piece), BATCH_QUEUE_PIECE);
     cr_assert_eq(piece.position, 584u);
-    cr_assert_eq(outbox_next_at(&outbox, &cursor, 2000, &piece), OUTBOX_BLOCKED);
-    outbox_commit(&outbox, &cursor);
+    cr_assert_eq(batch_queue_next_any_order(&queue, &cursor, 2000, &piece), BATCH_QUEUE_BLOCKED);
+    batch_queue_commit(&queue, &cursor);
     const struct leat_ack_run done = { .count = 1, .level = 2 };
-    outbox_ack(&outbox, &done, on_answer, &answers);
-    cr_assert_eq(outbox_lost(&outbox, 100, 484, 2000, &piece), OUTBOX_NOTHING, "it was answered");
-    outbox_pool_release(&pool);
+    batch_queue_ack(&queue, &done, on_answer, &answers);
+    cr_assert_eq(batch_queue_lost(&queue, 100, 484, 2000, &piece), BATCH_QUEUE_NOTHING,
+                 "it was answered");
+    batch_pool_release(&pool);
 }
 
-static void count_answer(void *context, const struct outbox_batch *batch,
+static void count_answer(void *context, const struct queued_batch *batch,
                          const struct leat_ack_run *run)
 {
     (void)run;
@@ -474,33 +478,33 @@ static void count_answer(void *context, const struct outbox_batch *batch,
 
 /* In packets answers come in any order. A batch that was answered out of turn keeps the number it
  * had before a renumbering: it must not hide those behind it. */
-Test(outbox, answers_reach_batches_behind_one_answered_out_of_turn_and_renumbered)
+Test(queue, answers_reach_batches_behind_one_answered_out_of_turn_and_renumbered)
 {
-    struct outbox_pool pool;
-    struct outbox outbox;
+    struct batch_pool pool;
+    struct batch_queue queue;
     uint32_t answered = 0;
-    make(&pool, &outbox);
-    outbox.next_sequence = 500;
+    make(&pool, &queue);
+    queue.next_sequence = 500;
     for (uint64_t i = 0; i < 3; i++) {
-        cr_assert_eq(put(&outbox, i, 900), LEAT_OK); /* one record a batch */
-        struct outbox_cursor cursor = outbox_cursor(&outbox);
+        cr_assert_eq(put(&queue, i, 900), LEAT_OK); /* one record a batch */
+        struct batch_queue_cursor cursor = batch_queue_cursor(&queue);
         struct leat_frame_publish piece;
-        while (outbox_next(&outbox, &cursor, &piece) == OUTBOX_PIECE)
+        while (batch_queue_next_in_order(&queue, &cursor, &piece) == BATCH_QUEUE_PIECE)
             ;
-        outbox_commit(&outbox, &cursor);
+        batch_queue_commit(&queue, &cursor);
     }
     const struct leat_ack_run second = { .first_sequence = 501, .count = 1 };
-    outbox_ack(&outbox, &second, count_answer, &answered);
+    batch_queue_ack(&queue, &second, count_answer, &answered);
     cr_assert_eq(answered, 1u);
-    cr_assert_eq(outbox_first_unanswered(&outbox), 500u);
-    outbox_restart(&outbox, UINT64_MAX / 2, &(uint64_t){ 500 }); /* 502 is 501 now */
+    cr_assert_eq(batch_queue_first_unanswered(&queue), 500u);
+    batch_queue_restart(&queue, UINT64_MAX / 2, &(uint64_t){ 500 }); /* 502 is 501 now */
     const struct leat_ack_run last = { .first_sequence = 501, .count = 1 };
-    outbox_ack(&outbox, &last, count_answer, &answered);
+    batch_queue_ack(&queue, &last, count_answer, &answered);
     cr_assert_eq(answered, 2u, "the last batch was answered");
     const struct leat_ack_run first = { .first_sequence = 500, .count = 1 };
-    outbox_ack(&outbox, &first, count_answer, &answered);
+    batch_queue_ack(&queue, &first, count_answer, &answered);
     cr_assert_eq(answered, 3u);
-    cr_assert_eq(outbox.pending, 0u);
-    outbox_close(&outbox, LEAT_ERR_CLOSED, count_answer, &answered);
-    outbox_pool_release(&pool);
+    cr_assert_eq(queue.pending, 0u);
+    batch_queue_close(&queue, LEAT_ERR_CLOSED, count_answer, &answered);
+    batch_pool_release(&pool);
 }

@@ -32,7 +32,7 @@ Test(bounds, a_connection_has_room_for_the_largest_request_and_its_answers)
     const uint64_t input = LEAT_CONTROL_PREFIX_BYTES + LEAT_CONTROL_BYTES_MAX;
     /* It is read until it is owed so much, then one more answer comes; the buffer doubles. */
     const uint64_t output = UINT64_C(2) * (CONTROL_OUTPUT_PAUSE_BYTES + input);
-    cr_assert_leq(sizeof(struct peer) + input + output, least_part());
+    cr_assert_leq(sizeof(struct control_conn) + input + output, least_part());
 }
 
 Test(bounds, a_session_has_room_for_a_batch_of_default_size)
@@ -47,7 +47,7 @@ Test(bounds, all_connections_before_hello_fit_the_least_budget_or_give_way)
 {
     /* 400 of them took 400 MiB. Who comes when the budget is used up ends one of these. */
     const uint64_t each =
-        sizeof(struct peer) + LEAT_CONTROL_PREFIX_BYTES + LEAT_CONTROL_HELLO_BYTES_MAX;
+        sizeof(struct control_conn) + LEAT_CONTROL_PREFIX_BYTES + LEAT_CONTROL_HELLO_BYTES_MAX;
     cr_assert_leq(400 * each, (uint64_t)2 * LEAT_MIB);
 }
 
@@ -63,9 +63,9 @@ Test(bounds, one_address_and_all_groups_leave_room_for_others)
     const uint64_t all = MEMORY_BUDGET_BYTES_MIN;
     const uint64_t left = all - all / SHARE_OF_ADDRESS - all / MEMORY_OF_GROUPS;
     const uint64_t input = LEAT_CONTROL_PREFIX_BYTES + LEAT_CONTROL_BYTES_MAX;
-    const uint64_t producer = PRODUCER_BYTES + UINT64_C(2) * PRODUCER_SHARE_BYTES
-                              + LEAT_IN_FLIGHT_BATCHES_MAX * PRODUCER_RESULT_BYTES;
-    cr_assert_leq(sizeof(struct peer) + input + SESSION_BYTES_MAX + producer, left,
+    const uint64_t producer = PRODUCER_DEDUP_BYTES + UINT64_C(2) * PRODUCER_DEDUP_SHARE_BYTES
+                              + LEAT_IN_FLIGHT_BATCHES_MAX * PRODUCER_DEDUP_RESULT_BYTES;
+    cr_assert_leq(sizeof(struct control_conn) + input + SESSION_BYTES_MAX + producer, left,
                   "an honest client beside them");
     cr_assert_leq(least_part(), all / SHARE_OF_ADDRESS, "one connection is within its address");
 }

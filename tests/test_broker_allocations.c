@@ -191,7 +191,7 @@ static struct {
     int wake, shard_wake;
     struct shard *shard;
     struct control *control;
-    struct control_shard_link link;
+    struct control_shard_ends link;
     pthread_t shard_thread, control_thread;
     char url[64];
 } b;
@@ -266,7 +266,7 @@ static void open_broker(void)
         cr_assert_eq(pthread_create(&filter.watcher, NULL, watch_calls, NULL), 0);
     }
     cr_assert_eq(pthread_create(&b.shard_thread, NULL, shard_run, b.shard), 0);
-    b.link = (struct control_shard_link){ .inbox = b.inbox,
+    b.link = (struct control_shard_ends){ .inbox = b.inbox,
                                           .outbox = b.outbox,
                                           .tcp_address = shard_tcp_address(b.shard),
                                           .udp_address = shard_udp_address(b.shard) };

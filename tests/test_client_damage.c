@@ -44,7 +44,7 @@ static void start(uint64_t offset, bool uncovered)
     partition_stream_start(&stream, &start);
     partition_stream_release(&stream);
     cr_assert(partition_stream_credit(&stream, &credit));
-    cr_assert(partition_stream_take(&stream, 0, log_bytes, batch_at[BATCHES]));
+    cr_assert(partition_stream_data_any_order(&stream, 0, log_bytes, batch_at[BATCHES]));
 }
 
 /* Records up to the first news; what there was then. */
@@ -61,10 +61,10 @@ static unsigned read_all(struct partition_stream_news *news)
 
 static void open_stream(void)
 {
-    static struct mirror mirror;
+    static struct ringmap map;
     make_log();
-    cr_assert_eq(mirror_reserve(&mirror, WINDOW, false), LEAT_OK);
-    partition_stream_init(&stream, mirror.bytes, mirror.size - 1, WINDOW);
+    cr_assert_eq(ringmap_reserve(&map, WINDOW, false), LEAT_OK);
+    partition_stream_init(&stream, map.bytes, map.size - 1, WINDOW);
     partition_stream_place(&stream, 0, 3);
 }
 

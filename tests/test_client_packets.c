@@ -22,13 +22,13 @@
 enum { IN_FLIGHT = 16, RECORDS_MAX = 1 << 15 };
 #define STEP_NS (50 * LEAT_NS_PER_US)
 
-/* ---- the client's side, as bring-up would have left it */
+/* ---- the client's side, as connecting would have left it */
 
 static struct leat_client *client;
-static struct data_link *session;
+static struct client_session *session;
 static struct leat_producer producer;
 static struct publisher publisher;
-static struct outbox_batch *ring[IN_FLIGHT];
+static struct queued_batch *ring[IN_FLIGHT];
 static struct leat_consumer consumer;
 static struct subscribed topic;
 static struct reader reader;
@@ -79,8 +79,8 @@ static void start(const char *seed, uint32_t loss, uint32_t trouble, uint32_t pa
     client->phase_end = client->ping_at = LEAT_NS_NEVER;
     client->now = now;
     client->port.link = &badwire.link;
-    loopgap_init(&client->port.gap);
-    control_link_init(&client->control, NULL, NULL);
+    loop_jitter_init(&client->port.gap);
+    control_channel_init(&client->control, NULL, NULL);
     TAILQ_INIT(&client->held);
     TAILQ_INIT(&client->producers);
     TAILQ_INIT(&client->consumers);
@@ -88,16 +88,16 @@ static void start(const char *seed, uint32_t loss, uint32_t trouble, uint32_t pa
     endpoint->known = true;
     cr_assert_eq(link_tcp_address("127.0.0.1", 7430, &endpoint->address), LEAT_OK);
     cr_assert(link_udp_peer(&endpoint->address, &badwire.broker));
-    session = client->links[0] = calloc(1, sizeof *session);
-    client->links_end = 1;
+    session = client->sessions[0] = calloc(1, sizeof *session);
+    client->sessions_end = 1;
     session->client = client;
-    session->session = PACKET_BROKER_SESSION;
+    session->id = PACKET_BROKER_SESSION;
     session->tag_to_broker = PACKET_BROKER_TAG_TO_BROKER;
     session->tag_to_client = PACKET_BROKER_TAG_TO_CLIENT;
     session->fd = -1;
     TAILQ_INIT(&session->publishers);
     TAILQ_INIT(&session->credits);
-    packet_link_connect(session);
+    session_packets_connect(session);
 }
 
 static void step(void)
@@ -109,9 +109,9 @@ static void step(void)
 
 static void attach(void)
 {
-    for (int i = 0; i < 20000 && session->state != LINK_UP; i++)
+    for (int i = 0; i < 20000 && session->state != SESSION_UP; i++)
         step();
-    cr_assert_eq(session->state, LINK_UP);
+    cr_assert_eq(session->state, SESSION_UP);
 }
 
 static void open_streams_of(uint32_t records_max)
@@ -122,19 +122,19 @@ static void open_streams_of(uint32_t records_max)
     producer.shards.partitions = 1;
     producer.record_bytes_max = 2000;
     producer.publishers = &publisher;
-    const struct outbox_pool_options options = { .batches = IN_FLIGHT + 1,
-                                                 .batch_bytes = PACKET_BROKER_BATCH,
-                                                 .records_max = records_max,
-                                                 .largest = PACKET_BROKER_BATCH };
-    cr_assert_eq(outbox_pool_reserve(&producer.pool, &options), LEAT_OK);
+    const struct batch_pool_options options = { .batches = IN_FLIGHT + 1,
+                                                .batch_bytes = PACKET_BROKER_BATCH,
+                                                .records_max = records_max,
+                                                .largest = PACKET_BROKER_BATCH };
+    cr_assert_eq(batch_pool_reserve(&producer.pool, &options), LEAT_OK);
     publisher.kind = STREAM_PUBLISHER;
     publisher.producer = &producer;
-    publisher.link = session;
+    publisher.session = session;
     publisher.number = PACKET_BROKER_PUBLISH_STREAM;
     publisher.blocked_said = UINT64_MAX;
-    outbox_init(&publisher.outbox, &producer.pool, ring, IN_FLIGHT);
-    outbox_restart(&publisher.outbox, packet_broker_credit(), NULL);
-    cr_assert_eq(data_link_attach(session, PACKET_BROKER_PUBLISH_STREAM, &publisher), LEAT_OK);
+    batch_queue_init(&publisher.queue, &producer.pool, ring, IN_FLIGHT);
+    batch_queue_restart(&publisher.queue, packet_broker_credit(), NULL);
+    cr_assert_eq(client_session_attach(session, PACKET_BROKER_PUBLISH_STREAM, &publisher), LEAT_OK);
 
     consumer.client = client;
     TAILQ_INIT(&consumer.ready);
@@ -143,13 +143,13 @@ static void open_streams_of(uint32_t records_max)
     reader = (struct reader){ .kind = STREAM_READER,
                               .topic = &topic,
                               .number = PACKET_BROKER_READ_STREAM };
-    cr_assert_eq(mirror_reserve(&reader.window, 65536, false), LEAT_OK);
+    cr_assert_eq(ringmap_reserve(&reader.window, 65536, false), LEAT_OK);
     partition_stream_init(&reader.stream, reader.window.bytes, reader.window.size - 1, 32768);
     const struct partition_stream_start first = { .position = 0, .offset = 0, .log_epoch = 1 };
     partition_stream_start(&reader.stream, &first);
-    reader.link = session;
-    cr_assert_eq(data_link_attach(session, PACKET_BROKER_READ_STREAM, &reader), LEAT_OK);
-    data_link_queue_credit(&reader);
+    reader.session = session;
+    cr_assert_eq(client_session_attach(session, PACKET_BROKER_READ_STREAM, &reader), LEAT_OK);
+    client_session_queue_credit(&reader);
 }
 
 static void open_streams(void)
@@ -251,13 +251,13 @@ Test(packets, a_reader_without_its_stream_asks_for_another, .timeout = 60)
     open_streams();
     publish_and_consume(100);
     topic.step = OWNER_READY;
-    partition_stream_gap_any(&reader.stream, &deleted);
+    partition_stream_gap_any_order(&reader.stream, &deleted);
     reader_dropped(&reader);
-    cr_assert_eq(reader.link, session, "that the topic is gone is still to be told");
+    cr_assert_eq(reader.session, session, "that the topic is gone is still to be told");
 
     partition_stream_place(&reader.stream, 100, 1);
     reader_dropped(&reader);
-    cr_assert_eq(reader.link, NULL);
+    cr_assert_eq(reader.session, NULL);
     cr_assert_eq(reader.state, READER_WANTED);
     cr_assert_eq(topic.step, OWNER_OPEN);
     cr_assert(client->work);
@@ -273,18 +273,18 @@ Test(packets, commits_arrive_over_a_wire_that_loses_much, .timeout = 60)
     open_streams();
     consumer.group = &group;
     for (uint64_t offset = 1; offset <= 500; offset++) {
-        commits_ask(&reader.commits, offset, 1);
-        data_link_queue_credit(&reader);
+        commit_state_ask(&reader.commits, offset, 1);
+        client_session_queue_credit(&reader);
         for (uint32_t wait = seeded_below(&badwire.seed, 30); wait > 0; wait--)
             step();
         if (offset % 10 != 0)
             continue;
-        for (int i = 0; commits_pending(&reader.commits); i++) {
+        for (int i = 0; commit_state_pending(&reader.commits); i++) {
             cr_assert_lt(i, 200000, "commit %llu is never answered", (unsigned long long)offset);
             step();
         }
         cr_assert_eq(packet_broker_committed(), offset);
-        cr_assert_eq(commits_standing(&reader.commits), offset);
+        cr_assert_eq(commit_state_standing(&reader.commits), offset);
     }
     cr_assert_gt(session->packets->flow.counters.packets_lost, 0u);
 }
@@ -305,7 +305,7 @@ Test(packets, a_path_that_grows_narrow_is_noticed_though_small_packets_arrive, .
     for (int i = 0; delivered == 0; i++) {
         cr_assert_lt(i, 2000, "it never arrives");
         reader.credit_again = true;
-        data_link_queue_credit(&reader);
+        client_session_queue_credit(&reader);
         client_dirty(client, session);
         step();
     }
@@ -332,7 +332,7 @@ Test(packets, a_probe_that_waits_for_the_window_wakes_nobody, .timeout = 60)
     }
     for (int i = 0; i < 20000; i++) { /* a second: probes are given up after 0.3 */
         step();
-        cr_assert_gt(packet_link_deadline(session), now, "after %d steps", i);
+        cr_assert_gt(session_packets_deadline(session), now, "after %d steps", i);
     }
     cr_assert_leq(session->packets->mtu.due_at, now);
 }
@@ -511,17 +511,17 @@ Test(packets, a_session_that_ended_for_damage_is_followed_by_ones_with_whole_che
 {
     start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
     badwire.link.limits.intact = session->may_be_partial = true;
-    packet_link_connect(session);
-    cr_assert(data_link_is_uncovered(session));
+    session_packets_connect(session);
+    cr_assert(client_session_is_uncovered(session));
     const struct leat_frame_reset reset = { .status = LEAT_ERR_BAD_CRC };
-    data_link_was_reset(session, &reset);
+    client_session_was_reset(session, &reset);
     cr_assert_eq(client->failure, LEAT_ERR_BAD_CRC);
-    packet_link_connect(session);
-    cr_assert_not(data_link_is_uncovered(session));
+    session_packets_connect(session);
+    cr_assert_not(client_session_is_uncovered(session));
     client->seals = false;
     client->failure = 0;
-    packet_link_connect(session);
-    session->state = LINK_UP;
+    session_packets_connect(session);
+    session->state = SESSION_UP;
     Leat__Control__SessionEnded ended = LEAT__CONTROL__SESSION_ENDED__INIT;
     Leat__Control__Response notice = LEAT__CONTROL__RESPONSE__INIT;
     ended.session = PACKET_BROKER_SESSION;
@@ -529,6 +529,6 @@ Test(packets, a_session_that_ended_for_damage_is_followed_by_ones_with_whole_che
     notice.body_case = LEAT__CONTROL__RESPONSE__BODY_SESSION_ENDED;
     notice.session_ended = &ended;
     liveness_notice(client, &notice);
-    packet_link_connect(session);
-    cr_assert_not(data_link_is_uncovered(session), "nor when control is the one that says it");
+    session_packets_connect(session);
+    cr_assert_not(client_session_is_uncovered(session), "nor when control is the one that says it");
 }

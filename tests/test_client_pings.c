@@ -20,7 +20,7 @@
 enum { PINGS = 40, ROOM = PINGS * LEAT_PING_BYTES };
 
 static struct leat_client *client;
-static struct data_link *session;
+static struct client_session *session;
 
 static void start(void)
 {
@@ -28,14 +28,14 @@ static void start(void)
     session = calloc(1, sizeof *session);
     client->epoll = client->timer = -1;
     client->now = LEAT_NS_PER_S;
-    control_link_init(&client->control, NULL, NULL);
+    control_channel_init(&client->control, NULL, NULL);
     TAILQ_INIT(&client->held);
     TAILQ_INIT(&client->producers);
     TAILQ_INIT(&client->consumers);
-    client->links[0] = session;
-    client->links_end = 1;
+    client->sessions[0] = session;
+    client->sessions_end = 1;
     session->client = client;
-    session->session = PACKET_BROKER_SESSION;
+    session->id = PACKET_BROKER_SESSION;
     session->tag_to_broker = PACKET_BROKER_TAG_TO_BROKER;
     session->tag_to_client = PACKET_BROKER_TAG_TO_CLIENT;
     session->fd = -1;
@@ -75,17 +75,17 @@ Test(client_pings, over_a_connection_the_newest_is_answered)
     start();
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
     session->fd = ends[0];
-    session->state = LINK_UP;
-    session->stage = malloc(LINK_STAGE_BYTES);
+    session->state = SESSION_UP;
+    session->stage = malloc(SESSION_STAGE_BYTES);
     session->spill = malloc(LEAT_FRAME_BYTES_MAX);
     const uint32_t size = write_pings(bytes);
     cr_assert_eq(write(ends[1], bytes, size), (ssize_t)size);
-    tcp_link_receive(session);
-    tcp_link_flush(session);
+    session_tcp_receive(session);
+    session_tcp_flush(session);
     const ssize_t got = read(ends[1], bytes, sizeof bytes);
     cr_assert_gt(got, 0, "nothing was answered");
     cr_assert_eq(newest_answer(bytes, (size_t)got, &count), (uint64_t)PINGS);
-    tcp_link_flush(session);
+    session_tcp_flush(session);
     cr_assert_lt(read(ends[1], bytes, sizeof bytes), 0, "and nothing twice");
     free(session->stage);
     free(session->spill);
@@ -106,9 +106,9 @@ Test(client_pings, in_packets_the_newest_are_answered)
     endpoint->known = true;
     cr_assert_eq(link_tcp_address("127.0.0.1", 7430, &endpoint->address), LEAT_OK);
     cr_assert(link_udp_peer(&endpoint->address, &badwire.broker));
-    loopgap_init(&client->port.gap);
-    packet_link_connect(session);
-    session->state = LINK_UP;
+    loop_jitter_init(&client->port.gap);
+    session_packets_connect(session);
+    session->state = SESSION_UP;
     session->packets->attach_due = false;
     const struct leat_packet packet = { .type = LEAT_PACKET_SESSION,
                                         .flags = LEAT_PACKET_ACK_NOW,
@@ -121,9 +121,9 @@ Test(client_pings, in_packets_the_newest_are_answered)
     leat_packet_seal(bytes, sizeof bytes, NULL, 0);
     struct leat_packet came;
     cr_assert_eq(leat_packet_decode(&came, bytes, sizeof bytes), LEAT_OK);
-    cr_assert(packet_link_is_genuine(session, &came, bytes));
-    cr_assert_eq(packet_link_take(session, &came), 1u);
-    packet_link_flush(session);
+    cr_assert(session_packets_is_genuine(session, &came, bytes));
+    cr_assert_eq(session_packets_take(session, &came), 1u);
+    session_packets_flush(session);
     badwire.link.ops->flush(&badwire.link, client->now);
     uint64_t newest = 0;
     unsigned count = 0;
@@ -134,5 +134,5 @@ Test(client_pings, in_packets_the_newest_are_answered)
         newest = best > newest ? best : newest;
     }
     cr_assert_eq(newest, (uint64_t)PINGS);
-    cr_assert(count >= 1 && count <= PACKET_LINK_PONGS_MAX, "%u", count);
+    cr_assert(count >= 1 && count <= SESSION_PACKETS_PONGS_MAX, "%u", count);
 }

@@ -4,14 +4,14 @@
  * what must come. */
 #include "tests/stream_log.h"
 
-Test(mirror, what_is_written_behind_the_end_is_at_the_beginning)
+Test(map, what_is_written_behind_the_end_is_at_the_beginning)
 {
-    struct mirror mirror;
-    cr_assert_eq(mirror_reserve(&mirror, 100000, false), LEAT_OK);
-    cr_assert_geq(mirror.size, 100000u);
-    mirror.bytes[mirror.size + 5] = 77;
-    cr_assert_eq(mirror.bytes[5], 77);
-    mirror_release(&mirror);
+    struct ringmap map;
+    cr_assert_eq(ringmap_reserve(&map, 100000, false), LEAT_OK);
+    cr_assert_geq(map.size, 100000u);
+    map.bytes[map.size + 5] = 77;
+    cr_assert_eq(map.bytes[5], 77);
+    ringmap_release(&map);
 }
 
 Test(stream, cut_at_every_byte_the_records_are_the_same)
@@ -64,7 +64,7 @@ static void serve(struct broker *b, struct partition_stream *stream, struct seed
                                                 .offset = batch_offset[i],
                                                 .log_epoch = 1,
                                                 .reason = LEAT_GAP_OVERRUN };
-            cr_assert_eq(partition_stream_gap(stream, &gap), LEAT_OK);
+            cr_assert_eq(partition_stream_gap_in_order(stream, &gap), LEAT_OK);
             b->position = gap.position;
         }
     }
@@ -161,13 +161,14 @@ Test(stream, more_data_than_credit_or_a_hole_breaks_the_protocol)
     struct leat_frame_credit credit;
     uint8_t *into;
     start(&stream, 100, 0);
-    cr_assert_eq(partition_stream_data(&stream, 100, 1, &into), LEAT_ERR_PROTOCOL, "no credit yet");
+    cr_assert_eq(partition_stream_data_in_order(&stream, 100, 1, &into), LEAT_ERR_PROTOCOL,
+                 "no credit yet");
     cr_assert(partition_stream_credit(&stream, &credit));
     cr_assert_eq(credit.limit, 100u + 8192);
     cr_assert_eq(credit.consumed, 100u);
-    cr_assert_eq(partition_stream_data(&stream, 101, 1, &into), LEAT_ERR_PROTOCOL);
-    cr_assert_eq(partition_stream_data(&stream, 100, 8193, &into), LEAT_ERR_PROTOCOL);
-    cr_assert_eq(partition_stream_data(&stream, 100, 8192, &into), LEAT_OK);
+    cr_assert_eq(partition_stream_data_in_order(&stream, 101, 1, &into), LEAT_ERR_PROTOCOL);
+    cr_assert_eq(partition_stream_data_in_order(&stream, 100, 8193, &into), LEAT_ERR_PROTOCOL);
+    cr_assert_eq(partition_stream_data_in_order(&stream, 100, 8192, &into), LEAT_OK);
 }
 
 Test(stream, a_new_log_is_told_before_any_record)
@@ -293,7 +294,7 @@ Test(stream, the_end_of_a_topic_says_where_reading_stopped)
         cr_assert(partition_stream_credit(&stream, &credit));
         feed(&stream, 0, (uint32_t)log_end);
         cr_assert_not(partition_stream_end_comes(&stream));
-        cr_assert_eq(partition_stream_gap(&stream, &gone), LEAT_OK);
+        cr_assert_eq(partition_stream_gap_in_order(&stream, &gone), LEAT_OK);
         cr_assert(partition_stream_end_comes(&stream));
         for (uint64_t i = 0; i < log_next_offset; i++)
             cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_RECORD);
@@ -326,7 +327,7 @@ Test(stream, a_gap_that_comes_next_can_be_told_before_a_seek)
     start(&stream, 0, 40);
     partition_stream_start(&stream, &overtaken);
     cr_assert(partition_stream_credit(&stream, &credit));
-    cr_assert_eq(partition_stream_gap(&stream, &more), LEAT_OK);
+    cr_assert_eq(partition_stream_gap_in_order(&stream, &more), LEAT_OK);
     cr_assert(partition_stream_take_loss(&stream, &news));
     cr_assert(news.first_offset == 40 && news.next_offset == 50);
     cr_assert(partition_stream_take_loss(&stream, &news));
@@ -409,7 +410,7 @@ Test(stream, many_gaps_unread_become_one_and_none_is_forgotten)
         feed(&stream, batch_at[i], (uint32_t)(batch_at[i + 1] - batch_at[i]));
         const struct leat_frame_gap gap = { batch_at[i + 2], batch_offset[i + 2], 1,
                                             LEAT_GAP_OVERRUN };
-        cr_assert_eq(partition_stream_gap(&stream, &gap), LEAT_OK);
+        cr_assert_eq(partition_stream_gap_in_order(&stream, &gap), LEAT_OK);
     }
     cr_assert_gt(i / 2, (uint32_t)PARTITION_STREAM_GAPS_MAX);
     uint64_t next = 0;

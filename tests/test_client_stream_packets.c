@@ -69,9 +69,9 @@ static void land(struct scattered *b, struct partition_stream *stream, struct se
     if (seeded_below(seed, 4) == 0)
         return; /* lost: it flies again */
     if (f.is_gap) {
-        partition_stream_gap_any(stream, &f.gap);
+        partition_stream_gap_any_order(stream, &f.gap);
     } else if (f.position >= b->head || seeded_below(seed, 2) == 0) {
-        if (!partition_stream_take(stream, f.position, log_bytes + f.position, f.size)) {
+        if (!partition_stream_data_any_order(stream, f.position, log_bytes + f.position, f.size)) {
             b->refused++;
             return;
         }
@@ -146,33 +146,33 @@ Test(stream_packets, pieces_beyond_credit_or_too_scattered_are_as_if_never_come)
     struct partition_stream stream;
     struct leat_frame_credit credit;
     start(&stream, 0, 0);
-    cr_assert_not(partition_stream_take(&stream, 0, log_bytes, 1), "no credit yet");
+    cr_assert_not(partition_stream_data_any_order(&stream, 0, log_bytes, 1), "no credit yet");
     cr_assert(partition_stream_credit(&stream, &credit));
-    cr_assert_not(partition_stream_take(&stream, credit.limit, log_bytes, 1));
-    cr_assert_not(partition_stream_take(&stream, UINT64_MAX, log_bytes, 1));
+    cr_assert_not(partition_stream_data_any_order(&stream, credit.limit, log_bytes, 1));
+    cr_assert_not(partition_stream_data_any_order(&stream, UINT64_MAX, log_bytes, 1));
     uint64_t at = 10, taken = 0;
-    while (partition_stream_take(&stream, at, log_bytes + at, 1)) {
+    while (partition_stream_data_any_order(&stream, at, log_bytes + at, 1)) {
         at += 2;
         taken++;
     }
     cr_assert_eq(taken, (uint64_t)STREAM_RANGES);
     cr_assert_eq(stream.tail, 0u);
-    cr_assert(partition_stream_take(&stream, 0, log_bytes, 12), "it joins what there is");
+    cr_assert(partition_stream_data_any_order(&stream, 0, log_bytes, 12), "it joins what there is");
     cr_assert_eq(stream.tail, 13u);
-    cr_assert(partition_stream_take(&stream, at, log_bytes + at, 1), "and makes room");
-    cr_assert(partition_stream_take(&stream, 3, log_bytes + 3, 2), "old");
+    cr_assert(partition_stream_data_any_order(&stream, at, log_bytes + at, 1), "and makes room");
+    cr_assert(partition_stream_data_any_order(&stream, 3, log_bytes + 3, 2), "old");
     /* A gap that says nothing new is no error, and one that does joins what lies behind it. */
     const struct leat_frame_gap stale = { 13, 0, 1, LEAT_GAP_OVERRUN };
-    partition_stream_gap_any(&stream, &stale);
+    partition_stream_gap_any_order(&stream, &stale);
     cr_assert_eq(stream.gap_count, 0u);
     const struct leat_frame_gap ahead = { 14, 1, 1, LEAT_GAP_OVERRUN };
-    partition_stream_gap_any(&stream, &ahead);
+    partition_stream_gap_any_order(&stream, &ahead);
     cr_assert_eq(stream.gap_count, 1u);
     cr_assert_eq(stream.tail, 15u);
     const struct leat_frame_gap gone = { 0, 0, 1, LEAT_GAP_TOPIC_DELETED };
-    partition_stream_gap_any(&stream, &gone);
-    partition_stream_gap_any(&stream, &gone);
+    partition_stream_gap_any_order(&stream, &gone);
+    partition_stream_gap_any_order(&stream, &gone);
     cr_assert_eq(stream.gap_count, 2u);
-    cr_assert(partition_stream_take(&stream, 15, log_bytes + 15, 100));
+    cr_assert(partition_stream_data_any_order(&stream, 15, log_bytes + 15, 100));
     cr_assert_eq(stream.tail, 15u, "nothing follows");
 }

@@ -62,7 +62,7 @@ static void run_laps(uint64_t first_position)
     options.first_position = first_position;
     struct partition *p = open_partition(&options);
     cr_assert(partition_head(p) == first_position && partition_visible(p) == first_position);
-    struct producer *producers[3] = { bind(p, 1), bind(p, 2), bind(p, 3) };
+    struct producer_dedup *producers[3] = { bind(p, 1), bind(p, 2), bind(p, 3) };
     uint64_t sequences[3] = { 0 }, offset = options.first_offset, position = first_position;
     uint64_t newest = 0;
     first = 0;
@@ -139,7 +139,7 @@ Test(partition, every_status)
 {
     struct partition_options options = defaults();
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     size_t size = make(1, 0, 3, 10);
     cr_assert_eq(publish(p, producer, size - 8).count, 0u, "the header says more than there is");
     cr_assert_eq(publish(p, producer, 10).status, LEAT_ERR_MALFORMED);
@@ -147,7 +147,7 @@ Test(partition, every_status)
     struct publish_result r = publish(p, producer, size);
     cr_assert_eq(r.status, LEAT_ERR_BAD_CRC);
     cr_assert_eq(r.count, 3u);
-    cr_assert_eq(producer_next_sequence(producer), 0u, "the way may have damaged it");
+    cr_assert_eq(producer_dedup_next_sequence(producer), 0u, "the way may have damaged it");
     partition_refuse(p, producer, bytes, LEAT_ERR_BAD_CRC, &r);
     cr_assert(r.status == LEAT_ERR_BAD_CRC && r.count == 3);
     cr_assert_eq(publish(p, producer, size).status, LEAT_ERR_BAD_CRC,
@@ -202,7 +202,7 @@ Test(partition, what_is_wrong_with_a_batch_decides_whether_its_sequence_is_consu
     };
     struct partition_options options = defaults();
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     uint64_t sequence = 0, refused = 0;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const size_t size = make(1, sequence, 2, 24);
@@ -213,7 +213,7 @@ Test(partition, what_is_wrong_with_a_batch_decides_whether_its_sequence_is_consu
         cr_assert_eq(r.base_offset, LEAT_OFFSET_NONE, "%s", cases[i].what);
         sequence += cases[i].consumed ? 2 : 0;
         refused += cases[i].consumed;
-        cr_assert_eq(producer_next_sequence(producer), sequence, "%s", cases[i].what);
+        cr_assert_eq(producer_dedup_next_sequence(producer), sequence, "%s", cases[i].what);
         cr_assert_eq(partition_visible(p), 0u, "%s", cases[i].what);
     }
     struct partition_stats stats;
@@ -229,7 +229,7 @@ Test(partition, offsets_are_read_from_headers_and_may_have_holes)
 {
     struct partition_options options = defaults();
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     const uint64_t from = options.first_offset;
     struct partition_place place;
     uint64_t size, position = 0;
@@ -260,7 +260,7 @@ Test(partition, a_duplicate_is_answered_from_memory_and_then_only_known)
 {
     struct partition_options options = defaults();
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     for (uint64_t i = 0; i <= LEAT_IN_FLIGHT_BATCHES_MAX; i++)
         cr_assert_eq(publish(p, producer, make(1, 2 * i, 2, 8)).status, LEAT_OK);
     const uint64_t tail = partition_visible(p);
@@ -303,7 +303,7 @@ Test(partition, every_offset_and_time_of_a_small_log_is_found)
 {
     struct partition_options options = defaults();
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     struct partition_place place;
     uint64_t sequence = 0;
     first = last = 0;
@@ -370,7 +370,7 @@ static void live_through(struct seeded *random, enum partition_overrun overrun)
     options.retention_ns = 400;
     options.retention_bytes = RING / 4 * 3;
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     uint64_t sequence = 0, mark = 0, newest = 0, busy = 0;
     const int slot = attach(p, 5, 0);
     first = last = 0;
@@ -437,7 +437,7 @@ Test(partition, more_offsets_are_wanted_once_at_half)
     struct partition_options options = defaults();
     options.offset_limit = 170;
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     cr_assert_not(partition_wants_offsets(p));
     cr_assert_eq(publish(p, producer, make(1, 0, 49, 1)).status, LEAT_OK);
     cr_assert_not(partition_wants_offsets(p));

@@ -4,7 +4,8 @@
 #include "tests/partition_log.h"
 
 /* Publishes batches of 1080 bytes until one is refused; returns the sequence of that one. */
-static uint64_t fill_until_busy(struct partition *p, struct producer *producer, uint64_t sequence)
+static uint64_t fill_until_busy(struct partition *p, struct producer_dedup *producer,
+                                uint64_t sequence)
 {
     for (;; sequence++) {
         const struct publish_result r = publish(p, producer, make(1, sequence, 1, 1000));
@@ -20,7 +21,7 @@ Test(partition_keeps, block_holds_the_writer_at_the_mark_and_nothing_else_does)
     struct partition_options options = defaults();
     options.overrun = PARTITION_BLOCK;
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     const int slot = attach(p, 99, 0);
     cr_assert_eq(attach(p, 99, 0), slot, "the same reader, again");
     uint64_t sequence = 0;
@@ -51,7 +52,7 @@ Test(partition_keeps, a_mark_that_holds_writers_and_does_not_move_is_lost_once)
     struct partition_options options = defaults();
     options.overrun = PARTITION_BLOCK;
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     const leat_ns began = now;
     const int stuck = attach(p, 98, 0), slow = attach(p, 99, 0);
     uint64_t sequence = fill_until_busy(p, producer, 0);
@@ -85,20 +86,20 @@ Test(partition_keeps, writers_that_gave_up_count_for_nothing)
 {
     struct partition_options options = defaults();
     options.overrun = PARTITION_BLOCK;
-    options.required_timeout_ns = 10 * REQUIRED_PAUSE_NS;
+    options.required_timeout_ns = 10 * REQUIRED_READERS_PAUSE_NS;
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     const leat_ns began = now;
     attach(p, 98, 0);
     const uint64_t sequence = fill_until_busy(p, producer, 0);
-    now += 9 * REQUIRED_PAUSE_NS; /* nobody asks meanwhile */
+    now += 9 * REQUIRED_READERS_PAUSE_NS; /* nobody asks meanwhile */
     cr_assert_eq(publish(p, producer, make(1, sequence, 1, 1000)).status, LEAT_BUSY);
     for (int i = 0; i < 19; i++) {
-        now += REQUIRED_PAUSE_NS / 2;
+        now += REQUIRED_READERS_PAUSE_NS / 2;
         cr_assert_eq(publish(p, producer, make(1, sequence, 1, 1000)).status, LEAT_BUSY);
         cr_assert_eq(partition_retain(p, now, lost), 0u);
     }
-    now += REQUIRED_PAUSE_NS / 2;
+    now += REQUIRED_READERS_PAUSE_NS / 2;
     cr_assert_eq(publish(p, producer, make(1, sequence, 1, 1000)).status, LEAT_BUSY);
     cr_assert_eq(partition_retain(p, now, lost), 1u);
     now = began;
@@ -111,24 +112,25 @@ Test(partition_keeps, required_readers_are_shared_out)
     options.overrun = PARTITION_BLOCK;
     struct partition *p = open_partition(&options);
     uint64_t given_up;
-    int handles[REQUIRED_MAX];
-    for (uint32_t i = 0; i < REQUIRED_OF_ADDRESS_MAX; i++) {
+    int handles[REQUIRED_READERS_MAX];
+    for (uint32_t i = 0; i < REQUIRED_READERS_OF_ADDRESS_MAX; i++) {
         const struct maker maker = { .connection = 1 + i / 2, .address = 1 };
         handles[i] = partition_required_attach(p, 100 + i, 0, maker, &given_up);
         cr_assert_geq(handles[i], 0);
         if (i == 1)
             cr_assert_eq(partition_required_attach(p, 7, 0, maker, &given_up),
-                         REQUIRED_OF_CONNECTION);
+                         REQUIRED_READERS_OF_CONNECTION);
     }
     const struct maker fifth = { .connection = 5, .address = 1 };
-    cr_assert_eq(partition_required_attach(p, 7, 0, fifth, &given_up), REQUIRED_OF_ADDRESS);
+    cr_assert_eq(partition_required_attach(p, 7, 0, fifth, &given_up), REQUIRED_READERS_OF_ADDRESS);
     const struct maker stranger = { .connection = 6, .address = 2 };
     cr_assert_geq(partition_required_attach(p, 7, 0, stranger, &given_up), 0);
     cr_assert_eq(given_up, 0u);
     /* Only what is its own and what nobody has open gives way. */
     const struct maker of_first = { .connection = 1, .address = 1 };
     partition_required_detach(p, handles[2], now);
-    cr_assert_eq(partition_required_attach(p, 8, 0, of_first, &given_up), REQUIRED_OF_CONNECTION);
+    cr_assert_eq(partition_required_attach(p, 8, 0, of_first, &given_up),
+                 REQUIRED_READERS_OF_CONNECTION);
     partition_required_detach(p, handles[1], now);
     cr_assert_geq(partition_required_attach(p, 8, 0, of_first, &given_up), 0);
     cr_assert_eq(given_up, 101u);
@@ -142,7 +144,7 @@ Test(partition_keeps, a_mark_within_a_batch_keeps_that_whole_batch)
     options.retention_ns = 100;
     options.retention_bytes = RING / 2;
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     const int slot = attach(p, 99, 0);
     uint64_t sequence = fill_until_busy(p, producer, 0);
     static const struct {
@@ -169,13 +171,13 @@ Test(partition_keeps, the_slowest_of_the_required_readers_holds_and_their_number
     struct partition_options options = defaults();
     options.overrun = PARTITION_BLOCK;
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
-    int slots[REQUIRED_MAX];
-    for (int i = 0; i < REQUIRED_MAX; i++)
+    struct producer_dedup *producer = bind(p, 1);
+    int slots[REQUIRED_READERS_MAX];
+    for (int i = 0; i < REQUIRED_READERS_MAX; i++)
         cr_assert_geq(slots[i] = attach(p, 100 + (uint64_t)i, 0), 0);
     cr_assert_eq(attach(p, 7, 0), -1);
     uint64_t sequence = fill_until_busy(p, producer, 0);
-    for (int i = 0; i < REQUIRED_MAX; i++) {
+    for (int i = 0; i < REQUIRED_READERS_MAX; i++) {
         cr_assert_eq(partition_head(p), 0u, "reader %d has not moved", i);
         partition_required_advance(p, slots[i], 1080 * (uint64_t)(i + 1));
         partition_required_advance(p, slots[i], 0); /* never back */
@@ -202,7 +204,7 @@ Test(partition_keeps, retention_by_age_and_by_bytes)
     options.retention_ns = 100;
     options.retention_bytes = 10000;
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     for (uint64_t i = 0; i < 50; i++, pass(10))
         cr_assert_eq(publish(p, producer, make(1, i, 1, 920)).status, LEAT_OK);
     cr_assert_leq(partition_visible(p) - partition_head(p), 10000u);
@@ -233,7 +235,7 @@ Test(partition_keeps, age_drops_a_bounded_number_a_call)
     options.ring_bytes = 1 << 20;
     options.retention_ns = 100;
     struct partition *p = open_partition(&options);
-    struct producer *producer = bind(p, 1);
+    struct producer_dedup *producer = bind(p, 1);
     for (uint64_t i = 0; i < MANY; i++)
         cr_assert_eq(publish(p, producer, make(1, i, 1, 8)).status, LEAT_OK);
     partition_retain(p, now + 99, lost);

@@ -23,8 +23,8 @@ enum {
 static struct {
     struct logmem_budget log;
     struct memory_budget budget;
-    struct holdings holdings;
-    struct holding *holding;
+    struct owned_partitions owned_partitions;
+    struct owned_partition *owned;
     struct partition *partition;
     struct session sessions[STREAMS];
     struct session_path path;
@@ -38,15 +38,15 @@ static struct {
 static void open_streams(bool packets)
 {
     for (uint64_t i = 0; i < STREAMS; i++) {
-        struct producer *producer;
+        struct producer_dedup *producer;
         bool was_bound;
         w.sessions[i].memory_account.budget = &w.budget;
         w.sessions[i].path = packets ? &w.path : NULL;
-        cr_assert_eq(producer_open(partition_producers(w.partition), i + 1, 0, PRODUCER_NEW,
-                                   MAKER_NOBODY, &producer, &was_bound),
+        cr_assert_eq(producer_dedup_open(partition_producers(w.partition), i + 1, 0,
+                                         PRODUCER_DEDUP_NEW, MAKER_NOBODY, &producer, &was_bound),
                      LEAT_OK);
         const struct message_publish opening = { .producer_id = i + 1 };
-        cr_assert_eq(publish_stream_open(&w.streams[i], &w.sessions[i], w.holding, &w.buffers,
+        cr_assert_eq(publish_stream_open(&w.streams[i], &w.sessions[i], w.owned, &w.buffers,
                                          producer, &opening),
                      LEAT_OK);
         publisher_index_add(&w.index, w.streams[i]);
@@ -67,19 +67,19 @@ static void set_up(void)
                                                .memory = &w.budget };
     w.log = (struct logmem_budget){ .limit_bytes = RING, .pages = LOGMEM_NORMAL };
     cr_assert_eq(partition_open(&w.partition, &options, &w.log, &missing), LEAT_OK);
-    holdings_init(&w.holdings);
+    owned_partitions_init(&w.owned_partitions);
     stream_buffers_init(&w.buffers);
-    w.holding = holding_new();
-    cr_assert_neq(w.holding, NULL);
-    holdings_add(&w.holdings, w.partition, w.holding);
+    w.owned = owned_partition_new();
+    cr_assert_neq(w.owned, NULL);
+    owned_partitions_add(&w.owned_partitions, w.partition, w.owned);
 }
 
 static void tear_down(void)
 {
     for (int i = 0; i < STREAMS; i++)
         publish_stream_close(w.streams[i], 0);
-    holdings_remove(&w.holdings, w.holding);
-    free(w.holding);
+    owned_partitions_remove(&w.owned_partitions, w.owned);
+    free(w.owned);
     partition_close(w.partition);
     cr_assert_eq(w.budget.used_bytes, 0u);
 }
@@ -114,7 +114,7 @@ static enum publish_outcome say(int i, uint32_t size, uint32_t from, uint32_t to
                                                   .size = size - at < PIECE ? size - at : PIECE,
                                                   .piece_at = at,
                                                   .batch_size = size };
-        outcome = publish_stream_take(w.streams[i], &piece, 0, 0, run);
+        outcome = publish_stream_take_in_order(w.streams[i], &piece, 0, 0, run);
     }
     return outcome;
 }
@@ -147,7 +147,7 @@ Test(publish_memory, batches_begun_by_all_stay_within_the_budget)
     cr_assert_eq(taken + busy, STREAMS);
     /* Nothing was consumed, and what rests makes room: all of them get through in the end. */
     for (int i = 0; i < STREAMS; i++) {
-        const bool again = producer_next_sequence(w.streams[i]->producer) == 0;
+        const bool again = producer_dedup_next_sequence(w.streams[i]->producer) == 0;
         cr_assert_eq(say_all(i, again ? 0 : 1, &run), PUBLISH_ANSWER);
         cr_assert_eq(run.status, LEAT_OK, "stream %d", i);
         cr_assert_leq(w.budget.used_bytes, (uint64_t)LIMIT);
@@ -161,11 +161,11 @@ Test(publish_memory, a_small_batch_needs_no_room)
     struct leat_ack_run run;
     cr_assert_eq(say_all(0, 0, &run), PUBLISH_ANSWER);
     cr_assert_eq(run.status, LEAT_BUSY);
-    w.budget.limit_bytes += (uint64_t)PRODUCER_FIRST_RESULTS * PRODUCER_RESULT_BYTES;
+    w.budget.limit_bytes += (uint64_t)PRODUCER_DEDUP_FIRST_RESULTS * PRODUCER_DEDUP_RESULT_BYTES;
     const struct leat_frame_publish whole = { .bytes = w.batch,
                                               .size = make_batch(0, 0),
                                               .batch_size = make_batch(0, 0) };
-    cr_assert_eq(publish_stream_take(w.streams[0], &whole, 0, 0, &run), PUBLISH_ANSWER);
+    cr_assert_eq(publish_stream_take_in_order(w.streams[0], &whole, 0, 0, &run), PUBLISH_ANSWER);
     cr_assert_eq(run.status, LEAT_OK);
 }
 
@@ -193,7 +193,7 @@ static enum publish_outcome say_at(int i, uint64_t position, uint32_t at, uint32
     const struct leat_frame_data piece = { .bytes = w.batch + at,
                                            .size = size,
                                            .position = position };
-    return publish_stream_take_at(w.streams[i], &piece, 0, 0, run);
+    return publish_stream_take_any_order(w.streams[i], &piece, 0, 0, run);
 }
 
 Test(publish_memory, in_packets_a_piece_without_room_counts_as_lost)

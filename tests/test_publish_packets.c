@@ -18,10 +18,10 @@ enum { RING = 1 << 20, BATCHES = 60, PIECES_MAX = 4096, ID = 7 };
 
 static struct {
     struct logmem_budget budget;
-    struct holdings holdings;
-    struct holding *holding;
+    struct owned_partitions owned_partitions;
+    struct owned_partition *owned;
     struct partition *partition;
-    struct producer *producer;
+    struct producer_dedup *producer;
     struct session session;
     struct session_path path;
     struct publish_stream *stream;
@@ -41,18 +41,18 @@ static void set_up(void)
                                                .offset_limit = LEAT_OFFSET_NONE };
     w.budget = (struct logmem_budget){ .limit_bytes = 4 << 20, .pages = LOGMEM_NORMAL };
     cr_assert_eq(partition_open(&w.partition, &options, &w.budget, &missing), LEAT_OK);
-    holdings_init(&w.holdings);
-    w.holding = holding_new();
-    cr_assert_neq(w.holding, NULL);
-    holdings_add(&w.holdings, w.partition, w.holding);
-    cr_assert_eq(producer_open(partition_producers(w.partition), ID, 0, PRODUCER_NEW, MAKER_NOBODY,
-                               &w.producer, &was_bound),
+    owned_partitions_init(&w.owned_partitions);
+    w.owned = owned_partition_new();
+    cr_assert_neq(w.owned, NULL);
+    owned_partitions_add(&w.owned_partitions, w.partition, w.owned);
+    cr_assert_eq(producer_dedup_open(partition_producers(w.partition), ID, 0, PRODUCER_DEDUP_NEW,
+                                     MAKER_NOBODY, &w.producer, &was_bound),
                  LEAT_OK);
     w.session.path = &w.path;
     stream_buffers_init(&w.buffers);
     const struct message_publish opening = { .producer_id = ID };
     cr_assert_eq(
-        publish_stream_open(&w.stream, &w.session, w.holding, &w.buffers, w.producer, &opening),
+        publish_stream_open(&w.stream, &w.session, w.owned, &w.buffers, w.producer, &opening),
         LEAT_OK);
     publisher_index_add(&w.index, w.stream);
 }
@@ -60,9 +60,9 @@ static void set_up(void)
 static void tear_down(void)
 {
     publish_stream_close(w.stream, 0);
-    holdings_remove(&w.holdings, w.holding);
+    owned_partitions_remove(&w.owned_partitions, w.owned);
     partition_close(w.partition);
-    free(w.holding);
+    free(w.owned);
 }
 
 TestSuite(publish_packets, .init = set_up, .fini = tear_down, .timeout = 60);
@@ -132,7 +132,7 @@ static void give(const struct piece *piece, struct answers *answers)
     const struct leat_frame_data frame = { .bytes = sent.bytes + piece->position,
                                            .size = piece->size,
                                            .position = piece->position };
-    enum publish_outcome outcome = publish_stream_take_at(w.stream, &frame, 0, 1000, &run);
+    enum publish_outcome outcome = publish_stream_take_any_order(w.stream, &frame, 0, 1000, &run);
     answers->full += outcome == PUBLISH_FULL;
     for (; outcome == PUBLISH_ANSWER; outcome = publish_stream_more(w.stream, 0, 1000, &run)) {
         if (run.status == LEAT_BUSY) {
@@ -242,11 +242,11 @@ Test(publish_packets, beyond_the_credit_or_with_a_broken_header_the_stream_ends)
     struct leat_frame_data frame = { .bytes = bytes,
                                      .size = 128,
                                      .position = w.stream->credit - 127 };
-    cr_assert_eq(publish_stream_take_at(w.stream, &frame, 0, 0, &run), PUBLISH_BROKEN);
+    cr_assert_eq(publish_stream_take_any_order(w.stream, &frame, 0, 0, &run), PUBLISH_BROKEN);
     cr_assert_eq(run.status, LEAT_ERR_PROTOCOL);
     memset(bytes, 0xAB, sizeof bytes);
     frame.position = 0;
-    cr_assert_eq(publish_stream_take_at(w.stream, &frame, 0, 0, &run), PUBLISH_BROKEN);
+    cr_assert_eq(publish_stream_take_any_order(w.stream, &frame, 0, 0, &run), PUBLISH_BROKEN);
 }
 
 /* ---- damage */
@@ -262,7 +262,7 @@ static uint32_t damage_ready(uint8_t *bytes)
         const struct leat_frame_data frame = { .bytes = bytes,
                                                .size = size,
                                                .position = w.stream->received_bytes };
-        cr_assert_eq(publish_stream_take_at(w.stream, &frame, 0, 0, &run), PUBLISH_ANSWER);
+        cr_assert_eq(publish_stream_take_any_order(w.stream, &frame, 0, 0, &run), PUBLISH_ANSWER);
         cr_assert_eq(run.status, LEAT_OK);
     }
     return make_batch(bytes, BEFORE, COUNT, VALUE);
@@ -275,16 +275,16 @@ static enum publish_outcome take_damaged(uint8_t *bytes, uint32_t size, uint32_t
     bool was_bound;
     const struct message_publish opening = { .producer_id = ID };
     publish_stream_close(w.stream, 0);
-    cr_assert_eq(producer_open(partition_producers(w.partition), ID, 0, PRODUCER_RESUME,
-                               MAKER_NOBODY, &w.producer, &was_bound),
+    cr_assert_eq(producer_dedup_open(partition_producers(w.partition), ID, 0, PRODUCER_DEDUP_RESUME,
+                                     MAKER_NOBODY, &w.producer, &was_bound),
                  LEAT_OK);
     cr_assert_eq(
-        publish_stream_open(&w.stream, &w.session, w.holding, &w.buffers, w.producer, &opening),
+        publish_stream_open(&w.stream, &w.session, w.owned, &w.buffers, w.producer, &opening),
         LEAT_OK);
     publisher_index_add(&w.index, w.stream);
     const struct leat_frame_data frame = { .bytes = bytes, .size = size };
     bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
-    const enum publish_outcome outcome = publish_stream_take_at(w.stream, &frame, 0, 0, run);
+    const enum publish_outcome outcome = publish_stream_take_any_order(w.stream, &frame, 0, 0, run);
     bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
     return outcome;
 }
@@ -299,7 +299,7 @@ Test(publish_packets, without_checksums_nothing_follows_from_a_damaged_batch)
         const bool waits = bit / 8 >= LEAT_BATCH_CRC_FROM && bit / 8 < LEAT_BATCH_CRC_FROM + 4;
         cr_assert(outcome == PUBLISH_BROKEN || (outcome == PUBLISH_NOTHING && waits), "bit %u",
                   bit);
-        cr_assert_eq(producer_next_sequence(w.producer), BEFORE, "bit %u: consumed", bit);
+        cr_assert_eq(producer_dedup_next_sequence(w.producer), BEFORE, "bit %u: consumed", bit);
         cr_assert_eq(partition_next_offset(w.partition), BEFORE, "bit %u: appended", bit);
     }
     cr_assert_eq(take_damaged(bytes, size, 0, &run), PUBLISH_ANSWER, "a stamp is the broker's");
@@ -316,7 +316,7 @@ Test(publish_packets, with_checksums_the_damage_is_the_producers_and_refused_onc
         cr_assert_eq(take_damaged(bytes, size, 8 * size - 1, &run), PUBLISH_ANSWER);
         cr_assert_eq(run.status, LEAT_ERR_BAD_CRC);
         cr_assert(run.first_sequence == BEFORE && run.count == COUNT);
-        cr_assert_eq(producer_next_sequence(w.producer), BEFORE + COUNT);
+        cr_assert_eq(producer_dedup_next_sequence(w.producer), BEFORE + COUNT);
     }
     /* Numbers that are damaged are nobody's, even then: one far below would be a duplicate. */
     const uint32_t second = make_batch(bytes, BEFORE + COUNT, COUNT, VALUE);
@@ -325,6 +325,6 @@ Test(publish_packets, with_checksums_the_damage_is_the_producers_and_refused_onc
             continue; /* the one that was refused, and is refused again */
         cr_assert_eq(take_damaged(bytes, second, bit, &run), PUBLISH_BROKEN, "bit %u", bit);
         cr_assert_eq(run.status, LEAT_ERR_BAD_CRC);
-        cr_assert_eq(producer_next_sequence(w.producer), BEFORE + COUNT);
+        cr_assert_eq(producer_dedup_next_sequence(w.producer), BEFORE + COUNT);
     }
 }

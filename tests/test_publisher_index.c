@@ -27,7 +27,7 @@ static unsigned looked_at(uint64_t id)
 {
     unsigned count = 0;
     const struct publish_stream *stream;
-    LIST_FOREACH(stream, publisher_index_find(&shard_peer.shard->publishers, id), producer_link)
+    LIST_FOREACH(stream, publisher_index_find(&shard_peer.shard->publishers, id), producer_node)
     count++;
     return count;
 }

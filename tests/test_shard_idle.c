@@ -1,6 +1,6 @@
 /* Goal: a shard that sleeps over a polled link loses no wake-up: what comes before the link is
  * armed is found by asking once more, what comes after is told by its descriptor; it wakes for the
- * link's own deadline, and goes on with naps over a link that cannot be armed, now or at all.
+ * link's own deadline, and goes on with a backoff over a link that cannot be armed, now or at all.
  * Method: the shard's own thread over a link that the test plays, and that says what was done to
  * it. Waiting is for something that must happen; running out of patience is the failure. */
 #include <arpa/inet.h>
@@ -224,7 +224,7 @@ Test(shard_idle, it_wakes_for_the_links_own_deadline)
     stop();
 }
 
-Test(shard_idle, a_link_that_cannot_be_armed_is_asked_after_naps)
+Test(shard_idle, a_link_that_cannot_be_armed_is_polled_with_a_backoff)
 {
     start(IDLE_LAPTOP, -1);
     for (int i = 0; i < TURNS; i++)
@@ -233,7 +233,7 @@ Test(shard_idle, a_link_that_cannot_be_armed_is_asked_after_naps)
     stop();
 }
 
-Test(shard_idle, a_link_that_refuses_for_a_while_is_asked_after_naps_until_it_can)
+Test(shard_idle, a_link_that_refuses_for_a_while_is_polled_with_a_backoff_until_it_can)
 {
     atomic_store(&fake.refuses, true);
     start(IDLE_LAPTOP, eventfd(0, EFD_NONBLOCK));

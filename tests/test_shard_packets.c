@@ -417,7 +417,7 @@ Test(shard_udp, what_the_link_still_holds_is_taken_though_nothing_more_comes)
     /* One acknowledgement speaks of 64 packets, however the shard has come to look. */
     shard_peer.now += SHARD_PEER_STEP_NS;
     shard_peer.shard->now = shard_peer.now;
-    shard_look(shard_peer.shard);
+    shard_poll_events(shard_peer.shard);
     shard_iterate(shard_peer.shard, true);
     cr_assert_leq(shard_peer_counted("leat_packets_in_total"), LEAT_PACKET_MAP_BITS);
     for (int i = 0; i < 20; i++)

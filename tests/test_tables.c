@@ -178,7 +178,7 @@ static uint32_t fill_names(int fd, unsigned filler, const char *says)
 
 static bool is_name(const char *name)
 {
-    return names_find(&rig.control->names, name) != NULL;
+    return producer_names_find(&rig.control->names, name) != NULL;
 }
 
 static bool there_is(const char *group)

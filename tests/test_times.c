@@ -19,7 +19,7 @@ static struct logmem_budget budget = { .limit_bytes = 64 << 20, .pages = LOGMEM_
 static leat_ns now = SECONDS(1000);
 static uint64_t wall = UINT64_C(1700000000000000000);
 static uint64_t sequence;
-static struct producer *producer;
+static struct producer_dedup *producer;
 
 static void pass(uint64_t ns)
 {
@@ -40,8 +40,8 @@ static struct partition *open_log(leat_ns retention_ns)
     uint64_t missing;
     bool was_bound;
     cr_assert_eq(partition_open(&p, &options, &budget, &missing), LEAT_OK);
-    cr_assert_eq(producer_open(partition_producers(p), 1, 1, PRODUCER_NEW, MAKER_NOBODY, &producer,
-                               &was_bound),
+    cr_assert_eq(producer_dedup_open(partition_producers(p), 1, 1, PRODUCER_DEDUP_NEW, MAKER_NOBODY,
+                                     &producer, &was_bound),
                  LEAT_OK);
     sequence = 0;
     return p;
@@ -76,7 +76,7 @@ static uint64_t find(struct partition *p, uint64_t time_ns)
 
 static uint64_t kept(struct partition *p)
 {
-    struct required_lost lost[REQUIRED_MAX];
+    struct required_lost lost[REQUIRED_READERS_MAX];
     partition_retain(p, now, lost);
     return partition_next_offset(p) - partition_head_offset(p);
 }

@@ -138,7 +138,7 @@ struct link_ops {
     /* Of a polled link with a descriptor, for a thread that would sleep: what comes from now on is
      * told by the descriptor. What came before is not, so the thread asks once more, and sleeps
      * only if there was nothing, until `deadline` at most. False: not now, or not for a while; ask
-     * again after a nap. */
+     * again after a backoff. */
     bool (*arm)(struct link *);
     /* Awake again, armed or not: nobody needs to be told. */
     void (*disarm)(struct link *);

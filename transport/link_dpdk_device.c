@@ -194,7 +194,7 @@ static void complete_memif(struct link_dpdk_device *d)
     if (d->memif_client) {
         link_dpdk_set_argument(d, "socket=", d->memif_socket);
         link_dpdk_set_argument(d, "socket-abstract=", d->memif_abstract ? "yes" : "no");
-    } else { /* the door's business */
+    } else { /* the proxy's business */
         remove_argument(d, "socket=");
         remove_argument(d, "socket-abstract=");
     }

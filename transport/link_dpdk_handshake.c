@@ -8,7 +8,7 @@
  * So the driver never has half a peer, of which it would keep descriptors, and what it maps is what
  * was checked (link_dpdk_rings.c). Its own answers in between are dropped.
  *
- * Role: that conversation. Must not know: sockets' names, ports. Threads: the door's. */
+ * Role: that conversation. Must not know: sockets' names, ports. Threads: the proxy's. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

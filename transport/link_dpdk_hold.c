@@ -4,8 +4,8 @@
  * let go of them: while the thread is in one, it does not. The device is freed, and the thread goes
  * on in it, or comes back with the alarm that a link which went down has set. memif leaves the
  * handler of its listener behind for good. So a device is closed in two steps, and the thread
- * stands still during each, in a handler of ours (a memif's in the gate's), where it can be in no
- * other:
+ * stands still during each, in a handler of ours (a memif's in the one of
+ * link_dpdk_memif_quiesce.c), where it can be in no other:
  *
  *      stop, still: handlers go | everything that was due runs | close, still: memory goes
  *
@@ -83,7 +83,7 @@ bool link_dpdk_hold(void)
         eventfd_write(hold.call, 1);
     }
     while (installed && hold.state == WANTED) {
-        link_dpdk_gate_hurry();
+        link_dpdk_memif_quiesce_hurry();
         const struct timespec until = soon();
         pthread_cond_timedwait(&hold.changed, &hold.mutex, &until);
     }
@@ -112,7 +112,7 @@ void link_dpdk_run_due(void)
     if (rte_eal_alarm_set(1, come_about, &due) == 0) {
         struct timespec until = soon();
         while (sem_timedwait(&due, &until) != 0) {
-            link_dpdk_gate_hurry();
+            link_dpdk_memif_quiesce_hurry();
             until = soon();
         }
     }

@@ -67,7 +67,7 @@ static bool restore_one(const struct file *f)
     return false;
 }
 
-bool link_dpdk_files_restore(void)
+bool link_dpdk_memif_fds_restore(void)
 {
     bool whole = true;
     pthread_mutex_lock(&held.mutex);
@@ -77,7 +77,7 @@ bool link_dpdk_files_restore(void)
     return whole;
 }
 
-bool link_dpdk_files_can_be_made(void)
+bool link_dpdk_memif_fds_can_be_made(void)
 {
     const int fd = memfd_create("leat-probe", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd >= 0)
@@ -85,9 +85,9 @@ bool link_dpdk_files_can_be_made(void)
     return fd >= 0;
 }
 
-bool link_dpdk_files_hold(void)
+bool link_dpdk_memif_fds_hold(void)
 {
-    if (!link_dpdk_files_restore())
+    if (!link_dpdk_memif_fds_restore())
         return false;
     pthread_mutex_lock(&held.mutex);
     const bool done = rte_memseg_walk(hold_one, NULL) == 0;

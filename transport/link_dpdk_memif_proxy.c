@@ -1,12 +1,12 @@
-/* DPDK door: stands between memif's server and who knocks at its socket.
+/* DPDK memif proxy: accepts memif's peers in the place of its server, and connects to it for them.
  *
  * 22.11's memif server cannot bear a peer that is gone before it was greeted: the connection stays
  * among EAL's interrupts with its memory freed and its number given back, and the next change of
  * those interrupts ends the process. So the server listens in a place of its own, which nobody else
- * can reach, and its only peer is this door: it knocks for those who come to the public socket,
- * hangs up no sooner than it was greeted, and hands messages and descriptors to and fro.
+ * can reach, and its only peer is this proxy: it connects for those who come to the public socket,
+ * closes no sooner than it was greeted, and hands messages and descriptors to and fro.
  *
- *      peer --- public socket --- door --- private socket --- memif's server
+ *      peer --- public socket --- proxy -- private socket --- memif's server
  *
  * What the peer says goes through link_dpdk_handshake.c, and its rings through link_dpdk_rings.c:
  * the server believes every word and every byte of them.
@@ -32,17 +32,17 @@
 #include "transport/link_dpdk_port.h"
 
 enum {
-    DOORS_MAX = 32,
+    PROXIES_MAX = 32,
     PEERS_MAX = 64,
-    POLLED_MAX = 1 + DOORS_MAX + 2 * PEERS_MAX,
+    POLLED_MAX = 1 + PROXIES_MAX + 2 * PEERS_MAX,
     KNOCK_AGAIN_MS = 10, /* the server has not taken those before */
     RETIRED_MAX = PEERS_MAX,
     RETIRED_MS = 10,
-    HANDSHAKE_MS = 2000, /* then who only stands in the door has to go */
+    HANDSHAKE_MS = 2000, /* then a peer that has not said enough has to go */
 };
 
-struct link_dpdk_door {
-    struct link_dpdk_door *next;
+struct link_dpdk_memif_proxy {
+    struct link_dpdk_memif_proxy *next;
     char public_name[LINK_DPDK_SOCKET_BYTES];
     bool abstract; /* the public one has no file */
     char folder[LINK_DPDK_SOCKET_BYTES - sizeof "/memif"];
@@ -53,7 +53,7 @@ struct link_dpdk_door {
 };
 
 struct peer {
-    struct link_dpdk_door *door; /* NULL: a free place */
+    struct link_dpdk_memif_proxy *proxy; /* NULL: a free place */
     int outer;
     int inner; /* -1: not taken by the server yet */
     bool greeted, connected;
@@ -73,16 +73,16 @@ struct retired {
 
 static struct {
     pthread_mutex_t mutex; /* of everything here */
-    struct link_dpdk_door *doors;
-    uint32_t door_count;
+    struct link_dpdk_memif_proxy *all;
+    uint32_t count;
     struct peer peers[PEERS_MAX];
     struct retired retired[RETIRED_MAX];
-    struct link_dpdk_port *ports[DOORS_MAX]; /* that are behind doors */
+    struct link_dpdk_port *ports[PROXIES_MAX]; /* that are behind proxies */
     uint32_t port_count;
     uint32_t generation; /* of the descriptors that are polled */
     pthread_t thread;
     int wake; /* -1: no thread */
-} hall = { .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = -1 };
+} proxies = { .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = -1 };
 
 static leat_ns clock_now(void)
 {
@@ -127,7 +127,7 @@ static bool free_retired(bool at_once)
 {
     bool left = false;
     for (uint32_t i = 0; i < RETIRED_MAX; i++)
-        left |= hall.retired[i].rings != NULL && !try_free(&hall.retired[i], at_once);
+        left |= proxies.retired[i].rings != NULL && !try_free(&proxies.retired[i], at_once);
     return left;
 }
 
@@ -139,9 +139,9 @@ static void retire(struct peer *peer)
     atomic_compare_exchange_strong(&peer->port->rings, &mine, NULL);
     link_dpdk_fence_lanes();
     uint32_t at = 0;
-    while (hall.retired[at].rings != NULL)
+    while (proxies.retired[at].rings != NULL)
         at++;
-    hall.retired[at] =
+    proxies.retired[at] =
         (struct retired){ .rings = peer->rings, .port = peer->port, .inner = peer->inner };
     shutdown(peer->inner, SHUT_WR);
     peer->inner = -1;
@@ -154,9 +154,9 @@ static bool has_place(void)
 {
     uint32_t taken = 0;
     for (uint32_t i = 0; i < RETIRED_MAX; i++)
-        taken += hall.retired[i].rings != NULL;
+        taken += proxies.retired[i].rings != NULL;
     for (uint32_t i = 0; i < PEERS_MAX; i++)
-        taken += hall.peers[i].rings != NULL;
+        taken += proxies.peers[i].rings != NULL;
     return taken < RETIRED_MAX;
 }
 
@@ -169,8 +169,8 @@ static void dismiss(struct peer *peer)
     peer->handshake = NULL;
     close_known(&peer->outer);
     close_known(&peer->inner);
-    peer->door = NULL;
-    hall.generation++;
+    peer->proxy = NULL;
+    proxies.generation++;
 }
 
 static void refuse(struct peer *peer, const char *why)
@@ -180,14 +180,14 @@ static void refuse(struct peer *peer, const char *why)
 }
 
 /* False: not now. */
-static bool knock(struct peer *peer)
+static bool connect_server(struct peer *peer)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", peer->door->server);
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", peer->proxy->server);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0) {
         peer->inner = fd;
-        hall.generation++;
+        proxies.generation++;
         return true;
     }
     const bool full = fd >= 0 && errno == EAGAIN;
@@ -198,9 +198,9 @@ static bool knock(struct peer *peer)
     return false;
 }
 
-static void admit(struct link_dpdk_door *door, leat_ns now)
+static void accept_peer(struct link_dpdk_memif_proxy *proxy, leat_ns now)
 {
-    const int fd = accept_connection(door->listener);
+    const int fd = accept_connection(proxy->listener);
     if (fd < 0)
         return;
     if (!link_dpdk_socket_is_ours(fd)) {
@@ -209,11 +209,11 @@ static void admit(struct link_dpdk_door *door, leat_ns now)
         return;
     }
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
-        struct peer *peer = &hall.peers[i];
-        if (peer->door != NULL)
+        struct peer *peer = &proxies.peers[i];
+        if (peer->proxy != NULL)
             continue;
-        *peer = (struct peer){ .door = door, .outer = fd, .inner = -1, .since = now };
-        knock(peer);
+        *peer = (struct peer){ .proxy = proxy, .outer = fd, .inner = -1, .since = now };
+        connect_server(peer);
         return;
     }
     close(fd);
@@ -222,9 +222,9 @@ static void admit(struct link_dpdk_door *door, leat_ns now)
 static struct link_dpdk_port *find_port(const struct peer *peer)
 {
     const uint32_t id = link_dpdk_handshake_id(peer->handshake);
-    for (uint32_t i = 0; i < hall.port_count; i++)
-        if (hall.ports[i]->door == peer->door && hall.ports[i]->device.memif_id == id)
-            return hall.ports[i];
+    for (uint32_t i = 0; i < proxies.port_count; i++)
+        if (proxies.ports[i]->proxy == peer->proxy && proxies.ports[i]->device.memif_id == id)
+            return proxies.ports[i];
     return NULL;
 }
 
@@ -234,7 +234,8 @@ static const char *hear_handshake(struct peer *peer, const struct link_dpdk_mess
     const int fd = m->descriptor_count == 1 ? m->descriptors[0] : -1;
     if (m->size != LINK_DPDK_MEMIF_BYTES || m->descriptor_count > 1)
         return "that is no message of memif";
-    if (peer->handshake == NULL && (peer->handshake = link_dpdk_handshake_new(hall.wake)) == NULL)
+    if (peer->handshake == NULL
+        && (peer->handshake = link_dpdk_handshake_new(proxies.wake)) == NULL)
         return "there is no memory for one more peer";
     const char *why = link_dpdk_handshake_hear(peer->handshake, (const uint8_t *)m->bytes, fd);
     if (why != NULL)
@@ -292,7 +293,7 @@ static void hear_server(struct peer *peer)
     if (stays && type != LINK_DPDK_MEMIF_ACK)
         stays = link_dpdk_message_send(peer->outer, &m);
     link_dpdk_message_drop(&m);
-    hall.generation += stays && !peer->greeted;
+    proxies.generation += stays && !peer->greeted;
     peer->greeted |= stays;
     if (!stays)
         dismiss(peer);
@@ -303,7 +304,7 @@ static void serve(struct peer *peer, bool from_inner, bool from_outer)
     if (from_inner)
         hear_server(peer);
     /* Who was not greeted yet may be gone already: the server must not find out. */
-    if (from_outer && peer->door != NULL && peer->greeted)
+    if (from_outer && peer->proxy != NULL && peer->greeted)
         hear_peer(peer);
 }
 
@@ -312,12 +313,12 @@ static void serve(struct peer *peer, bool from_inner, bool from_outer)
 static nfds_t collect(struct pollfd fds[POLLED_MAX])
 {
     nfds_t n = 0;
-    fds[n++] = (struct pollfd){ .fd = hall.wake, .events = POLLIN };
-    for (const struct link_dpdk_door *d = hall.doors; d != NULL; d = d->next)
+    fds[n++] = (struct pollfd){ .fd = proxies.wake, .events = POLLIN };
+    for (const struct link_dpdk_memif_proxy *d = proxies.all; d != NULL; d = d->next)
         fds[n++] = (struct pollfd){ .fd = d->listener, .events = POLLIN };
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
-        const struct peer *p = &hall.peers[i];
-        if (p->door == NULL)
+        const struct peer *p = &proxies.peers[i];
+        if (p->proxy == NULL)
             continue;
         fds[n++] = (struct pollfd){ .fd = p->inner, .events = POLLIN };
         fds[n++] = (struct pollfd){ .fd = p->greeted ? p->outer : -1, .events = POLLIN };
@@ -332,11 +333,11 @@ static void serve_all(const struct pollfd fds[POLLED_MAX], leat_ns now)
     struct peer *known[PEERS_MAX];
     uint32_t known_count = 0;
     for (uint32_t i = 0; i < PEERS_MAX; i++)
-        if (hall.peers[i].door != NULL)
-            known[known_count++] = &hall.peers[i];
-    for (struct link_dpdk_door *d = hall.doors; d != NULL; d = d->next)
+        if (proxies.peers[i].proxy != NULL)
+            known[known_count++] = &proxies.peers[i];
+    for (struct link_dpdk_memif_proxy *d = proxies.all; d != NULL; d = d->next)
         if (fds[n++].revents != 0)
-            admit(d, now);
+            accept_peer(d, now);
     for (uint32_t i = 0; i < known_count; i++, n += 2)
         serve(known[i], fds[n].revents != 0, fds[n + 1].revents != 0);
 }
@@ -346,13 +347,13 @@ static int look_after_waiting(leat_ns now)
 {
     int sleep_ms = free_retired(false) ? RETIRED_MS : -1;
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
-        struct peer *p = &hall.peers[i];
-        if (p->door != NULL && p->rings != NULL && link_dpdk_rings_broken(p->rings))
+        struct peer *p = &proxies.peers[i];
+        if (p->proxy != NULL && p->rings != NULL && link_dpdk_rings_broken(p->rings))
             refuse(p, "its rings or its memory were not what they have to be");
-        if (p->door == NULL || p->connected)
+        if (p->proxy == NULL || p->connected)
             continue;
-        const bool again = p->inner < 0 && !knock(p);
-        if (p->door == NULL)
+        const bool again = p->inner < 0 && !connect_server(p);
+        if (p->proxy == NULL)
             continue;
         if (p->greeted && now - p->since > HANDSHAKE_MS * LEAT_NS_PER_MS)
             refuse(p, "the handshake took too long");
@@ -364,150 +365,152 @@ static int look_after_waiting(leat_ns now)
     return sleep_ms;
 }
 
-static void *stand(void *unused)
+static void *run(void *unused)
 {
     struct pollfd fds[POLLED_MAX];
     uint64_t value;
     (void)unused;
-    pthread_mutex_lock(&hall.mutex);
-    while (hall.doors != NULL) {
+    pthread_mutex_lock(&proxies.mutex);
+    while (proxies.all != NULL) {
         const int sleep_ms = look_after_waiting(clock_now());
         const nfds_t n = collect(fds);
-        const uint32_t generation = hall.generation;
-        const int wake = hall.wake;
-        pthread_mutex_unlock(&hall.mutex);
+        const uint32_t generation = proxies.generation;
+        const int wake = proxies.wake;
+        pthread_mutex_unlock(&proxies.mutex);
         const int spoken = poll(fds, n, sleep_ms);
         if (fds[0].revents != 0 && read(wake, &value, sizeof value) < 0)
             value = 0; /* what changed is seen below */
-        pthread_mutex_lock(&hall.mutex);
-        if (spoken > 0 && hall.generation == generation)
+        pthread_mutex_lock(&proxies.mutex);
+        if (spoken > 0 && proxies.generation == generation)
             serve_all(fds, clock_now());
     }
-    pthread_mutex_unlock(&hall.mutex);
+    pthread_mutex_unlock(&proxies.mutex);
     return NULL;
 }
 
 static bool start_thread(void)
 {
     sigset_t all, before;
-    hall.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (hall.wake < 0)
+    proxies.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (proxies.wake < 0)
         return false;
     sigfillset(&all); /* signals are the application's, but for what a peer's memory raises */
     sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    fault_tell(hall.wake);
-    const bool started = fault_open() && pthread_create(&hall.thread, NULL, stand, NULL) == 0;
+    fault_tell(proxies.wake);
+    const bool started = fault_open() && pthread_create(&proxies.thread, NULL, run, NULL) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (started)
         return true;
     fault_tell(-1);
-    close_known(&hall.wake);
+    close_known(&proxies.wake);
     return false;
 }
 
 static void wake(void)
 {
     const uint64_t one = 1;
-    hall.generation++;
-    if (write(hall.wake, &one, sizeof one) < 0)
+    proxies.generation++;
+    if (write(proxies.wake, &one, sizeof one) < 0)
         return; /* full: it is awake */
 }
 
-/* ---- doors */
+/* ---- proxies */
 
-static struct link_dpdk_door *find(const char *public_name, bool abstract)
+static struct link_dpdk_memif_proxy *find(const char *public_name, bool abstract)
 {
-    for (struct link_dpdk_door *d = hall.doors; d != NULL; d = d->next)
+    for (struct link_dpdk_memif_proxy *d = proxies.all; d != NULL; d = d->next)
         if (d->abstract == abstract && strcmp(d->public_name, public_name) == 0)
             return d;
     return NULL;
 }
 
-static bool make_folder(struct link_dpdk_door *door)
+static bool make_folder(struct link_dpdk_memif_proxy *proxy)
 {
     const char *where = getenv("TMPDIR");
     const struct sockaddr_un *address = NULL;
-    if (door->folder[0] != '\0')
-        return mkdir(door->folder, S_IRWXU) == 0;
+    if (proxy->folder[0] != '\0')
+        return mkdir(proxy->folder, S_IRWXU) == 0;
     if (where == NULL || strlen(where) + sizeof "/leat-XXXXXX/memif" > sizeof address->sun_path)
         where = "/tmp";
-    snprintf(door->folder, sizeof door->folder, "%s/leat-XXXXXX", where);
-    if (mkdtemp(door->folder) == NULL) {
-        door->folder[0] = '\0';
+    snprintf(proxy->folder, sizeof proxy->folder, "%s/leat-XXXXXX", where);
+    if (mkdtemp(proxy->folder) == NULL) {
+        proxy->folder[0] = '\0';
         return false;
     }
-    snprintf(door->private_name, sizeof door->private_name, "%s/memif", door->folder);
+    snprintf(proxy->private_name, sizeof proxy->private_name, "%s/memif", proxy->folder);
     return true;
 }
 
 /* Whoever holds its descriptor still reaches the private socket. */
-static void hide(const struct link_dpdk_door *door)
+static void hide(const struct link_dpdk_memif_proxy *proxy)
 {
-    unlink(door->private_name);
-    rmdir(door->folder);
+    unlink(proxy->private_name);
+    rmdir(proxy->folder);
 }
 
-const char *link_dpdk_door_prepare(struct link_dpdk_port *port)
+const char *link_dpdk_memif_proxy_prepare(struct link_dpdk_port *port)
 {
     const struct link_dpdk_device *d = &port->device;
-    pthread_mutex_lock(&hall.mutex);
-    struct link_dpdk_door *door = find(d->memif_socket, d->memif_abstract);
-    pthread_mutex_unlock(&hall.mutex);
-    if (door == NULL && hall.door_count < DOORS_MAX && (door = calloc(1, sizeof *door)) != NULL) {
-        memcpy(door->public_name, d->memif_socket, sizeof door->public_name);
-        door->abstract = d->memif_abstract;
-        door->listener = door->server = -1;
+    pthread_mutex_lock(&proxies.mutex);
+    struct link_dpdk_memif_proxy *proxy = find(d->memif_socket, d->memif_abstract);
+    pthread_mutex_unlock(&proxies.mutex);
+    if (proxy == NULL && proxies.count < PROXIES_MAX
+        && (proxy = calloc(1, sizeof *proxy)) != NULL) {
+        memcpy(proxy->public_name, d->memif_socket, sizeof proxy->public_name);
+        proxy->abstract = d->memif_abstract;
+        proxy->listener = proxy->server = -1;
     }
-    if (door == NULL || !make_folder(door)) {
-        if (door != NULL && door->ports == 0)
-            free(door);
+    if (proxy == NULL || !make_folder(proxy)) {
+        if (proxy != NULL && proxy->ports == 0)
+            free(proxy);
         return NULL;
     }
-    pthread_mutex_lock(&hall.mutex);
-    const bool fits = hall.port_count < DOORS_MAX;
+    pthread_mutex_lock(&proxies.mutex);
+    const bool fits = proxies.port_count < PROXIES_MAX;
     if (fits) {
-        port->door = door;
-        hall.ports[hall.port_count++] = port;
-        door->ports++;
+        port->proxy = proxy;
+        proxies.ports[proxies.port_count++] = port;
+        proxy->ports++;
     }
-    pthread_mutex_unlock(&hall.mutex);
-    if (!fits && door->ports == 0)
-        free(door);
-    return fits ? door->private_name : NULL;
+    pthread_mutex_unlock(&proxies.mutex);
+    if (!fits && proxy->ports == 0)
+        free(proxy);
+    return fits ? proxy->private_name : NULL;
 }
 
-bool link_dpdk_door_open(struct link_dpdk_port *port)
+bool link_dpdk_memif_proxy_open(struct link_dpdk_port *port)
 {
-    struct link_dpdk_door *door = port->door;
+    struct link_dpdk_memif_proxy *proxy = port->proxy;
     bool serves = true;
-    pthread_mutex_lock(&hall.mutex);
-    if (door->listener < 0) {
-        door->server = open(door->private_name, O_PATH | O_CLOEXEC);
-        door->listener =
-            door->server >= 0 ? link_dpdk_socket_listen(door->public_name, door->abstract) : -1;
-        serves = door->listener >= 0 && (hall.wake >= 0 || start_thread());
+    pthread_mutex_lock(&proxies.mutex);
+    if (proxy->listener < 0) {
+        proxy->server = open(proxy->private_name, O_PATH | O_CLOEXEC);
+        proxy->listener =
+            proxy->server >= 0 ? link_dpdk_socket_listen(proxy->public_name, proxy->abstract) : -1;
+        serves = proxy->listener >= 0 && (proxies.wake >= 0 || start_thread());
         if (serves) {
-            door->next = hall.doors;
-            hall.doors = door;
-            hall.door_count++;
+            proxy->next = proxies.all;
+            proxies.all = proxy;
+            proxies.count++;
             wake();
         }
     }
     const int error = errno;
-    pthread_mutex_unlock(&hall.mutex);
-    hide(door);
+    pthread_mutex_unlock(&proxies.mutex);
+    hide(proxy);
     errno = error;
     return serves;
 }
 
 /* Of a port that closes, no lane of which runs any more: what the server had to say to its peers
- * last, and their rings. `door`: all that is behind it. */
-static void dismiss_all(const struct link_dpdk_port *port, const struct link_dpdk_door *door)
+ * last, and their rings. `proxy`: all that is behind it. */
+static void dismiss_all(const struct link_dpdk_port *port,
+                        const struct link_dpdk_memif_proxy *proxy)
 {
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
-        struct peer *p = &hall.peers[i];
-        if (p->door == NULL || (p->door != door && p->port != port))
+        struct peer *p = &proxies.peers[i];
+        if (p->proxy == NULL || (p->proxy != proxy && p->port != port))
             continue;
         struct link_dpdk_message m;
         while (p->inner >= 0 && link_dpdk_message_receive(p->inner, &m)) {
@@ -517,56 +520,56 @@ static void dismiss_all(const struct link_dpdk_port *port, const struct link_dpd
         dismiss(p);
     }
     for (uint32_t i = 0; i < RETIRED_MAX; i++)
-        if (hall.retired[i].port == port)
-            hall.retired[i].port = NULL;
+        if (proxies.retired[i].port == port)
+            proxies.retired[i].port = NULL;
 }
 
 static void forget_port(const struct link_dpdk_port *port)
 {
-    for (uint32_t i = 0; i < hall.port_count; i++)
-        if (hall.ports[i] == port)
-            hall.ports[i] = hall.ports[--hall.port_count];
+    for (uint32_t i = 0; i < proxies.port_count; i++)
+        if (proxies.ports[i] == port)
+            proxies.ports[i] = proxies.ports[--proxies.port_count];
 }
 
-static void forget(struct link_dpdk_door *door)
+static void forget(struct link_dpdk_memif_proxy *proxy)
 {
-    struct link_dpdk_door **at = &hall.doors;
-    while (*at != NULL && *at != door)
+    struct link_dpdk_memif_proxy **at = &proxies.all;
+    while (*at != NULL && *at != proxy)
         at = &(*at)->next;
     if (*at == NULL)
         return;
-    *at = door->next;
-    hall.door_count--;
-    if (!door->abstract)
-        unlink(door->public_name);
+    *at = proxy->next;
+    proxies.count--;
+    if (!proxy->abstract)
+        unlink(proxy->public_name);
     wake();
 }
 
-bool link_dpdk_door_close(struct link_dpdk_port *port)
+bool link_dpdk_memif_proxy_close(struct link_dpdk_port *port)
 {
-    struct link_dpdk_door *door = port->door;
-    if (door == NULL)
+    struct link_dpdk_memif_proxy *proxy = port->proxy;
+    if (proxy == NULL)
         return false;
-    pthread_mutex_lock(&hall.mutex);
-    const bool others = --door->ports > 0;
-    dismiss_all(port, others ? NULL : door);
+    pthread_mutex_lock(&proxies.mutex);
+    const bool others = --proxy->ports > 0;
+    dismiss_all(port, others ? NULL : proxy);
     forget_port(port);
-    port->door = NULL;
+    port->proxy = NULL;
     if (!others)
-        forget(door);
-    const bool last = !others && hall.doors == NULL && hall.wake >= 0;
-    pthread_mutex_unlock(&hall.mutex);
+        forget(proxy);
+    const bool last = !others && proxies.all == NULL && proxies.wake >= 0;
+    pthread_mutex_unlock(&proxies.mutex);
     if (last) {
-        pthread_join(hall.thread, NULL);
+        pthread_join(proxies.thread, NULL);
         free_retired(true);
         fault_tell(-1);
-        close_known(&hall.wake);
+        close_known(&proxies.wake);
     }
     if (others)
         return false;
-    hide(door); /* where it was not even opened */
-    close_known(&door->listener);
-    close_known(&door->server);
-    free(door);
+    hide(proxy); /* where it was not even opened */
+    close_known(&proxy->listener);
+    close_known(&proxy->server);
+    free(proxy);
     return true;
 }

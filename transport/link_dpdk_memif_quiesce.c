@@ -1,4 +1,4 @@
-/* DPDK gate: keeps memif's driver from pulling rings away under a lane.
+/* DPDK memif quiescence: keeps memif's driver from pulling rings away under a lane.
  *
  * When a memif peer leaves, 22.11 unmaps its rings on EAL's interrupt thread, while the polling
  * lane may stand in the middle of a burst over them: a client that dies would take the broker with
@@ -6,7 +6,7 @@
  * stays inside and watches memif's control sockets itself. Only when one of them has something to
  * say does it send the lanes out, and returns, so that EAL calls memif's handlers:
  *
- *      parked: lanes run --(a control socket speaks)--> shut, lanes are out: EAL calls the handlers
+ *      parked: lanes run --(a control socket speaks)--> quiesced, lanes out: EAL calls the handlers
  *        ^--------------------(nothing more is said)-----------------------------+
  *
  * A lane pays two plain stores and a load a burst; the fence is on the other side (membarrier).
@@ -41,7 +41,7 @@ enum {
 };
 
 /* From the start: a peer may have spoken before the handler was ever called. */
-_Atomic bool link_dpdk_shut = true;
+_Atomic bool link_dpdk_quiesced = true;
 
 static struct {
     pthread_mutex_t mutex; /* of ports */
@@ -52,25 +52,25 @@ static struct {
     int wake;                       /* sockets or ports changed */
     bool expedited;                 /* membarrier works: lanes need no fence */
     uint32_t unheard;
-} gate = { .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = -1 };
+} guard = { .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = -1 };
 
 void link_dpdk_fence_lanes(void)
 {
-    if (gate.expedited)
+    if (guard.expedited)
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     else
         atomic_thread_fence(memory_order_seq_cst);
 }
 
-static void shut(void)
+static void quiesce(void)
 {
-    atomic_store(&link_dpdk_shut, true);
+    atomic_store(&link_dpdk_quiesced, true);
     link_dpdk_fence_lanes();
-    pthread_mutex_lock(&gate.mutex);
-    for (uint32_t i = 0; i < gate.port_count; i++)
-        while (atomic_load_explicit(&gate.ports[i]->inside, memory_order_acquire))
+    pthread_mutex_lock(&guard.mutex);
+    for (uint32_t i = 0; i < guard.port_count; i++)
+        while (atomic_load_explicit(&guard.ports[i]->inside, memory_order_acquire))
             sched_yield();
-    pthread_mutex_unlock(&gate.mutex);
+    pthread_mutex_unlock(&guard.mutex);
 }
 
 /* ---- memif's control sockets, told by their address */
@@ -97,8 +97,8 @@ static bool is_control(int fd)
         return false;
     if (getpeername(fd, (struct sockaddr *)&peer, &peer_size) != 0)
         peer_size = 0;
-    for (uint32_t i = 0; i < gate.port_count; i++) {
-        const struct link_dpdk_device *d = &gate.ports[i]->device;
+    for (uint32_t i = 0; i < guard.port_count; i++) {
+        const struct link_dpdk_device *d = &guard.ports[i]->device;
         if (d->memif_client ? is_named(&peer, peer_size, d->memif_socket)
                             : is_named(&own, own_size, d->memif_socket))
             return true;
@@ -111,18 +111,18 @@ static bool is_control(int fd)
 static nfds_t find_sockets(struct pollfd out[SOCKETS_MAX])
 {
     nfds_t count = 0;
-    out[count++] = (struct pollfd){ .fd = gate.wake, .events = POLLIN };
+    out[count++] = (struct pollfd){ .fd = guard.wake, .events = POLLIN };
     DIR *folder = opendir("/proc/self/fd");
     if (folder == NULL)
         return count;
-    pthread_mutex_lock(&gate.mutex);
+    pthread_mutex_lock(&guard.mutex);
     for (struct dirent *e = readdir(folder); e != NULL && count < SOCKETS_MAX;
          e = readdir(folder)) {
         const int fd = (int)strtol(e->d_name, NULL, 10);
         if (e->d_name[0] != '.' && is_control(fd))
             out[count++] = (struct pollfd){ .fd = fd, .events = POLLIN };
     }
-    pthread_mutex_unlock(&gate.mutex);
+    pthread_mutex_unlock(&guard.mutex);
     closedir(folder);
     return count;
 }
@@ -168,7 +168,7 @@ static void silence(int fd, int never)
         dup3(never, fd, O_CLOEXEC);
 }
 
-void link_dpdk_gate_silence(const struct link_dpdk_port *port)
+void link_dpdk_memif_quiesce_silence(const struct link_dpdk_port *port)
 {
     const int never = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (never < 0)
@@ -177,7 +177,7 @@ void link_dpdk_gate_silence(const struct link_dpdk_port *port)
     close(never);
 }
 
-uint32_t link_dpdk_gate_served(const struct link_dpdk_port *port)
+uint32_t link_dpdk_memif_quiesce_served(const struct link_dpdk_port *port)
 {
     return walk_served(port->device.memif_socket, NULL, 0);
 }
@@ -188,7 +188,7 @@ static void hang_up(int fd, int how)
         shutdown(fd, how);
 }
 
-void link_dpdk_gate_hang_up(const char *name)
+void link_dpdk_memif_quiesce_hang_up(const char *name)
 {
     walk_served(name, hang_up, SHUT_RDWR);
 }
@@ -200,90 +200,90 @@ static void watch(void *unused)
     struct pollfd fds[SOCKETS_MAX];
     uint64_t value;
     (void)unused;
-    const ssize_t woken = read(gate.wake, &value, sizeof value);
-    (void)woken;               /* whether or not: everything is looked at */
-    link_dpdk_files_restore(); /* memif's handlers may just have connected */
+    const ssize_t woken = read(guard.wake, &value, sizeof value);
+    (void)woken;                   /* whether or not: everything is looked at */
+    link_dpdk_memif_fds_restore(); /* memif's handlers may just have connected */
     const nfds_t count = find_sockets(fds);
     const bool spoken = poll(fds + 1, count - 1, 0) > 0;
-    if (spoken && ++gate.unheard < UNHEARD_MAX)
-        return; /* still shut: EAL calls who listens, and then us again */
-    atomic_store_explicit(&link_dpdk_shut, false, memory_order_release);
+    if (spoken && ++guard.unheard < UNHEARD_MAX)
+        return; /* still quiesced: EAL calls who listens, and then us again */
+    atomic_store_explicit(&link_dpdk_quiesced, false, memory_order_release);
     if (!spoken)
-        gate.unheard = 0;
+        guard.unheard = 0;
     poll(fds, spoken ? 1 : count, spoken ? IGNORED_MS : PARKED_MS);
-    shut();
+    quiesce();
 }
 
 static bool install(void)
 {
-    gate.always = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    gate.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    gate.expedited = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-    gate.handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
-    if (gate.always >= 0 && gate.wake >= 0 && gate.handle != NULL
-        && rte_intr_fd_set(gate.handle, gate.always) == 0
-        && rte_intr_type_set(gate.handle, RTE_INTR_HANDLE_EXT) == 0
-        && rte_intr_callback_register(gate.handle, watch, NULL) == 0)
+    guard.always = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    guard.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    guard.expedited = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    guard.handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+    if (guard.always >= 0 && guard.wake >= 0 && guard.handle != NULL
+        && rte_intr_fd_set(guard.handle, guard.always) == 0
+        && rte_intr_type_set(guard.handle, RTE_INTR_HANDLE_EXT) == 0
+        && rte_intr_callback_register(guard.handle, watch, NULL) == 0)
         return true;
-    rte_intr_instance_free(gate.handle);
-    gate.handle = NULL;
-    if (gate.always >= 0)
-        close(gate.always);
-    if (gate.wake >= 0)
-        close(gate.wake);
+    rte_intr_instance_free(guard.handle);
+    guard.handle = NULL;
+    if (guard.always >= 0)
+        close(guard.always);
+    if (guard.wake >= 0)
+        close(guard.wake);
     return false;
 }
 
 static void wake(void)
 {
     const uint64_t one = 1;
-    if (gate.wake >= 0 && write(gate.wake, &one, sizeof one) < 0)
+    if (guard.wake >= 0 && write(guard.wake, &one, sizeof one) < 0)
         return; /* full: it is awake */
 }
 
-void link_dpdk_gate_hurry(void)
+void link_dpdk_memif_quiesce_hurry(void)
 {
     wake();
 }
 
-bool link_dpdk_gate_add(struct link_dpdk_port *port)
+bool link_dpdk_memif_quiesce_add(struct link_dpdk_port *port)
 {
     if (port->device.memif_socket[0] == '\0')
         return true;
-    if (gate.handle == NULL && !install())
+    if (guard.handle == NULL && !install())
         return false;
-    pthread_mutex_lock(&gate.mutex);
-    const bool fits = gate.port_count < PORTS_MAX;
-    if (fits && gate.port_count == 0)
-        eventfd_write(gate.always, 1);
+    pthread_mutex_lock(&guard.mutex);
+    const bool fits = guard.port_count < PORTS_MAX;
+    if (fits && guard.port_count == 0)
+        eventfd_write(guard.always, 1);
     if (fits)
-        gate.ports[gate.port_count++] = port;
-    pthread_mutex_unlock(&gate.mutex);
-    port->gated = fits;
-    port->fenced = !gate.expedited;
+        guard.ports[guard.port_count++] = port;
+    pthread_mutex_unlock(&guard.mutex);
+    port->quiesces = fits;
+    port->fenced = !guard.expedited;
     wake();
     return fits;
 }
 
-void link_dpdk_gate_changed(const struct link_dpdk_port *port)
+void link_dpdk_memif_quiesce_changed(const struct link_dpdk_port *port)
 {
-    if (port->gated)
+    if (port->quiesces)
         wake();
 }
 
-void link_dpdk_gate_remove(struct link_dpdk_port *port)
+void link_dpdk_memif_quiesce_remove(struct link_dpdk_port *port)
 {
-    if (!port->gated)
+    if (!port->quiesces)
         return;
     eventfd_t value;
-    port->gated = false;
-    pthread_mutex_lock(&gate.mutex);
-    for (uint32_t i = 0; i < gate.port_count; i++)
-        if (gate.ports[i] == port)
-            gate.ports[i] = gate.ports[--gate.port_count];
-    if (gate.port_count == 0)
-        eventfd_read(gate.always, &value);
-    pthread_mutex_unlock(&gate.mutex);
+    port->quiesces = false;
+    pthread_mutex_lock(&guard.mutex);
+    for (uint32_t i = 0; i < guard.port_count; i++)
+        if (guard.ports[i] == port)
+            guard.ports[i] = guard.ports[--guard.port_count];
+    if (guard.port_count == 0)
+        eventfd_read(guard.always, &value);
+    pthread_mutex_unlock(&guard.mutex);
     wake();
 }
 

@@ -1,6 +1,6 @@
 /* DPDK messages: memif's control channel, one message at a time.
  *
- * Role: bytes and descriptors in and out. Must not know: in which order. Threads: the door's; any
+ * Role: bytes and descriptors in and out. Must not know: in which order. Threads: the proxy's; any
  * at a close. */
 #include <stdio.h>
 #include <string.h>

@@ -63,14 +63,14 @@ static void quieten(const char *name, const char *set_print)
     dlclose(library);
 }
 
-/* A memif server's driver listens to what the door says. */
-static enum leat_error prepare_door(struct link_dpdk_port *port,
-                                    char error_text[LINK_DPDK_ERROR_TEXT])
+/* A memif server's driver listens to what the proxy says. */
+static enum leat_error prepare_proxy(struct link_dpdk_port *port,
+                                     char error_text[LINK_DPDK_ERROR_TEXT])
 {
     struct link_dpdk_device *d = &port->device;
     if (d->memif_socket[0] == '\0' || d->memif_client)
         return LEAT_OK;
-    const char *listens = link_dpdk_door_prepare(port);
+    const char *listens = link_dpdk_memif_proxy_prepare(port);
     if (listens == NULL)
         return fail(
             LEAT_ERR_IO, error_text,
@@ -86,7 +86,7 @@ static enum leat_error attach(struct link_dpdk_port *port, const char *options_d
                               char error_text[LINK_DPDK_ERROR_TEXT])
 {
     const char *name = port->device.name;
-    if (port->device.kind.shares && !link_dpdk_files_can_be_made())
+    if (port->device.kind.shares && !link_dpdk_memif_fds_can_be_made())
         return fail(LEAT_ERR_UNSUPPORTED, error_text, NO_FILES, name, strerror(errno));
     if (port->device.kind.dma && !eal_has_pci())
         return fail(LEAT_ERR_INVALID, error_text,
@@ -108,7 +108,7 @@ static enum leat_error attach(struct link_dpdk_port *port, const char *options_d
     port->attached = true;
     if (!link_dpdk_vhost_open(port))
         return fail(LEAT_ERR_NO_MEMORY, error_text, "device %s: no memory", name);
-    if (port->door == NULL || link_dpdk_door_open(port))
+    if (port->proxy == NULL || link_dpdk_memif_proxy_open(port))
         return LEAT_OK;
     return fail(LEAT_ERR_UNREACHABLE, error_text, "device %s: its socket cannot be served: %s",
                 options_device, strerror(errno));
@@ -175,7 +175,7 @@ static enum leat_error make_pools(struct link_dpdk_port *port,
 
 static enum leat_error start(struct link_dpdk_port *port, char error_text[LINK_DPDK_ERROR_TEXT])
 {
-    if (port->device.memif_zero_copy && !link_dpdk_files_hold())
+    if (port->device.memif_zero_copy && !link_dpdk_memif_fds_hold())
         return fail(LEAT_ERR_IO, error_text,
                     "device %s: DPDK's memory cannot be shared; use zero-copy=no",
                     port->device.name);
@@ -243,10 +243,10 @@ static enum leat_error open_device(struct link_dpdk_port *port,
     struct rte_eth_dev_info info;
     enum leat_error error = link_dpdk_socket_place(&port->device, error_text);
     if (error == LEAT_OK)
-        error = prepare_door(port, error_text);
+        error = prepare_proxy(port, error_text);
     if (error != LEAT_OK)
         return error;
-    if (!link_dpdk_gate_add(port))
+    if (!link_dpdk_memif_quiesce_add(port))
         return fail(LEAT_ERR_IO, error_text, "device %s: EAL's interrupts cannot be watched",
                     port->device.name);
     link_dpdk_enter_waiting(port);
@@ -450,7 +450,7 @@ enum leat_error link_dpdk_open(struct link_dpdk_port **out, const struct link_dp
     error = options->external ? open_external(port, options, error_text)
                               : open_device(port, options, error_text);
     link_dpdk_leave(port);
-    link_dpdk_gate_changed(port);
+    link_dpdk_memif_quiesce_changed(port);
     if (error == LEAT_OK && !make_lanes(port, options))
         error = fail(LEAT_ERR_NO_MEMORY, error_text, "device %s: no memory for %u lanes",
                      device.name, options->lanes);
@@ -496,9 +496,9 @@ static void free_lanes(struct link_dpdk_port *port)
  * own ways to wait for its interrupts. */
 static void stand_still(struct link_dpdk_port *port, bool still)
 {
-    if (port->gated && still)
+    if (port->quiesces && still)
         link_dpdk_enter_waiting(port);
-    else if (port->gated)
+    else if (port->quiesces)
         link_dpdk_leave(port);
     else if (!port->device.kind.dma && still)
         port->held = link_dpdk_hold();
@@ -511,7 +511,7 @@ static void run_due(const struct link_dpdk_port *port, bool last)
 {
     do
         link_dpdk_run_due();
-    while (last && link_dpdk_gate_served(port) != 0);
+    while (last && link_dpdk_memif_quiesce_served(port) != 0);
 }
 
 static void detach(struct link_dpdk_port *port)
@@ -525,9 +525,9 @@ static void detach(struct link_dpdk_port *port)
     stand_still(port, true);
     if (atomic_load(&port->running))
         rte_eth_dev_stop(port->id);
-    const bool last = link_dpdk_door_close(port);
+    const bool last = link_dpdk_memif_proxy_close(port);
     if (last)
-        link_dpdk_gate_silence(port);
+        link_dpdk_memif_quiesce_silence(port);
     stand_still(port, false);
     run_due(port, last);
     stand_still(port, true);
@@ -560,8 +560,8 @@ void link_dpdk_close(struct link_dpdk_port *port)
     free_lanes(port);
     if (port->attached)
         detach_without_signal(port);
-    link_dpdk_gate_remove(port);
-    link_dpdk_door_close(port); /* where nothing was attached */
+    link_dpdk_memif_quiesce_remove(port);
+    link_dpdk_memif_proxy_close(port); /* where nothing was attached */
     link_dpdk_vhost_free(port);
     /* References that the device held came back now: the lanes they count in go last. */
     for (uint32_t i = 0; i < port->lane_count; i++)
@@ -592,9 +592,9 @@ void link_dpdk_reconnect(struct link_dpdk_port *port, leat_ns now)
     }
     if (atomic_exchange(&port->running, false))
         rte_eth_dev_stop(port->id);
-    const bool whole = !port->device.memif_zero_copy || link_dpdk_files_hold();
+    const bool whole = !port->device.memif_zero_copy || link_dpdk_memif_fds_hold();
     const bool started = whole && rte_eth_dev_start(port->id) == 0;
     atomic_store(&port->running, started);
     port->reconnect_at = now + (started ? LINK_DPDK_CONNECT_NS : LINK_DPDK_CHORES_NS);
-    link_dpdk_gate_changed(port);
+    link_dpdk_memif_quiesce_changed(port);
 }

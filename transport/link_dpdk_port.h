@@ -1,17 +1,18 @@
 /* A DPDK port and its lanes, between the files of the driver.
  *
- *      link_dpdk.c        the driver's table, lanes as links
- *      link_dpdk_device.c what is known of each kind of device; options checked
- *      link_dpdk_open.c   opening and closing a port
- *      link_dpdk_socket.c where a socket may be through which memory is shared
- *      link_dpdk_rx.c     receiving      link_dpdk_tx.c      sending
- *      link_dpdk_memif_proxy.c   who knocks at memif's door, link_dpdk_handshake.c what is said
+ *      link_dpdk.c             the driver's table, lanes as links
+ *      link_dpdk_device.c      what is known of each kind of device; options checked
+ *      link_dpdk_open.c        opening and closing a port
+ *      link_dpdk_socket.c      where a socket may be through which memory is shared
+ *      link_dpdk_rx.c          receiving
+ *      link_dpdk_tx.c          sending
+ *      link_dpdk_memif_proxy.c accepts memif's peers, link_dpdk_handshake.c what is said
  * there link_dpdk_message.c how link_dpdk_rings.c  memif's rings, checked; fault.c memory that a
  * peer takes away link_dpdk_vhost.c  the same of vhost-user link_dpdk_sleep.c  a lane's thread that
  * sleeps, and what wakes it link_dpdk_memif_quiesce.c   memif's peers may go at any time
- *      link_dpdk_hold.c   EAL's thread stands still while a port is closed
- *      link_dpdk_memif_fds.c  what a zero-copy memif closes by mistake
- *      link_dpdk_memory.c memory that is sent from in place
+ *      link_dpdk_hold.c      EAL's thread stands still while a port is closed
+ *      link_dpdk_memif_fds.c what a zero-copy memif closes by mistake
+ *      link_dpdk_memory.c    memory that is sent from in place
  *
  * Role: the memory they share. Must not know: what datagrams mean, but for the session id.
  * Threads: a lane belongs to one thread. What others touch says so: atomics, and the rings between
@@ -140,13 +141,13 @@ struct link_dpdk_lane {
     _Atomic uint64_t returned_at;    /* when one last came back */
 };
 
-struct link_dpdk_door;
+struct link_dpdk_memif_proxy;
 struct link_dpdk_rings;
 struct link_dpdk_vhost;
 
 struct link_dpdk_port {
     struct link_dpdk_device device;
-    struct link_dpdk_door *door; /* of a memif server; else NULL */
+    struct link_dpdk_memif_proxy *proxy; /* of a memif server; else NULL */
     /* Of a memif server's peer, while it is connected; used between enter and leave. */
     struct link_dpdk_rings *_Atomic rings;
     struct link_dpdk_vhost *vhost; /* of a vhost-user backend; else NULL */
@@ -159,10 +160,10 @@ struct link_dpdk_port {
     _Atomic bool running; /* the device is started: its queues may be used */
     leat_ns reconnect_at; /* 0: not yet decided */
     bool was_up;
-    _Atomic bool away;   /* there was nobody at the other end at the last chores */
-    bool gated, fenced;  /* see link_dpdk_memif_quiesce.c */
-    bool held;           /* see link_dpdk_hold.c */
-    _Atomic bool inside; /* the polling lane uses the device */
+    _Atomic bool away;     /* there was nobody at the other end at the last chores */
+    bool quiesces, fenced; /* see link_dpdk_memif_quiesce.c */
+    bool held;             /* see link_dpdk_hold.c */
+    _Atomic bool inside;   /* the polling lane uses the device */
     uint16_t queues, descriptors, mtu;
     uint32_t lane_count;
     uint8_t lane_shift;
@@ -219,15 +220,15 @@ void link_dpdk_reconnect(struct link_dpdk_port *port, leat_ns now);
 
 /* ---- link_dpdk_memif_proxy.c: of a memif server, in this order */
 
-/* The private socket that its driver shall listen to, good until link_dpdk_door_close; NULL: no
- * room for it, see errno. */
-const char *link_dpdk_door_prepare(struct link_dpdk_port *port);
+/* The private socket that its driver shall listen to, good until link_dpdk_memif_proxy_close; NULL:
+ * no room for it, see errno. */
+const char *link_dpdk_memif_proxy_prepare(struct link_dpdk_port *port);
 /* The driver listens: the public socket may be served. False: it cannot be, see errno. */
-bool link_dpdk_door_open(struct link_dpdk_port *port);
-/* True: the port was the last behind it. Without a door: false. */
-bool link_dpdk_door_close(struct link_dpdk_port *port);
+bool link_dpdk_memif_proxy_open(struct link_dpdk_port *port);
+/* True: the port was the last behind it. Without a proxy: false. */
+bool link_dpdk_memif_proxy_close(struct link_dpdk_port *port);
 
-/* ---- link_dpdk_message.c: by the door */
+/* ---- link_dpdk_message.c: by the proxy */
 
 struct link_dpdk_message {
     char bytes[2 * LINK_DPDK_MEMIF_BYTES];
@@ -248,7 +249,7 @@ bool link_dpdk_message_tell(int to, const uint8_t bytes[LINK_DPDK_MEMIF_BYTES], 
 /* The last word to a peer: its driver shows it. */
 void link_dpdk_message_say_why(int fd, const char *why);
 
-/* ---- link_dpdk_handshake.c: by the door */
+/* ---- link_dpdk_handshake.c: by the proxy */
 
 struct link_dpdk_handshake;
 
@@ -268,7 +269,7 @@ const char *link_dpdk_handshake_tell(struct link_dpdk_handshake *handshake, int 
 /* They are the caller's from now on. */
 struct link_dpdk_rings *link_dpdk_handshake_take_rings(struct link_dpdk_handshake *handshake);
 
-/* ---- link_dpdk_rings.c: by the door */
+/* ---- link_dpdk_rings.c: by the proxy */
 
 /* `wake` is an eventfd, told when they break. NULL: no memory, or no descriptor. */
 struct link_dpdk_rings *link_dpdk_rings_new(int wake);
@@ -314,21 +315,21 @@ void link_dpdk_vhost_look(struct link_dpdk_port *port);
 /* ---- link_dpdk_memif_quiesce.c */
 
 /* Connections that this process serves at the socket of this name end. */
-void link_dpdk_gate_hang_up(const char *name);
+void link_dpdk_memif_quiesce_hang_up(const char *name);
 /* What a lane does from now on sees what was stored before. */
 void link_dpdk_fence_lanes(void);
 
-extern _Atomic bool link_dpdk_shut;
+extern _Atomic bool link_dpdk_quiesced;
 
-bool link_dpdk_gate_add(struct link_dpdk_port *port);
-void link_dpdk_gate_remove(struct link_dpdk_port *port);
+bool link_dpdk_memif_quiesce_add(struct link_dpdk_port *port);
+void link_dpdk_memif_quiesce_remove(struct link_dpdk_port *port);
 /* The port has another control socket. */
-void link_dpdk_gate_changed(const struct link_dpdk_port *port);
+void link_dpdk_memif_quiesce_changed(const struct link_dpdk_port *port);
 
 /* The device may be used until link_dpdk_leave; false: not now, as if it had nothing. */
 static inline bool link_dpdk_enter(struct link_dpdk_port *port)
 {
-    if (!port->gated) {
+    if (!port->quiesces) {
         fault_suspect = port->suspect;
         return true;
     }
@@ -337,7 +338,7 @@ static inline bool link_dpdk_enter(struct link_dpdk_port *port)
         atomic_thread_fence(memory_order_seq_cst);
     else
         atomic_signal_fence(memory_order_seq_cst);
-    if (!atomic_load_explicit(&link_dpdk_shut, memory_order_acquire))
+    if (!atomic_load_explicit(&link_dpdk_quiesced, memory_order_acquire))
         return true;
     atomic_store_explicit(&port->inside, false, memory_order_release);
     return false;
@@ -345,7 +346,7 @@ static inline bool link_dpdk_enter(struct link_dpdk_port *port)
 
 static inline void link_dpdk_leave(struct link_dpdk_port *port)
 {
-    if (port->gated)
+    if (port->quiesces)
         atomic_store_explicit(&port->inside, false, memory_order_release);
     else
         fault_suspect = NULL;
@@ -354,18 +355,19 @@ static inline void link_dpdk_leave(struct link_dpdk_port *port)
 /* By control, when no lane runs. */
 void link_dpdk_enter_waiting(struct link_dpdk_port *port);
 
-/* The thread that waits in the gate looks again. */
-void link_dpdk_gate_hurry(void);
-/* By who closes a memif server's last port, while EAL's interrupt thread stands in the gate. The
- * driver's listener, whose handler it leaves behind, never speaks again. */
-void link_dpdk_gate_silence(const struct link_dpdk_port *port);
+/* The thread that holds EAL's interrupts looks again. */
+void link_dpdk_memif_quiesce_hurry(void);
+/* By who closes a memif server's last port, while EAL's interrupt thread is held in our handler.
+ * The driver's listener, whose handler it leaves behind, never speaks again. */
+void link_dpdk_memif_quiesce_silence(const struct link_dpdk_port *port);
 /* How many sockets the driver still serves for the port; they go when their peers are gone. */
-uint32_t link_dpdk_gate_served(const struct link_dpdk_port *port);
+uint32_t link_dpdk_memif_quiesce_served(const struct link_dpdk_port *port);
 
 /* ---- link_dpdk_hold.c */
 
 /* EAL's interrupt thread stands still until it is let go: it is in no handler, and none begins.
- * False: it could not be asked. Not where a port is in the gate (see link_dpdk_enter_waiting). */
+ * False: it could not be asked. Not where a port's peers are quiesced (see
+ * link_dpdk_enter_waiting). */
 bool link_dpdk_hold(void);
 void link_dpdk_let_go(void);
 /* Handlers that were running, and alarms that were due, are over. */
@@ -386,10 +388,10 @@ void link_dpdk_nudge(const struct link_dpdk_port *port, uint64_t lanes);
 /* ---- link_dpdk_memif_fds.c: before a zero-copy memif connects, and after it did */
 
 /* Memory can be shared at all. False: errno says why not. */
-bool link_dpdk_files_can_be_made(void);
+bool link_dpdk_memif_fds_can_be_made(void);
 /* EAL's memory files are known and safe. False: one is lost, or there are none to share. */
-bool link_dpdk_files_hold(void);
-bool link_dpdk_files_restore(void);
+bool link_dpdk_memif_fds_hold(void);
+bool link_dpdk_memif_fds_restore(void);
 
 /* ---- link_dpdk_memory.c */
 

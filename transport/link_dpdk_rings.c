@@ -11,7 +11,7 @@
  * sealed against becoming smaller, others are watched (fault.c).
  *
  * Role: that. Must not know: sockets.
- * Threads: before and after the polling lane's; the rest the door's. */
+ * Threads: before and after the polling lane's; the rest the proxy's. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -166,7 +166,7 @@ void link_dpdk_vhost_close(struct link_dpdk_port *port)
             sched_yield(); /* it runs just now */
     unlist(port);
     /* The library's thread may be waiting for the rest of a message, and closing waits for it. */
-    link_dpdk_gate_hang_up(port->device.socket_file);
+    link_dpdk_memif_quiesce_hang_up(port->device.socket_file);
 }
 
 void link_dpdk_vhost_free(struct link_dpdk_port *port)
@@ -189,5 +189,5 @@ void link_dpdk_vhost_look(struct link_dpdk_port *port)
         wrong |= fault_met(v->watched[i]);
     pthread_mutex_unlock(&v->mutex);
     if (wrong)
-        link_dpdk_gate_hang_up(port->device.socket_file);
+        link_dpdk_memif_quiesce_hang_up(port->device.socket_file);
 }

@@ -10,9 +10,9 @@ enum {
     FRESHEN_EVERY = 1 << 10, /* ticks, from then on; before, whenever their number doubled */
     FORGET_AT = 1 << 16,     /* then all counts are halved */
 };
-static_assert((LOOPGAP_BUCKETS & 3) == 0, "four a power of two");
+static_assert((LOOP_JITTER_BUCKETS & 3) == 0, "four a power of two");
 
-void loopgap_init(struct loopgap *gap)
+void loop_jitter_init(struct loop_jitter *gap)
 {
     memset(gap, 0, sizeof *gap);
 }
@@ -24,7 +24,7 @@ static uint32_t bucket_of(leat_ns pause)
     }
     const uint32_t power = 63 - (uint32_t)__builtin_clzll(pause);
     const uint32_t bucket = (power - FIRST_POWER) * 4 + (uint32_t)(pause >> (power - 2) & 3);
-    return bucket < LOOPGAP_BUCKETS ? bucket : LOOPGAP_BUCKETS - 1;
+    return bucket < LOOP_JITTER_BUCKETS ? bucket : LOOP_JITTER_BUCKETS - 1;
 }
 
 /* The longest pause that falls into it, and one more. */
@@ -33,9 +33,9 @@ static leat_ns bucket_end(uint32_t bucket)
     return (leat_ns)(5 + bucket % 4) << (FIRST_POWER - 2 + bucket / 4);
 }
 
-static void freshen(struct loopgap *gap)
+static void freshen(struct loop_jitter *gap)
 {
-    uint32_t above = 0, bucket = LOOPGAP_BUCKETS - 1;
+    uint32_t above = 0, bucket = LOOP_JITTER_BUCKETS - 1;
     for (; bucket > 0; bucket--) {
         above += gap->counts[bucket];
         if (above > gap->total >> RANK_SHIFT) {
@@ -47,13 +47,13 @@ static void freshen(struct loopgap *gap)
         return;
     }
     gap->total = 0;
-    for (uint32_t i = 0; i < LOOPGAP_BUCKETS; i++) {
+    for (uint32_t i = 0; i < LOOP_JITTER_BUCKETS; i++) {
         gap->counts[i] /= 2;
         gap->total += gap->counts[i];
     }
 }
 
-leat_ns loopgap_tick(struct loopgap *gap, leat_ns now)
+leat_ns loop_jitter_tick(struct loop_jitter *gap, leat_ns now)
 {
     const leat_ns last = gap->last;
     gap->last = now;
@@ -69,12 +69,12 @@ leat_ns loopgap_tick(struct loopgap *gap, leat_ns now)
     return now - last;
 }
 
-void loopgap_slept(struct loopgap *gap)
+void loop_jitter_slept(struct loop_jitter *gap)
 {
     gap->last = 0;
 }
 
-leat_ns loopgap_probe_floor(const struct loopgap *gap, int bypass)
+leat_ns loop_jitter_probe_floor(const struct loop_jitter *gap, int bypass)
 {
     const leat_ns least = bypass ? 100 * LEAT_NS_PER_US : 2 * LEAT_NS_PER_MS;
     const leat_ns most = bypass ? 400 * LEAT_NS_PER_US : 20 * LEAT_NS_PER_MS;

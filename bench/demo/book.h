@@ -7,8 +7,8 @@
  *
  * Role: lines in, a verdict out. Must not know: where lines come from, the bus.
  * Threads: one. */
-#ifndef LEAT_DEMO_BOOK_H
-#define LEAT_DEMO_BOOK_H
+#ifndef LEAT_BENCH_DEMO_BOOK_H
+#define LEAT_BENCH_DEMO_BOOK_H
 
 #include <stdbool.h>
 #include <stddef.h>

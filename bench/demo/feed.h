@@ -3,8 +3,8 @@
  * Role: read a plain or gzip file whole (a truncated one is refused), cut it, recognise it, and say
  * which of the demo's two topics each line belongs to. Must not know: the bus.
  * Threads: read-only once loaded. */
-#ifndef LEAT_DEMO_FEED_H
-#define LEAT_DEMO_FEED_H
+#ifndef LEAT_BENCH_DEMO_FEED_H
+#define LEAT_BENCH_DEMO_FEED_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,8 +4,8 @@
  *
  * Role: text in the form of a recorded feed, the same for the same seed. Must not know: the bus,
  * how a book is kept. */
-#ifndef LEAT_DEMO_GENERATOR_H
-#define LEAT_DEMO_GENERATOR_H
+#ifndef LEAT_BENCH_DEMO_GENERATOR_H
+#define LEAT_BENCH_DEMO_GENERATOR_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
  * Role: recognise depth updates, best quotes, trades and snapshots of Binance's JSON streams, with
  * or without a receive time in front and a stream's name around. Must not know: books, topics.
  * Threads: any. */
-#ifndef LEAT_DEMO_MESSAGE_H
-#define LEAT_DEMO_MESSAGE_H
+#ifndef LEAT_BENCH_DEMO_MESSAGE_H
+#define LEAT_BENCH_DEMO_MESSAGE_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -4,8 +4,8 @@
  * mistakes of a file are reported at once. Must not know: what the values lead to.
  *
  * config_parse is pure: bytes in, struct or errors out. Threads: any. */
-#ifndef LEAT_BROKER_CONFIG_H
-#define LEAT_BROKER_CONFIG_H
+#ifndef LEAT_BROKER_CONFIG_CONFIG_H
+#define LEAT_BROKER_CONFIG_CONFIG_H
 
 #include <stdbool.h>
 #include <stddef.h>

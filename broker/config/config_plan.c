@@ -55,8 +55,8 @@ static json_t *plan_client_parts(const struct config *config)
 {
     const struct memory_budget budget = { .limit_bytes = config->client_memory_bytes };
     const json_int_t hello = LEAT_CONTROL_HELLO_BYTES_MAX,
-                     producer = PRODUCER_BYTES + PRODUCER_SHARE_BYTES,
-                     result = PRODUCER_RESULT_BYTES, session = SESSION_BYTES_MAX,
+                     producer = PRODUCER_DEDUP_BYTES + PRODUCER_DEDUP_SHARE_BYTES,
+                     result = PRODUCER_DEDUP_RESULT_BYTES, session = SESSION_BYTES_MAX,
                      entry = sizeof(struct offsets_entry);
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "each_address_max",
                      (json_int_t)(budget.limit_bytes / SHARE_OF_ADDRESS), "all_groups_max",

@@ -2,8 +2,8 @@
  *
  * Role: keys, ranges and the wording of mistakes. Must not know: DPDK, what opens the ports.
  * Pure. Threads: any. */
-#ifndef LEAT_BROKER_CONFIG_PORTS_H
-#define LEAT_BROKER_CONFIG_PORTS_H
+#ifndef LEAT_BROKER_CONFIG_CONFIG_PORTS_H
+#define LEAT_BROKER_CONFIG_CONFIG_PORTS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  *
  * Role: tell which settings a running broker can take, and take them. Must not know: signals, who
  * asked, what is done with the settings. Threads: control's. */
-#ifndef LEAT_BROKER_CONFIG_RELOAD_H
-#define LEAT_BROKER_CONFIG_RELOAD_H
+#ifndef LEAT_BROKER_CONFIG_CONFIG_RELOAD_H
+#define LEAT_BROKER_CONFIG_CONFIG_RELOAD_H
 
 #include "broker/config/config.h"
 

@@ -2,8 +2,8 @@
  *
  * Role: types, ranges, units and the wording of mistakes. Must not know: which keys there are.
  * Threads: any. */
-#ifndef LEAT_BROKER_CONFIG_VALUE_H
-#define LEAT_BROKER_CONFIG_VALUE_H
+#ifndef LEAT_BROKER_CONFIG_CONFIG_VALUE_H
+#define LEAT_BROKER_CONFIG_CONFIG_VALUE_H
 
 #include <jansson.h>
 

@@ -6,8 +6,8 @@
  *
  * Limits of groups above a container's own root cannot be seen from within; version 1 tells them in
  * hierarchical_memory_limit, version 2 does not. Threads: any. */
-#ifndef LEAT_BROKER_MEMORY_LIMITS_H
-#define LEAT_BROKER_MEMORY_LIMITS_H
+#ifndef LEAT_BROKER_CONFIG_MEMORY_LIMITS_H
+#define LEAT_BROKER_CONFIG_MEMORY_LIMITS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -135,7 +135,7 @@ static void init(struct control *control, const struct control_options *options)
     TAILQ_INIT(&control->greeting);
     TAILQ_INIT(&control->open);
     TAILQ_INIT(&control->closing);
-    TAILQ_INIT(&control->dead);
+    TAILQ_INIT(&control->zombies);
     TAILQ_INIT(&control->work);
     TAILQ_INIT(&control->costly);
     TAILQ_INIT(&control->store.writing);
@@ -259,7 +259,7 @@ enum leat_error control_open(struct control **out, const struct control_options 
         error = LEAT_ERR_NO_MEMORY;
     }
     if (error == LEAT_OK)
-        error = registry_start(control, error_text);
+        error = topic_registry_start(control, error_text);
     if (error == LEAT_OK)
         error = control_offsets_load(control, error_text);
     control_take_descriptors(control);
@@ -300,16 +300,16 @@ static void handle_event(struct control *control, const struct epoll_event *even
 {
     const enum control_source *source = event->data.ptr;
     switch (*source) {
-    case CONTROL_LISTENER: peer_accept(control); break;
+    case CONTROL_LISTENER: control_conn_accept(control); break;
     case CONTROL_WAKE: drain_wake(control); break;
     case CONTROL_SIGNAL: read_signal(control); break;
-    case CONTROL_PEER: peer_event(control, event->data.ptr, event->events); break;
+    case CONTROL_CONN: control_conn_event(control, event->data.ptr, event->events); break;
     }
 }
 
 static int timeout_ms(const struct control *control, bool mail_left)
 {
-    leat_ns deadline = peer_deadline(control);
+    leat_ns deadline = control_conn_deadline(control);
     const leat_ns groups = groups_deadline(&control->groups);
     if (!control->storing_limits && control->save_again < deadline)
         deadline = control->save_again;
@@ -363,20 +363,20 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
     worker_collect(control->worker);
     if (control->store.telling)
         catalog_tell(control);
-    deletion_close_buried(control);
+    deletion_close_reaped(control);
     if (control->left_out_due)
         left_out_step(control);
-    peer_work(control);
+    control_conn_work(control);
     control_groups_step(control);
     control_offsets_step(control);
     control_names_step(control);
-    registry_reserve(control);
+    topic_registry_reserve(control);
     control_memory_step(control);
     const bool mail_left = control_flush_mail(control);
     /* While events wait, what somebody said may be among them. */
     if (ready < CONTROL_EVENTS_MAX)
-        peer_expire(control);
-    peer_bury(control);
+        control_conn_expire(control);
+    control_conn_reap(control);
     return mail_left;
 }
 
@@ -457,7 +457,7 @@ static void end_jobs(struct control *control)
 static void free_operations(struct control *control)
 {
     rcu_barrier();
-    deletion_close_buried(control);
+    deletion_close_reaped(control);
     if (control->worker != NULL)
         end_jobs(control);
     for (uint32_t i = 0; i < CONTROL_OPERATIONS_MAX; i++) {
@@ -471,22 +471,22 @@ static void free_operations(struct control *control)
 
 bool control_close(struct control *control)
 {
-    struct peers *lists[] = { &control->greeting, &control->open, &control->closing };
+    struct control_conns *lists[] = { &control->greeting, &control->open, &control->closing };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         while (!TAILQ_EMPTY(lists[i]))
-            peer_end(control, TAILQ_FIRST(lists[i]));
+            control_conn_end(control, TAILQ_FIRST(lists[i]));
     }
-    peer_bury(control);
+    control_conn_reap(control);
     free_operations(control);
     control_lend_descriptors(control);
     const bool places = control_offsets_stop(control);
     control_groups_close(control);
     worker_close(control->worker);
-    const bool topics = registry_stop(control);
+    const bool topics = topic_registry_stop(control);
     metrics_unregister(control->options.metrics, &control->counters, sizeof control->counters);
     control_memory_unregister(control);
     control_sessions_stop(control);
-    names_free(&control->names);
+    producer_names_free(&control->names);
     client_quotas_close(&control->quotas);
     shares_close(&control->shares);
     const int descriptors[] = { control->listener.fd, control->signals.fd, control->epoll,

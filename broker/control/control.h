@@ -6,30 +6,31 @@
  *
  * Threads: everything here is the control thread, registered with RCU (QSBR) and online, except
  * where it blocks. Its parts:
- *      control.c             open, close, the loop
- *      control_conn.c        input, turns, keepalive
- *      control_answers.c     what connections are owed
- *      control_requests.c    hello, ping, and who handles what
- *      control_operations.c        to and from shards; operations that wait for their answers
- *      control_topics.c      create, delete, list, describe
- *      control_topic_registry.c    topics at start and stop; their memory, their shards
- *      control_creation.c    topics made and deleted while the broker runs
- *      control_catalog.c     the catalog, stored; reserved offsets
- *      worker.c              a thread for what takes long
- *      control_sessions.c    grants and ends
- *      control_streams.c     subscriptions, closing streams, offsets
- *      control_groups.c      members of consumer groups: join, heartbeat, leave
- *      control_group_admin.c commits on control, resets, deletion
- *      control_group_describe.c  lists and descriptions of groups
- *      control_offsets.c     where groups stand, over a restart
- *      control_producers.c   opening producers
- *      control_memory.c      what clients may make it hold
- *      producer_names.c       named producers: a table, producer_names.h
- *      control_producer_names.c    how long they are kept, requests about them
- *      control_group_age.c   how long groups are kept
- *      control_shares.c      who may take how much of the tables, shares.h */
-#ifndef LEAT_BROKER_CONTROL_H
-#define LEAT_BROKER_CONTROL_H
+ *      control.c                open, close, the loop
+ *      control_conn.c           input, turns, keepalive
+ *      control_answers.c        what connections are owed
+ *      control_requests.c       hello, ping, and who handles what
+ *      control_operations.c     operations that wait for the answers of shards
+ *      control_shard_mail.c     to and from shards
+ *      control_topics.c         create, delete, list, describe
+ *      control_topic_registry.c topics at start and stop; their memory, their shards
+ *      control_creation.c       topics made and deleted while the broker runs
+ *      control_catalog.c        the catalog, stored; reserved offsets
+ *      worker.c                 a thread for what takes long
+ *      control_sessions.c       grants and ends
+ *      control_streams.c        subscriptions, closing streams, offsets
+ *      control_groups.c         members of consumer groups: join, heartbeat, leave
+ *      control_group_admin.c    commits on control, resets, deletion
+ *      control_group_describe.c lists and descriptions of groups
+ *      control_offsets.c        where groups stand, over a restart
+ *      control_producers.c      opening producers
+ *      control_memory.c         what clients may make it hold
+ *      producer_names.c         named producers: a table, producer_names.h
+ *      control_producer_names.c how long they are kept, requests about them
+ *      control_group_age.c      how long groups are kept
+ *      control_shares.c         who may take how much of the tables, shares.h */
+#ifndef LEAT_BROKER_CONTROL_CONTROL_H
+#define LEAT_BROKER_CONTROL_CONTROL_H
 
 #include "broker/state/catalog.h"
 #include "broker/config/config.h"
@@ -47,7 +48,7 @@ struct control;
 enum { CONTROL_ERROR_TEXT = 1536 };
 
 /* Borrowed until control_close. */
-struct control_shard_link {
+struct control_shard_ends {
     struct mailbox *inbox;  /* to the shard */
     struct mailbox *outbox; /* from it; wakes `control_options.wake` */
     const char *tcp_address;
@@ -63,7 +64,7 @@ struct control_options {
     struct topics *topics;
     struct catalog *catalog;                 /* its incarnation is that of this run */
     const struct statefile *state;           /* NULL: nothing is kept */
-    const struct control_shard_link *shards; /* config->shards of them; their threads run */
+    const struct control_shard_ends *shards; /* config->shards of them; their threads run */
     int wake;                                /* eventfd */
     struct metrics *metrics;
     struct memory_budget *memory; /* of clients; NULL: no limit. Outlives control */

@@ -1,4 +1,5 @@
-/* Control's door: who is taken, who gives way, and who is told that there is no room. */
+/* Accepting on the control port: who is taken, who gives way, and who is told that there is no
+ * room. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -20,7 +21,7 @@ void control_take_reserve(struct control *control)
         control->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-void peer_pause_accepting(struct control *control)
+void control_conn_pause_accepting(struct control *control)
 {
     control_watch(control, control->listener.fd, &control->listener, EPOLL_CTL_MOD, 0);
     control->accept_again = control->now + ACCEPT_PAUSE_NS;
@@ -38,12 +39,12 @@ static void say_full(struct control *control, const char *event, uint64_t limit,
 /* The oldest one that has said nothing, or has been told why it ends. */
 static bool end_idle(struct control *control)
 {
-    struct peers *lists[] = { &control->greeting, &control->closing };
+    struct control_conns *lists[] = { &control->greeting, &control->closing };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
-        struct peer *p = TAILQ_FIRST(lists[i]);
+        struct control_conn *p = TAILQ_FIRST(lists[i]);
         if (p == NULL || control->now - p->since < GREETER_GRACE_NS)
             continue;
-        peer_end(control, p);
+        control_conn_end(control, p);
         return true;
     }
     return false;
@@ -51,7 +52,7 @@ static bool end_idle(struct control *control)
 
 /* No descriptor is left. Those who say nothing give way; else the one kept in reserve takes who
  * waits, to be told why (*refused). False: they wait a little. */
-static bool make_way(struct control *control, enum peer_refused *refused)
+static bool evict_oldest(struct control *control, enum control_conn_refused *refused)
 {
     struct rlimit limit = { .rlim_cur = 0 };
     getrlimit(RLIMIT_NOFILE, &limit);
@@ -61,39 +62,39 @@ static bool make_way(struct control *control, enum peer_refused *refused)
         return true;
     control_take_reserve(control);
     if (control->reserve < 0) {
-        peer_pause_accepting(control);
+        control_conn_pause_accepting(control);
         return false;
     }
     close(control->reserve);
     control->reserve = -1;
-    *refused = PEER_NO_DESCRIPTOR;
+    *refused = CONN_NO_DESCRIPTOR;
     return true;
 }
 
 /* As many as there may be. A few more are taken, to be told why. False: they wait a little. */
-static bool make_room(struct control *control, enum peer_refused *refused)
+static bool make_room(struct control *control, enum control_conn_refused *refused)
 {
     if (control->connection_count < control->config->connections_max || end_idle(control))
         return true;
     say_full(control, "control.connections_max", control->config->connections_max,
              "raise connections_max, or close connections");
-    *refused = PEER_TOO_MANY;
+    *refused = CONN_TOO_MANY;
     if (control->connection_count < control->config->connections_max + CONTROL_GUESTS_MAX)
         return true;
-    peer_pause_accepting(control);
+    control_conn_pause_accepting(control);
     return false;
 }
 
-void peer_give_place(struct control *control, struct peer *p)
+void control_conn_give_place(struct control *control, struct control_conn *p)
 {
     memory_account_give(&p->memory, sizeof *p);
-    control->uncharged -= p->refused == PEER_NO_MEMORY;
+    control->uncharged -= p->refused == CONN_NO_MEMORY;
 }
 
-static struct peer *charge_peer(struct memory_budget *memory)
+static struct control_conn *charge_peer(struct memory_budget *memory)
 {
     struct memory_account account = { .budget = memory };
-    struct peer *p = memory_account_calloc(&account, sizeof *p);
+    struct control_conn *p = memory_account_calloc(&account, sizeof *p);
     if (p != NULL)
         p->memory = account;
     return p;
@@ -101,11 +102,11 @@ static struct peer *charge_peer(struct memory_budget *memory)
 
 /* Who never said Hello gives way to who comes. A few are taken without being charged, to be told
  * why not. */
-static struct peer *new_peer(struct control *control, const struct share_maker *maker,
-                             enum peer_refused *refused)
+static struct control_conn *new_conn(struct control *control, const struct share_maker *maker,
+                                     enum control_conn_refused *refused)
 {
     struct memory_budget *memory = maker->address->memory;
-    struct peer *p = charge_peer(memory);
+    struct control_conn *p = charge_peer(memory);
     if (p == NULL && end_idle(control))
         p = charge_peer(memory);
     if (p != NULL || memory == NULL)
@@ -116,9 +117,9 @@ static struct peer *new_peer(struct control *control, const struct share_maker *
     if (control->uncharged == CONTROL_GUESTS_MAX)
         return NULL;
     p = charge_peer(NULL);
-    *refused = PEER_NO_MEMORY;
+    *refused = CONN_NO_MEMORY;
     if (p != NULL) {
-        p->refused = PEER_NO_MEMORY;
+        p->refused = CONN_NO_MEMORY;
         control->uncharged++;
     }
     return p;
@@ -131,44 +132,44 @@ static void refuse_at_once(struct control *control, int fd, const char *reason)
     close(fd);
 }
 
-static void add(struct control *control, int fd, enum peer_refused refused)
+static void add(struct control *control, int fd, enum control_conn_refused refused)
 {
     uint8_t address[LINK_TCP_PEER_BYTES];
     link_tcp_peer(fd, address);
     struct share_maker *maker = shares_enter(&control->shares, address);
-    struct peer *p = maker != NULL ? new_peer(control, maker, &refused) : NULL;
+    struct control_conn *p = maker != NULL ? new_conn(control, maker, &refused) : NULL;
     if (p == NULL || !control_watch(control, fd, p, EPOLL_CTL_ADD, EPOLLIN)) {
         refuse_at_once(control, fd, p == NULL ? "no memory" : "epoll takes no more");
         if (p != NULL)
-            peer_give_place(control, p);
+            control_conn_give_place(control, p);
         free(p);
         if (maker != NULL)
             shares_leave(&control->shares, maker);
         return;
     }
     p->maker = maker;
-    p->source = CONTROL_PEER;
+    p->source = CONTROL_CONN;
     p->fd = fd;
     p->interest = EPOLLIN;
-    p->state = PEER_GREETING;
+    p->state = CONN_GREETING;
     p->refused = refused;
     p->since = control->now;
     LIST_INIT(&p->sessions);
     LIST_INIT(&p->operation_list);
-    TAILQ_INSERT_TAIL(&control->greeting, p, link);
+    TAILQ_INSERT_TAIL(&control->greeting, p, node);
     control->connection_count++;
-    metric_add(refused == PEER_WELCOME ? &control->counters.connections_accepted
+    metric_add(refused == CONN_WELCOME ? &control->counters.connections_accepted
                                        : &control->counters.connections_refused,
                1);
     metric_set(&control->counters.connections, control->connection_count);
 }
 
-void peer_accept(struct control *control)
+void control_conn_accept(struct control *control)
 {
     bool any = false;
     control_take_reserve(control);
     for (int i = 0; i < ACCEPTS_PER_ITERATION; i++) {
-        enum peer_refused refused = PEER_WELCOME;
+        enum control_conn_refused refused = CONN_WELCOME;
         int fd;
         if (any && control->connection_count >= control->config->connections_max)
             return; /* the same as below */
@@ -177,7 +178,7 @@ void peer_accept(struct control *control)
         enum leat_error error = link_tcp_accept(control->listener.fd, &fd);
         /* The kernel looks for a descriptor before it looks whether anybody waits: behind one that
          * was taken, nobody may be there for whom another has to go. */
-        if (error == LEAT_ERR_LIMIT && (any || !make_way(control, &refused)))
+        if (error == LEAT_ERR_LIMIT && (any || !evict_oldest(control, &refused)))
             return;
         if (error == LEAT_ERR_LIMIT)
             error = link_tcp_accept(control->listener.fd, &fd);

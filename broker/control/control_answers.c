@@ -10,12 +10,12 @@
 
 enum { OUT_BYTES_MIN = 4096 };
 
-static bool make_output_room(struct peer *p, size_t size)
+static bool make_output_room(struct control_conn *p, size_t size)
 {
     if (p->out_room - p->out_to >= size)
         return true;
     if (p->out_from > 0) {
-        memmove(p->out, p->out + p->out_from, peer_owed(p));
+        memmove(p->out, p->out + p->out_from, control_conn_owed(p));
         p->out_to -= p->out_from;
         p->out_from = 0;
     }
@@ -32,49 +32,51 @@ static bool make_output_room(struct peer *p, size_t size)
     return true;
 }
 
-void peer_answer(struct control *control, struct peer *p, Leat__Control__Response *response)
+void control_conn_answer(struct control *control, struct control_conn *p,
+                         Leat__Control__Response *response)
 {
     size_t wrote;
-    if (p == NULL || p->dead)
+    if (p == NULL || p->closed)
         return;
     const size_t size = leat_control_response_bytes(response);
     if (size - LEAT_CONTROL_PREFIX_BYTES > LEAT_CONTROL_BYTES_MAX) {
-        peer_refuse(control, p, response->id, LEAT_ERR_TOO_LARGE,
-                    "the answer would take %zu bytes, more than one message holds (%d): ask for "
-                    "less at a time",
-                    size, LEAT_CONTROL_BYTES_MAX);
+        control_conn_refuse(
+            control, p, response->id, LEAT_ERR_TOO_LARGE,
+            "the answer would take %zu bytes, more than one message holds (%d): ask for "
+            "less at a time",
+            size, LEAT_CONTROL_BYTES_MAX);
         return;
     }
     if (!make_output_room(p, size)
         || leat_control_pack_response(p->out + p->out_to, p->out_room - p->out_to, &wrote, response)
                != LEAT_OK) {
-        peer_end(control, p);
+        control_conn_end(control, p);
         return;
     }
     p->out_to += wrote;
-    peer_want_work(control, p);
+    control_conn_want_work(control, p);
 }
 
-void peer_done(struct control *control, struct peer *p, uint64_t request)
+void control_conn_done(struct control *control, struct control_conn *p, uint64_t request)
 {
     Leat__Control__Done done = LEAT__CONTROL__DONE__INIT;
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_DONE;
     response.done = &done;
-    peer_answer(control, p, &response);
+    control_conn_answer(control, p, &response);
 }
 
-static void refuse(struct control *control, struct peer *p, Leat__Control__Response *response,
-                   const char *text)
+static void refuse(struct control *control, struct control_conn *p,
+                   Leat__Control__Response *response, const char *text)
 {
     metric_add(&control->counters.requests_refused, 1);
     response->error_text = (char *)text;
-    peer_answer(control, p, response);
+    control_conn_answer(control, p, response);
 }
 
-void peer_refuse(struct control *control, struct peer *p, uint64_t request, enum leat_error error,
-                 const char *format, ...)
+void control_conn_refuse(struct control *control, struct control_conn *p, uint64_t request,
+                         enum leat_error error, const char *format, ...)
 {
     char text[CONTROL_TEXT_BYTES];
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
@@ -87,8 +89,9 @@ void peer_refuse(struct control *control, struct peer *p, uint64_t request, enum
     refuse(control, p, &response, text);
 }
 
-void peer_refuse_for(struct control *control, struct peer *p, uint64_t request,
-                     enum leat_error error, uint32_t retry_after_ms, const char *format, ...)
+void control_conn_refuse_for(struct control *control, struct control_conn *p, uint64_t request,
+                             enum leat_error error, uint32_t retry_after_ms, const char *format,
+                             ...)
 {
     char text[CONTROL_TEXT_BYTES];
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
@@ -102,7 +105,7 @@ void peer_refuse_for(struct control *control, struct peer *p, uint64_t request,
     refuse(control, p, &response, text);
 }
 
-void peer_refuse_busy(struct control *control, struct peer *p, uint64_t request)
+void control_conn_refuse_busy(struct control *control, struct control_conn *p, uint64_t request)
 {
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = request;
@@ -113,18 +116,21 @@ void peer_refuse_busy(struct control *control, struct peer *p, uint64_t request)
            "later");
 }
 
-void peer_refuse_topic(struct control *control, struct peer *p, uint64_t request, const char *name)
+void control_conn_refuse_topic(struct control *control, struct control_conn *p, uint64_t request,
+                               const char *name)
 {
     const struct catalog_topic *known = left_out_find(control, name);
     if (known != NULL) {
-        peer_refuse(control, p, request, LEAT_ERR_NO_MEMORY,
-                    "topic \"%s\" was left out: its logs need %" PRIu64 " bytes, of which %" PRIu64
-                    " are missing. It comes back when there is room: "
-                    "raise log_memory_bytes and restart, or delete topics",
-                    name, known->settings.ring_bytes * known->settings.partitions,
-                    registry_missing(control, &known->settings));
+        control_conn_refuse(control, p, request, LEAT_ERR_NO_MEMORY,
+                            "topic \"%s\" was left out: its logs need %" PRIu64
+                            " bytes, of which %" PRIu64
+                            " are missing. It comes back when there is room: "
+                            "raise log_memory_bytes and restart, or delete topics",
+                            name, known->settings.ring_bytes * known->settings.partitions,
+                            topic_registry_missing(control, &known->settings));
         return;
     }
-    peer_refuse(control, p, request, LEAT_ERR_UNKNOWN_TOPIC,
-                "there is no topic \"%s\": create it with `leat topic create %s`", name, name);
+    control_conn_refuse(control, p, request, LEAT_ERR_UNKNOWN_TOPIC,
+                        "there is no topic \"%s\": create it with `leat topic create %s`", name,
+                        name);
 }

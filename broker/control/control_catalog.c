@@ -100,7 +100,7 @@ bool catalog_tell(struct control *control)
     if (!store->telling)
         return false;
     while ((waiter = TAILQ_FIRST(&store->writing)) != NULL && !control_congested(control)) {
-        TAILQ_REMOVE(&store->writing, waiter, link);
+        TAILQ_REMOVE(&store->writing, waiter, node);
         waiter->stored(control, waiter, error, error != LEAT_OK ? store->error_text : "");
     }
     if (waiter != NULL)
@@ -124,7 +124,7 @@ static void begin(struct control *control)
 {
     struct catalog_store *store = &control->store;
     store->running = true;
-    TAILQ_CONCAT(&store->writing, &store->waiting, link);
+    TAILQ_CONCAT(&store->writing, &store->waiting, node);
     if (!encode(control)) {
         end_write(control);
         store->telling = true; /* in the next iteration */
@@ -143,14 +143,14 @@ void catalog_store(struct control *control, struct catalog_waiter *waiter)
         waiter->stored(control, waiter, LEAT_OK, "");
         return;
     }
-    TAILQ_INSERT_TAIL(&store->waiting, waiter, link);
+    TAILQ_INSERT_TAIL(&store->waiting, waiter, node);
     if (!store->running)
         begin(control);
 }
 
 /* ---- reserved offsets */
 
-void registry_want_offsets(struct control *control, const struct message *m)
+void topic_registry_want_offsets(struct control *control, const struct message *m)
 {
     struct catalog_topic *known = catalog_find(control->options.catalog, m->topic_id);
     if (known == NULL)
@@ -162,7 +162,7 @@ void registry_want_offsets(struct control *control, const struct message *m)
     control->reserving = true;
 }
 
-void registry_want_all(struct control *control, const struct topic *topic)
+void topic_registry_want_all(struct control *control, const struct topic *topic)
 {
     for (uint32_t i = 0; i < topic->settings.partitions; i++) {
         struct partition_stats stats;
@@ -170,7 +170,7 @@ void registry_want_all(struct control *control, const struct topic *topic)
         const struct message m = { .topic_id = topic->id,
                                    .partition_index = i,
                                    .value = stats.next_offset };
-        registry_want_offsets(control, &m);
+        topic_registry_want_offsets(control, &m);
     }
 }
 
@@ -204,7 +204,7 @@ static void limits_stored(struct control *control, struct catalog_waiter *waiter
         tell_limits(control, control->options.catalog->topics[i]);
 }
 
-void registry_reserve(struct control *control)
+void topic_registry_reserve(struct control *control)
 {
     if (!control->reserving || control->storing_limits
         || (control->save_again != LEAT_NS_NEVER && control->now < control->save_again))

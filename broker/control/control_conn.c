@@ -18,102 +18,102 @@ enum {
 
 /* ---- the lists */
 
-static struct peers *list_of(struct control *control, const struct peer *p)
+static struct control_conns *list_of(struct control *control, const struct control_conn *p)
 {
     switch (p->state) {
-    case PEER_GREETING: return &control->greeting;
-    case PEER_OPEN: return &control->open;
-    case PEER_CLOSING: return &control->closing;
+    case CONN_GREETING: return &control->greeting;
+    case CONN_OPEN: return &control->open;
+    case CONN_CLOSING: return &control->closing;
     }
     return NULL;
 }
 
 /* It enters `state`, or was heard in it. */
-static void move(struct control *control, struct peer *p, enum peer_state state)
+static void move(struct control *control, struct control_conn *p, enum control_conn_state state)
 {
-    TAILQ_REMOVE(list_of(control, p), p, link);
+    TAILQ_REMOVE(list_of(control, p), p, node);
     p->state = state;
     p->since = control->now;
-    TAILQ_INSERT_TAIL(list_of(control, p), p, link);
+    TAILQ_INSERT_TAIL(list_of(control, p), p, node);
 }
 
-bool peer_end_oldest(struct control *control)
+bool control_conn_end_oldest(struct control *control)
 {
-    struct peer *p = TAILQ_FIRST(&control->greeting);
+    struct control_conn *p = TAILQ_FIRST(&control->greeting);
     if (p == NULL)
         p = TAILQ_FIRST(&control->closing);
     if (p == NULL)
         return false;
-    peer_end(control, p);
+    control_conn_end(control, p);
     return true;
 }
 
 /* ---- costly requests wait in a line of their own */
 
-static void join_costly(struct control *control, struct peer *p)
+static void join_costly(struct control *control, struct control_conn *p)
 {
     p->costly = true;
-    TAILQ_INSERT_TAIL(&control->costly, p, costly_link);
+    TAILQ_INSERT_TAIL(&control->costly, p, costly_node);
     control->costly_count++;
 }
 
-static void leave_costly(struct control *control, struct peer *p)
+static void leave_costly(struct control *control, struct control_conn *p)
 {
     if (!p->costly)
         return;
     p->costly = false;
-    TAILQ_REMOVE(&control->costly, p, costly_link);
+    TAILQ_REMOVE(&control->costly, p, costly_node);
     control->costly_count--;
 }
 
 /* ---- death */
 
-void peer_end(struct control *control, struct peer *p)
+void control_conn_end(struct control *control, struct control_conn *p)
 {
-    if (p->dead)
+    if (p->closed)
         return;
-    p->dead = true;
+    p->closed = true;
     if (p->counted)
         shares_give_back(&control->shares, p->maker, SHARE_CONNECTIONS, 1);
     control_session_close_all(control, p);
     while (!LIST_EMPTY(&p->operation_list))
         operation_disown(LIST_FIRST(&p->operation_list));
-    control_group_forget_peer(control, p);
-    TAILQ_REMOVE(list_of(control, p), p, link);
-    TAILQ_INSERT_TAIL(&control->dead, p, link);
+    control_group_forget_conn(control, p);
+    TAILQ_REMOVE(list_of(control, p), p, node);
+    TAILQ_INSERT_TAIL(&control->zombies, p, node);
     if (p->working) {
-        TAILQ_REMOVE(&control->work, p, work_link);
+        TAILQ_REMOVE(&control->work, p, work_node);
         control->work_count--;
     }
     leave_costly(control, p);
     event_close(control->epoll, p->fd);
-    peer_give_place(control, p); /* at once: somebody may wait for it */
+    control_conn_give_place(control, p); /* at once: somebody may wait for it */
     control->connection_count--;
     metric_set(&control->counters.connections, control->connection_count);
     if (control->accept_again != LEAT_NS_NEVER)
         control->accept_again = control->now; /* a descriptor is free */
 }
 
-void peer_open(struct control *control, struct peer *p, const char *client_name)
+void control_conn_open(struct control *control, struct control_conn *p, const char *client_name)
 {
     strcpy(p->client_name, client_name);
     shares_take(&control->shares, p->maker, SHARE_CONNECTIONS, 1);
     p->counted = true;
-    move(control, p, PEER_OPEN);
+    move(control, p, CONN_OPEN);
 }
 
-void peer_end_soon(struct control *control, struct peer *p)
+void control_conn_end_soon(struct control *control, struct control_conn *p)
 {
-    if (p->dead)
+    if (p->closed)
         return; /* there was no memory for the last answer either */
-    if (p->state != PEER_CLOSING)
-        move(control, p, PEER_CLOSING);
+    if (p->state != CONN_CLOSING)
+        move(control, p, CONN_CLOSING);
     p->in_used = 0;
     leave_costly(control, p);
-    peer_want_work(control, p);
+    control_conn_want_work(control, p);
 }
 
-static void free_input(struct peer *p)
+static void free_input(struct control_conn *p)
 {
     memory_account_give(&p->memory, p->in_room);
     free(p->in);
@@ -121,7 +121,7 @@ static void free_input(struct peer *p)
     p->in_room = p->in_used = 0;
 }
 
-static void free_output(struct peer *p)
+static void free_output(struct control_conn *p)
 {
     memory_account_give(&p->memory, p->out_room);
     free(p->out);
@@ -129,45 +129,45 @@ static void free_output(struct peer *p)
     p->out_room = p->out_from = p->out_to = 0;
 }
 
-static void free_buffers(struct peer *p)
+static void free_buffers(struct control_conn *p)
 {
     free_input(p);
     free_output(p);
 }
 
-void peer_bury(struct control *control)
+void control_conn_reap(struct control *control)
 {
-    struct peer *p;
-    while ((p = TAILQ_FIRST(&control->dead)) != NULL) {
-        TAILQ_REMOVE(&control->dead, p, link);
+    struct control_conn *p;
+    while ((p = TAILQ_FIRST(&control->zombies)) != NULL) {
+        TAILQ_REMOVE(&control->zombies, p, node);
         free_buffers(p);
         shares_leave(&control->shares, p->maker);
         free(p);
     }
 }
 
-static leat_ns patience(const struct control *control, const struct peer *p)
+static leat_ns patience(const struct control *control, const struct control_conn *p)
 {
     switch (p->state) {
-    case PEER_GREETING: return HELLO_NS;
-    case PEER_OPEN: return (leat_ns)control->config->keepalive_ms * LEAT_NS_PER_MS;
-    case PEER_CLOSING: return CLOSING_NS;
+    case CONN_GREETING: return HELLO_NS;
+    case CONN_OPEN: return (leat_ns)control->config->keepalive_ms * LEAT_NS_PER_MS;
+    case CONN_CLOSING: return CLOSING_NS;
     }
     return 0;
 }
 
-void peer_expire(struct control *control)
+void control_conn_expire(struct control *control)
 {
-    struct peers *lists[] = { &control->greeting, &control->open, &control->closing };
+    struct control_conns *lists[] = { &control->greeting, &control->open, &control->closing };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
-        struct peer *p;
+        struct control_conn *p;
         while ((p = TAILQ_FIRST(lists[i])) != NULL
                && control->now - p->since >= patience(control, p)) {
-            if (p->state == PEER_OPEN) {
+            if (p->state == CONN_OPEN) {
                 metric_add(&control->counters.connections_expired, 1);
                 log_line(LOG_INFO, "control.keepalive_expired", log_text("client", p->client_name));
             }
-            peer_end(control, p);
+            control_conn_end(control, p);
         }
     }
     if (control->accept_again <= control->now) {
@@ -176,11 +176,11 @@ void peer_expire(struct control *control)
     }
 }
 
-leat_ns peer_deadline(const struct control *control)
+leat_ns control_conn_deadline(const struct control *control)
 {
-    const struct peer *const firsts[] = { TAILQ_FIRST(&control->greeting),
-                                          TAILQ_FIRST(&control->open),
-                                          TAILQ_FIRST(&control->closing) };
+    const struct control_conn *const firsts[] = { TAILQ_FIRST(&control->greeting),
+                                                  TAILQ_FIRST(&control->open),
+                                                  TAILQ_FIRST(&control->closing) };
     leat_ns deadline = control->accept_again;
     for (size_t i = 0; i < sizeof firsts / sizeof firsts[0]; i++) {
         if (firsts[i] != NULL && firsts[i]->since + patience(control, firsts[i]) < deadline)
@@ -192,18 +192,18 @@ leat_ns peer_deadline(const struct control *control)
 /* ---- in */
 
 /* Whether it may be read and served: what it asks costs memory until it reads the answers. */
-static bool welcome(const struct peer *p)
+static bool welcome(const struct control_conn *p)
 {
-    return !p->costly && peer_owed(p) <= CONTROL_OUTPUT_PAUSE_BYTES
+    return !p->costly && control_conn_owed(p) <= CONTROL_OUTPUT_PAUSE_BYTES
            && p->operations < CONTROL_OPERATIONS_PER_CONNECTION;
 }
 
 /* A buffer grows with what has come, not with what was announced. */
-static bool make_input_room(struct peer *p)
+static bool make_input_room(struct control_conn *p)
 {
     uint32_t total = 0;
-    size_t wanted = p->state == PEER_GREETING ? HELLO_BYTES_MAX : IN_BYTES_MIN;
-    if (p->state == PEER_OPEN && leat_control_length(p->in, p->in_used, &total) == LEAT_OK
+    size_t wanted = p->state == CONN_GREETING ? HELLO_BYTES_MAX : IN_BYTES_MIN;
+    if (p->state == CONN_OPEN && leat_control_length(p->in, p->in_used, &total) == LEAT_OK
         && total > wanted && 2 * p->in_used > wanted)
         wanted = 2 * p->in_used < total ? 2 * p->in_used : total;
     if (p->in_room >= wanted)
@@ -217,7 +217,7 @@ static bool make_input_room(struct peer *p)
 }
 
 /* An idle connection holds no buffers. */
-static void shrink(struct peer *p)
+static void shrink(struct control_conn *p)
 {
     if (p->in_used == 0)
         free_input(p);
@@ -226,41 +226,43 @@ static void shrink(struct peer *p)
 }
 
 /* False: it ended. */
-static bool receive(struct control *control, struct peer *p)
+static bool receive(struct control *control, struct control_conn *p)
 {
     size_t got;
     if (!make_input_room(p)) {
         free_input(p); /* so that there is room to say so */
-        peer_refuse(control, p, 0, LEAT_ERR_NO_MEMORY, "%s", control_memory_text(control, p));
-        peer_end_soon(control, p);
-        return !p->dead;
+        control_conn_refuse(control, p, 0, LEAT_ERR_NO_MEMORY, "%s",
+                            control_memory_text(control, p));
+        control_conn_end_soon(control, p);
+        return !p->closed;
     }
     if (p->in_used == p->in_room)
         return true; /* whole messages wait there */
     const enum leat_error error =
         link_tcp_receive(p->fd, p->in + p->in_used, p->in_room - p->in_used, &got);
     if (error == LEAT_ERR_CLOSED) {
-        peer_end(control, p);
+        control_conn_end(control, p);
         return false;
     }
     p->input_ready = error == LEAT_OK;
     if (error == LEAT_OK) {
         p->in_used += got;
-        if (p->state == PEER_OPEN)
-            move(control, p, PEER_OPEN);
+        if (p->state == CONN_OPEN)
+            move(control, p, CONN_OPEN);
     }
     return true;
 }
 
 /* One message at `bytes`. False: it waits for the connection's turn among costly requests. */
-static bool handle(struct control *control, struct peer *p, const uint8_t *bytes, size_t size)
+static bool handle(struct control *control, struct control_conn *p, const uint8_t *bytes,
+                   size_t size)
 {
     Leat__Control__Request *request;
     if (leat_control_unpack_request(&request, bytes, size) != LEAT_OK) {
-        peer_end(control, p);
+        control_conn_end(control, p);
         return true;
     }
-    const bool costly = p->state == PEER_OPEN && control_request_is_costly(request);
+    const bool costly = p->state == CONN_OPEN && control_request_is_costly(request);
     const bool now = !costly || p->costly_turn;
     if (now) {
         p->costly_turn &= !costly;
@@ -270,30 +272,30 @@ static bool handle(struct control *control, struct peer *p, const uint8_t *bytes
         join_costly(control, p);
     }
     leat_control_free_request(request);
-    if (now && !p->dead && p->state == PEER_GREETING)
-        peer_end_soon(control, p); /* no Hello came, or none that was good */
+    if (now && !p->closed && p->state == CONN_GREETING)
+        control_conn_end_soon(control, p); /* no Hello came, or none that was good */
     return now;
 }
 
 /* Handles whole messages. True when more may wait. */
-static bool handle_input(struct control *control, struct peer *p)
+static bool handle_input(struct control *control, struct control_conn *p)
 {
     size_t at = 0;
     bool more = false;
     if (p->in_used == 0)
         return false;
-    for (int n = 0; !p->dead && p->state != PEER_CLOSING; n++) {
+    for (int n = 0; !p->closed && p->state != CONN_CLOSING; n++) {
         uint32_t total;
         const enum leat_error error = leat_control_length(p->in + at, p->in_used - at, &total);
         if (error == LEAT_ERR_MALFORMED) {
-            peer_end(control, p);
+            control_conn_end(control, p);
             return false;
         }
-        if (error == LEAT_OK && p->state == PEER_GREETING && total > HELLO_BYTES_MAX) {
-            peer_refuse(control, p, 0, LEAT_ERR_TOO_LARGE,
-                        "the first message is a Hello of at most %d bytes",
-                        LEAT_CONTROL_HELLO_BYTES_MAX);
-            peer_end_soon(control, p);
+        if (error == LEAT_OK && p->state == CONN_GREETING && total > HELLO_BYTES_MAX) {
+            control_conn_refuse(control, p, 0, LEAT_ERR_TOO_LARGE,
+                                "the first message is a Hello of at most %d bytes",
+                                LEAT_CONTROL_HELLO_BYTES_MAX);
+            control_conn_end_soon(control, p);
             return false;
         }
         if (error != LEAT_OK || total > p->in_used - at)
@@ -307,7 +309,7 @@ static bool handle_input(struct control *control, struct peer *p)
             break;
         at += total;
     }
-    if (p->dead || p->state == PEER_CLOSING)
+    if (p->closed || p->state == CONN_CLOSING)
         return false;
     memmove(p->in, p->in + at, p->in_used - at);
     p->in_used -= at;
@@ -316,33 +318,34 @@ static bool handle_input(struct control *control, struct peer *p)
 
 /* It is closing: what still comes is dropped, so that the kernel does not answer unread bytes with
  * a reset that overtakes the last answer. */
-static void drop_input(struct control *control, struct peer *p)
+static void drop_input(struct control *control, struct control_conn *p)
 {
     uint8_t bytes[DROP_BYTES];
     size_t got;
     if (link_tcp_receive(p->fd, bytes, sizeof bytes, &got) == LEAT_ERR_CLOSED)
-        peer_end(control, p);
+        control_conn_end(control, p);
 }
 
 /* ---- out */
 
 /* False: it ended. */
-static bool flush(struct control *control, struct peer *p)
+static bool flush(struct control *control, struct control_conn *p)
 {
-    while (peer_owed(p) > 0) {
-        const struct iovec piece = { .iov_base = p->out + p->out_from, .iov_len = peer_owed(p) };
+    while (control_conn_owed(p) > 0) {
+        const struct iovec piece = { .iov_base = p->out + p->out_from,
+                                     .iov_len = control_conn_owed(p) };
         size_t sent;
         const enum leat_error error = link_tcp_send(p->fd, &piece, 1, &sent);
         if (error == LEAT_AGAIN)
             return true;
         if (error != LEAT_OK) {
-            peer_end(control, p);
+            control_conn_end(control, p);
             return false;
         }
         p->out_from += sent;
     }
-    if (p->state == PEER_CLOSING && link_tcp_end_output(p->fd) != LEAT_OK) {
-        peer_end(control, p);
+    if (p->state == CONN_CLOSING && link_tcp_end_output(p->fd) != LEAT_OK) {
+        control_conn_end(control, p);
         return false;
     }
     return true;
@@ -350,40 +353,40 @@ static bool flush(struct control *control, struct peer *p)
 
 /* ---- turns */
 
-void peer_want_work(struct control *control, struct peer *p)
+void control_conn_want_work(struct control *control, struct control_conn *p)
 {
-    if (p->working || p->dead)
+    if (p->working || p->closed)
         return;
     p->working = true;
-    TAILQ_INSERT_TAIL(&control->work, p, work_link);
+    TAILQ_INSERT_TAIL(&control->work, p, work_node);
     control->work_count++;
 }
 
-void peer_event(struct control *control, struct peer *p, uint32_t events)
+void control_conn_event(struct control *control, struct control_conn *p, uint32_t events)
 {
-    if (p->dead)
+    if (p->closed)
         return;
     if ((events & EPOLLIN) != 0)
         p->input_ready = true;
     else if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
-        peer_end(control, p);
+        control_conn_end(control, p);
         return;
     }
-    peer_want_work(control, p);
+    control_conn_want_work(control, p);
 }
 
-static void set_interest(struct control *control, struct peer *p)
+static void set_interest(struct control *control, struct control_conn *p)
 {
-    const bool reads = p->state == PEER_CLOSING || welcome(p);
-    const uint32_t interest = (reads ? EPOLLIN : 0) | (peer_owed(p) > 0 ? EPOLLOUT : 0);
+    const bool reads = p->state == CONN_CLOSING || welcome(p);
+    const uint32_t interest = (reads ? EPOLLIN : 0) | (control_conn_owed(p) > 0 ? EPOLLOUT : 0);
     if (interest != p->interest && control_watch(control, p->fd, p, EPOLL_CTL_MOD, interest))
         p->interest = interest;
 }
 
-static void turn(struct control *control, struct peer *p)
+static void turn(struct control *control, struct control_conn *p)
 {
     bool more = false;
-    if (p->state == PEER_CLOSING) {
+    if (p->state == CONN_CLOSING) {
         if (p->input_ready)
             drop_input(control, p);
         p->input_ready = false;
@@ -393,22 +396,22 @@ static void turn(struct control *control, struct peer *p)
         p->input_ready = false; /* epoll says it again */
         more = !p->costly && handle_input(control, p);
     }
-    if (p->dead || !flush(control, p))
+    if (p->closed || !flush(control, p))
         return;
     shrink(p);
     set_interest(control, p);
     if (more && welcome(p))
-        peer_want_work(control, p);
+        control_conn_want_work(control, p);
 }
 
 static void cheap_turns(struct control *control)
 {
     /* Who wants another turn comes behind the others, in the next iteration. */
     for (uint32_t turns = control->work_count; turns > 0; turns--) {
-        struct peer *p = TAILQ_FIRST(&control->work);
+        struct control_conn *p = TAILQ_FIRST(&control->work);
         if (p == NULL)
             return;
-        TAILQ_REMOVE(&control->work, p, work_link);
+        TAILQ_REMOVE(&control->work, p, work_node);
         control->work_count--;
         p->working = false;
         turn(control, p);
@@ -421,7 +424,7 @@ static void costly_turns(struct control *control)
     control->cost = 0;
     for (uint32_t turns = control->costly_count;
          turns > 0 && control->cost < CONTROL_COST_PER_ITERATION; turns--) {
-        struct peer *p = TAILQ_FIRST(&control->costly);
+        struct control_conn *p = TAILQ_FIRST(&control->costly);
         if (p == NULL)
             return;
         leave_costly(control, p);
@@ -432,7 +435,7 @@ static void costly_turns(struct control *control)
     }
 }
 
-void peer_work(struct control *control)
+void control_conn_work(struct control *control)
 {
     cheap_turns(control);
     costly_turns(control);

@@ -28,7 +28,7 @@ struct creation {
     bool lacks_descriptors;
     enum leat_error error;
     char error_text[CONTROL_ERROR_TEXT];
-    LIST_ENTRY(creation) link;
+    LIST_ENTRY(creation) node;
 };
 
 /* ---- creating */
@@ -36,7 +36,7 @@ struct creation {
 bool creation_is_under_way(const struct control *control, const char *name)
 {
     const struct creation *creation;
-    LIST_FOREACH(creation, &control->creations, link)
+    LIST_FOREACH(creation, &control->creations, node)
     {
         if (strcmp(creation->known->name, name) == 0)
             return true;
@@ -46,7 +46,7 @@ bool creation_is_under_way(const struct control *control, const char *name)
 
 static void end_creation(struct control *control, struct creation *creation)
 {
-    LIST_REMOVE(creation, link);
+    LIST_REMOVE(creation, node);
     if (creation->op != NULL)
         operation_free(control, creation->op);
     free(creation);
@@ -57,7 +57,7 @@ static void refuse_creation(struct control *control, struct creation *creation,
                             enum leat_error error, const char *error_text)
 {
     const struct operation *op = creation->op;
-    peer_refuse(control, op->owner, op->request, error, "%s", error_text);
+    control_conn_refuse(control, op->owner, op->request, error, "%s", error_text);
     catalog_drop(control->options.catalog, creation->known);
     end_creation(control, creation);
 }
@@ -90,9 +90,9 @@ static void creation_stored(struct control *control, struct catalog_waiter *wait
     snprintf(text, sizeof text, "%s", error_text);
     const bool stored = error == LEAT_OK;
     if (stored)
-        error = registry_publish(control, creation->topic, text);
+        error = topic_registry_publish(control, creation->topic, text);
     else
-        registry_free_topic(creation->topic);
+        topic_registry_free_topic(creation->topic);
     if (error != LEAT_OK) {
         catalog_remove(control->options.catalog, creation->known);
         refuse_creation(control, creation, error, text);
@@ -100,7 +100,7 @@ static void creation_stored(struct control *control, struct catalog_waiter *wait
             store_again(control);
         return;
     }
-    registry_say_created(creation->topic);
+    topic_registry_say_created(creation->topic);
     control_answer_created(control, op->owner, op->request, creation->topic);
     control_group_topic_created(control, creation->topic);
     end_creation(control, creation);
@@ -109,8 +109,9 @@ static void creation_stored(struct control *control, struct catalog_waiter *wait
 static void take_memory(struct worker_job *job)
 {
     struct creation *creation = caa_container_of(job, struct creation, job);
-    creation->error = registry_open_topic(creation->control, creation->known, &creation->topic,
-                                          &creation->lacks_descriptors, creation->error_text);
+    creation->error =
+        topic_registry_open_topic(creation->control, creation->known, &creation->topic,
+                                  &creation->lacks_descriptors, creation->error_text);
 }
 
 /* It had its place in the catalog all the time. */
@@ -119,7 +120,7 @@ static void came_back(struct control *control, struct creation *creation)
     char error_text[CONTROL_ERROR_TEXT];
     struct catalog_topic *known = creation->known;
     if (creation->error == LEAT_OK
-        && registry_publish(control, creation->topic, error_text) == LEAT_OK) {
+        && topic_registry_publish(control, creation->topic, error_text) == LEAT_OK) {
         known->left_out = false;
         left_out_end(control);
         log_line(LOG_INFO, "topic.came_back", log_text("topic", known->name),
@@ -142,14 +143,14 @@ static void memory_taken(struct worker_job *job)
         return;
     }
     if (creation->error == LEAT_OK) {
-        registry_say_pages(control, creation->topic);
+        topic_registry_say_pages(control, creation->topic);
         catalog_restore(control->options.catalog, creation->known);
         catalog_store(control, &creation->waiter);
         return;
     }
     /* Those who never said Hello give way. */
-    if (creation->lacks_descriptors && peer_end_oldest(control)) {
-        peer_pause_accepting(control); /* else the next to come takes what was freed */
+    if (creation->lacks_descriptors && control_conn_end_oldest(control)) {
+        control_conn_pause_accepting(control); /* else the next to come takes what was freed */
         control_lend_descriptors(control);
         worker_post(control->worker, job);
         return;
@@ -162,7 +163,7 @@ static void start(struct control *control, struct creation *creation)
     creation->control = control;
     creation->waiter.stored = creation_stored;
     creation->job = (struct worker_job){ .run = take_memory, .done = memory_taken };
-    LIST_INSERT_HEAD(&control->creations, creation, link);
+    LIST_INSERT_HEAD(&control->creations, creation, node);
     control_lend_descriptors(control);
     worker_post(control->worker, &creation->job);
 }
@@ -174,9 +175,9 @@ void creation_begin(struct control *control, struct operation *op, const char *n
     struct creation *creation = calloc(1, sizeof *creation);
     enum leat_error error = LEAT_ERR_NO_MEMORY;
     if (creation != NULL)
-        error = registry_new_known(control, name, settings, &creation->known, error_text);
+        error = topic_registry_new_known(control, name, settings, &creation->known, error_text);
     if (error != LEAT_OK) {
-        peer_refuse(control, op->owner, op->request, error, "%s", error_text);
+        control_conn_refuse(control, op->owner, op->request, error, "%s", error_text);
         operation_free(control, op);
         free(creation);
         return;
@@ -205,7 +206,7 @@ static void send_removals(struct control *control, struct operation *op, const s
                                                  .topic_id = topic->id,
                                                  .partition_index = i,
                                                  .partition = topic->partitions[i].partition,
-                                                 .holding = topic->partitions[i].holding };
+                                                 .owned = topic->partitions[i].owned };
     }
     operation_send(control, op);
 }
@@ -219,8 +220,8 @@ static void deletion_stored(struct control *control, struct catalog_waiter *wait
     const struct topic *topic = topics_find(control->options.topics, known->id);
     if (error != LEAT_OK) {
         catalog_restore(control->options.catalog, known);
-        registry_want_all(control, topic); /* what they asked for meanwhile was not heard */
-        peer_refuse(control, op->owner, op->request, error, "%s", error_text);
+        topic_registry_want_all(control, topic); /* what they asked for meanwhile was not heard */
+        control_conn_refuse(control, op->owner, op->request, error, "%s", error_text);
         operation_free(control, op);
         return;
     }
@@ -230,7 +231,7 @@ static void deletion_stored(struct control *control, struct catalog_waiter *wait
     catalog_drop(control->options.catalog, known);
     send_removals(control, op, topic);
     topics_remove(control->options.topics, (struct topic *)topic);
-    registry_count_topics(control);
+    topic_registry_count_topics(control);
 }
 
 void deletion_begin(struct control *control, struct operation *op, const struct topic *topic)
@@ -250,14 +251,14 @@ static void left_out_stored(struct control *control, struct catalog_waiter *wait
     struct catalog_topic *known = op->deletion.known;
     if (error != LEAT_OK) {
         catalog_restore(control->options.catalog, known);
-        peer_refuse(control, op->owner, op->request, error, "%s", error_text);
+        control_conn_refuse(control, op->owner, op->request, error, "%s", error_text);
     } else {
         log_line(LOG_INFO, "topic.deleted", log_text("topic", known->name),
                  log_u64("id", known->id));
         groups_topic_removed(&control->groups, known->name, known->id);
         catalog_drop(control->options.catalog, known);
         left_out_end(control);
-        peer_done(control, op->owner, op->request);
+        control_conn_done(control, op->owner, op->request);
     }
     operation_free(control, op);
 }
@@ -285,10 +286,10 @@ static void memory_closed(struct worker_job *job)
     struct operation *op = caa_container_of(job, struct operation, deletion.job);
     struct control *control = op->deletion.control;
     for (uint32_t i = 0; i < op->count; i++)
-        free(op->parts[i].message.holding);
-    peer_done(control, op->owner, op->request);
+        free(op->parts[i].message.owned);
+    control_conn_done(control, op->owner, op->request);
     operation_free(control, op);
-    registry_count_topics(control);
+    topic_registry_count_topics(control);
     left_out_try(control);
 }
 
@@ -299,26 +300,26 @@ static void give_back(struct rcu_head *head)
     tsan_take(op);
     struct control *control = op->deletion.control;
     const uint64_t one = 1;
-    op->deletion.next = atomic_load_explicit(&control->buried, memory_order_relaxed);
-    /* Release: pairs with the exchange in deletion_close_buried. */
-    while (!atomic_compare_exchange_weak_explicit(&control->buried, &op->deletion.next, op,
+    op->deletion.next = atomic_load_explicit(&control->reapable, memory_order_relaxed);
+    /* Release: pairs with the exchange in deletion_close_reaped. */
+    while (!atomic_compare_exchange_weak_explicit(&control->reapable, &op->deletion.next, op,
                                                   memory_order_release, memory_order_relaxed))
         ;
     const ssize_t wrote = write(control->options.wake, &one, sizeof one);
     (void)wrote; /* a full eventfd wakes too */
 }
 
-void deletion_bury(struct control *control, struct operation *op)
+void deletion_reap(struct control *control, struct operation *op)
 {
     op->deletion.control = control;
     tsan_give(op);
     call_rcu(&op->deletion.rcu, give_back);
 }
 
-void deletion_close_buried(struct control *control)
+void deletion_close_reaped(struct control *control)
 {
     /* Acquire: pairs with the release in give_back. */
-    struct operation *op = atomic_exchange_explicit(&control->buried, NULL, memory_order_acquire);
+    struct operation *op = atomic_exchange_explicit(&control->reapable, NULL, memory_order_acquire);
     while (op != NULL) {
         struct operation *next = op->deletion.next;
         op->deletion.job = (struct worker_job){ .run = close_memory, .done = memory_closed };
@@ -333,6 +334,6 @@ void deletion_abandon(struct operation *op)
         return;
     for (uint32_t i = 0; i < op->count; i++) {
         partition_close(op->parts[i].message.partition);
-        free(op->parts[i].message.holding);
+        free(op->parts[i].message.owned);
     }
 }

@@ -4,35 +4,36 @@
 #include "broker/control/control_state.h"
 #include "ops/log.h"
 
-void control_refuse_group(struct control *control, struct peer *p, uint64_t request,
+void control_refuse_group(struct control *control, struct control_conn *p, uint64_t request,
                           const char *group)
 {
-    peer_refuse(control, p, request, LEAT_ERR_UNKNOWN_GROUP,
-                "group \"%s\": there is none: see `leat group list`", group);
+    control_conn_refuse(control, p, request, LEAT_ERR_UNKNOWN_GROUP,
+                        "group \"%s\": there is none: see `leat group list`", group);
 }
 
-static void refuse_members(struct control *control, struct peer *p, uint64_t request,
+static void refuse_members(struct control *control, struct control_conn *p, uint64_t request,
                            const struct group *group)
 {
-    peer_refuse(control, p, request, LEAT_ERR_GROUP_NOT_EMPTY,
-                "group \"%s\" has members (%u): stop them, or wait until they are out", group->name,
-                group->member_count);
+    control_conn_refuse(control, p, request, LEAT_ERR_GROUP_NOT_EMPTY,
+                        "group \"%s\" has members (%u): stop them, or wait until they are out",
+                        group->name, group->member_count);
 }
 
-static void refuse_dropping(struct control *control, struct peer *p, uint64_t request,
+static void refuse_dropping(struct control *control, struct control_conn *p, uint64_t request,
                             const char *group)
 {
-    peer_refuse_for(control, p, request, LEAT_BUSY, CONTROL_RETRY_MS,
-                    "group \"%s\": what its last member had open is still being closed: ask again "
-                    "a little later",
-                    group);
+    control_conn_refuse_for(
+        control, p, request, LEAT_BUSY, CONTROL_RETRY_MS,
+        "group \"%s\": what its last member had open is still being closed: ask again "
+        "a little later",
+        group);
 }
 
 /* ---- what COMMIT and RESET have in common: the list of what stands where */
 
 /* With room for the answer: nothing may lack for it later. NULL: answered BUSY. */
-static struct operation *begin_committed(struct control *control, struct peer *p, uint64_t request,
-                                         enum operation_kind kind, uint32_t parts)
+static struct operation *begin_committed(struct control *control, struct control_conn *p,
+                                         uint64_t request, enum operation_kind kind, uint32_t parts)
 {
     return operation_begin_answer(control, p, request, kind, parts,
                                   sizeof(Leat__Control__Committed *)
@@ -60,7 +61,7 @@ static void answer_committed(struct control *control, struct operation *op,
     response.id = op->request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_COMMITTED;
     response.committed = &committed;
-    peer_answer(control, op->owner, &response);
+    control_conn_answer(control, op->owner, &response);
 }
 
 /* The group's place for the topic, made where there is none. NULL: refused. */
@@ -76,14 +77,14 @@ static struct group_topic *place_of(struct control *control, const struct operat
         groups_restore(&control->groups, group, &ref, op->owner->maker, &in, &why);
     if (error == LEAT_OK)
         return in;
-    peer_refuse(control, op->owner, op->request, error, "group \"%s\": %s", group, why);
+    control_conn_refuse(control, op->owner, op->request, error, "group \"%s\": %s", group, why);
     return NULL;
 }
 
 /* ---- commits on control */
 
 /* Who asks may commit: a member, or anybody while there are none. False: refused. */
-static bool find_committer(struct control *control, struct peer *p,
+static bool find_committer(struct control *control, struct control_conn *p,
                            const Leat__Control__Request *request, struct group_member **member)
 {
     const Leat__Control__CommitOffsets *commit = request->commit_offsets;
@@ -145,14 +146,14 @@ static void set_commit(struct control *control, struct operation_part *part,
     m->commit.log_epoch = commit->log_epoch;
 }
 
-void control_commit_offsets(struct control *control, struct peer *p,
+void control_commit_offsets(struct control *control, struct control_conn *p,
                             const Leat__Control__Request *request)
 {
     const Leat__Control__CommitOffsets *commit = request->commit_offsets;
     const struct topic *topic = topics_find_name(control->options.topics, commit->topic);
     struct group_member *member;
     if (topic == NULL) {
-        peer_refuse_topic(control, p, request->id, commit->topic);
+        control_conn_refuse_topic(control, p, request->id, commit->topic);
         return;
     }
     if (!find_committer(control, p, request, &member))
@@ -245,7 +246,7 @@ static void set_reset(struct control *control, struct operation_part *part,
 }
 
 /* The group, which nobody works in. False: refused. */
-static bool may_reset(struct control *control, struct peer *p,
+static bool may_reset(struct control *control, struct control_conn *p,
                       const Leat__Control__Request *request)
 {
     const char *name = request->reset_group->group;
@@ -262,13 +263,13 @@ static bool may_reset(struct control *control, struct peer *p,
 }
 
 /* A member that joins from now on opens its streams behind this: the shards' mail is in order. */
-void control_reset_group(struct control *control, struct peer *p,
+void control_reset_group(struct control *control, struct control_conn *p,
                          const Leat__Control__Request *request)
 {
     const Leat__Control__ResetGroup *ask = request->reset_group;
     const struct topic *topic = topics_find_name(control->options.topics, ask->topic);
     if (topic == NULL) {
-        peer_refuse_topic(control, p, request->id, ask->topic);
+        control_conn_refuse_topic(control, p, request->id, ask->topic);
         return;
     }
     if (!may_reset(control, p, request))
@@ -331,7 +332,7 @@ void control_reset(struct control *control, struct operation *op)
 
 /* ---- deletion */
 
-void control_delete_group(struct control *control, struct peer *p,
+void control_delete_group(struct control *control, struct control_conn *p,
                           const Leat__Control__Request *request)
 {
     const char *name = request->delete_group->group;
@@ -340,7 +341,7 @@ void control_delete_group(struct control *control, struct peer *p,
     case LEAT_OK:
         log_line(LOG_INFO, "group.deleted", log_text("group", name),
                  log_text("client", p->client_name));
-        peer_done(control, p, request->id);
+        control_conn_done(control, p, request->id);
         break;
     case LEAT_ERR_UNKNOWN_GROUP: control_refuse_group(control, p, request->id, name); break;
     case LEAT_ERR_GROUP_NOT_EMPTY:

@@ -19,7 +19,7 @@ static Leat__Control__GroupState state_of(const struct group *group)
 
 /* ---- lists */
 
-void control_list_groups(struct control *control, struct peer *p,
+void control_list_groups(struct control *control, struct control_conn *p,
                          const Leat__Control__Request *request)
 {
     const struct groups *g = &control->groups;
@@ -30,7 +30,7 @@ void control_list_groups(struct control *control, struct peer *p,
     Leat__Control__GroupSummary **list = calloc(count + 1, sizeof(Leat__Control__GroupSummary *));
     control_charge(control, count);
     if (rows == NULL || list == NULL) {
-        peer_refuse_busy(control, p, request->id);
+        control_conn_refuse_busy(control, p, request->id);
     } else {
         for (uint32_t i = 0; i < count; i++) {
             const struct group *group = g->all[first + i];
@@ -49,7 +49,7 @@ void control_list_groups(struct control *control, struct peer *p,
         response.id = request->id;
         response.body_case = LEAT__CONTROL__RESPONSE__BODY_GROUPS;
         response.groups = &groups;
-        peer_answer(control, p, &response);
+        control_conn_answer(control, p, &response);
     }
     free(rows);
     free(list);
@@ -100,7 +100,7 @@ static uint32_t set_measures(const struct control *control, struct operation *op
     return count;
 }
 
-void control_describe_group(struct control *control, struct peer *p,
+void control_describe_group(struct control *control, struct control_conn *p,
                             const Leat__Control__Request *request)
 {
     const Leat__Control__DescribeGroup *ask = request->describe_group;
@@ -269,7 +269,7 @@ static void answer_described(struct control *control, struct operation *op,
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_GROUP;
     response.group = &out;
     make_fit(&response);
-    peer_answer(control, op->owner, &response);
+    control_conn_answer(control, op->owner, &response);
 }
 
 void control_described(struct control *control, struct operation *op)
@@ -278,13 +278,13 @@ void control_described(struct control *control, struct operation *op)
     struct picture picture;
     if (group == NULL) {
         if (op->owner != NULL)
-            peer_refuse(control, op->owner, op->request, LEAT_ERR_UNKNOWN_GROUP,
-                        "group \"%s\" was deleted meanwhile", op->group);
+            control_conn_refuse(control, op->owner, op->request, LEAT_ERR_UNKNOWN_GROUP,
+                                "group \"%s\" was deleted meanwhile", op->group);
     } else {
         if (picture_open(&picture, group, op->count))
             answer_described(control, op, group, &picture);
         else
-            peer_refuse_busy(control, op->owner, op->request);
+            control_conn_refuse_busy(control, op->owner, op->request);
         picture_close(&picture);
     }
     operation_free(control, op);

@@ -32,7 +32,7 @@ static void member_out(void *user, struct group_member *member, enum group_out w
              log_u64("session_timeout_ms", member->session_ms));
     if (!member->waiting)
         return;
-    LIST_REMOVE(member, waiter_link);
+    LIST_REMOVE(member, waiter_node);
     control_refuse_member(control, member->waiter, member->request,
                           fenced ? LEAT_ERR_FENCED : LEAT_ERR_UNKNOWN_MEMBER, member->group->name,
                           member->id, member->epoch);
@@ -74,20 +74,22 @@ void control_groups_close(struct control *control)
     memory_part_release(control->kept);
 }
 
-void control_refuse_member(struct control *control, struct peer *p, uint64_t request,
+void control_refuse_member(struct control *control, struct control_conn *p, uint64_t request,
                            enum leat_error error, const char *group, const char *member_id,
                            uint32_t epoch)
 {
     if (error == LEAT_ERR_FENCED)
-        peer_refuse(control, p, request, error,
-                    "member \"%s\" of group \"%s\" with epoch %u: another has joined with that id "
-                    "since; give each process an id of its own",
-                    member_id, group, epoch);
+        control_conn_refuse(
+            control, p, request, error,
+            "member \"%s\" of group \"%s\" with epoch %u: another has joined with that id "
+            "since; give each process an id of its own",
+            member_id, group, epoch);
     else
-        peer_refuse(control, p, request, error,
-                    "group \"%s\" has no member \"%s\" (any more): it was silent too long, has "
-                    "left, or the broker has started anew; join again",
-                    group, member_id);
+        control_conn_refuse(
+            control, p, request, error,
+            "group \"%s\" has no member \"%s\" (any more): it was silent too long, has "
+            "left, or the broker has started anew; join again",
+            group, member_id);
 }
 
 /* ---- answers */
@@ -149,7 +151,7 @@ static void draw(struct control *control, struct picture *picture,
 static void answer(struct control *control, struct group_member *member)
 {
     struct picture picture;
-    LIST_REMOVE(member, waiter_link);
+    LIST_REMOVE(member, waiter_node);
     draw(control, &picture, member);
     Leat__Control__GroupAssignment assignment = LEAT__CONTROL__GROUP_ASSIGNMENT__INIT;
     assignment.member_id = member->id;
@@ -164,7 +166,7 @@ static void answer(struct control *control, struct group_member *member)
     response.id = member->request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_ASSIGNMENT;
     response.assignment = &assignment;
-    peer_answer(control, member->waiter, &response);
+    control_conn_answer(control, member->waiter, &response);
 }
 
 /* The request it waits with is answered as things are, to make place for a newer one. */
@@ -176,19 +178,19 @@ static void answer_waiting(struct control *control, struct group_member *member)
     group_forget_waiter(&control->groups, member);
 }
 
-static void wait_for(struct control *control, struct peer *p, struct group_member *member)
+static void wait_for(struct control *control, struct control_conn *p, struct group_member *member)
 {
-    if (p->dead) /* an answer before this one found it so */
+    if (p->closed) /* an answer before this one found it so */
         group_forget_waiter(&control->groups, member);
     else
-        LIST_INSERT_HEAD(&p->waiters, member, waiter_link);
+        LIST_INSERT_HEAD(&p->waiters, member, waiter_node);
 }
 
-void control_group_forget_peer(struct control *control, struct peer *p)
+void control_group_forget_conn(struct control *control, struct control_conn *p)
 {
     struct group_member *member;
     while ((member = LIST_FIRST(&p->waiters)) != NULL) {
-        LIST_REMOVE(member, waiter_link);
+        LIST_REMOVE(member, waiter_node);
         group_forget_waiter(&control->groups, member);
     }
 }
@@ -196,13 +198,13 @@ void control_group_forget_peer(struct control *control, struct peer *p)
 /* ---- requests */
 
 /* False: refused. */
-static bool find_topics(struct control *control, struct peer *p, uint64_t request,
+static bool find_topics(struct control *control, struct control_conn *p, uint64_t request,
                         const Leat__Control__JoinGroup *join, struct group_topic_ref *topics)
 {
     for (size_t i = 0; i < join->n_topics; i++) {
         const struct topic *topic = topics_find_name(control->options.topics, join->topics[i]);
         if (topic == NULL) {
-            peer_refuse_topic(control, p, request, join->topics[i]);
+            control_conn_refuse_topic(control, p, request, join->topics[i]);
             return false;
         }
         topics[i] = (struct group_topic_ref){ .name = topic->name,
@@ -212,7 +214,7 @@ static bool find_topics(struct control *control, struct peer *p, uint64_t reques
     return true;
 }
 
-static bool may_join(struct control *control, struct peer *p, uint64_t request)
+static bool may_join(struct control *control, struct control_conn *p, uint64_t request)
 {
     if (p->joins.rate == 0)
         quota_init(&p->joins, JOINS_PER_SECOND, control->now);
@@ -220,14 +222,15 @@ static bool may_join(struct control *control, struct peer *p, uint64_t request)
         quota_take(&p->joins, 1, control->now);
         return true;
     }
-    peer_refuse_for(control, p, request, LEAT_ERR_THROTTLED, JOINS_RETRY_MS,
-                    "more than %d joins a second on one connection: join again a little later, "
-                    "and keep a member joined with heartbeats",
-                    JOINS_PER_SECOND);
+    control_conn_refuse_for(
+        control, p, request, LEAT_ERR_THROTTLED, JOINS_RETRY_MS,
+        "more than %d joins a second on one connection: join again a little later, "
+        "and keep a member joined with heartbeats",
+        JOINS_PER_SECOND);
     return false;
 }
 
-static void join_group(struct control *control, struct peer *p,
+static void join_group(struct control *control, struct control_conn *p,
                        const Leat__Control__Request *request)
 {
     const Leat__Control__JoinGroup *ask = request->join_group;
@@ -253,8 +256,8 @@ static void join_group(struct control *control, struct peer *p,
     const enum leat_error error = groups_join(&control->groups, &join, control->now, &member, &why);
     if (error != LEAT_OK) {
         metric_add(&control->counters.group_joins_refused, 1);
-        peer_refuse_for(control, p, request->id, error, FULL_RETRY_MS, "group \"%s\": %s",
-                        ask->group, why);
+        control_conn_refuse_for(control, p, request->id, error, FULL_RETRY_MS, "group \"%s\": %s",
+                                ask->group, why);
         return;
     }
     wait_for(control, p, member);
@@ -264,7 +267,7 @@ static void join_group(struct control *control, struct peer *p,
              log_u64("epoch", member->epoch), log_u64("members", member->group->member_count));
 }
 
-void control_join_group(struct control *control, struct peer *p,
+void control_join_group(struct control *control, struct control_conn *p,
                         const Leat__Control__Request *request)
 {
     if (may_join(control, p, request->id))
@@ -273,7 +276,7 @@ void control_join_group(struct control *control, struct peer *p,
         metric_add(&control->counters.group_joins_refused, 1);
 }
 
-void control_group_heartbeat(struct control *control, struct peer *p,
+void control_group_heartbeat(struct control *control, struct control_conn *p,
                              const Leat__Control__Request *request)
 {
     const Leat__Control__GroupHeartbeat *ask = request->group_heartbeat;
@@ -305,14 +308,14 @@ void control_group_heartbeat(struct control *control, struct peer *p,
         wait_for(control, p, member);
 }
 
-void control_leave_group(struct control *control, struct peer *p,
+void control_leave_group(struct control *control, struct control_conn *p,
                          const Leat__Control__Request *request)
 {
     const Leat__Control__LeaveGroup *leave = request->leave_group;
     const enum leat_error error =
         groups_leave(&control->groups, leave->group, leave->member_id, leave->member_epoch);
     if (error == LEAT_OK)
-        peer_done(control, p, request->id);
+        control_conn_done(control, p, request->id);
     else
         control_refuse_member(control, p, request->id, error, leave->group, leave->member_id,
                               leave->member_epoch);

@@ -81,7 +81,7 @@ void left_out_step(struct control *control)
     control->left_out_due = false;
     for (size_t i = catalog_above(catalog, control->left_out_after); i < catalog->count; i++) {
         struct catalog_topic *known = catalog->topics[i];
-        if (!known->left_out || registry_missing(control, &known->settings) != 0)
+        if (!known->left_out || topic_registry_missing(control, &known->settings) != 0)
             continue;
         creation_come_back(control, known);
         return;

@@ -53,7 +53,7 @@ void control_memory_step(struct control *control)
     control->memory_said = control->now;
 }
 
-const char *control_memory_text(struct control *control, const struct peer *p)
+const char *control_memory_text(struct control *control, const struct control_conn *p)
 {
     const struct memory_budget *all = control->options.memory;
     const struct memory_budget *address = p != NULL ? p->maker->address->memory : NULL;

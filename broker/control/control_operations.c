@@ -1,10 +1,10 @@
+/* Operations: requests that wait for shards, from the first message to the last reply. */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "broker/control/control_topic_registry.h"
 
 enum {
-    MAIL_PER_SHARD = 1024, /* read in one iteration */
     PART_BITS = 16,
     SLOT_BITS = 16,
 };
@@ -19,50 +19,6 @@ static uint64_t request_number(const struct control *control, const struct opera
     return (uint64_t)control->operations[op->slot].generation << (PART_BITS + SLOT_BITS)
            | (uint64_t)op->slot << PART_BITS | part;
 }
-
-/* ---- to shards */
-
-static bool queue_empty(const struct control_shard *shard)
-{
-    return shard->queue_head == shard->queue_tail;
-}
-
-void control_post(struct control *control, uint32_t index, const struct message *message)
-{
-    struct control_shard *shard = &control->shards[index];
-    if (queue_empty(shard) && mailbox_send(shard->link.inbox, message) == LEAT_OK)
-        return;
-    /* Closing sessions, and answers to what shards asked, are bounded by their tables; all else is
-     * refused above CONTROL_QUEUE_BUSY. */
-    assert(shard->queue_tail - shard->queue_head < CONTROL_QUEUE_SLOTS);
-    shard->queue[shard->queue_tail++ % CONTROL_QUEUE_SLOTS] = *message;
-}
-
-bool control_flush_mail(struct control *control)
-{
-    bool left = false;
-    for (uint32_t i = 0; i < control->shard_count; i++) {
-        struct control_shard *shard = &control->shards[i];
-        while (!queue_empty(shard)
-               && mailbox_send(shard->link.inbox,
-                               &shard->queue[shard->queue_head % CONTROL_QUEUE_SLOTS])
-                      == LEAT_OK)
-            shard->queue_head++;
-        left |= !queue_empty(shard);
-    }
-    return left;
-}
-
-bool control_congested(const struct control *control)
-{
-    for (uint32_t i = 0; i < control->shard_count; i++) {
-        if (control->shards[i].queue_tail - control->shards[i].queue_head > CONTROL_QUEUE_BUSY)
-            return true;
-    }
-    return false;
-}
-
-/* ---- operations */
 
 static size_t operation_bytes(uint32_t parts)
 {
@@ -91,24 +47,24 @@ static struct operation *place_operation(struct control *control, struct memory_
     return op;
 }
 
-struct operation *operation_begin(struct control *control, struct peer *p, uint64_t request,
+struct operation *operation_begin(struct control *control, struct control_conn *p, uint64_t request,
                                   enum operation_kind kind, uint32_t parts)
 {
     struct operation *op = place_operation(control, p->maker->address->memory, parts);
     if (op == NULL) {
-        peer_refuse_busy(control, p, request);
+        control_conn_refuse_busy(control, p, request);
         return NULL;
     }
     op->kind = kind;
     op->owner = p;
     op->request = request;
     p->operations++;
-    LIST_INSERT_HEAD(&p->operation_list, op, owner_link);
+    LIST_INSERT_HEAD(&p->operation_list, op, owner_node);
     return op;
 }
 
-struct operation *operation_begin_answer(struct control *control, struct peer *p, uint64_t request,
-                                         enum operation_kind kind, uint32_t parts,
+struct operation *operation_begin_answer(struct control *control, struct control_conn *p,
+                                         uint64_t request, enum operation_kind kind, uint32_t parts,
                                          size_t answer_bytes)
 {
     struct operation *op = operation_begin(control, p, request, kind, parts);
@@ -118,7 +74,7 @@ struct operation *operation_begin_answer(struct control *control, struct peer *p
     op->answer = memory_budget_calloc(op->memory, op->answer_bytes);
     if (op->answer != NULL)
         return op;
-    peer_refuse_busy(control, p, request);
+    control_conn_refuse_busy(control, p, request);
     operation_free(control, op);
     return NULL;
 }
@@ -142,14 +98,14 @@ void operation_disown(struct operation *op)
 {
     op->owner->operations--;
     op->owner = NULL;
-    LIST_REMOVE(op, owner_link);
+    LIST_REMOVE(op, owner_node);
 }
 
 void operation_free(struct control *control, struct operation *op)
 {
     if (op->owner != NULL) {
         /* It may have been left unread because of this one. */
-        peer_want_work(control, op->owner);
+        control_conn_want_work(control, op->owner);
         operation_disown(op);
     }
     control->operations[op->slot].operation = NULL;
@@ -201,9 +157,7 @@ void operation_send(struct control *control, struct operation *op)
         complete(control, op);
 }
 
-/* ---- from shards */
-
-static void take_reply(struct control *control, const struct message *m)
+void operation_reply(struct control *control, const struct message *m)
 {
     if (m->request == 0) {
         if (m->session != 0 && m->stream == 0)
@@ -220,47 +174,4 @@ static void take_reply(struct control *control, const struct message *m)
     op->parts[part].message = *m;
     if (--op->awaited == 0)
         complete(control, op);
-}
-
-static void take(struct control *control, const struct message *m)
-{
-    switch ((enum message_type)m->type) {
-    case MESSAGE_REPLY: take_reply(control, m); break;
-    case MESSAGE_SESSION_CLOSED: control_session_ended(control, m->session, m->status); break;
-    case MESSAGE_RESERVE_OFFSETS: registry_want_offsets(control, m); break;
-    case MESSAGE_HELD_BACK: control_held_back(control, m); break;
-    case MESSAGE_HELD_BY_QUOTA: control_held_by_quota(control, m); break;
-    case MESSAGE_REQUIRED_LOST: control_required_lost(control, m); break;
-    case MESSAGE_ADD_PARTITION:
-    case MESSAGE_REMOVE_PARTITION:
-    case MESSAGE_GRANT_SESSION:
-    case MESSAGE_CLOSE_SESSION:
-    case MESSAGE_OPEN_PUBLISH:
-    case MESSAGE_BIND_PUBLISH:
-    case MESSAGE_OPEN_SUBSCRIPTION:
-    case MESSAGE_CLOSE_STREAM:
-    case MESSAGE_FENCE:
-    case MESSAGE_SEEK:
-    case MESSAGE_OFFSETS_RESERVED:
-    case MESSAGE_REVOKE:
-    case MESSAGE_COMMIT:
-    case MESSAGE_RESET:
-    case MESSAGE_MEASURE:
-    case MESSAGE_STOP: break; /* said by control only */
-    }
-}
-
-bool control_read_mail(struct control *control)
-{
-    bool any = false;
-    struct message message;
-    for (uint32_t i = 0; i < control->shard_count; i++) {
-        for (int n = 0; n < MAIL_PER_SHARD; n++) {
-            if (!mailbox_receive(control->shards[i].link.outbox, &message))
-                break;
-            take(control, &message);
-            any = true;
-        }
-    }
-    return any;
 }

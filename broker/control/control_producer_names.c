@@ -21,7 +21,7 @@ enum {
     LIST_PAGE = 2048,
 };
 
-static bool is_in_use(struct control *control, struct control_name *name)
+static bool is_in_use(struct control *control, struct producer_name *name)
 {
     const bool in_use = name->opening != 0
                         || (name->session != 0 && control_session_is_live(control, name->session)
@@ -33,7 +33,7 @@ static bool is_in_use(struct control *control, struct control_name *name)
 }
 
 /* How long it has not been in use; 0: it is. */
-static leat_ns idle_for(struct control *control, struct control_name *name)
+static leat_ns idle_for(struct control *control, struct producer_name *name)
 {
     return is_in_use(control, name) ? 0 : control->now - name->idle_since;
 }
@@ -43,10 +43,10 @@ static void give_back(struct control *control, struct share_maker *maker)
     shares_give_back(&control->shares, maker, SHARE_NAMES, 1);
 }
 
-void control_name_remove(struct control *control, struct control_name *name)
+void control_name_remove(struct control *control, struct producer_name *name)
 {
     struct share_maker *maker = name->maker;
-    names_remove(&control->names, name);
+    producer_names_remove(&control->names, name);
     give_back(control, maker);
 }
 
@@ -54,26 +54,27 @@ void control_name_remove(struct control *control, struct control_name *name)
 
 void control_name_opened(struct control *control, const struct operation *op)
 {
-    struct control_name *name =
-        op->producer.name[0] != '\0' ? names_find(&control->names, op->producer.name) : NULL;
+    struct producer_name *name = op->producer.name[0] != '\0'
+                                     ? producer_names_find(&control->names, op->producer.name)
+                                     : NULL;
     if (name == NULL || name->id != op->producer.id || name->epoch != op->producer.epoch)
         return;
     const struct message *first = &op->parts[0].message;
     name->topic_id = op->topic_id;
-    names_bind(&control->names, name, first->session, first->stream);
-    names_used(name);
+    producer_names_bind(&control->names, name, first->session, first->stream);
+    producer_names_used(name);
 }
 
 void control_name_closed(struct control *control, uint32_t session, uint32_t stream)
 {
-    struct control_name *name = names_find_stream(&control->names, session, stream);
+    struct producer_name *name = producer_names_find_stream(&control->names, session, stream);
     if (name == NULL)
         return;
-    names_bind(&control->names, name, 0, 0);
+    producer_names_bind(&control->names, name, 0, 0);
     is_in_use(control, name); /* idle from now on */
 }
 
-void control_name_hold(struct operation *op, struct control_name *name)
+void control_name_hold(struct operation *op, struct producer_name *name)
 {
     op->producer.holds_name = true;
     name->opening++;
@@ -81,8 +82,8 @@ void control_name_hold(struct operation *op, struct control_name *name)
 
 void control_name_release(struct control *control, struct operation *op)
 {
-    struct control_name *name =
-        op->producer.holds_name ? names_find(&control->names, op->producer.name) : NULL;
+    struct producer_name *name =
+        op->producer.holds_name ? producer_names_find(&control->names, op->producer.name) : NULL;
     op->producer.holds_name = false;
     /* One that failed to open a new name has taken it away from those who waited for it. */
     if (name != NULL && name->id == op->producer.id && name->opening != 0)
@@ -93,17 +94,17 @@ void control_name_release(struct control *control, struct operation *op)
 
 /* The one unused longest of the first few; those in use go to the end. NULL: none is for so long.
  */
-static struct control_name *find_unused(struct control *control, struct share_maker *maker,
-                                        bool of_address)
+static struct producer_name *find_unused(struct control *control, struct share_maker *maker,
+                                         bool of_address)
 {
     const leat_ns grace = 2 * (leat_ns)control->config->keepalive_ms * LEAT_NS_PER_MS;
-    struct control_name *name =
+    struct producer_name *name =
         of_address ? TAILQ_FIRST(&maker->address->names) : TAILQ_FIRST(&maker->names);
     for (int i = 0; i < LOOKS_TO_MAKE_WAY && name != NULL; i++) {
-        struct control_name *next =
+        struct producer_name *next =
             of_address ? TAILQ_NEXT(name, of_address) : TAILQ_NEXT(name, of_maker);
         if (is_in_use(control, name))
-            names_used(name);
+            producer_names_used(name);
         else if (control->now - name->idle_since >= grace)
             return name;
         name = next;
@@ -111,12 +112,12 @@ static struct control_name *find_unused(struct control *control, struct share_ma
     return NULL;
 }
 
-static bool make_way(struct control *control, struct share_maker *maker)
+static bool evict_oldest(struct control *control, struct share_maker *maker)
 {
     const enum share_verdict verdict = shares_may_take(&control->shares, maker, SHARE_NAMES, 1);
-    struct control_name *name = verdict == SHARE_CONNECTION_FULL || verdict == SHARE_ADDRESS_FULL
-                                    ? find_unused(control, maker, verdict == SHARE_ADDRESS_FULL)
-                                    : NULL;
+    struct producer_name *name = verdict == SHARE_CONNECTION_FULL || verdict == SHARE_ADDRESS_FULL
+                                     ? find_unused(control, maker, verdict == SHARE_ADDRESS_FULL)
+                                     : NULL;
     if (name == NULL)
         return false;
     log_line(LOG_INFO, "producer.name_gave_way", log_text("producer", name->name));
@@ -125,14 +126,15 @@ static bool make_way(struct control *control, struct share_maker *maker)
 }
 
 enum leat_error control_name_add(struct control *control, const char *text,
-                                 struct share_maker *maker, struct control_name **out,
+                                 struct share_maker *maker, struct producer_name **out,
                                  const char **why)
 {
     *why = "no memory left";
     if (!control_may_take(control, maker, SHARE_NAMES, 1, why)
-        && (!make_way(control, maker) || !control_may_take(control, maker, SHARE_NAMES, 1, why)))
+        && (!evict_oldest(control, maker)
+            || !control_may_take(control, maker, SHARE_NAMES, 1, why)))
         return LEAT_ERR_LIMIT;
-    const enum leat_error error = names_add(&control->names, text, maker, out);
+    const enum leat_error error = producer_names_add(&control->names, text, maker, out);
     if (error == LEAT_OK)
         shares_take(&control->shares, maker, SHARE_NAMES, 1);
     return error;
@@ -140,7 +142,7 @@ enum leat_error control_name_add(struct control *control, const char *text,
 
 /* ---- growing old */
 
-static bool goes(void *user, struct control_name *name)
+static bool goes(void *user, struct producer_name *name)
 {
     struct control *control = user;
     const leat_ns idle = idle_for(control, name);
@@ -160,7 +162,7 @@ static void gone(void *user, struct share_maker *maker)
 
 void control_names_step(struct control *control)
 {
-    struct control_names *names = &control->names;
+    struct producer_names *names = &control->names;
     metric_set(&control->counters.names, names->count);
     if (names->count == 0) {
         control->names_due = LEAT_NS_NEVER;
@@ -169,7 +171,7 @@ void control_names_step(struct control *control)
     if (control->names_due != LEAT_NS_NEVER && control->now < control->names_due)
         return;
     if (control->names_due != LEAT_NS_NEVER)
-        names_walk(names, NAMES_PER_STEP, goes, gone, control);
+        producer_names_walk(names, NAMES_PER_STEP, goes, gone, control);
     const leat_ns walk = control->config->offsets_retention_ms * LEAT_NS_PER_MS / WALKS;
     const leat_ns pause = walk / (names->count / NAMES_PER_STEP + 1);
     control->names_due = control->now + (pause > LEAT_NS_PER_MS ? pause : LEAT_NS_PER_MS);
@@ -177,47 +179,48 @@ void control_names_step(struct control *control)
 
 /* ---- requests */
 
-static void refuse_name(struct control *control, struct peer *p, uint64_t request, const char *name)
+static void refuse_name(struct control *control, struct control_conn *p, uint64_t request,
+                        const char *name)
 {
-    peer_refuse(control, p, request, LEAT_ERR_PRODUCER_EXPIRED,
-                "there is no producer \"%s\" (any more): see `leat producer list`", name);
+    control_conn_refuse(control, p, request, LEAT_ERR_PRODUCER_EXPIRED,
+                        "there is no producer \"%s\" (any more): see `leat producer list`", name);
 }
 
-void control_delete_producer(struct control *control, struct peer *p,
+void control_delete_producer(struct control *control, struct control_conn *p,
                              const Leat__Control__Request *request)
 {
     const char *text = request->delete_producer->name;
-    struct control_name *name = names_find(&control->names, text);
+    struct producer_name *name = producer_names_find(&control->names, text);
     if (name == NULL) {
         refuse_name(control, p, request->id, text);
         return;
     }
     if (is_in_use(control, name)) {
-        peer_refuse_for(control, p, request->id, LEAT_BUSY, CONTROL_RETRY_MS,
-                        "producer \"%s\" is open: close it first", text);
+        control_conn_refuse_for(control, p, request->id, LEAT_BUSY, CONTROL_RETRY_MS,
+                                "producer \"%s\" is open: close it first", text);
         return;
     }
     log_line(LOG_INFO, "producer.name_deleted", log_text("producer", text),
              log_text("client", p->client_name));
     control_name_remove(control, name);
-    peer_done(control, p, request->id);
+    control_conn_done(control, p, request->id);
 }
 
-void control_list_producers(struct control *control, struct peer *p,
+void control_list_producers(struct control *control, struct control_conn *p,
                             const Leat__Control__Request *request)
 {
-    const struct control_names *names = &control->names;
-    const uint32_t first = names_above(names, request->list_producers->after);
+    const struct producer_names *names = &control->names;
+    const uint32_t first = producer_names_above(names, request->list_producers->after);
     const uint32_t left = names->count - first;
     const uint32_t count = left < LIST_PAGE ? left : LIST_PAGE;
     control_charge(control, count);
     Leat__Control__ProducerSummary *rows = calloc(count + 1, sizeof *rows);
     Leat__Control__ProducerSummary **list = calloc(count + 1, sizeof(void *));
     if (rows == NULL || list == NULL) {
-        peer_refuse_busy(control, p, request->id);
+        control_conn_refuse_busy(control, p, request->id);
     } else {
         for (uint32_t i = 0; i < count; i++) {
-            struct control_name *name = names->all[first + i];
+            struct producer_name *name = names->all[first + i];
             leat__control__producer_summary__init(&rows[i]);
             rows[i].name = name->name;
             rows[i].epoch = name->epoch;
@@ -233,7 +236,7 @@ void control_list_producers(struct control *control, struct peer *p,
         response.id = request->id;
         response.body_case = LEAT__CONTROL__RESPONSE__BODY_PRODUCERS;
         response.producers = &producers;
-        peer_answer(control, p, &response);
+        control_conn_answer(control, p, &response);
     }
     free(rows);
     free(list);

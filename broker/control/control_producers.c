@@ -99,14 +99,14 @@ static void answer_grant(struct control *control, struct operation *op)
     response.id = op->request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_PRODUCER;
     response.producer = &grant;
-    peer_answer(control, op->owner, &response);
+    control_conn_answer(control, op->owner, &response);
 }
 
 /* A name that only this opening made. */
 static void forget_name(struct control *control, const struct operation *op)
 {
-    struct control_name *name =
-        op->producer.new_name ? names_find(&control->names, op->producer.name) : NULL;
+    struct producer_name *name =
+        op->producer.new_name ? producer_names_find(&control->names, op->producer.name) : NULL;
     if (name != NULL && name->id == op->producer.id && name->epoch == op->producer.epoch)
         control_name_remove(control, name);
 }
@@ -127,28 +127,30 @@ static void refuse_failed(struct control *control, struct operation *op, const s
     close_streams(control, op);
     switch ((enum leat_error)m->status) {
     case LEAT_ERR_FENCED:
-        peer_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
-                    "producer %016llx of \"%s\" was opened again under a newer epoch than %u",
-                    (unsigned long long)op->producer.id, op->topic, op->producer.epoch);
+        control_conn_refuse(
+            control, op->owner, op->request, LEAT_ERR_FENCED,
+            "producer %016llx of \"%s\" was opened again under a newer epoch than %u",
+            (unsigned long long)op->producer.id, op->topic, op->producer.epoch);
         break;
     case LEAT_ERR_UNKNOWN_SESSION:
-        peer_refuse(control, op->owner, op->request, LEAT_ERR_UNKNOWN_SESSION,
-                    "session %u for partition %u of \"%s\" has ended: open a new one", m->session,
-                    m->partition_index, op->topic);
+        control_conn_refuse(control, op->owner, op->request, LEAT_ERR_UNKNOWN_SESSION,
+                            "session %u for partition %u of \"%s\" has ended: open a new one",
+                            m->session, m->partition_index, op->topic);
         break;
     case LEAT_ERR_NO_MEMORY:
-        peer_refuse(control, op->owner, op->request, LEAT_ERR_NO_MEMORY,
-                    "partition %u of \"%s\": %s", m->partition_index, op->topic,
-                    control_memory_text(control, op->owner));
+        control_conn_refuse(control, op->owner, op->request, LEAT_ERR_NO_MEMORY,
+                            "partition %u of \"%s\": %s", m->partition_index, op->topic,
+                            control_memory_text(control, op->owner));
         break;
     case LEAT_ERR_LIMIT:
-        peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT, "partition %u of \"%s\": %s",
-                    m->partition_index, op->topic, limit_text(control, &m->publish.refused));
+        control_conn_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
+                            "partition %u of \"%s\": %s", m->partition_index, op->topic,
+                            limit_text(control, &m->publish.refused));
         break;
     default:
-        peer_refuse(control, op->owner, op->request, (enum leat_error)m->status,
-                    "partition %u of \"%s\" could not be opened for publishing", m->partition_index,
-                    op->topic);
+        control_conn_refuse(control, op->owner, op->request, (enum leat_error)m->status,
+                            "partition %u of \"%s\" could not be opened for publishing",
+                            m->partition_index, op->topic);
         break;
     }
 }
@@ -172,7 +174,7 @@ void control_producer_opened(struct control *control, struct operation *op)
     if (op->owner == NULL) {
         /* Its streams end with its sessions. */
     } else if (!there) {
-        peer_refuse_topic(control, op->owner, op->request, op->topic);
+        control_conn_refuse_topic(control, op->owner, op->request, op->topic);
     } else if (failed != NULL) {
         refuse_failed(control, op, failed);
     } else {
@@ -184,7 +186,7 @@ void control_producer_opened(struct control *control, struct operation *op)
 
 /* ---- taking over from whoever has it */
 
-static uint32_t newest_epoch(const struct control_name *name)
+static uint32_t newest_epoch(const struct producer_name *name)
 {
     return name->epoch > name->tried_epoch ? name->epoch : name->tried_epoch;
 }
@@ -192,21 +194,23 @@ static uint32_t newest_epoch(const struct control_name *name)
 /* What it is to be, and nobody else. False: refused. */
 static bool take_identity(struct control *control, struct operation *op)
 {
-    struct control_name *name =
-        op->producer.name[0] != '\0' ? names_find(&control->names, op->producer.name) : NULL;
+    struct producer_name *name = op->producer.name[0] != '\0'
+                                     ? producer_names_find(&control->names, op->producer.name)
+                                     : NULL;
     if (op->producer.name[0] == '\0')
         return true;
     if (op->producer.resume
         && (name == NULL || name->id != op->producer.id || name->epoch != op->producer.epoch)) {
-        peer_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
-                    "producer \"%s\" was opened again by someone else meanwhile",
-                    op->producer.name);
+        control_conn_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
+                            "producer \"%s\" was opened again by someone else meanwhile",
+                            op->producer.name);
         return false;
     }
     if (op->producer.resume)
         return true;
     if (name == NULL || name->id != op->producer.id || newest_epoch(name) == UINT32_MAX) {
-        peer_refuse_busy(control, op->owner, op->request); /* who opened it failed meanwhile */
+        control_conn_refuse_busy(control, op->owner,
+                                 op->request); /* who opened it failed meanwhile */
         return false;
     }
     op->producer.epoch = name->tried_epoch = newest_epoch(name) + 1;
@@ -242,13 +246,13 @@ void control_producer_prepared(struct control *control, struct operation *op)
         return;
     }
     if (topics_find(control->options.topics, op->topic_id) == NULL) {
-        peer_refuse_topic(control, op->owner, op->request, op->topic);
+        control_conn_refuse_topic(control, op->owner, op->request, op->topic);
     } else if (failed != NULL) {
         refuse_failed(control, op, failed);
     } else if (!has_sessions(control, op)) {
         close_streams(control, op);
-        peer_refuse(control, op->owner, op->request, LEAT_ERR_UNKNOWN_SESSION,
-                    "a session for \"%s\" has ended: open a new one", op->topic);
+        control_conn_refuse(control, op->owner, op->request, LEAT_ERR_UNKNOWN_SESSION,
+                            "a session for \"%s\" has ended: open a new one", op->topic);
     } else if (!take_identity(control, op)) {
         close_streams(control, op);
     } else {
@@ -270,7 +274,7 @@ static bool any_bound(const struct operation *op)
 /* Partitions changed hands: whoever had the name is over. */
 static void put_in_force(struct control *control, const struct operation *op)
 {
-    struct control_name *name = names_find(&control->names, op->producer.name);
+    struct producer_name *name = producer_names_find(&control->names, op->producer.name);
     if (name == NULL || name->id != op->producer.id)
         return;
     if (op->producer.epoch > name->epoch)
@@ -307,8 +311,8 @@ enum step { STEP_REFUSED, STEP_OPEN, STEP_TAKE_OVER };
 static enum step new_producer(struct control *control, struct operation *op)
 {
     if (catalog_new_id(control->options.catalog, &op->producer.id) != LEAT_OK) {
-        peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
-                    "this broker has given out all its producer ids: restart it");
+        control_conn_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
+                            "this broker has given out all its producer ids: restart it");
         return STEP_REFUSED;
     }
     op->producer.epoch = 1;
@@ -354,14 +358,15 @@ static enum step anonymous(struct control *control, struct operation *op,
 static enum step new_name(struct control *control, struct operation *op,
                           const Leat__Control__OpenProducer *open)
 {
-    struct control_name *name;
+    struct producer_name *name;
     const char *why;
     if (new_producer(control, op) == STEP_REFUSED)
         return STEP_REFUSED;
     const enum leat_error error =
         control_name_add(control, open->name, op->owner->maker, &name, &why);
     if (error != LEAT_OK) {
-        peer_refuse(control, op->owner, op->request, error, "producer \"%s\": %s", open->name, why);
+        control_conn_refuse(control, op->owner, op->request, error, "producer \"%s\": %s",
+                            open->name, why);
         return STEP_REFUSED;
     }
     name->id = op->producer.id;
@@ -376,11 +381,11 @@ static enum step new_name(struct control *control, struct operation *op,
 }
 
 /* It goes over to this opening, under a newer epoch, once that has succeeded. */
-static enum step succeed(struct control *control, struct operation *op, struct control_name *name)
+static enum step succeed(struct control *control, struct operation *op, struct producer_name *name)
 {
     if (newest_epoch(name) == UINT32_MAX) {
-        peer_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
-                    "the producer has used all its epochs: open one of another name");
+        control_conn_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
+                            "the producer has used all its epochs: open one of another name");
         return STEP_REFUSED;
     }
     op->producer.id = name->id;
@@ -391,7 +396,7 @@ static enum step succeed(struct control *control, struct operation *op, struct c
 static enum step named(struct control *control, struct operation *op,
                        const Leat__Control__OpenProducer *open)
 {
-    struct control_name *name = names_find(&control->names, open->name);
+    struct producer_name *name = producer_names_find(&control->names, open->name);
     strcpy(op->producer.name, open->name);
     if (name == NULL)
         return new_name(control, op, open);
@@ -414,23 +419,23 @@ static enum step named(struct control *control, struct operation *op,
         op->producer.expired = true;
         return succeed(control, op, name);
     }
-    peer_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
-                "producer \"%s\" was opened again: epoch %u is over, %u is in force", open->name,
-                open->producer_epoch, name->epoch);
+    control_conn_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
+                        "producer \"%s\" was opened again: epoch %u is over, %u is in force",
+                        open->name, open->producer_epoch, name->epoch);
     return STEP_REFUSED;
 }
 
 /* ---- the request */
 
-static bool take_sessions(struct control *control, struct peer *p, uint64_t request,
+static bool take_sessions(struct control *control, struct control_conn *p, uint64_t request,
                           const struct topic *topic, const Leat__Control__OpenProducer *open,
                           uint32_t sessions[LEAT_SHARDS_MAX])
 {
     for (size_t i = 0; i < open->n_sessions; i++) {
         const uint32_t id = open->sessions[i];
         if (control_session_of(control, p, id) == NULL) {
-            peer_refuse(control, p, request, LEAT_ERR_UNKNOWN_SESSION,
-                        "session %u is not open on this control connection", id);
+            control_conn_refuse(control, p, request, LEAT_ERR_UNKNOWN_SESSION,
+                                "session %u is not open on this control connection", id);
             return false;
         }
         sessions[session_shard(id)] = id;
@@ -438,7 +443,7 @@ static bool take_sessions(struct control *control, struct peer *p, uint64_t requ
     for (uint32_t i = 0; i < topic->settings.partitions; i++) {
         const uint32_t shard = topic->partitions[i].shard;
         if (sessions[shard] == 0) {
-            peer_refuse(
+            control_conn_refuse(
                 control, p, request, LEAT_ERR_INVALID,
                 "open_producer.sessions: partition %u of \"%s\" is on shard %u, and none of "
                 "the %zu sessions is: open one there",
@@ -450,42 +455,45 @@ static bool take_sessions(struct control *control, struct peer *p, uint64_t requ
 }
 
 /* Whether it may resume what it says, and says it whole. Nothing is touched before. */
-static bool check_resume(struct control *control, struct peer *p, uint64_t request,
+static bool check_resume(struct control *control, struct control_conn *p, uint64_t request,
                          const struct topic *topic, const Leat__Control__OpenProducer *open)
 {
     const bool resumes = open->producer_id != 0;
     if (resumes != (open->producer_epoch != 0) || resumes != (open->resume_token.len != 0)) {
-        peer_refuse(control, p, request, LEAT_ERR_INVALID,
-                    "open_producer: producer_id, producer_epoch and resume_token come together (to "
-                    "resume) or not at all");
+        control_conn_refuse(
+            control, p, request, LEAT_ERR_INVALID,
+            "open_producer: producer_id, producer_epoch and resume_token come together (to "
+            "resume) or not at all");
         return false;
     }
     if (open->n_first_unanswered != 0 && open->n_first_unanswered != topic->settings.partitions) {
-        peer_refuse(control, p, request, LEAT_ERR_INVALID,
-                    "open_producer.first_unanswered: there are %zu, and \"%s\" has %u partitions: "
-                    "expected one for each, or none",
-                    open->n_first_unanswered, topic->name, topic->settings.partitions);
+        control_conn_refuse(
+            control, p, request, LEAT_ERR_INVALID,
+            "open_producer.first_unanswered: there are %zu, and \"%s\" has %u partitions: "
+            "expected one for each, or none",
+            open->n_first_unanswered, topic->name, topic->settings.partitions);
         return false;
     }
     if (!resumes || !can_prove(control, open->producer_id)
         || resume_token_fits(control->options.resume_secret, open->producer_id,
                              open->producer_epoch, open->resume_token.data))
         return true;
-    peer_refuse(control, p, request, LEAT_ERR_FENCED,
-                "open_producer.resume_token is not the one that producer %016llx was granted with "
-                "at epoch %u, if it ever was: open a new producer",
-                (unsigned long long)open->producer_id, open->producer_epoch);
+    control_conn_refuse(
+        control, p, request, LEAT_ERR_FENCED,
+        "open_producer.resume_token is not the one that producer %016llx was granted with "
+        "at epoch %u, if it ever was: open a new producer",
+        (unsigned long long)open->producer_id, open->producer_epoch);
     return false;
 }
 
-void control_open_producer(struct control *control, struct peer *p,
+void control_open_producer(struct control *control, struct control_conn *p,
                            const Leat__Control__Request *request)
 {
     const Leat__Control__OpenProducer *open = request->open_producer;
     uint32_t sessions[LEAT_SHARDS_MAX] = { 0 };
     const struct topic *topic = topics_find_name(control->options.topics, open->topic);
     if (topic == NULL) {
-        peer_refuse_topic(control, p, request->id, open->topic);
+        control_conn_refuse_topic(control, p, request->id, open->topic);
         return;
     }
     if (!check_resume(control, p, request->id, topic, open)
@@ -507,7 +515,7 @@ void control_open_producer(struct control *control, struct peer *p,
         op->producer.first_unanswered =
             memory_budget_calloc(op->memory, op->producer.unanswered_bytes);
         if (op->producer.first_unanswered == NULL) {
-            peer_refuse_busy(control, p, request->id);
+            control_conn_refuse_busy(control, p, request->id);
             operation_free(control, op);
             return;
         }

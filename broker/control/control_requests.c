@@ -5,7 +5,7 @@
 
 /* ---- hello */
 
-static void answer_hello(struct control *control, struct peer *p, uint64_t request)
+static void answer_hello(struct control *control, struct control_conn *p, uint64_t request)
 {
     Leat__Control__Endpoint endpoints[LEAT_SHARDS_MAX];
     Leat__Control__Endpoint *list[LEAT_SHARDS_MAX];
@@ -30,53 +30,56 @@ static void answer_hello(struct control *control, struct peer *p, uint64_t reque
     response.id = request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_HELLO;
     response.hello = &hello;
-    peer_answer(control, p, &response);
+    control_conn_answer(control, p, &response);
 }
 
-static void refuse_guest(struct control *control, struct peer *p, uint64_t request)
+static void refuse_guest(struct control *control, struct control_conn *p, uint64_t request)
 {
-    if (p->refused == PEER_NO_DESCRIPTOR)
-        peer_refuse_for(control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS,
-                        "the broker is out of file descriptors, with %u connections to control: "
-                        "close some, or raise its limit (ulimit -n, LimitNOFILE)",
-                        control->connection_count);
-    else if (p->refused == PEER_NO_MEMORY)
-        peer_refuse_for(control, p, request, LEAT_ERR_NO_MEMORY, CONTROL_RETRY_MS, "%s",
-                        control_memory_text(control, p));
+    if (p->refused == CONN_NO_DESCRIPTOR)
+        control_conn_refuse_for(
+            control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS,
+            "the broker is out of file descriptors, with %u connections to control: "
+            "close some, or raise its limit (ulimit -n, LimitNOFILE)",
+            control->connection_count);
+    else if (p->refused == CONN_NO_MEMORY)
+        control_conn_refuse_for(control, p, request, LEAT_ERR_NO_MEMORY, CONTROL_RETRY_MS, "%s",
+                                control_memory_text(control, p));
     else
-        peer_refuse_for(control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS,
-                        "the broker has as many connections as it may have (connections_max: %u): "
-                        "close some, or raise it",
-                        control->config->connections_max);
+        control_conn_refuse_for(
+            control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS,
+            "the broker has as many connections as it may have (connections_max: %u): "
+            "close some, or raise it",
+            control->config->connections_max);
 }
 
-static void handle_hello(struct control *control, struct peer *p, uint64_t request,
+static void handle_hello(struct control *control, struct control_conn *p, uint64_t request,
                          const Leat__Control__Hello *hello)
 {
-    if (p->state != PEER_GREETING) {
-        peer_refuse(control, p, request, LEAT_ERR_PROTOCOL,
-                    "hello was said before on this connection: it comes once");
+    if (p->state != CONN_GREETING) {
+        control_conn_refuse(control, p, request, LEAT_ERR_PROTOCOL,
+                            "hello was said before on this connection: it comes once");
         return;
     }
     if (hello->version_min > LEAT_PROTOCOL_VERSION || hello->version_max < LEAT_PROTOCOL_VERSION) {
         const bool old_client = hello->version_max < LEAT_PROTOCOL_VERSION;
-        peer_refuse(control, p, request, LEAT_ERR_VERSION,
-                    "the client speaks protocol versions %u to %u (%.64s), this broker version %d "
-                    "(leatd %s): upgrade %s",
-                    hello->version_min, hello->version_max, hello->library, LEAT_PROTOCOL_VERSION,
-                    LEAT_VERSION, old_client ? "the client's library" : "leatd");
+        control_conn_refuse(
+            control, p, request, LEAT_ERR_VERSION,
+            "the client speaks protocol versions %u to %u (%.64s), this broker version %d "
+            "(leatd %s): upgrade %s",
+            hello->version_min, hello->version_max, hello->library, LEAT_PROTOCOL_VERSION,
+            LEAT_VERSION, old_client ? "the client's library" : "leatd");
         return;
     }
-    if (p->refused != PEER_WELCOME) {
+    if (p->refused != CONN_WELCOME) {
         refuse_guest(control, p, request);
         return;
     }
     const char *why;
     if (!control_may_take(control, p->maker, SHARE_CONNECTIONS, 1, &why)) {
-        peer_refuse_for(control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS, "%s", why);
+        control_conn_refuse_for(control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS, "%s", why);
         return;
     }
-    peer_open(control, p, hello->client_name);
+    control_conn_open(control, p, hello->client_name);
     answer_hello(control, p, request);
 }
 
@@ -131,7 +134,8 @@ static const char *unknown_topic_in(const struct control *control,
                : NULL;
 }
 
-static bool check(struct control *control, struct peer *p, const Leat__Control__Request *request)
+static bool check(struct control *control, struct control_conn *p,
+                  const Leat__Control__Request *request)
 {
     const char *what = "";
     const enum leat_error error = leat_control_check_request(request, &what);
@@ -140,11 +144,11 @@ static bool check(struct control *control, struct peer *p, const Leat__Control__
     const char *unknown = unknown_topic_in(control, request);
     const char *name = name_in(request);
     if (unknown != NULL)
-        peer_refuse_topic(control, p, request->id, unknown);
+        control_conn_refuse_topic(control, p, request->id, unknown);
     else if (name != NULL)
-        peer_refuse(control, p, request->id, error, "\"%.300s\": expected %s", name, what);
+        control_conn_refuse(control, p, request->id, error, "\"%.300s\": expected %s", name, what);
     else
-        peer_refuse(control, p, request->id, error, "expected %s", what);
+        control_conn_refuse(control, p, request->id, error, "expected %s", what);
     return false;
 }
 
@@ -165,7 +169,8 @@ bool control_request_is_costly(const Leat__Control__Request *request)
     }
 }
 
-static void dispatch(struct control *control, struct peer *p, const Leat__Control__Request *r)
+static void dispatch(struct control *control, struct control_conn *p,
+                     const Leat__Control__Request *r)
 {
     switch (r->body_case) {
     case LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC: control_create_topic(control, p, r); break;
@@ -194,18 +199,18 @@ static void dispatch(struct control *control, struct peer *p, const Leat__Contro
         control_delete_producer(control, p, r);
         break;
     case LEAT__CONTROL__REQUEST__BODY_LIST_PRODUCERS: control_list_producers(control, p, r); break;
-    case LEAT__CONTROL__REQUEST__BODY_PING: peer_done(control, p, r->id); break;
+    case LEAT__CONTROL__REQUEST__BODY_PING: control_conn_done(control, p, r->id); break;
     default: break; /* the check refused it */
     }
 }
 
-void control_handle_request(struct control *control, struct peer *p,
+void control_handle_request(struct control *control, struct control_conn *p,
                             const Leat__Control__Request *request)
 {
     const bool hello = request->body_case == LEAT__CONTROL__REQUEST__BODY_HELLO;
-    if (!hello && p->state == PEER_GREETING) {
-        peer_refuse(control, p, request->id, LEAT_ERR_PROTOCOL,
-                    "the first request of a connection must be hello");
+    if (!hello && p->state == CONN_GREETING) {
+        control_conn_refuse(control, p, request->id, LEAT_ERR_PROTOCOL,
+                            "the first request of a connection must be hello");
         return;
     }
     if (!check(control, p, request))

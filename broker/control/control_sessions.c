@@ -86,7 +86,7 @@ bool control_session_is_live(struct control *control, uint32_t id)
     return s != NULL && s->state == SESSION_LIVE;
 }
 
-struct control_session *control_session_of(struct control *control, const struct peer *p,
+struct control_session *control_session_of(struct control *control, const struct control_conn *p,
                                            uint32_t id)
 {
     struct control_session *s = find(control, id);
@@ -109,8 +109,8 @@ static uint64_t share(const struct control *control, uint64_t rate)
 }
 
 /* False: no memory for another name. */
-static bool set_quota(struct control *control, const struct peer *p, struct control_session *s,
-                      struct message_grant *grant)
+static bool set_quota(struct control *control, const struct control_conn *p,
+                      struct control_session *s, struct message_grant *grant)
 {
     const struct config_quota *quota = config_quota_of(control->config, p->client_name);
     /* A name that is not in the configuration any more may still have sessions: they are free. */
@@ -126,7 +126,7 @@ static bool set_quota(struct control *control, const struct peer *p, struct cont
     return true;
 }
 
-static void answer_grant(struct control *control, struct peer *p, uint64_t request,
+static void answer_grant(struct control *control, struct control_conn *p, uint64_t request,
                          struct message *m)
 {
     Leat__Control__SessionGrant grant = LEAT__CONTROL__SESSION_GRANT__INIT;
@@ -142,46 +142,48 @@ static void answer_grant(struct control *control, struct peer *p, uint64_t reque
     response.id = request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_SESSION;
     response.session = &grant;
-    peer_answer(control, p, &response);
+    control_conn_answer(control, p, &response);
 }
 
-void control_open_session(struct control *control, struct peer *p,
+void control_open_session(struct control *control, struct control_conn *p,
                           const Leat__Control__Request *request)
 {
     const uint32_t shard = request->open_session->shard;
     struct message m = { .type = MESSAGE_GRANT_SESSION };
     if (shard >= control->shard_count) {
-        peer_refuse(control, p, request->id, LEAT_ERR_INVALID,
-                    "there is no shard %u: this broker has shards 0 to %u", shard,
-                    control->shard_count - 1);
+        control_conn_refuse(control, p, request->id, LEAT_ERR_INVALID,
+                            "there is no shard %u: this broker has shards 0 to %u", shard,
+                            control->shard_count - 1);
         return;
     }
     if (control_congested(control)) {
-        peer_refuse_busy(control, p, request->id);
+        control_conn_refuse_busy(control, p, request->id);
         return;
     }
     if (!random_bytes(m.grant.token, LEAT_TOKEN_BYTES)
         || !random_bytes(&m.grant.tag_to_broker, sizeof m.grant.tag_to_broker)
         || !random_bytes(&m.grant.tag_to_client, sizeof m.grant.tag_to_client)
         || !random_bytes(&m.grant.challenge, sizeof m.grant.challenge)) {
-        peer_refuse(control, p, request->id, LEAT_ERR_IO, "the kernel gave no random bytes");
+        control_conn_refuse(control, p, request->id, LEAT_ERR_IO,
+                            "the kernel gave no random bytes");
         return;
     }
     const char *why;
     if (!control_may_take(control, p->maker, SHARE_SESSIONS + shard, 1, &why)) {
-        peer_refuse(control, p, request->id, LEAT_ERR_LIMIT, "shard %u: %s", shard, why);
+        control_conn_refuse(control, p, request->id, LEAT_ERR_LIMIT, "shard %u: %s", shard, why);
         return;
     }
     struct control_session *s = take_slot(control, shard);
     if (s == NULL) {
-        peer_refuse(control, p, request->id, LEAT_ERR_IO, "the kernel gave no random bytes");
+        control_conn_refuse(control, p, request->id, LEAT_ERR_IO,
+                            "the kernel gave no random bytes");
         return;
     }
     shares_take(&control->shares, p->maker, SHARE_SESSIONS + shard, 1);
     s->state = SESSION_LIVE;
     s->owner = p;
     s->maker = p->maker;
-    LIST_INSERT_HEAD(&p->sessions, s, link);
+    LIST_INSERT_HEAD(&p->sessions, s, node);
     metric_add(&control->counters.sessions, 1);
     m.session = s->id;
     reset_token_make(control->options.reset_secret, s->id, m.grant.tag_to_broker,
@@ -189,11 +191,12 @@ void control_open_session(struct control *control, struct peer *p,
     m.grant.memory = p->maker->address->memory;
     m.grant.expires_ns = control->now + LEAT_TOKEN_LIFE_NS;
     if (!set_quota(control, p, s, &m.grant)) {
-        LIST_REMOVE(s, link);
+        LIST_REMOVE(s, node);
         free_slot(control, s);
-        peer_refuse(control, p, request->id, LEAT_ERR_NO_MEMORY,
-                    "to keep the quota of another client name, or what others owe to theirs: %s",
-                    control_memory_text(control, p));
+        control_conn_refuse(
+            control, p, request->id, LEAT_ERR_NO_MEMORY,
+            "to keep the quota of another client name, or what others owe to theirs: %s",
+            control_memory_text(control, p));
         return;
     }
     control_post(control, shard, &m);
@@ -205,28 +208,28 @@ void control_open_session(struct control *control, struct peer *p,
 static void close_session(struct control *control, struct control_session *s)
 {
     const struct message m = { .type = MESSAGE_CLOSE_SESSION, .session = s->id };
-    LIST_REMOVE(s, link);
+    LIST_REMOVE(s, node);
     s->owner = NULL;
     s->state = SESSION_CLOSING; /* the slot is free when the shard has answered */
     control_post(control, session_shard(s->id), &m);
 }
 
-void control_close_session(struct control *control, struct peer *p,
+void control_close_session(struct control *control, struct control_conn *p,
                            const Leat__Control__Request *request)
 {
     const uint32_t id = request->close_session->session;
     struct control_session *s = control_session_of(control, p, id);
     if (s == NULL) {
-        peer_refuse(control, p, request->id, LEAT_ERR_UNKNOWN_SESSION,
-                    "session %u is not open on this control connection", id);
+        control_conn_refuse(control, p, request->id, LEAT_ERR_UNKNOWN_SESSION,
+                            "session %u is not open on this control connection", id);
         return;
     }
     /* Whatever is asked of the shard from now on comes behind the closing. */
     close_session(control, s);
-    peer_done(control, p, request->id);
+    control_conn_done(control, p, request->id);
 }
 
-void control_session_close_all(struct control *control, struct peer *p)
+void control_session_close_all(struct control *control, struct control_conn *p)
 {
     while (!LIST_EMPTY(&p->sessions))
         close_session(control, LIST_FIRST(&p->sessions));
@@ -286,7 +289,7 @@ static void tell_owner(struct control *control, const struct control_session *s,
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_SESSION_ENDED;
     response.session_ended = &ended;
-    peer_answer(control, s->owner, &response);
+    control_conn_answer(control, s->owner, &response);
 }
 
 void control_session_ended(struct control *control, uint32_t id, int status)
@@ -295,7 +298,7 @@ void control_session_ended(struct control *control, uint32_t id, int status)
     if (s == NULL || s->state != SESSION_LIVE)
         return; /* its closing is on the way, and is answered too */
     tell_owner(control, s, status);
-    LIST_REMOVE(s, link);
+    LIST_REMOVE(s, node);
     free_slot(control, s);
 }
 

@@ -1,8 +1,8 @@
 /* Control state: what the files control*.c share, and nobody else sees.
  *
  * Threads: control's. */
-#ifndef LEAT_BROKER_CONTROL_STATE_H
-#define LEAT_BROKER_CONTROL_STATE_H
+#ifndef LEAT_BROKER_CONTROL_CONTROL_STATE_H
+#define LEAT_BROKER_CONTROL_CONTROL_STATE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,7 +42,7 @@ enum {
 };
 
 /* What an epoll event points at: every such struct begins with one of these. */
-enum control_source { CONTROL_LISTENER, CONTROL_WAKE, CONTROL_SIGNAL, CONTROL_PEER };
+enum control_source { CONTROL_LISTENER, CONTROL_WAKE, CONTROL_SIGNAL, CONTROL_CONN };
 
 struct control_watched {
     enum control_source source;
@@ -51,22 +51,22 @@ struct control_watched {
 
 /* ---- connections */
 
-enum peer_state {
-    PEER_GREETING, /* has not said Hello */
-    PEER_OPEN,
-    PEER_CLOSING, /* its last answer is leaving; what still comes is dropped */
+enum control_conn_state {
+    CONN_GREETING, /* has not said Hello */
+    CONN_OPEN,
+    CONN_CLOSING, /* its last answer is leaving; what still comes is dropped */
 };
 
 /* Taken only to be told why not, when it says Hello. */
-enum peer_refused { PEER_WELCOME, PEER_NO_DESCRIPTOR, PEER_TOO_MANY, PEER_NO_MEMORY };
+enum control_conn_refused { CONN_WELCOME, CONN_NO_DESCRIPTOR, CONN_TOO_MANY, CONN_NO_MEMORY };
 
-struct peer {
+struct control_conn {
     enum control_source source;
     int fd;
-    enum peer_state state;
-    enum peer_refused refused;
+    enum control_conn_state state;
+    enum control_conn_refused refused;
     bool counted;     /* among the connections that its address has */
-    bool dead;        /* closed in this iteration; freed at its end */
+    bool closed;      /* closed in this iteration; freed at its end */
     bool working;     /* in control->work */
     bool costly;      /* in control->costly: its next request waits there, the rest behind it */
     bool costly_turn; /* its turn among those: one costly request may be handled */
@@ -84,13 +84,13 @@ struct peer {
     LIST_HEAD(, group_member) waiters; /* members whose heartbeats it waits for */
     struct share_maker *maker;         /* what it has taken of tables */
     struct quota joins;
-    TAILQ_ENTRY(peer) link; /* of its state's list, oldest first */
-    TAILQ_ENTRY(peer) work_link;
-    TAILQ_ENTRY(peer) costly_link;
+    TAILQ_ENTRY(control_conn) node; /* of its state's list, oldest first */
+    TAILQ_ENTRY(control_conn) work_node;
+    TAILQ_ENTRY(control_conn) costly_node;
     char client_name[LEAT_CLIENT_NAME_BYTES_MAX + 1];
 };
 
-TAILQ_HEAD(peers, peer);
+TAILQ_HEAD(control_conns, control_conn);
 
 /* ---- sessions */
 
@@ -101,15 +101,15 @@ struct control_session {
     enum control_session_state state;
     uint32_t next_free;         /* slot + 1 */
     struct client_quota *quota; /* of its client's name; NULL: none */
-    struct peer *owner;
+    struct control_conn *owner;
     struct share_maker *maker;
-    LIST_ENTRY(control_session) link;
+    LIST_ENTRY(control_session) node;
 };
 
 /* ---- shards */
 
 struct control_shard {
-    struct control_shard_link link;
+    struct control_shard_ends link;
     struct control_session *sessions; /* by slot */
     uint32_t slots_used;              /* slots above were never used */
     uint32_t free_first, free_last;   /* slot + 1; oldest first */
@@ -124,7 +124,7 @@ struct catalog_waiter {
     /* May free the waiter. error_text: "" unless there is an error. */
     void (*stored)(struct control *control, struct catalog_waiter *waiter, enum leat_error error,
                    const char *error_text);
-    TAILQ_ENTRY(catalog_waiter) link;
+    TAILQ_ENTRY(catalog_waiter) node;
 };
 
 TAILQ_HEAD(catalog_waiters, catalog_waiter);
@@ -171,8 +171,8 @@ struct operation {
     enum operation_kind kind;
     uint32_t slot;
     struct memory_budget *memory; /* it is charged to; held */
-    struct peer *owner;           /* NULL: it has gone, nobody is to be answered */
-    LIST_ENTRY(operation) owner_link;
+    struct control_conn *owner;   /* NULL: it has gone, nobody is to be answered */
+    LIST_ENTRY(operation) owner_node;
     uint64_t request; /* the client's */
     uint64_t topic_id;
     uint32_t awaited; /* replies to come */
@@ -249,9 +249,9 @@ struct control {
     struct catalog_store store;
     LIST_HEAD(, creation) creations; /* topics whose memory or catalog is under way */
 
-    struct peers greeting, open, closing, dead, work, costly;
+    struct control_conns greeting, open, closing, zombies, work, costly;
     uint32_t connection_count, work_count, costly_count;
-    uint32_t uncharged; /* connections with PEER_NO_MEMORY */
+    uint32_t uncharged; /* connections with CONN_NO_MEMORY */
     uint64_t cost;      /* of this iteration's requests so far, see CONTROL_COST_PER_ITERATION */
 
     struct control_shard shards[LEAT_SHARDS_MAX];
@@ -265,7 +265,7 @@ struct control {
     struct shares shares;
     char share_text[CONTROL_TEXT_BYTES]; /* of the last refusal */
     char memory_text[CONTROL_TEXT_BYTES];
-    struct control_names names;
+    struct producer_names names;
     leat_ns names_due; /* the next look at some of them; LEAT_NS_NEVER: there are none */
     struct offsets *offsets;
     struct groups groups;
@@ -286,10 +286,10 @@ struct control {
     uint64_t metadata_most;
     uint64_t memory_refused; /* times that the log has told of */
     leat_ns memory_said;
-    uint32_t left_out;                /* topics of the catalog */
-    bool left_out_due;                /* memory was given back: some may fit */
-    uint64_t left_out_after;          /* those up to this id were tried */
-    struct operation *_Atomic buried; /* a grace period has passed; any thread pushes */
+    uint32_t left_out;                  /* topics of the catalog */
+    bool left_out_due;                  /* memory was given back: some may fit */
+    uint64_t left_out_after;            /* those up to this id were tried */
+    struct operation *_Atomic reapable; /* a grace period has passed; any thread pushes */
 
     struct control_counters counters;
 };
@@ -315,7 +315,7 @@ bool control_memory_has_room(const struct control *control, const char *topic,
                              char error_text[CONTROL_ERROR_TEXT]);
 /* Why there is no memory for it: the budget, its parts and what is taken of them. Valid until the
  * next call; `p` may be NULL. */
-const char *control_memory_text(struct control *control, const struct peer *p);
+const char *control_memory_text(struct control *control, const struct control_conn *p);
 /* The text of a commit, charged; NULL: no memory, or all texts would be more than is stored. */
 char *control_metadata_copy(struct control *control, const char *text, size_t size);
 /* NULL is a no-op. */
@@ -325,45 +325,48 @@ void control_memory_step(struct control *control);
 
 /* ---- control_conn.c */
 
-void peer_accept(struct control *control);
+void control_conn_accept(struct control *control);
 /* What it was charged for itself may be somebody else's. */
-void peer_give_place(struct control *control, struct peer *p);
+void control_conn_give_place(struct control *control, struct control_conn *p);
 /* Nobody is taken for a moment. */
-void peer_pause_accepting(struct control *control);
+void control_conn_pause_accepting(struct control *control);
 /* Ends the one that has waited longest to say Hello. */
-bool peer_end_oldest(struct control *control);
-void peer_event(struct control *control, struct peer *p, uint32_t events);
+bool control_conn_end_oldest(struct control *control);
+void control_conn_event(struct control *control, struct control_conn *p, uint32_t events);
 /* To be looked at in this iteration: handle what it said, send what it is owed. */
-void peer_want_work(struct control *control, struct peer *p);
-void peer_work(struct control *control);
+void control_conn_want_work(struct control *control, struct control_conn *p);
+void control_conn_work(struct control *control);
 /* Closes it, and with it everything it opened. */
-void peer_end(struct control *control, struct peer *p);
+void control_conn_end(struct control *control, struct control_conn *p);
 /* It has said Hello. */
-void peer_open(struct control *control, struct peer *p, const char *client_name);
+void control_conn_open(struct control *control, struct control_conn *p, const char *client_name);
 /* After the answers at hand have left. */
-void peer_end_soon(struct control *control, struct peer *p);
-void peer_bury(struct control *control);
-void peer_expire(struct control *control);
-leat_ns peer_deadline(const struct control *control);
+void control_conn_end_soon(struct control *control, struct control_conn *p);
+void control_conn_reap(struct control *control);
+void control_conn_expire(struct control *control);
+leat_ns control_conn_deadline(const struct control *control);
 
 /* ---- control_answers.c */
 
 /* Bytes that it has yet to be sent. */
-static inline size_t peer_owed(const struct peer *p)
+static inline size_t control_conn_owed(const struct control_conn *p)
 {
     return p->out_to - p->out_from;
 }
 /* Packs an answer. NULL `p`: nobody is there any more. */
-void peer_answer(struct control *control, struct peer *p, Leat__Control__Response *response);
-void peer_done(struct control *control, struct peer *p, uint64_t request);
-void peer_refuse(struct control *control, struct peer *p, uint64_t request, enum leat_error error,
-                 const char *format, ...) __attribute__((format(printf, 5, 6)));
+void control_conn_answer(struct control *control, struct control_conn *p,
+                         Leat__Control__Response *response);
+void control_conn_done(struct control *control, struct control_conn *p, uint64_t request);
+void control_conn_refuse(struct control *control, struct control_conn *p, uint64_t request,
+                         enum leat_error error, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 /* The same, and when to ask again. */
-void peer_refuse_for(struct control *control, struct peer *p, uint64_t request,
-                     enum leat_error error, uint32_t retry_after_ms, const char *format, ...)
-    __attribute__((format(printf, 6, 7)));
-void peer_refuse_busy(struct control *control, struct peer *p, uint64_t request);
-void peer_refuse_topic(struct control *control, struct peer *p, uint64_t request, const char *name);
+void control_conn_refuse_for(struct control *control, struct control_conn *p, uint64_t request,
+                             enum leat_error error, uint32_t retry_after_ms, const char *format,
+                             ...) __attribute__((format(printf, 6, 7)));
+void control_conn_refuse_busy(struct control *control, struct control_conn *p, uint64_t request);
+void control_conn_refuse_topic(struct control *control, struct control_conn *p, uint64_t request,
+                               const char *name);
 
 /* ---- control_requests.c */
 
@@ -375,10 +378,10 @@ static inline void control_charge(struct control *control, uint64_t rows)
 {
     control->cost += rows;
 }
-void control_handle_request(struct control *control, struct peer *p,
+void control_handle_request(struct control *control, struct control_conn *p,
                             const Leat__Control__Request *request);
 
-/* ---- control_operations.c */
+/* ---- control_shard_mail.c */
 
 /* Sends now or queues. There is always a place: see CONTROL_QUEUE_SLOTS. */
 void control_post(struct control *control, uint32_t shard, const struct message *message);
@@ -389,13 +392,15 @@ bool control_congested(const struct control *control);
 /* True when there was any. */
 bool control_read_mail(struct control *control);
 
+/* ---- control_operations.c */
+
 /* With zeroed parts; NULL: no memory or too many, answered BUSY. */
-struct operation *operation_begin(struct control *control, struct peer *p, uint64_t request,
+struct operation *operation_begin(struct control *control, struct control_conn *p, uint64_t request,
                                   enum operation_kind kind, uint32_t parts);
 /* The same, with op->answer: zeroed, so many bytes a part. What has effects takes the memory of its
  * answer first: nothing can lack for it later. */
-struct operation *operation_begin_answer(struct control *control, struct peer *p, uint64_t request,
-                                         enum operation_kind kind, uint32_t parts,
+struct operation *operation_begin_answer(struct control *control, struct control_conn *p,
+                                         uint64_t request, enum operation_kind kind, uint32_t parts,
                                          size_t answer_bytes);
 /* One of control's own, with zeroed parts; NULL: no memory or too many. */
 struct operation *operation_begin_own(struct control *control, enum operation_kind kind,
@@ -406,15 +411,19 @@ void operation_send(struct control *control, struct operation *op);
 void operation_free(struct control *control, struct operation *op);
 /* Its connection goes. */
 void operation_disown(struct operation *op);
+/* For the part's message: held until the operation ends. */
+void operation_hold(struct operation_part *part, struct offsets_entry *entry);
+/* A shard's reply to one of its parts, or that a session is closed. */
+void operation_reply(struct control *control, const struct message *m);
 
 /* ---- control_sessions.c */
 
-void control_open_session(struct control *control, struct peer *p,
+void control_open_session(struct control *control, struct control_conn *p,
                           const Leat__Control__Request *request);
-void control_close_session(struct control *control, struct peer *p,
+void control_close_session(struct control *control, struct control_conn *p,
                            const Leat__Control__Request *request);
 /* Its connection goes. */
-void control_session_close_all(struct control *control, struct peer *p);
+void control_session_close_all(struct control *control, struct control_conn *p);
 /* Shards and connections have ended: nobody answers for those that are still being closed. */
 void control_sessions_stop(struct control *control);
 /* The shard says that the session waits for a quota: a line in the log. */
@@ -428,7 +437,7 @@ const char *control_session_client(struct control *control, uint32_t id);
 /* It was granted, and neither has ended nor is closing. */
 bool control_session_is_live(struct control *control, uint32_t id);
 /* The session, when it is live and of this connection. */
-struct control_session *control_session_of(struct control *control, const struct peer *p,
+struct control_session *control_session_of(struct control *control, const struct control_conn *p,
                                            uint32_t id);
 static inline uint32_t session_shard(uint32_t id)
 {
@@ -442,11 +451,11 @@ static inline uint32_t session_shard(uint32_t id)
 uint64_t control_hash_group(const char *name);
 void control_set_start(struct message *m, const Leat__Control__PartitionStart *start);
 
-void control_open_subscription(struct control *control, struct peer *p,
+void control_open_subscription(struct control *control, struct control_conn *p,
                                const Leat__Control__Request *request);
-void control_close_streams(struct control *control, struct peer *p,
+void control_close_streams(struct control *control, struct control_conn *p,
                            const Leat__Control__Request *request);
-void control_list_offsets(struct control *control, struct peer *p,
+void control_list_offsets(struct control *control, struct control_conn *p,
                           const Leat__Control__Request *request);
 void control_subscribed(struct control *control, struct operation *op);
 void control_streams_closed(struct control *control, struct operation *op);
@@ -456,16 +465,16 @@ void control_offsets_found(struct control *control, struct operation *op);
 
 enum leat_error control_groups_open(struct control *control);
 void control_groups_close(struct control *control);
-void control_join_group(struct control *control, struct peer *p,
+void control_join_group(struct control *control, struct control_conn *p,
                         const Leat__Control__Request *request);
-void control_group_heartbeat(struct control *control, struct peer *p,
+void control_group_heartbeat(struct control *control, struct control_conn *p,
                              const Leat__Control__Request *request);
-void control_leave_group(struct control *control, struct peer *p,
+void control_leave_group(struct control *control, struct control_conn *p,
                          const Leat__Control__Request *request);
 /* Timeouts, assignment, what follows from them. */
 void control_groups_step(struct control *control);
 /* Its connection goes: nobody waits there any more. */
-void control_group_forget_peer(struct control *control, struct peer *p);
+void control_group_forget_conn(struct control *control, struct control_conn *p);
 /* A shard has let go of a partition's stream. */
 void control_dropped(struct control *control, struct operation *op);
 /* Producers wait for a required reader: says which. */
@@ -479,13 +488,11 @@ enum leat_error control_group_entry(struct control *control, struct group_partit
                                     uint64_t log_epoch, struct offsets_entry **out);
 /* What was refused leaves nothing: entries of its parts in which nothing stands go. */
 void control_group_forget_unused(struct control *control, struct operation *op);
-/* For the part's message: held until the operation ends. */
-void operation_hold(struct operation_part *part, struct offsets_entry *entry);
 /* There is no such group. */
-void control_refuse_group(struct control *control, struct peer *p, uint64_t request,
+void control_refuse_group(struct control *control, struct control_conn *p, uint64_t request,
                           const char *group);
 /* Answers for a member that cannot be spoken for. */
-void control_refuse_member(struct control *control, struct peer *p, uint64_t request,
+void control_refuse_member(struct control *control, struct control_conn *p, uint64_t request,
                            enum leat_error error, const char *group, const char *member_id,
                            uint32_t epoch);
 static inline struct group_partition *control_group_partition(const struct group *group,
@@ -518,26 +525,26 @@ bool control_offsets_stop(struct control *control);
 
 /* ---- control_group_admin.c */
 
-void control_commit_offsets(struct control *control, struct peer *p,
+void control_commit_offsets(struct control *control, struct control_conn *p,
                             const Leat__Control__Request *request);
 void control_committed(struct control *control, struct operation *op);
-void control_reset_group(struct control *control, struct peer *p,
+void control_reset_group(struct control *control, struct control_conn *p,
                          const Leat__Control__Request *request);
 void control_reset(struct control *control, struct operation *op);
-void control_delete_group(struct control *control, struct peer *p,
+void control_delete_group(struct control *control, struct control_conn *p,
                           const Leat__Control__Request *request);
 
 /* ---- control_group_describe.c */
 
-void control_list_groups(struct control *control, struct peer *p,
+void control_list_groups(struct control *control, struct control_conn *p,
                          const Leat__Control__Request *request);
-void control_describe_group(struct control *control, struct peer *p,
+void control_describe_group(struct control *control, struct control_conn *p,
                             const Leat__Control__Request *request);
 void control_described(struct control *control, struct operation *op);
 
 /* ---- control_producers.c */
 
-void control_open_producer(struct control *control, struct peer *p,
+void control_open_producer(struct control *control, struct control_conn *p,
                            const Leat__Control__Request *request);
 void control_producer_prepared(struct control *control, struct operation *op);
 void control_producer_bound(struct control *control, struct operation *op);
@@ -567,11 +574,11 @@ void control_group_give_back(void *user, void *maker, enum group_table table, ui
 
 /* A new name. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY: *why is valid until the next call. */
 enum leat_error control_name_add(struct control *control, const char *text,
-                                 struct share_maker *maker, struct control_name **out,
+                                 struct share_maker *maker, struct producer_name **out,
                                  const char **why);
-void control_name_remove(struct control *control, struct control_name *name);
+void control_name_remove(struct control *control, struct producer_name *name);
 /* The operation, which opens it, keeps it until it is freed. */
-void control_name_hold(struct operation *op, struct control_name *name);
+void control_name_hold(struct operation *op, struct producer_name *name);
 void control_name_release(struct control *control, struct operation *op);
 /* The operation has opened its streams: the name is in use as long as the first one is there. */
 void control_name_opened(struct control *control, const struct operation *op);
@@ -579,9 +586,9 @@ void control_name_opened(struct control *control, const struct operation *op);
 void control_name_closed(struct control *control, uint32_t session, uint32_t stream);
 /* Names that nobody has used for too long go. */
 void control_names_step(struct control *control);
-void control_delete_producer(struct control *control, struct peer *p,
+void control_delete_producer(struct control *control, struct control_conn *p,
                              const Leat__Control__Request *request);
-void control_list_producers(struct control *control, struct peer *p,
+void control_list_producers(struct control *control, struct control_conn *p,
                             const Leat__Control__Request *request);
 
 #endif

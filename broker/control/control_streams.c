@@ -85,19 +85,20 @@ static void set_group(struct control *control, struct operation_part *part,
     m->subscribe.name_hash = control_hash_group(open->group);
 }
 
-void control_open_subscription(struct control *control, struct peer *p,
+void control_open_subscription(struct control *control, struct control_conn *p,
                                const Leat__Control__Request *request)
 {
     const Leat__Control__OpenSubscription *open = request->open_subscription;
     const struct topic *topic = topics_find_name(control->options.topics, open->topic);
     if (topic == NULL) {
-        peer_refuse_topic(control, p, request->id, open->topic);
+        control_conn_refuse_topic(control, p, request->id, open->topic);
         return;
     }
     if (open->required && open->name[0] == '\0' && open->group[0] == '\0') {
-        peer_refuse(control, p, request->id, LEAT_ERR_INVALID,
-                    "a required reader of \"%s\" needs a name: producers wait for it by that name",
-                    open->topic);
+        control_conn_refuse(
+            control, p, request->id, LEAT_ERR_INVALID,
+            "a required reader of \"%s\" needs a name: producers wait for it by that name",
+            open->topic);
         return;
     }
     struct group_member *member = NULL;
@@ -135,28 +136,28 @@ void control_open_subscription(struct control *control, struct peer *p,
 }
 
 /* What an error code alone does not say. */
-static const char *refusal_text(struct control *control, const struct peer *p,
+static const char *refusal_text(struct control *control, const struct control_conn *p,
                                 const struct message *m)
 {
-    static_assert(REQUIRED_MAX == 16 && REQUIRED_OF_CONNECTION_MAX == 2
-                      && REQUIRED_OF_ADDRESS_MAX == 8,
+    static_assert(REQUIRED_READERS_MAX == 16 && REQUIRED_READERS_OF_CONNECTION_MAX == 2
+                      && REQUIRED_READERS_OF_ADDRESS_MAX == 8,
                   "as the texts say");
     if (m->status == LEAT_ERR_NO_MEMORY)
         return control_memory_text(control, p);
     switch (m->status == LEAT_ERR_LIMIT ? m->subscribe.refused : 0) {
-    case REQUIRED_FULL:
+    case REQUIRED_READERS_FULL:
         return "the partition has its 16 required readers: subscribe without being required";
-    case REQUIRED_OF_CONNECTION:
+    case REQUIRED_READERS_OF_CONNECTION:
         return "this connection has 2 of the partition's 16 required readers, and one connection "
                "may have an eighth: close one, or subscribe without being required";
-    case REQUIRED_OF_ADDRESS:
+    case REQUIRED_READERS_OF_ADDRESS:
         return "clients of your address have 8 of the partition's 16 required readers, and one "
                "address may have half: close some, or subscribe without being required";
     default: return "";
     }
 }
 
-static void set_stream(struct control *control, const struct peer *p,
+static void set_stream(struct control *control, const struct control_conn *p,
                        Leat__Control__SubscriptionStream *stream, const struct message *m)
 {
     leat__control__subscription_stream__init(stream);
@@ -199,14 +200,14 @@ void control_subscribed(struct control *control, struct operation *op)
     response.id = op->request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_SUBSCRIPTION;
     response.subscription = &grant;
-    peer_answer(control, op->owner, &response);
+    control_conn_answer(control, op->owner, &response);
     control_group_forget_unused(control, op);
     operation_free(control, op);
 }
 
 /* ---- closing */
 
-void control_close_streams(struct control *control, struct peer *p,
+void control_close_streams(struct control *control, struct control_conn *p,
                            const Leat__Control__Request *request)
 {
     const Leat__Control__CloseStreams *close = request->close_streams;
@@ -240,24 +241,25 @@ void control_streams_closed(struct control *control, struct operation *op)
             control_name_closed(control, op->parts[i].message.session, op->parts[i].message.stream);
     }
     if (wrong == NULL)
-        peer_done(control, op->owner, op->request);
+        control_conn_done(control, op->owner, op->request);
     else
-        peer_refuse(control, op->owner, op->request, (enum leat_error)wrong->status,
-                    "stream %u of session %u is not open on this control connection; the others "
-                    "are closed",
-                    wrong->stream, wrong->session);
+        control_conn_refuse(
+            control, op->owner, op->request, (enum leat_error)wrong->status,
+            "stream %u of session %u is not open on this control connection; the others "
+            "are closed",
+            wrong->stream, wrong->session);
     operation_free(control, op);
 }
 
 /* ---- offsets */
 
-void control_list_offsets(struct control *control, struct peer *p,
+void control_list_offsets(struct control *control, struct control_conn *p,
                           const Leat__Control__Request *request)
 {
     const Leat__Control__ListOffsets *ask = request->list_offsets;
     const struct topic *topic = topics_find_name(control->options.topics, ask->topic);
     if (topic == NULL) {
-        peer_refuse_topic(control, p, request->id, ask->topic);
+        control_conn_refuse_topic(control, p, request->id, ask->topic);
         return;
     }
     struct operation *op =
@@ -279,7 +281,7 @@ void control_offsets_found(struct control *control, struct operation *op)
         calloc(op->count, sizeof(Leat__Control__PartitionOffset *));
     const bool there = topics_find(control->options.topics, op->topic_id) != NULL;
     if (offsets == NULL || list == NULL) {
-        peer_refuse_busy(control, op->owner, op->request);
+        control_conn_refuse_busy(control, op->owner, op->request);
     } else {
         for (uint32_t i = 0; i < op->count; i++) {
             const struct message *m = &op->parts[i].message;
@@ -299,7 +301,7 @@ void control_offsets_found(struct control *control, struct operation *op)
         response.id = op->request;
         response.body_case = LEAT__CONTROL__RESPONSE__BODY_OFFSETS;
         response.offsets = &found;
-        peer_answer(control, op->owner, &response);
+        control_conn_answer(control, op->owner, &response);
     }
     free(offsets);
     free(list);

@@ -51,7 +51,8 @@ static void explain_memory(const struct control *control, const struct catalog_t
 }
 
 /* Sums cannot overflow: 2^40 * 2^12. */
-uint64_t registry_missing(const struct control *control, const struct topic_settings *settings)
+uint64_t topic_registry_missing(const struct control *control,
+                                const struct topic_settings *settings)
 {
     const uint64_t wanted = atomic_load_explicit(&control->budget.used_bytes, memory_order_relaxed)
                             + settings->ring_bytes * settings->partitions;
@@ -88,11 +89,11 @@ static void close_partitions(const struct topic *topic, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         partition_close(topic->partitions[i].partition);
-        free(topic->partitions[i].holding);
+        free(topic->partitions[i].owned);
     }
 }
 
-void registry_say_pages(const struct control *control, const struct topic *topic)
+void topic_registry_say_pages(const struct control *control, const struct topic *topic)
 {
     uint32_t normal = 0;
     for (uint32_t i = 0; i < topic->settings.partitions; i++)
@@ -110,7 +111,7 @@ static enum leat_error open_partitions(struct control *control, const struct cat
                                        struct topic *topic, bool *lacks_descriptors,
                                        char error_text[CONTROL_ERROR_TEXT])
 {
-    uint64_t missing = registry_missing(control, &known->settings);
+    uint64_t missing = topic_registry_missing(control, &known->settings);
     *lacks_descriptors = false;
     if (missing != 0) {
         explain_memory(control, known, missing, error_text);
@@ -119,22 +120,22 @@ static enum leat_error open_partitions(struct control *control, const struct cat
     control->budget.refused = 0;
     for (uint32_t i = 0; i < known->settings.partitions; i++) {
         struct topic_partition *at = &topic->partitions[i];
-        at->holding = holding_new();
+        at->owned = owned_partition_new();
         const enum leat_error error =
-            at->holding != NULL ? open_partition(control, known, i, &at->partition, &missing)
-                                : LEAT_ERR_NO_MEMORY;
+            at->owned != NULL ? open_partition(control, known, i, &at->partition, &missing)
+                              : LEAT_ERR_NO_MEMORY;
         if (error == LEAT_OK)
             continue;
         *lacks_descriptors = control->budget.refused == EMFILE || control->budget.refused == ENFILE;
         explain_memory(control, known, missing, error_text);
-        free(at->holding);
+        free(at->owned);
         close_partitions(topic, i);
         return error;
     }
     return LEAT_OK;
 }
 
-void registry_count_topics(struct control *control)
+void topic_registry_count_topics(struct control *control)
 {
     metric_set(&control->counters.topics, topics_count(control->options.topics));
     metric_set(&control->counters.log_bytes,
@@ -151,7 +152,7 @@ static void hand_over(struct control *control, const struct topic *topic)
                                    .topic_id = topic->id,
                                    .partition_index = i,
                                    .partition = topic->partitions[i].partition,
-                                   .holding = topic->partitions[i].holding };
+                                   .owned = topic->partitions[i].owned };
         control_post(control, topic->partitions[i].shard, &m);
     }
 }
@@ -168,9 +169,10 @@ static struct topic *make_topic(const struct catalog_topic *known)
     return topic;
 }
 
-enum leat_error registry_open_topic(struct control *control, const struct catalog_topic *known,
-                                    struct topic **out, bool *lacks_descriptors,
-                                    char error_text[CONTROL_ERROR_TEXT])
+enum leat_error topic_registry_open_topic(struct control *control,
+                                          const struct catalog_topic *known, struct topic **out,
+                                          bool *lacks_descriptors,
+                                          char error_text[CONTROL_ERROR_TEXT])
 {
     struct topic *topic = make_topic(known);
     *lacks_descriptors = false;
@@ -188,7 +190,7 @@ enum leat_error registry_open_topic(struct control *control, const struct catalo
     return LEAT_OK;
 }
 
-void registry_free_topic(struct topic *topic)
+void topic_registry_free_topic(struct topic *topic)
 {
     close_partitions(topic, topic->settings.partitions);
     free(topic);
@@ -202,19 +204,19 @@ static void choose_shards(struct control *control, struct topic *topic)
     control->next_shard = (control->next_shard + topic->settings.partitions) % control->shard_count;
 }
 
-enum leat_error registry_publish(struct control *control, struct topic *topic,
-                                 char error_text[CONTROL_ERROR_TEXT])
+enum leat_error topic_registry_publish(struct control *control, struct topic *topic,
+                                       char error_text[CONTROL_ERROR_TEXT])
 {
     choose_shards(control, topic);
     const enum leat_error error = topics_add(control->options.topics, topic);
     if (error != LEAT_OK) {
         snprintf(error_text, CONTROL_ERROR_TEXT, "topic \"%s\": %s", topic->name,
                  leat_error_text(error));
-        registry_free_topic(topic);
+        topic_registry_free_topic(topic);
         return error;
     }
     hand_over(control, topic);
-    registry_count_topics(control);
+    topic_registry_count_topics(control);
     return LEAT_OK;
 }
 
@@ -236,9 +238,10 @@ static enum leat_error renew_logs(struct control *control, struct catalog_topic 
 
 /* ---- creating */
 
-enum leat_error registry_new_known(struct control *control, const char *name,
-                                   const struct topic_settings *settings,
-                                   struct catalog_topic **out, char error_text[CONTROL_ERROR_TEXT])
+enum leat_error topic_registry_new_known(struct control *control, const char *name,
+                                         const struct topic_settings *settings,
+                                         struct catalog_topic **out,
+                                         char error_text[CONTROL_ERROR_TEXT])
 {
     struct catalog *catalog = control->options.catalog;
     uint64_t id;
@@ -261,7 +264,7 @@ enum leat_error registry_new_known(struct control *control, const char *name,
     return error;
 }
 
-void registry_say_created(const struct topic *topic)
+void topic_registry_say_created(const struct topic *topic)
 {
     log_line(LOG_INFO, "topic.created", log_text("topic", topic->name), log_u64("id", topic->id),
              log_u64("partitions", topic->settings.partitions),
@@ -290,11 +293,11 @@ static enum leat_error open_now(struct control *control, const struct catalog_to
     bool lacks_descriptors;
     control_lend_descriptors(control);
     enum leat_error error =
-        registry_open_topic(control, known, topic, &lacks_descriptors, error_text);
+        topic_registry_open_topic(control, known, topic, &lacks_descriptors, error_text);
     control_take_descriptors(control);
     if (error == LEAT_OK) {
-        registry_say_pages(control, *topic);
-        error = registry_publish(control, *topic, error_text);
+        topic_registry_say_pages(control, *topic);
+        error = topic_registry_publish(control, *topic, error_text);
     }
     if (error == LEAT_OK)
         let_shards_follow(control);
@@ -323,7 +326,7 @@ static enum leat_error create_now(struct control *control, const struct config_t
     struct catalog_topic *known;
     struct topic *topic;
     enum leat_error error =
-        registry_new_known(control, wanted->name, &wanted->settings, &known, error_text);
+        topic_registry_new_known(control, wanted->name, &wanted->settings, &known, error_text);
     if (error != LEAT_OK)
         return error;
     catalog_restore(control->options.catalog, known);
@@ -331,7 +334,7 @@ static enum leat_error create_now(struct control *control, const struct config_t
     if (error == LEAT_OK)
         error = open_now(control, known, &topic, error_text);
     if (error == LEAT_OK)
-        registry_say_created(topic);
+        topic_registry_say_created(topic);
     return error;
 }
 
@@ -353,7 +356,7 @@ static enum leat_error declare(struct control *control, const struct config_topi
     return LEAT_ERR_INVALID;
 }
 
-enum leat_error registry_start(struct control *control, char error_text[CONTROL_ERROR_TEXT])
+enum leat_error topic_registry_start(struct control *control, char error_text[CONTROL_ERROR_TEXT])
 {
     struct catalog *catalog = control->options.catalog;
     enum leat_error error = LEAT_OK;
@@ -416,7 +419,7 @@ static bool close_logs(void *user, const struct topic *topic)
     return true;
 }
 
-bool registry_stop(struct control *control)
+bool topic_registry_stop(struct control *control)
 {
     const bool stored = !control->renewed || store_exact_offsets(control);
     topics_visit(control->options.topics, close_logs, NULL);

@@ -1,54 +1,57 @@
 /* Topics, as control's files share them: requests about them, their birth and death, the catalog.
  *
  * Threads: control's, where nothing else is said. */
-#ifndef LEAT_BROKER_CONTROL_REGISTRY_H
-#define LEAT_BROKER_CONTROL_REGISTRY_H
+#ifndef LEAT_BROKER_CONTROL_CONTROL_TOPIC_REGISTRY_H
+#define LEAT_BROKER_CONTROL_CONTROL_TOPIC_REGISTRY_H
 
 #include "broker/control/control_state.h"
 
 /* ---- control_topics.c */
 
-void control_create_topic(struct control *control, struct peer *p,
+void control_create_topic(struct control *control, struct control_conn *p,
                           const Leat__Control__Request *request);
-void control_delete_topic(struct control *control, struct peer *p,
+void control_delete_topic(struct control *control, struct control_conn *p,
                           const Leat__Control__Request *request);
-void control_list_topics(struct control *control, struct peer *p,
+void control_list_topics(struct control *control, struct control_conn *p,
                          const Leat__Control__Request *request);
-void control_describe_topic(struct control *control, struct peer *p,
+void control_describe_topic(struct control *control, struct control_conn *p,
                             const Leat__Control__Request *request);
 void control_topic_deleted(struct control *control, struct operation *op);
 /* It is there now, whatever lacks: without the places of its partitions, if need be. */
-void control_answer_created(struct control *control, struct peer *p, uint64_t request,
+void control_answer_created(struct control *control, struct control_conn *p, uint64_t request,
                             const struct topic *topic);
 
 /* ---- control_topic_registry.c */
 
 /* Everything of the catalog and the configuration. */
-enum leat_error registry_start(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
+enum leat_error topic_registry_start(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
 /* A topic with a new id and new logs, that is not in the catalog (catalog_restore puts it there:
  * there is room until the next catalog_add). LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
-enum leat_error registry_new_known(struct control *control, const char *name,
-                                   const struct topic_settings *settings,
-                                   struct catalog_topic **out, char error_text[CONTROL_ERROR_TEXT]);
+enum leat_error topic_registry_new_known(struct control *control, const char *name,
+                                         const struct topic_settings *settings,
+                                         struct catalog_topic **out,
+                                         char error_text[CONTROL_ERROR_TEXT]);
 /* All memory of a topic. Also on the worker's thread: looks at the configuration and the budget
  * alone. *lacks_descriptors: they are why it is LEAT_ERR_NO_MEMORY. */
-enum leat_error registry_open_topic(struct control *control, const struct catalog_topic *known,
-                                    struct topic **out, bool *lacks_descriptors,
-                                    char error_text[CONTROL_ERROR_TEXT]);
+enum leat_error topic_registry_open_topic(struct control *control,
+                                          const struct catalog_topic *known, struct topic **out,
+                                          bool *lacks_descriptors,
+                                          char error_text[CONTROL_ERROR_TEXT]);
 /* What the logs of a whole topic lack of the budget, in bytes; 0: they fit. */
-uint64_t registry_missing(const struct control *control, const struct topic_settings *settings);
+uint64_t topic_registry_missing(const struct control *control,
+                                const struct topic_settings *settings);
 /* No shard has it. */
-void registry_free_topic(struct topic *topic);
+void topic_registry_free_topic(struct topic *topic);
 /* It is there for everybody, and its partitions are the shards'. On an error it is freed. */
-enum leat_error registry_publish(struct control *control, struct topic *topic,
-                                 char error_text[CONTROL_ERROR_TEXT]);
+enum leat_error topic_registry_publish(struct control *control, struct topic *topic,
+                                       char error_text[CONTROL_ERROR_TEXT]);
 /* In the log: that it was made; that it has not the pages it was to have, if so. */
-void registry_say_created(const struct topic *topic);
-void registry_say_pages(const struct control *control, const struct topic *topic);
-void registry_count_topics(struct control *control);
+void topic_registry_say_created(const struct topic *topic);
+void topic_registry_say_pages(const struct control *control, const struct topic *topic);
+void topic_registry_count_topics(struct control *control);
 /* Shards have ended: exact offsets are stored, all partitions closed. False: they are not stored.
  */
-bool registry_stop(struct control *control);
+bool topic_registry_stop(struct control *control);
 
 /* ---- control_creation.c */
 
@@ -66,9 +69,9 @@ void deletion_of_left_out(struct control *control, struct operation *op,
  */
 void deletion_begin(struct control *control, struct operation *op, const struct topic *topic);
 /* No shard has its partitions: closes them after a grace period, then answers. */
-void deletion_bury(struct control *control, struct operation *op);
+void deletion_reap(struct control *control, struct operation *op);
 /* Has the worker close what is ready to be. */
-void deletion_close_buried(struct control *control);
+void deletion_close_reaped(struct control *control);
 /* The shards have ended, whatever it waited for: closes its partitions, if it is a deletion. */
 void deletion_abandon(struct operation *op);
 
@@ -85,11 +88,11 @@ bool catalog_tell(struct control *control);
  */
 enum leat_error catalog_store_now(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
 
-void registry_want_offsets(struct control *control, const struct message *message);
+void topic_registry_want_offsets(struct control *control, const struct message *message);
 /* As if all partitions of a topic of the catalog asked. */
-void registry_want_all(struct control *control, const struct topic *topic);
+void topic_registry_want_all(struct control *control, const struct topic *topic);
 /* Stores the new limits and tells the shards. */
-void registry_reserve(struct control *control);
+void topic_registry_reserve(struct control *control);
 
 /* ---- topics that found no room (control_left_out.c) */
 

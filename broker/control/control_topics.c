@@ -125,18 +125,18 @@ static void draw_left_out(struct picture *picture, const struct catalog_topic *k
     picture->topic.settings = &picture->settings;
 }
 
-static void answer_picture(struct control *control, struct peer *p, uint64_t request,
+static void answer_picture(struct control *control, struct control_conn *p, uint64_t request,
                            struct picture *picture)
 {
     Leat__Control__Response response = LEAT__CONTROL__RESPONSE__INIT;
     response.id = request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_TOPIC;
     response.topic = &picture->topic;
-    peer_answer(control, p, &response);
+    control_conn_answer(control, p, &response);
     picture_free(picture);
 }
 
-void control_answer_created(struct control *control, struct peer *p, uint64_t request,
+void control_answer_created(struct control *control, struct control_conn *p, uint64_t request,
                             const struct topic *topic)
 {
     struct picture picture;
@@ -148,14 +148,15 @@ void control_answer_created(struct control *control, struct peer *p, uint64_t re
 
 /* ---- create, describe, delete */
 
-static void refuse_moving(struct control *control, struct peer *p, uint64_t request,
+static void refuse_moving(struct control *control, struct control_conn *p, uint64_t request,
                           const char *name)
 {
-    peer_refuse_for(control, p, request, LEAT_BUSY, CONTROL_RETRY_MS,
-                    "topic \"%s\" is just being made or deleted: ask again a little later", name);
+    control_conn_refuse_for(control, p, request, LEAT_BUSY, CONTROL_RETRY_MS,
+                            "topic \"%s\" is just being made or deleted: ask again a little later",
+                            name);
 }
 
-void control_create_topic(struct control *control, struct peer *p,
+void control_create_topic(struct control *control, struct control_conn *p,
                           const Leat__Control__Request *request)
 {
     const Leat__Control__CreateTopic *create = request->create_topic;
@@ -163,17 +164,18 @@ void control_create_topic(struct control *control, struct peer *p,
     struct settings_error wrong;
     settings_from(&settings, create->settings);
     if (settings_resolve(&settings, &wrong) != LEAT_OK) {
-        peer_refuse(control, p, request->id, LEAT_ERR_INVALID,
-                    "topic \"%s\": %s is %s, expected %s", create->name, wrong.name, wrong.got,
-                    wrong.expected);
+        control_conn_refuse(control, p, request->id, LEAT_ERR_INVALID,
+                            "topic \"%s\": %s is %s, expected %s", create->name, wrong.name,
+                            wrong.got, wrong.expected);
         return;
     }
     const struct topic *topic = topics_find_name(control->options.topics, create->name);
     if (topic != NULL || left_out_find(control, create->name) != NULL) {
-        peer_refuse(control, p, request->id, LEAT_ERR_TOPIC_EXISTS,
-                    "there is a topic \"%s\" already: use it, give another name, or delete it with "
-                    "`leat topic delete %s`",
-                    create->name, create->name);
+        control_conn_refuse(
+            control, p, request->id, LEAT_ERR_TOPIC_EXISTS,
+            "there is a topic \"%s\" already: use it, give another name, or delete it with "
+            "`leat topic delete %s`",
+            create->name, create->name);
         return;
     }
     if (creation_is_under_way(control, create->name)) {
@@ -187,25 +189,25 @@ void control_create_topic(struct control *control, struct peer *p,
     creation_begin(control, op, create->name, &settings);
 }
 
-void control_describe_topic(struct control *control, struct peer *p,
+void control_describe_topic(struct control *control, struct control_conn *p,
                             const Leat__Control__Request *request)
 {
     const char *name = request->describe_topic->name;
     const struct topic *topic = topics_find_name(control->options.topics, name);
     struct picture picture;
     if (topic == NULL) {
-        peer_refuse_topic(control, p, request->id, name);
+        control_conn_refuse_topic(control, p, request->id, name);
         return;
     }
     control_charge(control, topic->settings.partitions);
     if (draw(&picture, topic, true))
         answer_picture(control, p, request->id, &picture);
     else
-        peer_refuse_busy(control, p, request->id);
+        control_conn_refuse_busy(control, p, request->id);
 }
 
 /* No shard has anything of it. */
-static void delete_left_out(struct control *control, struct peer *p, uint64_t request,
+static void delete_left_out(struct control *control, struct control_conn *p, uint64_t request,
                             const char *name)
 {
     struct operation *op = operation_begin(control, p, request, OPERATION_DELETE_TOPIC, 0);
@@ -213,7 +215,7 @@ static void delete_left_out(struct control *control, struct peer *p, uint64_t re
         deletion_of_left_out(control, op, left_out_find(control, name));
 }
 
-void control_delete_topic(struct control *control, struct peer *p,
+void control_delete_topic(struct control *control, struct control_conn *p,
                           const Leat__Control__Request *request)
 {
     const char *name = request->delete_topic->name;
@@ -227,8 +229,8 @@ void control_delete_topic(struct control *control, struct peer *p,
         return;
     }
     if (topic == NULL) {
-        peer_refuse(control, p, request->id, LEAT_ERR_UNKNOWN_TOPIC,
-                    "there is no topic \"%s\": see `leat topic list`", name);
+        control_conn_refuse(control, p, request->id, LEAT_ERR_UNKNOWN_TOPIC,
+                            "there is no topic \"%s\": see `leat topic list`", name);
         return;
     }
     if (catalog_find(control->options.catalog, topic->id) == NULL) {
@@ -247,7 +249,7 @@ void control_delete_topic(struct control *control, struct peer *p,
 void control_topic_deleted(struct control *control, struct operation *op)
 {
     /* Answered when its memory is free, so that the next topic can have it. */
-    deletion_bury(control, op);
+    deletion_reap(control, op);
 }
 
 /* ---- list, page by page */
@@ -288,7 +290,7 @@ static bool fill(struct control *control, struct listing *listing)
     return true;
 }
 
-static void answer_list(struct control *control, struct peer *p, uint64_t request,
+static void answer_list(struct control *control, struct control_conn *p, uint64_t request,
                         struct listing *listing)
 {
     Leat__Control__TopicList topics = LEAT__CONTROL__TOPIC_LIST__INIT;
@@ -299,22 +301,22 @@ static void answer_list(struct control *control, struct peer *p, uint64_t reques
     response.id = request;
     response.body_case = LEAT__CONTROL__RESPONSE__BODY_TOPICS;
     response.topics = &topics;
-    peer_answer(control, p, &response);
+    control_conn_answer(control, p, &response);
 }
 
-void control_list_topics(struct control *control, struct peer *p,
+void control_list_topics(struct control *control, struct control_conn *p,
                          const Leat__Control__Request *request)
 {
     struct listing *listing = calloc(1, sizeof *listing);
     if (listing == NULL) {
-        peer_refuse_busy(control, p, request->id);
+        control_conn_refuse_busy(control, p, request->id);
         return;
     }
     listing->place = catalog_above(control->options.catalog, request->list_topics->after_id);
     if (fill(control, listing))
         answer_list(control, p, request->id, listing);
     else
-        peer_refuse_busy(control, p, request->id);
+        control_conn_refuse_busy(control, p, request->id);
     for (size_t i = 0; i < listing->count; i++)
         picture_free(&listing->pictures[i]);
     free(listing);

@@ -6,7 +6,7 @@
 enum { FIRST_ROOM = 64 };
 
 /* The place of the first whose name is not below `name`. */
-static uint32_t place_of(const struct control_names *names, const char *name)
+static uint32_t place_of(const struct producer_names *names, const char *name)
 {
     uint32_t from = 0, to = names->count;
     while (from < to) {
@@ -19,24 +19,24 @@ static uint32_t place_of(const struct control_names *names, const char *name)
     return from;
 }
 
-struct control_name *names_find(const struct control_names *names, const char *name)
+struct producer_name *producer_names_find(const struct producer_names *names, const char *name)
 {
     const uint32_t at = place_of(names, name);
     return at < names->count && strcmp(names->all[at]->name, name) == 0 ? names->all[at] : NULL;
 }
 
-uint32_t names_above(const struct control_names *names, const char *name)
+uint32_t producer_names_above(const struct producer_names *names, const char *name)
 {
     const uint32_t at = place_of(names, name);
     return at + (at < names->count && strcmp(names->all[at]->name, name) == 0);
 }
 
-static bool make_room(struct control_names *names)
+static bool make_room(struct producer_names *names)
 {
     if (names->count < names->room)
         return true;
     const uint32_t room = names->room == 0 ? FIRST_ROOM : 2 * names->room;
-    struct control_name **all = realloc(names->all, room * sizeof(struct control_name *));
+    struct producer_name **all = realloc(names->all, room * sizeof(struct producer_name *));
     if (all == NULL)
         return false;
     names->all = all;
@@ -44,17 +44,17 @@ static bool make_room(struct control_names *names)
     return true;
 }
 
-enum leat_error names_add(struct control_names *names, const char *name, struct share_maker *maker,
-                          struct control_name **out)
+enum leat_error producer_names_add(struct producer_names *names, const char *name,
+                                   struct share_maker *maker, struct producer_name **out)
 {
-    struct control_name *entry = calloc(1, sizeof *entry);
+    struct producer_name *entry = calloc(1, sizeof *entry);
     if (entry == NULL || !make_room(names)) {
         free(entry);
         return LEAT_ERR_NO_MEMORY;
     }
     const uint32_t at = place_of(names, name);
     memmove(&names->all[at + 1], &names->all[at],
-            (names->count - at) * sizeof(struct control_name *));
+            (names->count - at) * sizeof(struct producer_name *));
     names->all[at] = entry;
     names->count++;
     names->hand += names->hand > at;
@@ -66,35 +66,35 @@ enum leat_error names_add(struct control_names *names, const char *name, struct 
     return LEAT_OK;
 }
 
-static void forget(struct control_name *name)
+static void forget(struct producer_name *name)
 {
     if (name->session != 0)
-        LIST_REMOVE(name, stream_link);
+        LIST_REMOVE(name, stream_node);
     TAILQ_REMOVE(&name->maker->names, name, of_maker);
     TAILQ_REMOVE(&name->maker->address->names, name, of_address);
     free(name);
 }
 
-void names_remove(struct control_names *names, struct control_name *name)
+void producer_names_remove(struct producer_names *names, struct producer_name *name)
 {
     const uint32_t at = place_of(names, name->name);
     names->count--;
     memmove(&names->all[at], &names->all[at + 1],
-            (names->count - at) * sizeof(struct control_name *));
+            (names->count - at) * sizeof(struct producer_name *));
     names->hand -= names->hand > at;
     forget(name);
 }
 
 /* One move of what is behind, however many go. */
-void names_walk(struct control_names *names, uint32_t count,
-                bool (*goes)(void *user, struct control_name *name),
-                void (*gone)(void *user, struct share_maker *maker), void *user)
+void producer_names_walk(struct producer_names *names, uint32_t count,
+                         bool (*goes)(void *user, struct producer_name *name),
+                         void (*gone)(void *user, struct share_maker *maker), void *user)
 {
     const uint32_t from = names->hand < names->count ? names->hand : 0;
     const uint32_t to = names->count - from < count ? names->count : from + count;
     uint32_t kept = from;
     for (uint32_t i = from; i < to; i++) {
-        struct control_name *name = names->all[i];
+        struct producer_name *name = names->all[i];
         if (!goes(user, name)) {
             names->all[kept++] = name;
             continue;
@@ -105,7 +105,7 @@ void names_walk(struct control_names *names, uint32_t count,
     }
     if (kept != to)
         memmove(&names->all[kept], &names->all[to],
-                (names->count - to) * sizeof(struct control_name *));
+                (names->count - to) * sizeof(struct producer_name *));
     names->count -= to - kept;
     names->hand = kept;
 }
@@ -116,25 +116,25 @@ static uint32_t bucket_of(uint32_t session, uint32_t stream)
 {
     const uint64_t mixed =
         ((uint64_t)session << 32 | stream) * UINT64_C(0x9E3779B97F4A7C15); /* Fibonacci hashing */
-    return (uint32_t)(mixed >> 32) & (NAMES_STREAM_BUCKETS - 1);
+    return (uint32_t)(mixed >> 32) & (PRODUCER_NAMES_STREAM_BUCKETS - 1);
 }
 
-void names_bind(struct control_names *names, struct control_name *name, uint32_t session,
-                uint32_t stream)
+void producer_names_bind(struct producer_names *names, struct producer_name *name, uint32_t session,
+                         uint32_t stream)
 {
     if (name->session != 0)
-        LIST_REMOVE(name, stream_link);
+        LIST_REMOVE(name, stream_node);
     name->session = session;
     name->stream = stream;
     if (session != 0)
-        LIST_INSERT_HEAD(&names->streams[bucket_of(session, stream)], name, stream_link);
+        LIST_INSERT_HEAD(&names->streams[bucket_of(session, stream)], name, stream_node);
 }
 
-struct control_name *names_find_stream(const struct control_names *names, uint32_t session,
-                                       uint32_t stream)
+struct producer_name *producer_names_find_stream(const struct producer_names *names,
+                                                 uint32_t session, uint32_t stream)
 {
-    struct control_name *name;
-    LIST_FOREACH(name, &names->streams[bucket_of(session, stream)], stream_link)
+    struct producer_name *name;
+    LIST_FOREACH(name, &names->streams[bucket_of(session, stream)], stream_node)
     {
         if (name->session == session && name->stream == stream)
             return name;
@@ -142,7 +142,7 @@ struct control_name *names_find_stream(const struct control_names *names, uint32
     return NULL;
 }
 
-void names_used(struct control_name *name)
+void producer_names_used(struct producer_name *name)
 {
     struct share_maker *maker = name->maker;
     TAILQ_REMOVE(&maker->names, name, of_maker);
@@ -151,10 +151,10 @@ void names_used(struct control_name *name)
     TAILQ_INSERT_TAIL(&maker->address->names, name, of_address);
 }
 
-void names_free(struct control_names *names)
+void producer_names_free(struct producer_names *names)
 {
     for (uint32_t i = 0; i < names->count; i++)
         free(names->all[i]);
     free(names->all);
-    *names = (struct control_names){ .count = 0 };
+    *names = (struct producer_names){ .count = 0 };
 }

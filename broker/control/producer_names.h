@@ -3,8 +3,8 @@
  * Role: a table by name, in order, and by the stream that a name was opened with. Must not know:
  * sessions, shards, how long a name is kept (control_producer_names.c), who may have how many
  * (shares.h). Threads: control's. */
-#ifndef LEAT_BROKER_CONTROL_NAMES_H
-#define LEAT_BROKER_CONTROL_NAMES_H
+#ifndef LEAT_BROKER_CONTROL_PRODUCER_NAMES_H
+#define LEAT_BROKER_CONTROL_PRODUCER_NAMES_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,9 +15,9 @@
 #include "schema/limits.h"
 #include "schema/units.h"
 
-enum { NAMES_STREAM_BUCKETS = 4096 };
+enum { PRODUCER_NAMES_STREAM_BUCKETS = 4096 };
 
-struct control_name {
+struct producer_name {
     uint64_t id;
     uint32_t epoch;       /* in force */
     uint32_t tried_epoch; /* the newest that an opening took, which may have failed */
@@ -31,44 +31,44 @@ struct control_name {
     uint32_t opening; /* operations under way */
     bool idle;        /* was seen not to be in use: at idle_since */
     leat_ns idle_since;
-    struct share_maker *maker;            /* who opened it first */
-    TAILQ_ENTRY(control_name) of_maker;   /* in maker->names */
-    TAILQ_ENTRY(control_name) of_address; /* in maker->address->names */
-    LIST_ENTRY(control_name) stream_link; /* while session is not 0 */
+    struct share_maker *maker;             /* who opened it first */
+    TAILQ_ENTRY(producer_name) of_maker;   /* in maker->names */
+    TAILQ_ENTRY(producer_name) of_address; /* in maker->address->names */
+    LIST_ENTRY(producer_name) stream_node; /* while session is not 0 */
     char name[LEAT_NAME_BYTES_MAX + 1];
 };
 
-LIST_HEAD(control_name_bucket, control_name);
+LIST_HEAD(producer_name_bucket, producer_name);
 
-struct control_names {
-    struct control_name **all; /* by name */
+struct producer_names {
+    struct producer_name **all; /* by name */
     uint32_t count, room;
     uint32_t hand; /* of a walk that goes on now and then: the next to be looked at */
-    struct control_name_bucket streams[NAMES_STREAM_BUCKETS];
+    struct producer_name_bucket streams[PRODUCER_NAMES_STREAM_BUCKETS];
 };
 
 /* NULL: nobody has opened it. */
-struct control_name *names_find(const struct control_names *names, const char *name);
+struct producer_name *producer_names_find(const struct producer_names *names, const char *name);
 /* The first whose name is above `name`: its place in `all`; names->count: none. */
-uint32_t names_above(const struct control_names *names, const char *name);
+uint32_t producer_names_above(const struct producer_names *names, const char *name);
 /* The name is new; it is in the lists of `maker`. LEAT_ERR_NO_MEMORY. */
-enum leat_error names_add(struct control_names *names, const char *name, struct share_maker *maker,
-                          struct control_name **out);
+enum leat_error producer_names_add(struct producer_names *names, const char *name,
+                                   struct share_maker *maker, struct producer_name **out);
 /* Nobody holds its memory. */
-void names_remove(struct control_names *names, struct control_name *name);
+void producer_names_remove(struct producer_names *names, struct producer_name *name);
 /* Looks at the next `count` in order and removes those that `goes` says. `gone` gives back the
  * place of each, after it: its maker, which is in no list of names any more, may go with it. */
-void names_walk(struct control_names *names, uint32_t count,
-                bool (*goes)(void *user, struct control_name *name),
-                void (*gone)(void *user, struct share_maker *maker), void *user);
+void producer_names_walk(struct producer_names *names, uint32_t count,
+                         bool (*goes)(void *user, struct producer_name *name),
+                         void (*gone)(void *user, struct share_maker *maker), void *user);
 /* It was opened with this stream, or (session 0) is closed. */
-void names_bind(struct control_names *names, struct control_name *name, uint32_t session,
-                uint32_t stream);
+void producer_names_bind(struct producer_names *names, struct producer_name *name, uint32_t session,
+                         uint32_t stream);
 /* NULL: no name was opened with it. */
-struct control_name *names_find_stream(const struct control_names *names, uint32_t session,
-                                       uint32_t stream);
+struct producer_name *producer_names_find_stream(const struct producer_names *names,
+                                                 uint32_t session, uint32_t stream);
 /* It is the last of its maker's and its address's that give way. */
-void names_used(struct control_name *name);
-void names_free(struct control_names *names);
+void producer_names_used(struct producer_name *name);
+void producer_names_free(struct producer_names *names);
 
 #endif

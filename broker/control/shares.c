@@ -26,10 +26,10 @@ static void free_address(struct share_address *address)
 {
     struct share_maker *maker;
     while ((maker = LIST_FIRST(&address->makers)) != NULL) {
-        LIST_REMOVE(maker, link);
+        LIST_REMOVE(maker, node);
         free(maker);
     }
-    LIST_REMOVE(address, link);
+    LIST_REMOVE(address, node);
     memory_part_release(address->memory);
     free(address);
 }
@@ -104,7 +104,7 @@ static struct share_address *have_address(struct shares *shares,
     struct share_bucket *bucket =
         &shares->buckets[leat_crc32c(bytes, sizeof bytes) & (BUCKETS - 1)];
     for (address = LIST_FIRST(bucket); address != NULL; address = next) {
-        next = LIST_NEXT(address, link);
+        next = LIST_NEXT(address, node);
         if (memcmp(address->bytes, bytes, sizeof bytes) == 0)
             found = address;
         else if (!is_used(address))
@@ -114,7 +114,7 @@ static struct share_address *have_address(struct shares *shares,
         return found;
     found = new_address(shares, bytes);
     if (found != NULL)
-        LIST_INSERT_HEAD(bucket, found, link);
+        LIST_INSERT_HEAD(bucket, found, node);
     return found;
 }
 
@@ -123,7 +123,7 @@ static void free_when_unused(struct share_maker *maker)
     struct share_address *address = maker->address;
     if (maker->connected || maker->entries != 0)
         return;
-    LIST_REMOVE(maker, link);
+    LIST_REMOVE(maker, node);
     free(maker);
     if (!is_used(address))
         free_address(address);
@@ -139,7 +139,7 @@ struct share_maker *shares_enter(struct shares *shares, const uint8_t address[SH
         free(maker);
         return NULL;
     }
-    LIST_INSERT_HEAD(&maker->address->makers, maker, link);
+    LIST_INSERT_HEAD(&maker->address->makers, maker, node);
     maker->number = next_number(shares);
     maker->connected = true;
     TAILQ_INIT(&maker->names);

@@ -5,8 +5,8 @@
  * Role: counting. Must not know: what the tables hold, connections' descriptors.
  * Bounds: a maker for each connection and for each entry of a table at most, an address for each
  * maker at most. Threads: control's. */
-#ifndef LEAT_BROKER_SHARES_H
-#define LEAT_BROKER_SHARES_H
+#ifndef LEAT_BROKER_CONTROL_SHARES_H
+#define LEAT_BROKER_CONTROL_SHARES_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,11 +29,11 @@ enum share_table {
 
 enum { SHARE_ADDRESS_BYTES = 16 };
 
-struct control_name;
-TAILQ_HEAD(share_names, control_name);
+struct producer_name;
+TAILQ_HEAD(share_names, producer_name);
 
 struct share_address {
-    LIST_ENTRY(share_address) link;
+    LIST_ENTRY(share_address) node;
     uint8_t bytes[SHARE_ADDRESS_BYTES];
     uint64_t id;                  /* never 0; the same when the address comes back */
     struct memory_budget *memory; /* what all that clients of it make is charged to; held */
@@ -43,7 +43,7 @@ struct share_address {
 };
 
 struct share_maker {
-    LIST_ENTRY(share_maker) link;
+    LIST_ENTRY(share_maker) node;
     struct share_address *address;
     uint32_t number; /* never 0 */
     bool connected;

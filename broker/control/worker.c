@@ -34,13 +34,13 @@ static void *run_jobs(void *arg)
             pthread_cond_wait(&w->posted, &w->lock);
         if (job == NULL)
             break;
-        TAILQ_REMOVE(&w->waiting, job, link);
+        TAILQ_REMOVE(&w->waiting, job, node);
         w->busy = true;
         pthread_mutex_unlock(&w->lock);
         job->run(job);
         pthread_mutex_lock(&w->lock);
         w->busy = false;
-        TAILQ_INSERT_TAIL(&w->finished, job, link);
+        TAILQ_INSERT_TAIL(&w->finished, job, node);
         atomic_store_explicit(&w->any_finished, true, memory_order_relaxed);
         pthread_cond_signal(&w->ran);
         const ssize_t wrote = write(w->wake, &one, sizeof one);
@@ -81,7 +81,7 @@ static void run_here(struct worker *w, struct worker_job *job)
 {
     const uint64_t one = 1;
     job->run(job);
-    TAILQ_INSERT_TAIL(&w->finished, job, link);
+    TAILQ_INSERT_TAIL(&w->finished, job, node);
     atomic_store_explicit(&w->any_finished, true, memory_order_relaxed);
     const ssize_t wrote = write(w->wake, &one, sizeof one);
     (void)wrote;
@@ -95,7 +95,7 @@ void worker_post(struct worker *w, struct worker_job *job)
         return;
     }
     pthread_mutex_lock(&w->lock);
-    TAILQ_INSERT_TAIL(&w->waiting, job, link);
+    TAILQ_INSERT_TAIL(&w->waiting, job, node);
     pthread_cond_signal(&w->posted);
     pthread_mutex_unlock(&w->lock);
 }
@@ -105,7 +105,7 @@ static struct worker_job *take_finished(struct worker *w)
     pthread_mutex_lock(&w->lock);
     struct worker_job *job = TAILQ_FIRST(&w->finished);
     if (job != NULL)
-        TAILQ_REMOVE(&w->finished, job, link);
+        TAILQ_REMOVE(&w->finished, job, node);
     else
         atomic_store_explicit(&w->any_finished, false, memory_order_relaxed);
     pthread_mutex_unlock(&w->lock);

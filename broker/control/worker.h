@@ -23,7 +23,7 @@ struct worker;
 struct worker_job {
     void (*run)(struct worker_job *job);  /* on the worker's thread */
     void (*done)(struct worker_job *job); /* on control's; may post and free the job */
-    TAILQ_ENTRY(worker_job) link;         /* the worker's */
+    TAILQ_ENTRY(worker_job) node;         /* the worker's */
 };
 
 /* `wake`: an eventfd that is written when a job has run. LEAT_ERR_NO_MEMORY. */

@@ -6,8 +6,8 @@
  * among those who name it, what does not divide evenly going to who has least.
  * Must not know: how a partition goes from one to another, time.
  * Threads: any; nothing here has state. Allocates nothing. */
-#ifndef LEAT_BROKER_ASSIGNOR_H
-#define LEAT_BROKER_ASSIGNOR_H
+#ifndef LEAT_BROKER_GROUP_ASSIGNOR_H
+#define LEAT_BROKER_GROUP_ASSIGNOR_H
 
 #include "broker/group/group.h"
 

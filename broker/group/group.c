@@ -76,9 +76,9 @@ struct group_topic *groups_next_topic(const struct groups *g, const char *name,
                                       const struct group_topic *previous)
 {
     struct group_topic *topic =
-        previous != NULL ? LIST_NEXT(previous, name_link) : LIST_FIRST(bucket_of(g, name));
+        previous != NULL ? LIST_NEXT(previous, name_node) : LIST_FIRST(bucket_of(g, name));
     while (topic != NULL && strcmp(topic->name, name) != 0)
-        topic = LIST_NEXT(topic, name_link);
+        topic = LIST_NEXT(topic, name_node);
     return topic;
 }
 
@@ -123,7 +123,7 @@ static void free_partitions(struct groups *g, struct group_topic *topic)
         if (p->state == GROUP_DROPPING)
             topic->group->dropping--;
         if (p->state == GROUP_DROPPING && !p->told)
-            TAILQ_REMOVE(&g->drops, p, drop_link);
+            TAILQ_REMOVE(&g->drops, p, drop_node);
         if (p->offsets != NULL)
             g->hooks.forget(g->hooks.user, p);
         group_set_owner(p, NULL);
@@ -145,7 +145,7 @@ void group_free_topic(struct groups *g, struct group_topic *topic)
 {
     free_partitions(g, topic);
     accept(topic);
-    LIST_REMOVE(topic, name_link);
+    LIST_REMOVE(topic, name_node);
     topic->group->topics[topic->place] = NULL;
     topic->group->topic_count--;
     free(topic);
@@ -155,7 +155,7 @@ void group_free_member(struct groups *g, struct group_member *member)
 {
     timers_remove(&g->timers, &member->timer);
     if (member->answering)
-        TAILQ_REMOVE(&g->answers, member, answer_link);
+        TAILQ_REMOVE(&g->answers, member, answer_node);
     g->members--;
     group_give_back(g, member->maker, GROUP_TABLE_MEMBERS, 1);
     free(member);
@@ -171,7 +171,7 @@ void group_free(struct groups *g, struct group *group)
     for (uint32_t i = 0; i < group->member_count; i++)
         group_free_member(g, group->members[i]);
     if (group->unsettled)
-        TAILQ_REMOVE(&g->unsettled, group, unsettled_link);
+        TAILQ_REMOVE(&g->unsettled, group, unsettled_node);
     timers_remove(&g->idle, &group->idle_timer);
     memmove(&g->all[at], &g->all[at + 1], (g->count - at - 1) * sizeof(struct group *));
     g->count--;
@@ -301,7 +301,7 @@ static enum leat_error make_topic(struct groups *g, struct group *group,
         free(topic);
         return error;
     }
-    LIST_INSERT_HEAD(bucket_of(g, topic->name), topic, name_link);
+    LIST_INSERT_HEAD(bucket_of(g, topic->name), topic, name_node);
     group->topics[place] = topic;
     group->topic_count++;
     *out = topic;

@@ -20,8 +20,8 @@
  * is.
  *
  * Every table is bounded. Threads: control's. */
-#ifndef LEAT_BROKER_GROUP_H
-#define LEAT_BROKER_GROUP_H
+#ifndef LEAT_BROKER_GROUP_GROUP_H
+#define LEAT_BROKER_GROUP_GROUP_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -61,7 +61,7 @@ struct group_partition {
     uint8_t state;    /* group_partition_state */
     bool told;        /* DROPPING: the shard is */
     struct group_topic *topic;
-    TAILQ_ENTRY(group_partition) drop_link;
+    TAILQ_ENTRY(group_partition) drop_node;
 };
 
 /* A topic that members name, or that the group has offsets in. */
@@ -76,7 +76,7 @@ struct group_topic {
     uint32_t subscribers;
     uint32_t place; /* in its group: the bit in a member's `topics` */
     struct group_partition *partitions;
-    LIST_ENTRY(group_topic) name_link; /* of all groups' topics with names of one hash */
+    LIST_ENTRY(group_topic) name_node; /* of all groups' topics with names of one hash */
     char name[LEAT_NAME_BYTES_MAX + 1];
 };
 
@@ -97,8 +97,8 @@ struct group_member {
     void *waiter;
     uint64_t request;
     leat_ns answer_by;
-    LIST_ENTRY(group_member) waiter_link;  /* the caller's */
-    TAILQ_ENTRY(group_member) answer_link; /* while `answering` */
+    LIST_ENTRY(group_member) waiter_node;  /* the caller's */
+    TAILQ_ENTRY(group_member) answer_node; /* while `answering` */
 
     bool changed;  /* in the settling under way */
     uint32_t seat; /* the assignor's */
@@ -121,7 +121,7 @@ struct group {
     bool unsettled;                /* in the list of those to look at */
     struct group_member **members; /* by id */
     struct group_topic *topics[LEAT_GROUP_TOPICS_MAX]; /* NULL: free */
-    TAILQ_ENTRY(group) unsettled_link;
+    TAILQ_ENTRY(group) unsettled_node;
     struct timer idle_timer; /* while it has no members */
     leat_ns idle_since;      /* its last member went, or groups_touch */
     uint64_t stored_ns;      /* the caller's: of its last commit, since 1970; 0: in this run */

@@ -21,7 +21,7 @@ uint32_t group_heartbeat_ms(const struct group_member *member)
 void group_forget_waiter(struct groups *g, struct group_member *member)
 {
     if (member->answering)
-        TAILQ_REMOVE(&g->answers, member, answer_link);
+        TAILQ_REMOVE(&g->answers, member, answer_node);
     member->waiting = member->answering = false;
     member->waiter = NULL;
 }

@@ -5,8 +5,8 @@
  *      group_step.c    partitions change hands; timeouts
  *
  * Threads: control's. */
-#ifndef LEAT_BROKER_GROUP_STATE_H
-#define LEAT_BROKER_GROUP_STATE_H
+#ifndef LEAT_BROKER_GROUP_GROUP_STATE_H
+#define LEAT_BROKER_GROUP_GROUP_STATE_H
 
 #include "broker/group/group.h"
 

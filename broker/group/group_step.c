@@ -7,7 +7,7 @@
 void group_unsettle(struct groups *g, struct group *group)
 {
     if (!group->unsettled)
-        TAILQ_INSERT_TAIL(&g->unsettled, group, unsettled_link);
+        TAILQ_INSERT_TAIL(&g->unsettled, group, unsettled_node);
     group->unsettled = true;
 }
 
@@ -56,7 +56,7 @@ void group_start_drop(struct groups *g, struct group_partition *p)
     p->state = GROUP_DROPPING;
     p->told = false;
     group->dropping++;
-    TAILQ_INSERT_TAIL(&g->drops, p, drop_link);
+    TAILQ_INSERT_TAIL(&g->drops, p, drop_node);
 }
 
 /* Every partition that `member` has. */
@@ -78,7 +78,7 @@ struct group_partition *groups_next_drop(struct groups *g)
     struct group_partition *p = TAILQ_FIRST(&g->drops);
     if (p == NULL)
         return NULL;
-    TAILQ_REMOVE(&g->drops, p, drop_link);
+    TAILQ_REMOVE(&g->drops, p, drop_node);
     p->told = true;
     return p;
 }
@@ -108,7 +108,7 @@ void group_want_answer(struct groups *g, struct group_member *member)
     if (!member->waiting || member->answering)
         return;
     member->answering = true;
-    TAILQ_INSERT_TAIL(&g->answers, member, answer_link);
+    TAILQ_INSERT_TAIL(&g->answers, member, answer_node);
 }
 
 struct group_member *groups_next_answer(struct groups *g)
@@ -116,7 +116,7 @@ struct group_member *groups_next_answer(struct groups *g)
     struct group_member *member = TAILQ_FIRST(&g->answers);
     if (member == NULL)
         return NULL;
-    TAILQ_REMOVE(&g->answers, member, answer_link);
+    TAILQ_REMOVE(&g->answers, member, answer_node);
     member->waiting = member->answering = false;
     return member;
 }
@@ -237,7 +237,7 @@ static void settle(struct groups *g, struct group *group, leat_ns now)
 {
     bool any = false;
     group->unsettled = false;
-    TAILQ_REMOVE(&g->unsettled, group, unsettled_link);
+    TAILQ_REMOVE(&g->unsettled, group, unsettled_node);
     if (group->unassigned)
         assignor_run(group);
     group->unassigned = false;

@@ -2,8 +2,8 @@
  *
  * Role: open addressing, at most half full. Must not know: what the elements are; they stay their
  * owner's. All-zero, but for `budget`, is an empty map. Threads: its owner's. */
-#ifndef LEAT_BROKER_IDMAP_H
-#define LEAT_BROKER_IDMAP_H
+#ifndef LEAT_BROKER_LOG_IDMAP_H
+#define LEAT_BROKER_LOG_IDMAP_H
 
 #include <stdbool.h>
 #include <stdint.h>

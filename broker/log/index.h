@@ -3,8 +3,8 @@
  * Role: a bounded ring of (position, offset, monotonic time), one entry about every `step` bytes of
  * log. Must not know: batches, rings of bytes, what is at a position. Threads: the owning shard.
  * Allocates only when opened. */
-#ifndef LEAT_BROKER_INDEX_H
-#define LEAT_BROKER_INDEX_H
+#ifndef LEAT_BROKER_LOG_INDEX_H
+#define LEAT_BROKER_LOG_INDEX_H
 
 #include <stdint.h>
 

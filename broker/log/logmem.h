@@ -12,8 +12,8 @@
  *
  * Threads: open and close, one at a time, belong to control and to the worker it waits for; what a
  * budget has in use may be read by anybody; the bytes belong to the owning shard. */
-#ifndef LEAT_BROKER_LOGMEM_H
-#define LEAT_BROKER_LOGMEM_H
+#ifndef LEAT_BROKER_LOG_LOGMEM_H
+#define LEAT_BROKER_LOG_LOGMEM_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

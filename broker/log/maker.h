@@ -7,8 +7,8 @@
  * place.
  *
  * Role: the rule, and the words for it. Must not know: tables, who counts. Threads: any. */
-#ifndef LEAT_BROKER_MAKER_H
-#define LEAT_BROKER_MAKER_H
+#ifndef LEAT_BROKER_LOG_MAKER_H
+#define LEAT_BROKER_LOG_MAKER_H
 
 #include <stdint.h>
 

@@ -8,8 +8,8 @@
  * Whoever is refused holds nothing more than before and answers its client before any effect.
  *
  * Threads: a budget is for any thread; an account belongs to its owner's. */
-#ifndef LEAT_BROKER_MEMORY_BUDGET_H
-#define LEAT_BROKER_MEMORY_BUDGET_H
+#ifndef LEAT_BROKER_LOG_MEMORY_BUDGET_H
+#define LEAT_BROKER_LOG_MEMORY_BUDGET_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -54,7 +54,7 @@ enum leat_error partition_open(struct partition **out, const struct partition_op
         options->producers_max != 0 ? options->producers_max : PARTITION_PRODUCERS_DEFAULT;
     enum leat_error error = index_open(&p->index, options->ring_bytes);
     if (error == LEAT_OK)
-        error = producer_table_open(&p->producers, producers, options->memory);
+        error = producer_dedup_table_open(&p->producers, producers, options->memory);
     if (error == LEAT_OK)
         error = ringlog_open(&p->log, options->ring_bytes, options->first_position, budget,
                              missing_bytes);
@@ -84,7 +84,7 @@ void partition_close(struct partition *p)
     if (p == NULL)
         return;
     ringlog_close(&p->log, p->budget);
-    producer_table_close(p->producers);
+    producer_dedup_table_close(p->producers);
     index_close(&p->index);
     free(p);
 }
@@ -136,7 +136,7 @@ static void drop_oldest(struct partition *p)
 /* Bytes that may not be dropped start here: what required readers have not consumed. */
 static uint64_t protected_from(const struct partition *p)
 {
-    return p->overrun == PARTITION_BLOCK ? required_lowest(&p->required) : UINT64_MAX;
+    return p->overrun == PARTITION_BLOCK ? required_readers_lowest(&p->required) : UINT64_MAX;
 }
 
 /* The batch at `position` may be dropped: it is wholly below `held`. A mark may stand within a
@@ -183,7 +183,8 @@ void partition_see_clock(struct partition *p, leat_ns now, uint64_t wall_ns)
     times_see(&p->times, p->log.head, p->log.tail, now, wall_ns);
 }
 
-unsigned partition_retain(struct partition *p, leat_ns now, struct required_lost lost[REQUIRED_MAX])
+unsigned partition_retain(struct partition *p, leat_ns now,
+                          struct required_lost lost[REQUIRED_READERS_MAX])
 {
     if (p->options.retention_ns != 0) {
         const uint64_t held = protected_from(p);
@@ -195,7 +196,8 @@ unsigned partition_retain(struct partition *p, leat_ns now, struct required_lost
             drop_oldest(p);
         }
     }
-    const unsigned count = required_expire(&p->required, now, p->options.required_timeout_ns, lost);
+    const unsigned count =
+        required_readers_expire(&p->required, now, p->options.required_timeout_ns, lost);
     partition_add(&p->required_lost, count);
     return count;
 }
@@ -210,25 +212,26 @@ static void busy(struct partition *p, struct publish_result *result, uint32_t re
 }
 
 /* Refused for good: the sequence is consumed. */
-static void refuse(struct partition *p, struct producer *producer, uint32_t crc,
+static void refuse(struct partition *p, struct producer_dedup *producer, uint32_t crc,
                    struct publish_result *result, enum leat_error status)
 {
     partition_add(&p->refused, 1);
     result->status = status;
-    producer_record(producer, result->first_sequence, result->count, crc, status, LEAT_OFFSET_NONE);
+    producer_dedup_record(producer, result->first_sequence, result->count, crc, status,
+                          LEAT_OFFSET_NONE);
 }
 
 /* False: the producer's memory answers it. `result` is empty yet. */
-static bool is_new(struct partition *p, struct producer *producer, const struct leat_batch *batch,
-                   struct publish_result *result)
+static bool is_new(struct partition *p, struct producer_dedup *producer,
+                   const struct leat_batch *batch, struct publish_result *result)
 {
     result->first_sequence = batch->base_sequence;
     result->count = batch->record_count;
-    if (batch->producer_id != producer_id(producer)) {
+    if (batch->producer_id != producer_dedup_id(producer)) {
         result->status = LEAT_ERR_FENCED;
         return false;
     }
-    const struct producer_verdict verdict = producer_check(
+    const struct producer_dedup_verdict verdict = producer_dedup_check(
         producer, batch->producer_epoch, batch->base_sequence, batch->record_count, batch->crc32c);
     result->status = verdict.status;
     result->base_offset = verdict.base_offset;
@@ -278,11 +281,11 @@ __attribute__((noinline, cold)) static void note_hold(struct partition *p, uint6
     uint64_t needed = p->log.head;
     while (p->log.tail + size - needed > p->log.mem.size)
         needed += leat_batch_size_at(ringlog_at(&p->log, needed));
-    required_hold(&p->required, needed, now);
+    required_readers_hold(&p->required, needed, now);
     p->held = true;
 }
 
-void partition_publish(struct partition *p, struct producer *producer, const uint8_t *bytes,
+void partition_publish(struct partition *p, struct producer_dedup *producer, const uint8_t *bytes,
                        size_t size, leat_ns now, uint64_t wall_ns, struct publish_result *result)
 {
     struct leat_batch batch;
@@ -327,11 +330,11 @@ void partition_publish(struct partition *p, struct producer *producer, const uin
     }
     append(p, bytes, &batch, now, wall_ns, base_offset);
     result->base_offset = base_offset;
-    producer_record(producer, batch.base_sequence, batch.record_count, batch.crc32c, LEAT_OK,
-                    base_offset);
+    producer_dedup_record(producer, batch.base_sequence, batch.record_count, batch.crc32c, LEAT_OK,
+                          base_offset);
 }
 
-void partition_refuse(struct partition *p, struct producer *producer,
+void partition_refuse(struct partition *p, struct producer_dedup *producer,
                       const uint8_t header[LEAT_BATCH_HEADER_BYTES], enum leat_error status,
                       struct publish_result *result)
 {
@@ -442,29 +445,29 @@ bool partition_take_held(struct partition *p, uint64_t *name_hash)
     const bool held = p->held && p->required.count != 0;
     p->held = false;
     if (held)
-        *name_hash = required_lowest_name(&p->required);
+        *name_hash = required_readers_lowest_name(&p->required);
     return held;
 }
 
 int partition_required_attach(struct partition *p, uint64_t name_hash, uint64_t position,
                               struct maker maker, uint64_t *given_up)
 {
-    const int handle = required_attach(&p->required, name_hash, position, maker, given_up);
+    const int handle = required_readers_attach(&p->required, name_hash, position, maker, given_up);
     partition_add(&p->required_lost, *given_up != 0);
     return handle;
 }
 
 void partition_required_advance(struct partition *p, int handle, uint64_t position)
 {
-    required_advance(&p->required, handle, position);
+    required_readers_advance(&p->required, handle, position);
 }
 
 void partition_required_detach(struct partition *p, int handle, leat_ns now)
 {
-    required_detach(&p->required, handle, now);
+    required_readers_detach(&p->required, handle, now);
 }
 
-struct producer_table *partition_producers(struct partition *p)
+struct producer_dedup_table *partition_producers(struct partition *p)
 {
     return p->producers;
 }

@@ -11,8 +11,8 @@
  *
  * Threads: everything is for the owning shard, except partition_open and partition_close (control,
  * while no shard has it) and partition_stats (any thread). */
-#ifndef LEAT_BROKER_PARTITION_H
-#define LEAT_BROKER_PARTITION_H
+#ifndef LEAT_BROKER_LOG_PARTITION_H
+#define LEAT_BROKER_LOG_PARTITION_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -92,19 +92,19 @@ struct publish_result {
  *   LEAT_ERR_OUT_OF_ORDER  sequence above the next one, or what would be FENCED is damaged: not
  *                          consumed
  *   LEAT_ERR_FENCED        id or epoch are not the producer's, or its numbers were used for other
- *                          records (see producer_check)
+ *                          records (see producer_dedup_check)
  *   LEAT_ERR_BAD_CRC       damaged, here or on the way: not consumed. Who knows that the bytes came
  *                          as they were sent refuses it with partition_refuse
  *   LEAT_ERR_MALFORMED, TOO_LARGE, UNSUPPORTED: refused for good; when the header could be
  *                          trusted this far and the sequence is the next one, it IS consumed. A
  *                          batch whose header does not parse has count 0: the session must end.
  * `now` is monotonic, `wall_ns` since 1970. */
-void partition_publish(struct partition *p, struct producer *producer, const uint8_t *batch,
+void partition_publish(struct partition *p, struct producer_dedup *producer, const uint8_t *batch,
                        size_t size, leat_ns now, uint64_t wall_ns, struct publish_result *result);
 
 /* The same for a batch of which only the header came, because it is larger than the topic takes, or
  * which came damaged: the refusal `status` consumes its sequence if it is the next one. */
-void partition_refuse(struct partition *p, struct producer *producer,
+void partition_refuse(struct partition *p, struct producer_dedup *producer,
                       const uint8_t header[LEAT_BATCH_HEADER_BYTES], enum leat_error status,
                       struct publish_result *result);
 
@@ -122,7 +122,7 @@ void partition_see_clock(struct partition *p, leat_ns now, uint64_t wall_ns);
  * about every 100 ms; cheap when there is nothing to do. Work per call is bounded. Returns the
  * number of required readers that just lost their mark; `lost`: which. */
 unsigned partition_retain(struct partition *p, leat_ns now,
-                          struct required_lost lost[REQUIRED_MAX]);
+                          struct required_lost lost[REQUIRED_READERS_MAX]);
 
 /* ---- out */
 
@@ -192,7 +192,7 @@ void partition_required_detach(struct partition *p, int handle, leat_ns now);
 /* The state of (id) on this partition for `epoch`; see broker/log/producer_dedup.h for the table's
  * rules.
  */
-struct producer_table *partition_producers(struct partition *p);
+struct producer_dedup_table *partition_producers(struct partition *p);
 
 /* ---- seeing (any thread; each number is exact, together they are a close picture) */
 

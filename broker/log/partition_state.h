@@ -4,8 +4,8 @@
  *      partition_seek.c   where a reader begins
  *
  * Threads: the owning shard; counters are read by anybody. */
-#ifndef LEAT_BROKER_PARTITION_STATE_H
-#define LEAT_BROKER_PARTITION_STATE_H
+#ifndef LEAT_BROKER_LOG_PARTITION_STATE_H
+#define LEAT_BROKER_LOG_PARTITION_STATE_H
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -57,8 +57,8 @@ struct partition {
     struct times times;
     partition_counter evicted_records;
     partition_counter duplicates, refused, busy, required_lost;
-    struct required required;
-    struct producer_table *producers;
+    struct required_readers required;
+    struct producer_dedup_table *producers;
     struct logmem_budget *budget;
     struct partition_options options;
 };

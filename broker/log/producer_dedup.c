@@ -15,19 +15,19 @@ struct result {
     int16_t status;
 };
 
-static_assert(sizeof(struct result) == PRODUCER_RESULT_BYTES, "as the header says");
+static_assert(sizeof(struct result) == PRODUCER_DEDUP_RESULT_BYTES, "as the header says");
 
 /* Whose it is counts for; the table itself is one of them. */
 enum level { LEVEL_TABLE, LEVEL_CONNECTION, LEVEL_ADDRESS, LEVELS };
 
-struct producer {
+struct producer_dedup {
     uint64_t id; /* first: see idmap.h */
     uint64_t next_sequence;
     uint32_t epoch;
     uint32_t fenced_below;        /* epochs under this are refused */
     leat_ns idle_since;           /* when it was unbound */
     struct share *shares[LEVELS]; /* NULL: nobody's; that of the table: see table_of */
-    TAILQ_ENTRY(producer) unbound_link[LEVELS];
+    TAILQ_ENTRY(producer_dedup) unbound_node[LEVELS];
     struct result *results; /* NULL: it never sent a batch */
     uint16_t grow_at;       /* results remembered when `results` is to grow; NEVER_GROWS */
     uint8_t room;           /* of `results`: 0 or a power of two */
@@ -36,13 +36,13 @@ struct producer {
     bool bound;
     uint16_t reserved; /* openings under way: neither bound nor reserved, it may be forgotten */
 };
-static_assert(sizeof(struct producer) == PRODUCER_BYTES, "as the header says");
+static_assert(sizeof(struct producer_dedup) == PRODUCER_DEDUP_BYTES, "as the header says");
 static_assert(LEAT_IN_FLIGHT_BATCHES_MAX <= UINT8_MAX, "room is one byte");
 static_assert((LEAT_IN_FLIGHT_BATCHES_MAX & (LEAT_IN_FLIGHT_BATCHES_MAX - 1)) == 0
-                  && (PRODUCER_FIRST_RESULTS & (PRODUCER_FIRST_RESULTS - 1)) == 0,
+                  && (PRODUCER_DEDUP_FIRST_RESULTS & (PRODUCER_DEDUP_FIRST_RESULTS - 1)) == 0,
               "room doubles");
 
-TAILQ_HEAD(unbound_list, producer);
+TAILQ_HEAD(unbound_list, producer_dedup);
 
 /* What one control connection, one address, or the table has of producers. */
 struct share {
@@ -53,9 +53,9 @@ struct share {
     struct unbound_list unbound; /* of those, longest idle first */
     struct unbound_list unused;  /* the same, of those without results */
 };
-static_assert(sizeof(struct share) == PRODUCER_SHARE_BYTES, "as the header says");
+static_assert(sizeof(struct share) == PRODUCER_DEDUP_SHARE_BYTES, "as the header says");
 
-struct producer_table {
+struct producer_dedup_table {
     struct share all; /* first: see table_of */
     struct idmap by_id;
     struct idmap connections, addresses; /* that have some */
@@ -63,30 +63,30 @@ struct producer_table {
     struct memory_budget *budget;
 };
 
-static struct producer_table *table_of(const struct producer *producer)
+static struct producer_dedup_table *table_of(const struct producer_dedup *producer)
 {
     assert(producer->shares[LEVEL_TABLE] != NULL);
-    return (struct producer_table *)producer->shares[LEVEL_TABLE];
+    return (struct producer_dedup_table *)producer->shares[LEVEL_TABLE];
 }
 
-static struct memory_budget *memory_of_share(const struct producer_table *table,
+static struct memory_budget *memory_of_share(const struct producer_dedup_table *table,
                                              const struct share *share)
 {
     return share != NULL && share->memory != NULL ? share->memory : table->budget;
 }
 
 /* What it is charged to. */
-static struct memory_budget *memory_of(const struct producer *producer)
+static struct memory_budget *memory_of(const struct producer_dedup *producer)
 {
     return memory_of_share(table_of(producer), producer->shares[LEVEL_ADDRESS]);
 }
 
-static size_t bytes_of(const struct producer *producer)
+static size_t bytes_of(const struct producer_dedup *producer)
 {
     return sizeof *producer + producer->room * sizeof(struct result);
 }
 
-static void free_share(const struct producer_table *table, struct share *share)
+static void free_share(const struct producer_dedup_table *table, struct share *share)
 {
     struct memory_budget *memory = share->memory;
     memory_budget_free(memory_of_share(table, share), share, sizeof *share);
@@ -100,10 +100,10 @@ static void init_share(struct share *share, uint64_t id)
     TAILQ_INIT(&share->unused);
 }
 
-enum leat_error producer_table_open(struct producer_table **out, uint32_t capacity,
-                                    struct memory_budget *budget)
+enum leat_error producer_dedup_table_open(struct producer_dedup_table **out, uint32_t capacity,
+                                          struct memory_budget *budget)
 {
-    struct producer_table *table = memory_budget_calloc(budget, sizeof *table);
+    struct producer_dedup_table *table = memory_budget_calloc(budget, sizeof *table);
     if (table == NULL)
         return LEAT_ERR_NO_MEMORY;
     table->capacity = capacity;
@@ -114,13 +114,13 @@ enum leat_error producer_table_open(struct producer_table **out, uint32_t capaci
     return LEAT_OK;
 }
 
-static void free_producer(struct memory_budget *memory, struct producer *producer)
+static void free_producer(struct memory_budget *memory, struct producer_dedup *producer)
 {
     memory_budget_free(memory, producer->results, producer->room * sizeof(struct result));
     memory_budget_free(memory, producer, sizeof *producer);
 }
 
-static void close_shares(const struct producer_table *table, struct idmap *shares)
+static void close_shares(const struct producer_dedup_table *table, struct idmap *shares)
 {
     for (uint32_t i = 0; i < shares->room; i++) {
         if (shares->places[i] != NULL)
@@ -129,12 +129,12 @@ static void close_shares(const struct producer_table *table, struct idmap *share
     idmap_close(shares);
 }
 
-void producer_table_close(struct producer_table *table)
+void producer_dedup_table_close(struct producer_dedup_table *table)
 {
     if (table == NULL)
         return;
     for (uint32_t i = 0; i < table->by_id.room; i++) {
-        struct producer *producer = (struct producer *)table->by_id.places[i];
+        struct producer_dedup *producer = (struct producer_dedup *)table->by_id.places[i];
         if (producer != NULL)
             free_producer(memory_of(producer), producer);
     }
@@ -146,38 +146,38 @@ void producer_table_close(struct producer_table *table)
 
 /* ---- unbound ones are in the lists of all whose they are */
 
-static struct unbound_list *list_of(const struct producer *producer, enum level level)
+static struct unbound_list *list_of(const struct producer_dedup *producer, enum level level)
 {
     struct share *share = producer->shares[level];
     return producer->results == NULL ? &share->unused : &share->unbound;
 }
 
-static void enter_lists(struct producer *producer)
+static void enter_lists(struct producer_dedup *producer)
 {
     for (enum level i = 0; i < LEVELS; i++) {
         if (producer->shares[i] != NULL)
-            TAILQ_INSERT_TAIL(list_of(producer, i), producer, unbound_link[i]);
+            TAILQ_INSERT_TAIL(list_of(producer, i), producer, unbound_node[i]);
     }
 }
 
-static void leave_lists(struct producer *producer)
+static void leave_lists(struct producer_dedup *producer)
 {
     for (enum level i = 0; i < LEVELS; i++) {
         if (producer->shares[i] != NULL)
-            TAILQ_REMOVE(list_of(producer, i), producer, unbound_link[i]);
+            TAILQ_REMOVE(list_of(producer, i), producer, unbound_node[i]);
     }
 }
 
 /* The one that is missed least; NULL: all are bound. */
-static struct producer *find_longest_unbound(const struct share *share)
+static struct producer_dedup *find_longest_unbound(const struct share *share)
 {
-    struct producer *unused = TAILQ_FIRST(&share->unused);
+    struct producer_dedup *unused = TAILQ_FIRST(&share->unused);
     return unused != NULL ? unused : TAILQ_FIRST(&share->unbound);
 }
 
 /* ---- whose it is */
 
-static struct idmap *shares_of(struct producer_table *table, enum level level)
+static struct idmap *shares_of(struct producer_dedup_table *table, enum level level)
 {
     return level == LEVEL_CONNECTION ? &table->connections : &table->addresses;
 }
@@ -187,7 +187,8 @@ static uint64_t maker_id(const struct maker *maker, enum level level)
     return level == LEVEL_CONNECTION ? maker->connection : maker->address;
 }
 
-static void drop_share_unused(struct producer_table *table, enum level level, struct share *share)
+static void drop_share_unused(struct producer_dedup_table *table, enum level level,
+                              struct share *share)
 {
     if (level == LEVEL_TABLE || share == NULL || share->count != 0)
         return;
@@ -195,7 +196,7 @@ static void drop_share_unused(struct producer_table *table, enum level level, st
     free_share(table, share);
 }
 
-static struct share *have_share(struct producer_table *table, enum level level,
+static struct share *have_share(struct producer_dedup_table *table, enum level level,
                                 const struct maker *maker)
 {
     const uint64_t id = maker_id(maker, level);
@@ -214,7 +215,7 @@ static struct share *have_share(struct producer_table *table, enum level level,
     return share;
 }
 
-static bool have_shares(struct producer_table *table, const struct maker *maker,
+static bool have_shares(struct producer_dedup_table *table, const struct maker *maker,
                         struct share *shares[LEVELS])
 {
     shares[LEVEL_TABLE] = &table->all;
@@ -229,7 +230,7 @@ static bool have_shares(struct producer_table *table, const struct maker *maker,
     return true;
 }
 
-static void set_shares(struct producer_table *table, struct producer *producer,
+static void set_shares(struct producer_dedup_table *table, struct producer_dedup *producer,
                        struct share *const shares[LEVELS])
 {
     for (enum level i = 0; i < LEVELS; i++) {
@@ -244,9 +245,9 @@ static void set_shares(struct producer_table *table, struct producer *producer,
 
 /* It counts for `maker` from now on, and is charged to it; it is in no list. Without memory it
  * stays whose it is. */
-static void hand_to(struct producer *producer, const struct maker *maker)
+static void hand_to(struct producer_dedup *producer, const struct maker *maker)
 {
-    struct producer_table *table = table_of(producer);
+    struct producer_dedup_table *table = table_of(producer);
     struct memory_budget *from = memory_of(producer), *to;
     struct share *shares[LEVELS];
     if (!have_shares(table, maker, shares))
@@ -262,7 +263,7 @@ static void hand_to(struct producer *producer, const struct maker *maker)
     set_shares(table, producer, shares);
 }
 
-static void forget(struct producer_table *table, struct producer *producer)
+static void forget(struct producer_dedup_table *table, struct producer_dedup *producer)
 {
     assert(!producer->bound && producer->reserved == 0);
     leave_lists(producer);
@@ -282,8 +283,8 @@ static uint32_t count_of(const struct share *share)
 }
 
 /* Whether the maker may have one more, and if not, whose own must go for it (*full). */
-static struct producer_share check_share(struct producer_table *table, const struct maker *maker,
-                                         const struct share **full)
+static struct producer_share check_share(struct producer_dedup_table *table,
+                                         const struct maker *maker, const struct share **full)
 {
     const struct share *connection = idmap_find(&table->connections, maker->connection);
     const struct share *address = idmap_find(&table->addresses, maker->address);
@@ -305,18 +306,18 @@ static struct producer_share check_share(struct producer_table *table, const str
     return said;
 }
 
-struct producer_share producer_refused_share(struct producer_table *table,
-                                             const struct maker *maker)
+struct producer_share producer_dedup_refused_share(struct producer_dedup_table *table,
+                                                   const struct maker *maker)
 {
     const struct share *full;
     return check_share(table, maker, &full);
 }
 
-static enum leat_error create(struct producer_table *table, uint64_t id, const struct maker *maker,
-                              struct producer **out)
+static enum leat_error create(struct producer_dedup_table *table, uint64_t id,
+                              const struct maker *maker, struct producer_dedup **out)
 {
     const struct share *full;
-    struct producer *longest = NULL;
+    struct producer_dedup *longest = NULL;
     if (check_share(table, maker, &full).verdict != SHARE_OK) {
         longest = full != NULL ? find_longest_unbound(full) : NULL;
         if (longest == NULL)
@@ -326,7 +327,7 @@ static enum leat_error create(struct producer_table *table, uint64_t id, const s
         return LEAT_ERR_NO_MEMORY;
     struct share *shares[LEVELS];
     struct memory_budget *memory = maker->memory != NULL ? maker->memory : table->budget;
-    struct producer *producer = memory_budget_calloc(memory, sizeof *producer);
+    struct producer_dedup *producer = memory_budget_calloc(memory, sizeof *producer);
     if (producer == NULL)
         return LEAT_ERR_NO_MEMORY;
     if (!have_shares(table, maker, shares)) {
@@ -343,14 +344,14 @@ static enum leat_error create(struct producer_table *table, uint64_t id, const s
     return LEAT_OK;
 }
 
-static void bind(struct producer *producer)
+static void bind(struct producer_dedup *producer)
 {
     if (!producer->bound && producer->reserved == 0)
         leave_lists(producer);
     producer->bound = true;
 }
 
-static void restart(struct producer *producer, uint32_t epoch)
+static void restart(struct producer_dedup *producer, uint32_t epoch)
 {
     producer->epoch = epoch;
     producer->next_sequence = 0;
@@ -359,14 +360,14 @@ static void restart(struct producer *producer, uint32_t epoch)
     producer->result_next = 0;
 }
 
-enum leat_error producer_open(struct producer_table *table, uint64_t id, uint32_t epoch,
-                              enum producer_open_how how, const struct maker *maker,
-                              struct producer **out, bool *was_bound)
+enum leat_error producer_dedup_open(struct producer_dedup_table *table, uint64_t id, uint32_t epoch,
+                                    enum producer_dedup_open_how how, const struct maker *maker,
+                                    struct producer_dedup **out, bool *was_bound)
 {
-    struct producer *producer = idmap_find(&table->by_id, id);
+    struct producer_dedup *producer = idmap_find(&table->by_id, id);
     if (producer != NULL && (epoch < producer->epoch || epoch < producer->fenced_below))
         return LEAT_ERR_FENCED;
-    if (how == PRODUCER_RESUME && (producer == NULL || producer->epoch != epoch))
+    if (how == PRODUCER_DEDUP_RESUME && (producer == NULL || producer->epoch != epoch))
         return LEAT_ERR_PRODUCER_EXPIRED;
     if (producer == NULL) {
         const enum leat_error error = create(table, id, maker, &producer);
@@ -385,7 +386,7 @@ enum leat_error producer_open(struct producer_table *table, uint64_t id, uint32_
     return LEAT_OK;
 }
 
-void producer_unbind(struct producer *producer, leat_ns now)
+void producer_dedup_unbind(struct producer_dedup *producer, leat_ns now)
 {
     assert(producer->bound);
     producer->bound = false;
@@ -394,10 +395,10 @@ void producer_unbind(struct producer *producer, leat_ns now)
         enter_lists(producer);
 }
 
-enum leat_error producer_reserve(struct producer_table *table, uint64_t id,
-                                 const struct maker *maker, struct producer **out)
+enum leat_error producer_dedup_reserve(struct producer_dedup_table *table, uint64_t id,
+                                       const struct maker *maker, struct producer_dedup **out)
 {
-    struct producer *producer = idmap_find(&table->by_id, id);
+    struct producer_dedup *producer = idmap_find(&table->by_id, id);
     if (producer == NULL) {
         const enum leat_error error = create(table, id, maker, &producer);
         if (error != LEAT_OK)
@@ -411,7 +412,7 @@ enum leat_error producer_reserve(struct producer_table *table, uint64_t id,
     return LEAT_OK;
 }
 
-void producer_release(struct producer *producer, leat_ns now)
+void producer_dedup_release(struct producer_dedup *producer, leat_ns now)
 {
     assert(producer->reserved != 0);
     if (--producer->reserved != 0 || producer->bound)
@@ -422,18 +423,18 @@ void producer_release(struct producer *producer, leat_ns now)
         forget(table_of(producer), producer);
 }
 
-void producer_fence(struct producer_table *table, uint64_t id, uint32_t epoch)
+void producer_dedup_fence(struct producer_dedup_table *table, uint64_t id, uint32_t epoch)
 {
-    struct producer *producer = idmap_find(&table->by_id, id);
+    struct producer_dedup *producer = idmap_find(&table->by_id, id);
     if (producer != NULL && producer->fenced_below < epoch)
         producer->fenced_below = epoch;
 }
 
-static uint32_t expire(struct producer_table *table, struct unbound_list *list, leat_ns now,
+static uint32_t expire(struct producer_dedup_table *table, struct unbound_list *list, leat_ns now,
                        leat_ns idle_ns)
 {
     uint32_t forgotten = 0;
-    struct producer *oldest;
+    struct producer_dedup *oldest;
     /* The analyzer does not see that `forget` takes what it frees off the list. */
     while ((oldest = TAILQ_FIRST(list)) != NULL
            && now - oldest->idle_since >= idle_ns) { // NOLINT(clang-analyzer-unix.Malloc)
@@ -443,46 +444,47 @@ static uint32_t expire(struct producer_table *table, struct unbound_list *list, 
     return forgotten;
 }
 
-uint32_t producer_expire(struct producer_table *table, leat_ns now, leat_ns idle_ns)
+uint32_t producer_dedup_expire(struct producer_dedup_table *table, leat_ns now, leat_ns idle_ns)
 {
-    const leat_ns unused = idle_ns < PRODUCER_UNUSED_IDLE_NS ? idle_ns : PRODUCER_UNUSED_IDLE_NS;
+    const leat_ns unused =
+        idle_ns < PRODUCER_DEDUP_UNUSED_IDLE_NS ? idle_ns : PRODUCER_DEDUP_UNUSED_IDLE_NS;
     return expire(table, &table->all.unbound, now, idle_ns)
            + expire(table, &table->all.unused, now, unused);
 }
 
-void producer_skip(struct producer *producer, uint64_t sequence)
+void producer_dedup_skip(struct producer_dedup *producer, uint64_t sequence)
 {
     if (producer->next_sequence < sequence)
         producer->next_sequence = sequence;
 }
 
-uint64_t producer_id(const struct producer *producer)
+uint64_t producer_dedup_id(const struct producer_dedup *producer)
 {
     return producer->id;
 }
 
-uint64_t producer_next_sequence(const struct producer *producer)
+uint64_t producer_dedup_next_sequence(const struct producer_dedup *producer)
 {
     return producer->next_sequence;
 }
 
-uint32_t producer_epoch(const struct producer *producer)
+uint32_t producer_dedup_epoch(const struct producer_dedup *producer)
 {
     return producer->epoch;
 }
 
 /* The remembered result `back` batches ago (1: the latest). */
-static const struct result *result_at(const struct producer *producer, uint32_t back)
+static const struct result *result_at(const struct producer_dedup *producer, uint32_t back)
 {
     return &producer->results[(producer->result_next - back) & (producer->room - 1U)];
 }
 
 /* Room for more results, or for the first. False: no memory, nothing is changed. */
-__attribute__((noinline, cold)) static bool grow(struct producer *producer)
+__attribute__((noinline, cold)) static bool grow(struct producer_dedup *producer)
 {
     struct memory_budget *budget = memory_of(producer);
     const uint8_t before = producer->room;
-    const uint8_t room = before == 0 ? PRODUCER_FIRST_RESULTS : (uint8_t)(2 * before);
+    const uint8_t room = before == 0 ? PRODUCER_DEDUP_FIRST_RESULTS : (uint8_t)(2 * before);
     struct result *results = memory_budget_calloc(budget, room * sizeof *results);
     if (results == NULL)
         return false;
@@ -500,11 +502,12 @@ __attribute__((noinline, cold)) static bool grow(struct producer *producer)
  * comes under its numbers is another producer's, and an old answer would acknowledge records that
  * are not in the log. A refused batch may come again undamaged: its answer is no acknowledgement.
  */
-static struct producer_verdict seen_before(const struct producer *producer, uint64_t first_sequence,
-                                           uint32_t count, uint32_t crc)
+static struct producer_dedup_verdict seen_before(const struct producer_dedup *producer,
+                                                 uint64_t first_sequence, uint32_t count,
+                                                 uint32_t crc)
 {
-    struct producer_verdict verdict = { .status = LEAT_ERR_DUPLICATE,
-                                        .base_offset = LEAT_OFFSET_NONE };
+    struct producer_dedup_verdict verdict = { .status = LEAT_ERR_DUPLICATE,
+                                              .base_offset = LEAT_OFFSET_NONE };
     for (uint32_t back = 1; back <= producer->result_count; back++) {
         const struct result *result = result_at(producer, back);
         if (result->first_sequence > first_sequence)
@@ -521,10 +524,11 @@ static struct producer_verdict seen_before(const struct producer *producer, uint
     return verdict;
 }
 
-struct producer_verdict producer_check(struct producer *producer, uint32_t epoch,
-                                       uint64_t first_sequence, uint32_t count, uint32_t crc)
+struct producer_dedup_verdict producer_dedup_check(struct producer_dedup *producer, uint32_t epoch,
+                                                   uint64_t first_sequence, uint32_t count,
+                                                   uint32_t crc)
 {
-    struct producer_verdict verdict = { .status = LEAT_OK, .base_offset = LEAT_OFFSET_NONE };
+    struct producer_dedup_verdict verdict = { .status = LEAT_OK, .base_offset = LEAT_OFFSET_NONE };
     if (epoch != producer->epoch || epoch < producer->fenced_below)
         verdict.status = LEAT_ERR_FENCED;
     else if (first_sequence > producer->next_sequence)
@@ -540,26 +544,26 @@ struct producer_verdict producer_check(struct producer *producer, uint32_t epoch
     return verdict;
 }
 
-bool producer_recall(const struct producer *producer, uint64_t first_sequence, uint32_t *count,
-                     struct producer_verdict *verdict)
+bool producer_dedup_recall(const struct producer_dedup *producer, uint64_t first_sequence,
+                           uint32_t *count, struct producer_dedup_verdict *verdict)
 {
-    *verdict =
-        (struct producer_verdict){ .status = LEAT_ERR_DUPLICATE, .base_offset = LEAT_OFFSET_NONE };
+    *verdict = (struct producer_dedup_verdict){ .status = LEAT_ERR_DUPLICATE,
+                                                .base_offset = LEAT_OFFSET_NONE };
     for (uint32_t back = 1; back <= producer->result_count; back++) {
         const struct result *result = result_at(producer, back);
         if (result->first_sequence != first_sequence)
             continue;
         *count = result->count;
-        *verdict = (struct producer_verdict){ .status = (enum leat_error)result->status,
-                                              .answered = true,
-                                              .base_offset = result->base_offset };
+        *verdict = (struct producer_dedup_verdict){ .status = (enum leat_error)result->status,
+                                                    .answered = true,
+                                                    .base_offset = result->base_offset };
         return true;
     }
     return false;
 }
 
-void producer_record(struct producer *producer, uint64_t first_sequence, uint32_t count,
-                     uint32_t crc, enum leat_error status, uint64_t base_offset)
+void producer_dedup_record(struct producer_dedup *producer, uint64_t first_sequence, uint32_t count,
+                           uint32_t crc, enum leat_error status, uint64_t base_offset)
 {
     assert(first_sequence == producer->next_sequence && producer->room != 0);
     producer->next_sequence = first_sequence + count;

@@ -10,8 +10,8 @@
  * A position is a byte's number since the log was created; it is never reused.
  *
  * Threads: the owning shard, except ringlog_unpin (any thread). */
-#ifndef LEAT_BROKER_RINGLOG_H
-#define LEAT_BROKER_RINGLOG_H
+#ifndef LEAT_BROKER_LOG_RINGLOG_H
+#define LEAT_BROKER_LOG_RINGLOG_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

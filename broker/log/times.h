@@ -4,8 +4,8 @@
  * a clock is slewed; a step of the wall clock begins a new line. So the age of a batch is known
  * from its stamp, however wrong the wall clock was. Must not know: batches, which clocks there are.
  * Threads: the owning shard. Allocates nothing. */
-#ifndef LEAT_BROKER_TIMES_H
-#define LEAT_BROKER_TIMES_H
+#ifndef LEAT_BROKER_LOG_TIMES_H
+#define LEAT_BROKER_LOG_TIMES_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -11,7 +11,7 @@ void connections_init(struct connections *c, int epoll)
 {
     TAILQ_INIT(&c->waiting);
     TAILQ_INIT(&c->lingering);
-    TAILQ_INIT(&c->dead);
+    TAILQ_INIT(&c->zombies);
     c->count = 0;
     c->epoll = epoll;
 }
@@ -25,7 +25,7 @@ struct connection *connections_add(struct connections *c, int fd, bool lingering
     connection->fd = fd;
     connection->lingering = lingering;
     connection->deadline_ns = now + (lingering ? LINGER_NS : LEAT_TOKEN_LIFE_NS);
-    TAILQ_INSERT_TAIL(lingering ? &c->lingering : &c->waiting, connection, link);
+    TAILQ_INSERT_TAIL(lingering ? &c->lingering : &c->waiting, connection, node);
     c->count++;
     return connection;
 }
@@ -35,17 +35,17 @@ void connections_end(struct connections *c, struct connection *connection)
     if (connection->fd >= 0)
         event_close(c->epoll, connection->fd);
     connection->fd = -1;
-    connection->dead = true;
-    TAILQ_REMOVE(connection->lingering ? &c->lingering : &c->waiting, connection, link);
-    TAILQ_INSERT_TAIL(&c->dead, connection, link);
+    connection->closed = true;
+    TAILQ_REMOVE(connection->lingering ? &c->lingering : &c->waiting, connection, node);
+    TAILQ_INSERT_TAIL(&c->zombies, connection, node);
     c->count--;
 }
 
-void connections_bury(struct connections *c)
+void connections_reap(struct connections *c)
 {
     struct connection *connection;
-    while ((connection = TAILQ_FIRST(&c->dead)) != NULL) {
-        TAILQ_REMOVE(&c->dead, connection, link);
+    while ((connection = TAILQ_FIRST(&c->zombies)) != NULL) {
+        TAILQ_REMOVE(&c->zombies, connection, node);
         free(connection);
     }
 }

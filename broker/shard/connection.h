@@ -7,8 +7,8 @@
  * Role: the bounded table of them, in the order of their deadlines.
  * Must not know: sessions, what an ATTACH is worth.
  * Threads: the owning shard. */
-#ifndef LEAT_BROKER_CONNECTION_H
-#define LEAT_BROKER_CONNECTION_H
+#ifndef LEAT_BROKER_SHARD_CONNECTION_H
+#define LEAT_BROKER_SHARD_CONNECTION_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,11 +24,11 @@ struct connection {
     int fd;
     bool lingering;
     bool refused; /* taken only to be told that there is no room, when it attaches */
-    bool dead;    /* closed in this iteration; freed at its end */
+    bool closed;  /* closed in this iteration; freed at its end */
     uint8_t used;
     uint8_t attach[LEAT_ATTACH_BYTES];
     leat_ns deadline_ns;
-    TAILQ_ENTRY(connection) link;
+    TAILQ_ENTRY(connection) node;
 };
 
 TAILQ_HEAD(connection_list, connection);
@@ -36,7 +36,7 @@ TAILQ_HEAD(connection_list, connection);
 struct connections {
     struct connection_list waiting;   /* NEW, oldest first */
     struct connection_list lingering; /* oldest first */
-    struct connection_list dead;
+    struct connection_list zombies;
     uint32_t count; /* waiting and lingering */
     int epoll;      /* the shard's, in which they may be */
 };
@@ -44,10 +44,10 @@ struct connections {
 void connections_init(struct connections *c, int epoll);
 /* Takes `fd`. NULL: no memory; `fd` is still the caller's. */
 struct connection *connections_add(struct connections *c, int fd, bool lingering, leat_ns now);
-/* Closes its descriptor (unless it was taken: fd < 0) and frees it in connections_bury. */
+/* Closes its descriptor (unless it was taken: fd < 0) and frees it in connections_reap. */
 void connections_end(struct connections *c, struct connection *connection);
 /* Frees the ended. No event can name them any more. */
-void connections_bury(struct connections *c);
+void connections_reap(struct connections *c);
 /* Ends the one that has waited longest to attach, and for CONNECTION_GRACE_NS at least. False:
  * there is none. */
 bool connections_end_idle(struct connections *c, leat_ns now);

@@ -9,8 +9,8 @@
  * not know: why something is sent, subscriptions' rules, producers.
  *
  * Threads: the owning shard. Memory is fixed: nothing here allocates. */
-#ifndef LEAT_BROKER_EGRESS_H
-#define LEAT_BROKER_EGRESS_H
+#ifndef LEAT_BROKER_SHARD_EGRESS_H
+#define LEAT_BROKER_SHARD_EGRESS_H
 
 #include <stdbool.h>
 #include <stdint.h>

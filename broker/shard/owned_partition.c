@@ -6,19 +6,19 @@
 
 enum { LINE_BYTES = 64 };
 
-struct holding *holding_new(void)
+struct owned_partition *owned_partition_new(void)
 {
     /* Lines of its own: the neighbour's may be another shard's. */
-    const size_t size = (sizeof(struct holding) + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
-    struct holding *holding = aligned_alloc(LINE_BYTES, size);
-    if (holding != NULL)
-        memset(holding, 0, size);
-    return holding;
+    const size_t size = (sizeof(struct owned_partition) + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+    struct owned_partition *owned = aligned_alloc(LINE_BYTES, size);
+    if (owned != NULL)
+        memset(owned, 0, size);
+    return owned;
 }
 
-void holdings_init(struct holdings *h)
+void owned_partitions_init(struct owned_partitions *h)
 {
-    *h = (struct holdings){ .count = 0 };
+    *h = (struct owned_partitions){ .count = 0 };
     TAILQ_INIT(&h->all);
 }
 
@@ -26,53 +26,55 @@ static uint32_t place_of(const struct partition *partition)
 {
     /* Fibonacci hashing of the address: its low bits are alike. */
     const uint64_t mixed = (uint64_t)(uintptr_t)partition * UINT64_C(0x9E3779B97F4A7C15);
-    return (uint32_t)(mixed >> 32) & (HOLDINGS_PLACES - 1);
+    return (uint32_t)(mixed >> 32) & (OWNED_PARTITIONS_PLACES - 1);
 }
 
 /* Control hands over a topic's partitions one behind the other: a sibling is the last there is. */
-static struct topic_share *share_of(const struct holdings *h, struct holding *mine)
+static struct topic_share *share_of(const struct owned_partitions *h, struct owned_partition *mine)
 {
-    const struct holding *last = TAILQ_LAST(&h->all, holding_list);
+    const struct owned_partition *last = TAILQ_LAST(&h->all, owned_partition_list);
     if (last != NULL && last->topic_id == mine->topic_id)
         return last->share;
     mine->own = (struct topic_share){ .topic_id = mine->topic_id };
     return &mine->own;
 }
 
-void holdings_add(struct holdings *h, struct partition *partition, struct holding *holding)
+void owned_partitions_add(struct owned_partitions *h, struct partition *partition,
+                          struct owned_partition *owned)
 {
-    struct holding **place = &h->places[place_of(partition)];
-    assert(holdings_find(h, partition) == NULL);
-    holding->partition = partition;
-    holding->topic_id = partition_topic_id(partition);
-    holding->index = partition_index(partition);
-    holding->batch_bytes_max = partition_batch_bytes_max(partition);
-    holding->share = share_of(h, holding);
-    holding->share->holdings++;
-    TAILQ_INIT(&holding->waiting);
-    TAILQ_INIT(&holding->readers);
-    TAILQ_INIT(&holding->publishers);
-    TAILQ_INSERT_TAIL(&h->all, holding, link);
+    struct owned_partition **place = &h->places[place_of(partition)];
+    assert(owned_partitions_find(h, partition) == NULL);
+    owned->partition = partition;
+    owned->topic_id = partition_topic_id(partition);
+    owned->index = partition_index(partition);
+    owned->batch_bytes_max = partition_batch_bytes_max(partition);
+    owned->share = share_of(h, owned);
+    owned->share->owned_partitions++;
+    TAILQ_INIT(&owned->waiting);
+    TAILQ_INIT(&owned->readers);
+    TAILQ_INIT(&owned->publishers);
+    TAILQ_INSERT_TAIL(&h->all, owned, node);
     h->count++;
-    holding->behind = *place;
-    *place = holding;
+    owned->behind = *place;
+    *place = owned;
 }
 
-void holdings_remove(struct holdings *h, struct holding *holding)
+void owned_partitions_remove(struct owned_partitions *h, struct owned_partition *owned)
 {
-    struct holding **at = &h->places[place_of(holding->partition)];
-    while (*at != holding)
+    struct owned_partition **at = &h->places[place_of(owned->partition)];
+    while (*at != owned)
         at = &(*at)->behind;
-    *at = holding->behind;
-    TAILQ_REMOVE(&h->all, holding, link);
+    *at = owned->behind;
+    TAILQ_REMOVE(&h->all, owned, node);
     h->count--;
-    holding->share->holdings--;
+    owned->share->owned_partitions--;
 }
 
-struct holding *holdings_find(const struct holdings *h, const struct partition *partition)
+struct owned_partition *owned_partitions_find(const struct owned_partitions *h,
+                                              const struct partition *partition)
 {
-    struct holding *holding = h->places[place_of(partition)];
-    while (holding != NULL && holding->partition != partition)
-        holding = holding->behind;
-    return holding;
+    struct owned_partition *owned = h->places[place_of(partition)];
+    while (owned != NULL && owned->partition != partition)
+        owned = owned->behind;
+    return owned;
 }

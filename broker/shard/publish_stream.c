@@ -16,9 +16,9 @@ enum {
 };
 
 /* Of those that hold for it, a second; 0: none does. */
-static uint64_t lowest_rate(const struct session *session, const struct holding *holding)
+static uint64_t lowest_rate(const struct session *session, const struct owned_partition *owned)
 {
-    const uint64_t topic = holding->share->publish_quota.rate;
+    const uint64_t topic = owned->share->publish_quota.rate;
     const uint64_t client = session->bucket != NULL ? session->bucket->publish.rate : 0;
     return topic == 0 || (client != 0 && client < topic) ? client : topic;
 }
@@ -39,13 +39,13 @@ void publish_stream_promise(struct publish_stream *stream)
     stream->wants_batch = false;
 }
 
-static uint32_t window_bytes(const struct session *session, const struct holding *holding)
+static uint32_t window_bytes(const struct session *session, const struct owned_partition *owned)
 {
     const bool packets = session_is_packets(session);
-    if (lowest_rate(session, holding) != 0)
-        return holding->batch_bytes_max;
+    if (lowest_rate(session, owned) != 0)
+        return owned->batch_bytes_max;
     const uint64_t batches =
-        (uint64_t)holding->batch_bytes_max * (packets ? PACKET_WINDOW_BATCHES : WINDOW_BATCHES);
+        (uint64_t)owned->batch_bytes_max * (packets ? PACKET_WINDOW_BATCHES : WINDOW_BATCHES);
     const uint64_t least = packets ? PACKET_WINDOW_BYTES_MIN : WINDOW_BYTES_MIN;
     return (uint32_t)(batches > least ? batches : least);
 }
@@ -56,8 +56,8 @@ static size_t stream_bytes(bool by_position)
 }
 
 enum leat_error publish_stream_open(struct publish_stream **out, struct session *session,
-                                    struct holding *holding, struct stream_buffers *buffers,
-                                    struct producer *producer,
+                                    struct owned_partition *owned, struct stream_buffers *buffers,
+                                    struct producer_dedup *producer,
                                     const struct message_publish *opening)
 {
     const bool by_position = session_is_packets(session);
@@ -65,26 +65,26 @@ enum leat_error publish_stream_open(struct publish_stream **out, struct session 
         memory_account_calloc(&session->memory_account, stream_bytes(by_position));
     if (stream == NULL)
         return LEAT_ERR_NO_MEMORY;
-    stream->window_bytes = window_bytes(session, holding);
+    stream->window_bytes = window_bytes(session, owned);
     stream->by_position = by_position;
     stream->buffers = buffers;
     stream->buffer.account = &session->memory_account;
     stream->session = session;
-    stream->holding = holding;
+    stream->owned = owned;
     stream->producer = producer;
     stream->ended_status = LEAT_ERR_UNKNOWN_STREAM;
     stream->producer_id = opening->producer_id;
     stream->producer_epoch = opening->producer_epoch;
-    const uint64_t rate = lowest_rate(session, holding);
+    const uint64_t rate = lowest_rate(session, owned);
     stream->limited = rate != 0;
     stream->promise_bytes =
-        stream->limited ? promise_bytes(rate, holding->batch_bytes_max) : stream->window_bytes;
+        stream->limited ? promise_bytes(rate, owned->batch_bytes_max) : stream->window_bytes;
     stream->credit = stream->limited ? 0 : stream->window_bytes;
     if (by_position) {
         stream->joined = (struct stream_map *)(stream + 1);
         stream_map_init(stream->joined, 0);
     }
-    TAILQ_INSERT_TAIL(&holding->publishers, stream, holding_link);
+    TAILQ_INSERT_TAIL(&owned->publishers, stream, owned_node);
     *out = stream;
     return LEAT_OK;
 }
@@ -92,7 +92,7 @@ enum leat_error publish_stream_open(struct publish_stream **out, struct session 
 void publish_stream_hand_over(struct publish_stream *stream)
 {
     if (stream->producer != NULL)
-        LIST_REMOVE(stream, producer_link);
+        LIST_REMOVE(stream, producer_node);
     stream->producer = NULL;
     stream->ended_status = LEAT_ERR_FENCED;
     /* What has come of a batch is not taken any more: only its header is answered. */
@@ -107,7 +107,7 @@ void publish_stream_hand_over(struct publish_stream *stream)
 void publish_stream_fence(struct publish_stream *stream, leat_ns now)
 {
     if (stream->producer != NULL)
-        producer_unbind(stream->producer, now);
+        producer_dedup_unbind(stream->producer, now);
     publish_stream_hand_over(stream);
 }
 
@@ -115,8 +115,8 @@ void publish_stream_close(struct publish_stream *stream, leat_ns now)
 {
     publish_stream_fence(stream, now);
     if (stream->reserved != NULL)
-        producer_release(stream->reserved, now);
-    TAILQ_REMOVE(&stream->holding->publishers, stream, holding_link);
+        producer_dedup_release(stream->reserved, now);
+    TAILQ_REMOVE(&stream->owned->publishers, stream, owned_node);
     memory_account_give(&stream->session->memory_account, stream_bytes(stream->by_position));
     free(stream);
 }
@@ -177,7 +177,7 @@ __attribute__((noinline, cold)) static enum publish_outcome not_appended(
     if (result->count != 0 && is_damaged(bytes, size)) {
         if (!session_is_covered(stream->session) || result->status != LEAT_ERR_BAD_CRC)
             return broken(run, LEAT_ERR_BAD_CRC);
-        partition_refuse(stream->holding->partition, stream->producer, bytes, LEAT_ERR_BAD_CRC,
+        partition_refuse(stream->owned->partition, stream->producer, bytes, LEAT_ERR_BAD_CRC,
                          result);
     }
     return answer(run, result);
@@ -188,7 +188,7 @@ static enum publish_outcome publish(struct publish_stream *stream, const uint8_t
                                     struct leat_ack_run *run)
 {
     struct publish_result result;
-    partition_publish(stream->holding->partition, stream->producer, bytes, size, now, wall_ns,
+    partition_publish(stream->owned->partition, stream->producer, bytes, size, now, wall_ns,
                       &result);
     return result.status == LEAT_OK ? answer(run, &result)
                                     : not_appended(stream, bytes, size, &result, run);
@@ -197,7 +197,7 @@ static enum publish_outcome publish(struct publish_stream *stream, const uint8_t
 static void count_received(struct publish_stream *stream, uint32_t size, leat_ns now)
 {
     stream->received_bytes += size;
-    quota_take(&stream->holding->share->publish_quota, size, now);
+    quota_take(&stream->owned->share->publish_quota, size, now);
     if (stream->session->bucket != NULL)
         quota_take(&stream->session->bucket->publish, size, now);
 }
@@ -222,7 +222,7 @@ static bool begin_partial(struct publish_stream *stream, const struct leat_frame
 {
     if (publish->piece_at != 0 || publish->size < LEAT_BATCH_HEADER_BYTES)
         return false;
-    const uint32_t most = stream->holding->batch_bytes_max;
+    const uint32_t most = stream->owned->batch_bytes_max;
     stream->partial_size = publish->batch_size;
     stream->partial_have = 0;
     stream->partial_refusal = LEAT_OK;
@@ -252,18 +252,19 @@ static enum publish_outcome refuse_partial(struct publish_stream *stream, uint32
                                            .retry_after_us = BUSY_MEMORY_US,
                                            .base_offset = LEAT_OFFSET_NONE };
     } else if (stream->producer != NULL) {
-        partition_refuse(stream->holding->partition, stream->producer, stream->partial_header,
-                         status, &refused);
+        partition_refuse(stream->owned->partition, stream->producer, stream->partial_header, status,
+                         &refused);
     }
     return take_whole(stream, stream->partial_header, size, &refused, now, wall_ns, run);
 }
 
-enum publish_outcome publish_stream_take(struct publish_stream *stream,
-                                         const struct leat_frame_publish *publish, leat_ns now,
-                                         uint64_t wall_ns, struct leat_ack_run *run)
+enum publish_outcome publish_stream_take_in_order(struct publish_stream *stream,
+                                                  const struct leat_frame_publish *publish,
+                                                  leat_ns now, uint64_t wall_ns,
+                                                  struct leat_ack_run *run)
 {
     if (publish->piece_at == 0 && publish->batch_size > stream->credit - stream->received_bytes
-        && publish->batch_size <= stream->holding->batch_bytes_max)
+        && publish->batch_size <= stream->owned->batch_bytes_max)
         return broken(run, LEAT_ERR_PROTOCOL);
     if (stream->partial_size == 0 && publish->piece_at == 0 && publish->size == publish->batch_size)
         return take_whole(stream, publish->bytes, publish->size, NULL, now, wall_ns, run);
@@ -358,7 +359,7 @@ enum publish_outcome publish_stream_more(struct publish_stream *stream, leat_ns 
         const enum leat_error error = leat_batch_parse(&batch, bytes, have);
         if (error != LEAT_OK && error != LEAT_AGAIN)
             return broken(run, error);
-        if (batch.size > stream->holding->batch_bytes_max)
+        if (batch.size > stream->owned->batch_bytes_max)
             return broken(run, LEAT_ERR_TOO_LARGE);
         if (error == LEAT_AGAIN || batch.size > have)
             return PUBLISH_NOTHING;
@@ -380,9 +381,9 @@ static enum publish_outcome refuse_piece(const struct publish_stream *stream,
     return answer(run, &result);
 }
 
-enum publish_outcome publish_stream_take_at(struct publish_stream *stream,
-                                            const struct leat_frame_data *piece, leat_ns now,
-                                            uint64_t wall_ns, struct leat_ack_run *run)
+enum publish_outcome publish_stream_take_any_order(struct publish_stream *stream,
+                                                   const struct leat_frame_data *piece, leat_ns now,
+                                                   uint64_t wall_ns, struct leat_ack_run *run)
 {
     const uint64_t at = piece->position, end = piece->position + piece->size;
     struct leat_batch batch;
@@ -396,7 +397,7 @@ enum publish_outcome publish_stream_take_at(struct publish_stream *stream,
     /* One whole batch where one is awaited, as nearly all are: taken from where it is. */
     if (idle && at == stream->received_bytes
         && leat_batch_parse(&batch, piece->bytes, piece->size) == LEAT_OK
-        && batch.size == piece->size && batch.size <= stream->holding->batch_bytes_max) {
+        && batch.size == piece->size && batch.size <= stream->owned->batch_bytes_max) {
         const enum publish_outcome outcome =
             take_next(stream, piece->bytes, piece->size, now, wall_ns, run);
         stream_map_skip(stream->joined, stream->received_bytes);
@@ -419,7 +420,7 @@ enum publish_outcome publish_stream_take_at(struct publish_stream *stream,
 bool publish_stream_answer_again(const struct publish_stream *stream, uint64_t *from, uint64_t to,
                                  struct leat_ack_run *run)
 {
-    struct producer_verdict verdict;
+    struct producer_dedup_verdict verdict;
     uint32_t count;
     if (*from >= to)
         return false;
@@ -433,9 +434,9 @@ bool publish_stream_answer_again(const struct publish_stream *stream, uint64_t *
         *from = to;
         return true;
     }
-    if (!producer_recall(stream->producer, *from, &count, &verdict)) {
+    if (!producer_dedup_recall(stream->producer, *from, &count, &verdict)) {
         /* Too long ago to remember one by one. */
-        const uint64_t next = producer_next_sequence(stream->producer);
+        const uint64_t next = producer_dedup_next_sequence(stream->producer);
         const uint64_t end = to < next ? to : next;
         if (end <= *from)
             return false;

@@ -3,10 +3,10 @@
  * Role: join pieces to whole batches, hold the client to its credit, hand batches to the partition,
  * turn results into runs. Must not know: sockets, frames' bytes, topics, how a partition decides.
  *
- * Over a byte stream pieces come in order (publish_stream_take). In packets they come in any, each
- * with its position in the bytes of all batches (publish_stream_take_at): what is early waits in a
- * window of `window_bytes`, and a batch that the partition was too busy for stays there, first in
- * line, until its client sends it again or asks.
+ * Over a byte stream pieces come in order (publish_stream_take_in_order). In packets they come in
+ * any, each with its position in the bytes of all batches (publish_stream_take_any_order): what is
+ * early waits in a window of `window_bytes`, and a batch that the partition was too busy for stays
+ * there, first in line, until its client sends it again or asks.
  *
  *      received_bytes       joined.next                       credit
  *      [batch taken next .. [hole][early][hole][early]        positions; the window ends at credit
@@ -15,8 +15,8 @@
  * broker/shard/stream_buffer.h. Without room a batch in pieces is answered BUSY.
  *
  * Threads: the owning shard. */
-#ifndef LEAT_BROKER_PUBLISH_STREAM_H
-#define LEAT_BROKER_PUBLISH_STREAM_H
+#ifndef LEAT_BROKER_SHARD_PUBLISH_STREAM_H
+#define LEAT_BROKER_SHARD_PUBLISH_STREAM_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,11 +31,11 @@
 
 struct publish_stream {
     struct session *session;
-    struct holding *holding;
+    struct owned_partition *owned;
     /* NULL: ended, or only prepared: see ended_status; else it is in the shard's index */
-    struct producer *producer;
-    LIST_ENTRY(publish_stream) producer_link;
-    struct producer *reserved; /* prepared: its place in the partition's memory; else NULL */
+    struct producer_dedup *producer;
+    LIST_ENTRY(publish_stream) producer_node;
+    struct producer_dedup *reserved; /* prepared: its place in the partition's memory; else NULL */
     uint64_t producer_id;
     uint32_t number; /* of the stream */
     uint32_t producer_epoch;
@@ -49,8 +49,8 @@ struct publish_stream {
     bool throttled;         /* credit is due, a quota withholds it */
     bool held_by_client;    /* it is that of the client's name, not the topic's */
     bool wants_batch;       /* its client waits to send a batch that is larger than its credit */
-    TAILQ_ENTRY(publish_stream) throttled_link;
-    TAILQ_ENTRY(publish_stream) holding_link;
+    TAILQ_ENTRY(publish_stream) throttled_node;
+    TAILQ_ENTRY(publish_stream) owned_node;
 
     struct stream_buffers *buffers; /* the shard's */
     struct stream_buffer buffer;    /* for one batch, or for two windows of pieces */
@@ -69,8 +69,8 @@ struct publish_stream {
 /* `producer` is bound, and kept until publish_stream_close; NULL: until the caller sets it every
  * batch is answered LEAT_ERR_UNKNOWN_STREAM. LEAT_ERR_NO_MEMORY. */
 enum leat_error publish_stream_open(struct publish_stream **out, struct session *session,
-                                    struct holding *holding, struct stream_buffers *buffers,
-                                    struct producer *producer,
+                                    struct owned_partition *owned, struct stream_buffers *buffers,
+                                    struct producer_dedup *producer,
                                     const struct message_publish *opening);
 /* A newer epoch exists: every batch is answered LEAT_ERR_FENCED from now on. */
 void publish_stream_fence(struct publish_stream *stream, leat_ns now);
@@ -88,9 +88,9 @@ enum publish_outcome {
 
 /* A PUBLISH_AT frame. PUBLISH_ANSWER: call publish_stream_more until it says PUBLISH_NOTHING.
  * PUBLISH_FULL: as if the frame had never come. */
-enum publish_outcome publish_stream_take_at(struct publish_stream *stream,
-                                            const struct leat_frame_data *piece, leat_ns now,
-                                            uint64_t wall_ns, struct leat_ack_run *run);
+enum publish_outcome publish_stream_take_any_order(struct publish_stream *stream,
+                                                   const struct leat_frame_data *piece, leat_ns now,
+                                                   uint64_t wall_ns, struct leat_ack_run *run);
 /* The next batch that has become whole. */
 enum publish_outcome publish_stream_more(struct publish_stream *stream, leat_ns now,
                                          uint64_t wall_ns, struct leat_ack_run *run);
@@ -100,9 +100,10 @@ bool publish_stream_answer_again(const struct publish_stream *stream, uint64_t *
                                  struct leat_ack_run *run);
 
 /* A PUBLISH frame of this stream. */
-enum publish_outcome publish_stream_take(struct publish_stream *stream,
-                                         const struct leat_frame_publish *publish, leat_ns now,
-                                         uint64_t wall_ns, struct leat_ack_run *run);
+enum publish_outcome publish_stream_take_in_order(struct publish_stream *stream,
+                                                  const struct leat_frame_publish *publish,
+                                                  leat_ns now, uint64_t wall_ns,
+                                                  struct leat_ack_run *run);
 
 /* Raises the credit, as far as `limited` allows for once. */
 void publish_stream_promise(struct publish_stream *stream);

@@ -12,5 +12,5 @@ struct publisher_bucket *publisher_index_find(struct publisher_index *index, uin
 
 void publisher_index_add(struct publisher_index *index, struct publish_stream *stream)
 {
-    LIST_INSERT_HEAD(publisher_index_find(index, stream->producer_id), stream, producer_link);
+    LIST_INSERT_HEAD(publisher_index_find(index, stream->producer_id), stream, producer_node);
 }

@@ -6,8 +6,8 @@
  * fall. Must not know: partitions, sessions, why a stream ends.
  *
  * Threads: the owning shard. Allocates nothing. */
-#ifndef LEAT_BROKER_PUBLISHER_INDEX_H
-#define LEAT_BROKER_PUBLISHER_INDEX_H
+#ifndef LEAT_BROKER_SHARD_PUBLISHER_INDEX_H
+#define LEAT_BROKER_SHARD_PUBLISHER_INDEX_H
 
 #include <stdint.h>
 #include <sys/queue.h>

@@ -7,8 +7,8 @@
  *
  * Role: pure arithmetic over addresses and time. Must not know: packets, sessions, clocks.
  * Threads: its shard's. */
-#ifndef LEAT_BROKER_RESET_LIMIT_H
-#define LEAT_BROKER_RESET_LIMIT_H
+#ifndef LEAT_BROKER_SHARD_RESET_LIMIT_H
+#define LEAT_BROKER_SHARD_RESET_LIMIT_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -8,8 +8,8 @@
  * Must not know: what frames lead to, topics, event loops.
  *
  * Threads: the owning shard. Allocates when it is granted, attached, and when a stream opens. */
-#ifndef LEAT_BROKER_SESSION_H
-#define LEAT_BROKER_SESSION_H
+#ifndef LEAT_BROKER_SHARD_SESSION_H
+#define LEAT_BROKER_SHARD_SESSION_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -99,10 +99,10 @@ struct session {
     struct client_bucket *bucket; /* of its client's name; NULL: no quota */
 
     TAILQ_HEAD(ready_list, subscription) ready; /* have something to send, in turn */
-    TAILQ_ENTRY(session) output_link;           /* in the shard's list of sessions to serve */
-    TAILQ_ENTRY(session) lifetime_link;         /* granted: by expiry; attached: by heard_ns */
+    TAILQ_ENTRY(session) output_node;           /* in the shard's list of sessions to serve */
+    TAILQ_ENTRY(session) lifetime_node;         /* granted: by expiry; attached: by heard_ns */
     leat_ns heard_ns;                           /* about when its client was heard last */
-    TAILQ_ENTRY(session) stuck_link;            /* in the shard's list of those that are blocked */
+    TAILQ_ENTRY(session) stuck_node;            /* in the shard's list of those that are blocked */
     leat_ns stuck_ns;                           /* when it was looked at last */
     size_t stuck_bytes;                         /* what the kernel held then */
     uint8_t stuck_looks;                        /* in a row that saw nothing leave */

@@ -87,14 +87,14 @@ static void init_lists(struct shard *shard)
     TAILQ_INIT(&shard->granted);
     TAILQ_INIT(&shard->attached);
     TAILQ_INIT(&shard->stuck);
-    TAILQ_INIT(&shard->untold);
+    TAILQ_INIT(&shard->unreported);
     TAILQ_INIT(&shard->fresh);
     TAILQ_INIT(&shard->noticed);
     TAILQ_INIT(&shard->leaving);
     TAILQ_INIT(&shard->throttled_subscriptions);
     TAILQ_INIT(&shard->throttled_publishers);
     connections_init(&shard->connections, shard->epoll);
-    holdings_init(&shard->holdings);
+    owned_partitions_init(&shard->owned_partitions);
     stream_buffers_init(&shard->buffers);
 }
 
@@ -123,7 +123,7 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
     shard->resume_accept_deadline = LEAT_NS_NEVER;
     shard->epoll = epoll_create1(EPOLL_CLOEXEC);
     init_lists(shard);
-    loopgap_init(&shard->loopgap);
+    loop_jitter_init(&shard->loop_jitter);
     const struct link_tcp_options link = { .socket_buffer_bytes = options->socket_buffer_bytes,
                                            .congestion = options->tcp_congestion,
                                            .user_timeout_ms =
@@ -173,12 +173,12 @@ void shard_close(struct shard *shard)
         s->say_closed = false;
         shard_end_session(shard, s, LEAT_OK);
     }
-    TAILQ_FOREACH(s, &shard->untold, lifetime_link)
+    TAILQ_FOREACH(s, &shard->unreported, lifetime_node)
     s->say_closed = false;
     while ((connection = TAILQ_FIRST(&shard->connections.waiting)) != NULL
            || (connection = TAILQ_FIRST(&shard->connections.lingering)) != NULL)
         connections_end(&shard->connections, connection);
-    shard_bury(shard);
+    shard_reap(shard);
     metrics_unregister(shard->options.metrics, &shard->counters, sizeof shard->counters);
     for (uint32_t i = 0; i < shard->link_count; i++) {
         struct link *link = shard->links[i].link;
@@ -237,11 +237,11 @@ static void handle_event(struct shard *shard, const struct epoll_event *event)
 }
 
 /* A session that has the reader open whose mark this was; 0: none. */
-static uint32_t forget_mark(struct holding *holding, int mark)
+static uint32_t forget_mark(struct owned_partition *owned, int mark)
 {
     struct subscription *sub;
     uint32_t session = 0;
-    TAILQ_FOREACH(sub, &holding->readers, reader_link)
+    TAILQ_FOREACH(sub, &owned->readers, reader_node)
     {
         if (sub->required_mark != mark)
             continue;
@@ -254,16 +254,16 @@ static uint32_t forget_mark(struct holding *holding, int mark)
 /* Apart from the iteration, which keeps its registers then. */
 __attribute__((noinline, cold)) static void tick(struct shard *shard)
 {
-    struct holding *holding;
-    struct required_lost lost[REQUIRED_MAX];
+    struct owned_partition *owned;
+    struct required_lost lost[REQUIRED_READERS_MAX];
     shard->tick_deadline = shard->ticking != 0 ? shard->now + TICK_NS : LEAT_NS_NEVER;
-    TAILQ_FOREACH(holding, &shard->holdings.all, link)
+    TAILQ_FOREACH(owned, &shard->owned_partitions.all, node)
     {
-        if (!holding->ticks)
+        if (!owned->ticks)
             continue;
-        const unsigned count = partition_retain(holding->partition, shard->now, lost);
+        const unsigned count = partition_retain(owned->partition, shard->now, lost);
         for (unsigned i = 0; i < count; i++)
-            shard_tell_lost(shard, holding, lost[i].name_hash, forget_mark(holding, lost[i].handle),
+            shard_tell_lost(shard, owned, lost[i].name_hash, forget_mark(owned, lost[i].handle),
                             lost[i].stuck ? LEAT_ERR_TIMEOUT : LEAT_ERR_CLOSED);
     }
 }
@@ -273,7 +273,7 @@ static void count_flows(struct shard *shard)
 {
     struct session *s;
     shard->count_deadline = shard->now + TICK_NS;
-    TAILQ_FOREACH(s, &shard->attached, lifetime_link)
+    TAILQ_FOREACH(s, &shard->attached, lifetime_node)
     {
         if (session_is_packets(s))
             shard_count_flow(shard, s->path);
@@ -282,12 +282,12 @@ static void count_flows(struct shard *shard)
 
 static void expire_producers(struct shard *shard)
 {
-    struct holding *holding;
+    struct owned_partition *owned;
     shard->expire_deadline = shard->now + SHARD_EXPIRE_NS;
     stream_buffers_trim(&shard->buffers);
-    TAILQ_FOREACH(holding, &shard->holdings.all, link)
-    producer_expire(partition_producers(holding->partition), shard->now,
-                    shard->options.producer_idle_ns);
+    TAILQ_FOREACH(owned, &shard->owned_partitions.all, node)
+    producer_dedup_expire(partition_producers(owned->partition), shard->now,
+                          shard->options.producer_idle_ns);
 }
 
 static void run_timers(struct shard *shard)
@@ -315,7 +315,7 @@ leat_ns shard_deadline(const struct shard *shard)
     const leat_ns all[] = {
         shard->tick_deadline,
         shard->quota_deadline,
-        shard->holdings.count != 0 ? shard->expire_deadline : LEAT_NS_NEVER,
+        shard->owned_partitions.count != 0 ? shard->expire_deadline : LEAT_NS_NEVER,
         shard->resume_accept_deadline,
         timers_next(&shard->timers),
         connections_deadline(&shard->connections),
@@ -328,40 +328,41 @@ leat_ns shard_deadline(const struct shard *shard)
     return first;
 }
 
-void shard_look(struct shard *shard)
+void shard_poll_events(struct shard *shard)
 {
     const int ready = epoll_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX, 0);
     shard->event_count = ready > 0 ? ready : 0;
 }
 
-bool shard_iterate(struct shard *shard, bool read_hot)
+bool shard_iterate(struct shard *shard, bool read_busy)
 {
     bool worked = shard->event_count > 0;
-    loopgap_tick(&shard->loopgap, shard->now);
+    loop_jitter_tick(&shard->loop_jitter, shard->now);
     for (int i = 0; i < shard->event_count; i++)
         handle_event(shard, &shard->events[i]);
     shard->event_count = 0;
     /* Before packets: a grant is here before the first packet of its session. */
     if (shard->holds || !mailbox_is_empty(shard->options.inbox))
         worked |= shard_read_mail(shard);
-    for (int i = 0; read_hot && shard->watched != 0 && i < SHARD_HOT_MAX; i++) {
-        if (shard->hot[i] != NULL)
-            worked |= shard_receive(shard, shard->hot[i]);
+    for (int i = 0; read_busy && shard->watched != 0 && i < SHARD_BUSY_MAX; i++) {
+        if (shard->busy_set[i] != NULL)
+            worked |= shard_receive(shard, shard->busy_set[i]);
     }
     for (uint32_t i = 0; i < shard->link_count; i++) {
         struct shard_link *source = &shard->links[i];
-        if (source->ready || source->link->limits.polled || (read_hot && shard_link_is_hot(source)))
+        if (source->ready || source->link->limits.polled
+            || (read_busy && shard_link_is_busy(source)))
             worked |= shard_receive_link(shard, source);
     }
     run_timers(shard);
     shard_wake_readers(shard);
-    worked |= shard_serve(shard);
+    worked |= shard_deliver(shard);
     if (!TAILQ_EMPTY(&shard->leaving))
         shard_give_back(shard);
     if (shard_has_notices(shard))
         shard_send_notices(shard);
-    if (!TAILQ_EMPTY(&shard->untold) || !TAILQ_EMPTY(&shard->connections.dead))
-        shard_bury(shard);
+    if (!TAILQ_EMPTY(&shard->unreported) || !TAILQ_EMPTY(&shard->connections.zombies))
+        shard_reap(shard);
     metric_add(&shard->counters.iterations, 1);
     if (!worked)
         metric_add(&shard->counters.iterations_idle, 1);
@@ -372,6 +373,6 @@ bool shard_step(struct shard *shard, leat_ns now, uint64_t wall_ns)
 {
     shard->now = now;
     shard->wall_ns = wall_ns;
-    shard_look(shard);
+    shard_poll_events(shard);
     return shard_iterate(shard, false);
 }

@@ -7,8 +7,8 @@
  *
  * Threads: shard_open, shard_close and the getters before and after the thread runs; shard_run is
  * the thread; counters are read by anyone. */
-#ifndef LEAT_BROKER_SHARD_H
-#define LEAT_BROKER_SHARD_H
+#ifndef LEAT_BROKER_SHARD_SHARD_H
+#define LEAT_BROKER_SHARD_SHARD_H
 
 #include <stdbool.h>
 #include <stdint.h>

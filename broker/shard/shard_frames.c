@@ -4,7 +4,7 @@
 #include "broker/shard/shard_state.h"
 
 enum {
-    COLD_AFTER = 64, /* empty reads in a row that end a session's being hot */
+    NOT_BUSY_AFTER = 64, /* empty reads in a row that take a session out of the busy set */
 };
 
 #define HELD_EVERY_NS LEAT_NS_PER_S /* control hears of it so often */
@@ -59,27 +59,27 @@ static bool refuse_unknown(struct shard *shard, struct session *s, uint32_t stre
 static void answer(struct shard *shard, const struct publish_stream *stream,
                    const struct leat_ack_run *run, uint64_t size)
 {
-    struct holding *holding = stream->holding;
+    struct owned_partition *owned = stream->owned;
     count_answer(shard, run, size);
-    egress_ack(&stream->session->out, stream->number, partition_log_epoch(holding->partition), run);
-    if (run->status == LEAT_OK && !holding->fresh) {
-        holding->fresh = true;
-        TAILQ_INSERT_TAIL(&shard->fresh, holding, fresh_link);
+    egress_ack(&stream->session->out, stream->number, partition_log_epoch(owned->partition), run);
+    if (run->status == LEAT_OK && !owned->fresh) {
+        owned->fresh = true;
+        TAILQ_INSERT_TAIL(&shard->fresh, owned, fresh_node);
     }
-    if (partition_wants_offsets(holding->partition)) {
-        holding->reserve_pending = true;
-        shard_notice(shard, holding);
+    if (partition_wants_offsets(owned->partition)) {
+        owned->reserve_pending = true;
+        shard_notice(shard, owned);
     }
     if (run->status != LEAT_BUSY)
         return;
-    if (partition_take_pinned(holding->partition))
-        shard_reclaim_links(shard, holding->topic_id);
+    if (partition_take_pinned(owned->partition))
+        shard_reclaim_links(shard, owned->topic_id);
     uint64_t held_by;
-    if (partition_take_held(holding->partition, &held_by)
-        && shard->now - holding->held_said >= HELD_EVERY_NS) {
-        holding->held_by = held_by;
-        holding->held_said = shard->now;
-        shard_notice(shard, holding);
+    if (partition_take_held(owned->partition, &held_by)
+        && shard->now - owned->held_said >= HELD_EVERY_NS) {
+        owned->held_by = held_by;
+        owned->held_said = shard->now;
+        shard_notice(shard, owned);
     }
 }
 
@@ -98,7 +98,8 @@ static enum leat_error publish(struct shard *shard, struct session *s,
     struct publish_stream *stream = place->publish;
     if (stream->by_position)
         return LEAT_ERR_PROTOCOL;
-    switch (publish_stream_take(stream, &frame->publish, shard->now, shard->wall_ns, &run)) {
+    switch (
+        publish_stream_take_in_order(stream, &frame->publish, shard->now, shard->wall_ns, &run)) {
     case PUBLISH_NOTHING: break;
     case PUBLISH_ANSWER: answer(shard, stream, &run, frame->publish.batch_size); break;
     case PUBLISH_BROKEN:
@@ -142,7 +143,7 @@ static enum leat_error publish_at(struct shard *shard, struct session *s,
     struct publish_stream *stream = place->publish;
     const uint64_t before = stream->received_bytes;
     const enum publish_outcome outcome =
-        publish_stream_take_at(stream, &frame->data, shard->now, shard->wall_ns, &run);
+        publish_stream_take_any_order(stream, &frame->data, shard->now, shard->wall_ns, &run);
     return answer_whole(shard, stream, outcome, before, &run);
 }
 
@@ -318,11 +319,11 @@ static void make_hot(struct shard *shard, struct session *s)
 {
     struct session **coldest = NULL;
     s->empty_reads = 0;
-    for (int i = 0; i < SHARD_HOT_MAX; i++) {
-        struct session **place = &shard->hot[i];
+    for (int i = 0; i < SHARD_BUSY_MAX; i++) {
+        struct session **place = &shard->busy_set[i];
         if (*place == s)
             return;
-        if (*place == NULL || (*place)->empty_reads >= COLD_AFTER)
+        if (*place == NULL || (*place)->empty_reads >= NOT_BUSY_AFTER)
             coldest = place;
     }
     if (coldest != NULL)
@@ -338,7 +339,7 @@ bool shard_receive(struct shard *shard, struct session *s)
     const enum leat_error error = link_tcp_receive(s->fd, s->memory + s->receive_to,
                                                    SESSION_RECEIVE_BYTES - s->receive_to, &got);
     if (error == LEAT_AGAIN) {
-        s->empty_reads += s->empty_reads < COLD_AFTER;
+        s->empty_reads += s->empty_reads < NOT_BUSY_AFTER;
         return false;
     }
     if (error != LEAT_OK) {

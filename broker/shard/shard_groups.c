@@ -176,7 +176,7 @@ static enum leat_error measure(const struct shard *shard, const struct partition
     return LEAT_OK;
 }
 
-enum leat_error shard_handle_group_mail(struct shard *shard, const struct holding *holding,
+enum leat_error shard_handle_group_mail(struct shard *shard, const struct owned_partition *owned,
                                         struct message *m)
 {
     if (m->type == MESSAGE_REVOKE) { /* also of a log that is leaving */
@@ -184,14 +184,14 @@ enum leat_error shard_handle_group_mail(struct shard *shard, const struct holdin
         m->value = offsets_committed(m->commit.entry);
         return LEAT_OK;
     }
-    if (holding == NULL)
+    if (owned == NULL)
         return LEAT_ERR_UNKNOWN_PARTITION;
     switch ((enum message_type)m->type) {
     case MESSAGE_COMMIT:
         m->commit.before = offsets_committed(m->commit.entry);
-        return subscription_commit_to(holding->partition, m->commit.entry, m->commit.log_epoch,
+        return subscription_commit_to(owned->partition, m->commit.entry, m->commit.log_epoch,
                                       m->commit.offset, shard->wall_ns);
-    case MESSAGE_RESET: return reset(shard, holding->partition, &m->subscribe);
-    default: return measure(shard, holding->partition, &m->measure);
+    case MESSAGE_RESET: return reset(shard, owned->partition, &m->subscribe);
+    default: return measure(shard, owned->partition, &m->measure);
     }
 }

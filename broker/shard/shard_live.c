@@ -19,16 +19,16 @@ static leat_ns look_ns(const struct shard *shard)
 void shard_heard_anew(struct shard *shard, struct session *s)
 {
     s->heard_ns = shard->now;
-    TAILQ_REMOVE(&shard->attached, s, lifetime_link);
-    TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_link);
+    TAILQ_REMOVE(&shard->attached, s, lifetime_node);
+    TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_node);
 }
 
 /* Once a second at most: a middlebox that restarts forgets many at once. */
 static void end_dead(struct shard *shard, struct session *s, metric *counter, const char *what)
 {
     metric_add(counter, 1);
-    if (shard->dead_said == 0 || shard->now - shard->dead_said >= LEAT_NS_PER_S) {
-        shard->dead_said = shard->now;
+    if (shard->silence_said == 0 || shard->now - shard->silence_said >= LEAT_NS_PER_S) {
+        shard->silence_said = shard->now;
         log_line(LOG_INFO, what, log_u64("shard", shard->options.index), log_u64("session", s->id),
                  log_u64("keepalive_ms", shard->options.keepalive_ns / LEAT_NS_PER_MS),
                  log_u64("so_far", metric_get(counter)));
@@ -81,7 +81,7 @@ static void expire_silent(struct shard *shard)
 static void look_again(struct shard *shard, struct session *s)
 {
     s->stuck_ns = shard->now;
-    TAILQ_INSERT_TAIL(&shard->stuck, s, stuck_link);
+    TAILQ_INSERT_TAIL(&shard->stuck, s, stuck_node);
 }
 
 void shard_set_stuck(struct shard *shard, struct session *s, bool stuck)
@@ -93,7 +93,7 @@ void shard_set_stuck(struct shard *shard, struct session *s, bool stuck)
     if (stuck)
         look_again(shard, s);
     else
-        TAILQ_REMOVE(&shard->stuck, s, stuck_link);
+        TAILQ_REMOVE(&shard->stuck, s, stuck_node);
 }
 
 static leat_ns stuck_at(const struct shard *shard)
@@ -115,7 +115,7 @@ static void expire_stuck(struct shard *shard)
             end_dead(shard, s, &shard->counters.sessions_stuck, "shard.session_stuck");
             continue;
         }
-        TAILQ_REMOVE(&shard->stuck, s, stuck_link);
+        TAILQ_REMOVE(&shard->stuck, s, stuck_node);
         look_again(shard, s);
     }
 }

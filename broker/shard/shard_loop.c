@@ -11,13 +11,13 @@
 /* How long epoll is left alone while what is busy is read directly: so many turns at least, and so
  * long. Where it has only newcomers to tell of, a system call every few microseconds would be the
  * worst that happens to a record. */
-enum { LOOK_TURNS = 32 };
-#define LOOK_NS (4 * LEAT_NS_PER_US)
-#define LOOK_SELDOM_NS (200 * LEAT_NS_PER_US)
+enum { POLL_TURNS = 32 };
+#define POLL_NS (4 * LEAT_NS_PER_US)
+#define POLL_SELDOM_NS (200 * LEAT_NS_PER_US)
 #define BALANCED_SPIN_NS (50 * LEAT_NS_PER_US)
-#define NAP_MIN_NS (5 * LEAT_NS_PER_US)
-#define BALANCED_NAP_MAX_NS (100 * LEAT_NS_PER_US)
-#define LAPTOP_NAP_MAX_NS LEAT_NS_PER_MS
+#define BACKOFF_MIN_NS (5 * LEAT_NS_PER_US)
+#define BALANCED_BACKOFF_MAX_NS (100 * LEAT_NS_PER_US)
+#define LAPTOP_BACKOFF_MAX_NS LEAT_NS_PER_MS
 #define KEPT_PAUSE_NS (100 * LEAT_NS_PER_US)
 
 static uint64_t clock_ns(clockid_t clock)
@@ -53,9 +53,9 @@ static bool pending_work(const struct shard *shard)
 
 /* What control has no room for, or a link has not let go of, is tried again soon: neither is
  * announced. */
-static bool has_untold(const struct shard *shard)
+static bool has_unreported(const struct shard *shard)
 {
-    return shard->holds || shard_has_notices(shard) || !TAILQ_EMPTY(&shard->untold)
+    return shard->holds || shard_has_notices(shard) || !TAILQ_EMPTY(&shard->unreported)
            || !TAILQ_EMPTY(&shard->leaving);
 }
 
@@ -80,8 +80,8 @@ static void disarm_links(struct shard *shard)
     }
 }
 
-/* Polled links that can wake us shall do so, if all of them can; else they are asked after naps.
- * True: they are armed now, and have to be asked once more before we sleep. */
+/* Polled links that can wake us shall do so, if all of them can; else they are polled, with a
+ * backoff. True: they are armed now, and have to be asked once more before we sleep. */
 static bool arm_links(struct shard *shard)
 {
     if (shard->armed || shard->polled_links == 0 || shard->unarmed_links != 0)
@@ -109,14 +109,14 @@ static leat_ns links_deadline(const struct shard *shard)
     return first;
 }
 
-/* A link that cannot wake us is asked after naps that grow while nothing comes. */
-static leat_ns next_nap(struct shard *shard)
+/* A link that cannot wake us is polled, with a backoff that grows while nothing comes. */
+static leat_ns next_backoff(struct shard *shard)
 {
     const leat_ns longest =
-        shard->options.idle == IDLE_LAPTOP ? LAPTOP_NAP_MAX_NS : BALANCED_NAP_MAX_NS;
-    const leat_ns nap = shard->nap == 0 ? NAP_MIN_NS : 2 * shard->nap;
-    shard->nap = nap < longest ? nap : longest;
-    return shard->nap;
+        shard->options.idle == IDLE_LAPTOP ? LAPTOP_BACKOFF_MAX_NS : BALANCED_BACKOFF_MAX_NS;
+    const leat_ns backoff = shard->backoff == 0 ? BACKOFF_MIN_NS : 2 * shard->backoff;
+    shard->backoff = backoff < longest ? backoff : longest;
+    return shard->backoff;
 }
 
 /* How long to wait at most; LEAT_NS_NEVER: for something to happen. */
@@ -129,13 +129,13 @@ static leat_ns longest_wait(struct shard *shard)
         deadline = links;
     if (deadline != LEAT_NS_NEVER)
         wait = deadline > shard->now ? deadline - shard->now : 0;
-    if (has_untold(shard) && wait > LEAT_NS_PER_MS)
+    if (has_unreported(shard) && wait > LEAT_NS_PER_MS)
         wait = LEAT_NS_PER_MS;
     if (has_kept(shard) && wait > KEPT_PAUSE_NS)
         wait = KEPT_PAUSE_NS;
     if (shard->polled_links != 0 && !shard->armed) {
-        const leat_ns nap = next_nap(shard);
-        wait = nap < wait ? nap : wait;
+        const leat_ns backoff = next_backoff(shard);
+        wait = backoff < wait ? backoff : wait;
     }
     return wait;
 }
@@ -150,32 +150,32 @@ static void sleep_until_event(struct shard *shard)
         event_wait(shard->epoll, shard->events, SHARD_EVENTS_MAX, longest_wait(shard));
     rcu_thread_online();
     mailbox_awake(shard->options.inbox);
-    loopgap_slept(&shard->loopgap);
+    loop_jitter_slept(&shard->loop_jitter);
     shard->event_count = ready > 0 ? ready : 0;
 }
 
-static bool any_hot(const struct shard *shard)
+static bool any_busy(const struct shard *shard)
 {
-    for (int i = 0; i < SHARD_HOT_MAX; i++) {
-        if (shard->hot[i] != NULL)
+    for (int i = 0; i < SHARD_BUSY_MAX; i++) {
+        if (shard->busy_set[i] != NULL)
             return true;
     }
     for (uint32_t i = 0; i < shard->link_count; i++) {
-        if (shard_link_is_hot(&shard->links[i]))
+        if (shard_link_is_busy(&shard->links[i]))
             return true;
     }
     return false;
 }
 
 /* Whether epoll is to be asked beside what is read directly. */
-static bool look_is_due(struct shard *shard)
+static bool poll_is_due(struct shard *shard)
 {
     const bool seldom = shard->watched == 0 && shard->polled_links != 0;
-    const leat_ns pause = seldom ? LOOK_SELDOM_NS : LOOK_NS;
-    if (++shard->turns < LOOK_TURNS || shard->now - shard->looked < pause)
+    const leat_ns pause = seldom ? POLL_SELDOM_NS : POLL_NS;
+    if (++shard->turns_since_poll < POLL_TURNS || shard->now - shard->last_poll < pause)
         return false;
-    shard->looked = shard->now;
-    shard->turns = 0;
+    shard->last_poll = shard->now;
+    shard->turns_since_poll = 0;
     return true;
 }
 
@@ -209,17 +209,17 @@ void *shard_run(void *arg)
         const enum idle_mode idle = shard->options.idle;
         const bool spins = idle == IDLE_LATENCY
                            || (idle == IDLE_BALANCED && shard->now - last_work < BALANCED_SPIN_NS);
-        const bool hot = spins && any_hot(shard);
+        const bool busy = spins && any_busy(shard);
         if (!spins && !pending_work(shard) && !arm_links(shard)) {
             sleep_until_event(shard);
             disarm_links(shard);
-        } else if (!hot || look_is_due(shard)) {
-            shard_look(shard);
+        } else if (!busy || poll_is_due(shard)) {
+            shard_poll_events(shard);
         }
         read_clock(shard);
-        if (shard_iterate(shard, hot)) {
+        if (shard_iterate(shard, busy)) {
             last_work = shard->now;
-            shard->nap = 0;
+            shard->backoff = 0;
             disarm_links(shard);
         }
         rcu_quiescent_state();

@@ -26,22 +26,22 @@ static void reply(struct shard *shard, const struct message *request, enum leat_
 /* ---- partitions */
 
 /* The one it is about; NULL: this shard has it not, or not any more. */
-static struct holding *holding_of(const struct shard *shard, const struct message *m)
+static struct owned_partition *owned_of(const struct shard *shard, const struct message *m)
 {
-    struct holding *holding = holdings_find(&shard->holdings, m->partition);
-    return holding != NULL && holding->removal.type == 0 ? holding : NULL;
+    struct owned_partition *owned = owned_partitions_find(&shard->owned_partitions, m->partition);
+    return owned != NULL && owned->removal.type == 0 ? owned : NULL;
 }
 
-static void apply_settings(struct shard *shard, struct holding *holding)
+static void apply_settings(struct shard *shard, struct owned_partition *owned)
 {
-    const struct topic *topic = topics_find(shard->options.topics, holding->topic_id);
+    const struct topic *topic = topics_find(shard->options.topics, owned->topic_id);
     if (topic == NULL) {
-        holding->ticks = true; /* nothing is known against it */
+        owned->ticks = true; /* nothing is known against it */
         return;
     }
     const struct topic_settings *settings = &topic->settings;
-    holding->ticks = settings->retention_ms != 0 || settings->overrun == PARTITION_BLOCK;
-    if (holding->share->holdings != 1)
+    owned->ticks = settings->retention_ms != 0 || settings->overrun == PARTITION_BLOCK;
+    if (owned->share->owned_partitions != 1)
         return;
     /* The topic's rate is shared out to the shards by the partitions they have. */
     uint64_t mine = 0;
@@ -51,18 +51,17 @@ static void apply_settings(struct shard *shard, struct holding *holding)
     const unsigned __int128 rate =
         (unsigned __int128)settings->quota_publish_bytes * mine / settings->partitions;
     const bool limited = settings->quota_publish_bytes != 0;
-    quota_init(&holding->share->publish_quota, limited && rate == 0 ? 1 : (uint64_t)rate,
-               shard->now);
-    holding->share->quota_deliver_bytes = settings->quota_deliver_bytes;
+    quota_init(&owned->share->publish_quota, limited && rate == 0 ? 1 : (uint64_t)rate, shard->now);
+    owned->share->quota_deliver_bytes = settings->quota_deliver_bytes;
 }
 
 static void add_partition(struct shard *shard, const struct message *m)
 {
-    struct holding *holding = m->holding;
-    holdings_add(&shard->holdings, m->partition, holding);
-    apply_settings(shard, holding);
-    shard->ticking += holding->ticks;
-    if (shard->ticking == 1 && holding->ticks)
+    struct owned_partition *owned = m->owned;
+    owned_partitions_add(&shard->owned_partitions, m->partition, owned);
+    apply_settings(shard, owned);
+    shard->ticking += owned->ticks;
+    if (shard->ticking == 1 && owned->ticks)
         shard->tick_deadline = shard->now;
 }
 
@@ -71,7 +70,7 @@ void shard_close_stream(struct shard *shard, struct session *s, uint32_t number)
     struct stream *place = session_stream(s, number);
     if (place->publish != NULL) {
         if (place->publish->throttled)
-            TAILQ_REMOVE(&shard->throttled_publishers, place->publish, throttled_link);
+            TAILQ_REMOVE(&shard->throttled_publishers, place->publish, throttled_node);
         publish_stream_close(place->publish, shard->now);
     } else {
         shard_unlist(shard, place->subscription);
@@ -94,8 +93,8 @@ static void tell_publisher(struct shard *shard, struct publish_stream *stream,
 
 static void remove_partition(struct shard *shard, const struct message *m)
 {
-    struct holding *holding = holding_of(shard, m);
-    if (holding == NULL) {
+    struct owned_partition *owned = owned_of(shard, m);
+    if (owned == NULL) {
         reply(shard, m, LEAT_ERR_UNKNOWN_PARTITION);
         return;
     }
@@ -107,7 +106,7 @@ static void remove_partition(struct shard *shard, const struct message *m)
     };
     struct subscription *sub;
     struct publish_stream *stream;
-    while ((sub = TAILQ_FIRST(&holding->readers)) != NULL) {
+    while ((sub = TAILQ_FIRST(&owned->readers)) != NULL) {
         /* A reader that does not read has no room to be told; it finds out when it asks. */
         struct session *s = sub->session;
         if (session_is_attached(s) && egress_room(&s->out) >= EGRESS_ANSWER_BYTES) {
@@ -116,45 +115,45 @@ static void remove_partition(struct shard *shard, const struct message *m)
         }
         shard_close_stream(shard, s, sub->number);
     }
-    while ((stream = TAILQ_FIRST(&holding->publishers)) != NULL) {
+    while ((stream = TAILQ_FIRST(&owned->publishers)) != NULL) {
         tell_publisher(shard, stream, LEAT_ERR_UNKNOWN_STREAM);
         shard_close_stream(shard, stream->session, stream->number);
     }
-    if (holding->fresh)
-        TAILQ_REMOVE(&shard->fresh, holding, fresh_link);
-    shard->ticking -= holding->ticks;
-    holding->fresh = holding->ticks = holding->reserve_pending = false;
-    holding->removal = *m;
-    TAILQ_INSERT_TAIL(&shard->leaving, holding, leaving_link);
+    if (owned->fresh)
+        TAILQ_REMOVE(&shard->fresh, owned, fresh_node);
+    shard->ticking -= owned->ticks;
+    owned->fresh = owned->ticks = owned->reserve_pending = false;
+    owned->removal = *m;
+    TAILQ_INSERT_TAIL(&shard->leaving, owned, leaving_node);
 }
 
 /* Nothing new is sent from it, so that a link that is asked lets go of it in the end. */
-static bool is_sent_from(struct shard *shard, const struct holding *holding)
+static bool is_sent_from(struct shard *shard, const struct owned_partition *owned)
 {
-    if (!partition_is_pinned(holding->partition))
+    if (!partition_is_pinned(owned->partition))
         return false;
-    shard_reclaim_links(shard, holding->topic_id);
-    return partition_is_pinned(holding->partition);
+    shard_reclaim_links(shard, owned->topic_id);
+    return partition_is_pinned(owned->partition);
 }
 
-static void unlist_notice(struct shard *shard, struct holding *holding)
+static void unlist_notice(struct shard *shard, struct owned_partition *owned)
 {
-    if (holding->noticed)
-        TAILQ_REMOVE(&shard->noticed, holding, notice_link);
-    holding->noticed = false;
+    if (owned->noticed)
+        TAILQ_REMOVE(&shard->noticed, owned, notice_node);
+    owned->noticed = false;
 }
 
 void shard_give_back(struct shard *shard)
 {
-    struct holding *holding, *next;
-    for (holding = TAILQ_FIRST(&shard->leaving); holding != NULL && !shard->holds; holding = next) {
-        next = TAILQ_NEXT(holding, leaving_link);
-        if (is_sent_from(shard, holding))
+    struct owned_partition *owned, *next;
+    for (owned = TAILQ_FIRST(&shard->leaving); owned != NULL && !shard->holds; owned = next) {
+        next = TAILQ_NEXT(owned, leaving_node);
+        if (is_sent_from(shard, owned))
             continue;
-        const struct message removal = holding->removal;
-        TAILQ_REMOVE(&shard->leaving, holding, leaving_link);
-        unlist_notice(shard, holding);
-        holdings_remove(&shard->holdings, holding);
+        const struct message removal = owned->removal;
+        TAILQ_REMOVE(&shard->leaving, owned, leaving_node);
+        unlist_notice(shard, owned);
+        owned_partitions_remove(&shard->owned_partitions, owned);
         reply(shard, &removal, LEAT_OK);
     }
 }
@@ -180,7 +179,7 @@ static void grant_session(struct shard *shard, const struct message *m)
     }
     s->say_closed = true;
     shard->sessions[slot] = s;
-    TAILQ_INSERT_TAIL(&shard->granted, s, lifetime_link);
+    TAILQ_INSERT_TAIL(&shard->granted, s, lifetime_node);
 }
 
 static enum leat_error close_session(struct shard *shard, const struct message *m)
@@ -202,30 +201,30 @@ static void end_other_streams(struct shard *shard, const struct publish_stream *
     struct publish_stream *stream, *next;
     struct publisher_bucket *bucket = publisher_index_find(&shard->publishers, mine->producer_id);
     for (stream = LIST_FIRST(bucket); stream != NULL; stream = next) {
-        next = LIST_NEXT(stream, producer_link);
+        next = LIST_NEXT(stream, producer_node);
         if (stream == mine || stream->producer_id != mine->producer_id
-            || stream->holding != mine->holding)
+            || stream->owned != mine->owned)
             continue;
         publish_stream_hand_over(stream);
         tell_publisher(shard, stream, LEAT_ERR_FENCED);
     }
 }
 
-static enum leat_error bind_producer(struct holding *holding, struct message_publish *m,
-                                     struct producer **producer)
+static enum leat_error bind_producer(struct owned_partition *owned, struct message_publish *m,
+                                     struct producer_dedup **producer)
 {
-    struct producer_table *table = partition_producers(holding->partition);
+    struct producer_dedup_table *table = partition_producers(owned->partition);
     bool was_bound;
     enum leat_error error = LEAT_ERR_PRODUCER_EXPIRED;
     if (m->resume)
-        error = producer_open(table, m->producer_id, m->producer_epoch, PRODUCER_RESUME, &m->maker,
-                              producer, &was_bound);
+        error = producer_dedup_open(table, m->producer_id, m->producer_epoch, PRODUCER_DEDUP_RESUME,
+                                    &m->maker, producer, &was_bound);
     m->expired = m->resume && error == LEAT_ERR_PRODUCER_EXPIRED;
     if (error == LEAT_ERR_PRODUCER_EXPIRED)
-        error = producer_open(table, m->producer_id, m->producer_epoch, PRODUCER_NEW, &m->maker,
-                              producer, &was_bound);
+        error = producer_dedup_open(table, m->producer_id, m->producer_epoch, PRODUCER_DEDUP_NEW,
+                                    &m->maker, producer, &was_bound);
     if (error == LEAT_OK)
-        producer_skip(*producer, m->first_unanswered);
+        producer_dedup_skip(*producer, m->first_unanswered);
     return error;
 }
 
@@ -233,7 +232,7 @@ static void take_over(struct shard *shard, struct publish_stream *stream, struct
 {
     publisher_index_add(&shard->publishers, stream);
     end_other_streams(shard, stream);
-    m->publish.next_sequence = producer_next_sequence(stream->producer);
+    m->publish.next_sequence = producer_dedup_next_sequence(stream->producer);
     shard_first_credit(shard, stream);
     m->publish.credit = stream->credit;
 }
@@ -241,10 +240,10 @@ static void take_over(struct shard *shard, struct publish_stream *stream, struct
 static enum leat_error open_publish(struct shard *shard, struct message *m)
 {
     struct session *s = shard_session(shard, m->session);
-    struct holding *holding = holding_of(shard, m);
+    struct owned_partition *owned = owned_of(shard, m);
     if (s == NULL)
         return LEAT_ERR_UNKNOWN_SESSION;
-    if (holding == NULL)
+    if (owned == NULL)
         return LEAT_ERR_UNKNOWN_PARTITION;
     struct stream *place;
     enum leat_error error = session_stream_new(s, &place, &m->stream);
@@ -252,16 +251,16 @@ static enum leat_error open_publish(struct shard *shard, struct message *m)
         return error;
     /* All that can fail comes before an older stream of the producer ends. */
     struct publish_stream *stream;
-    error = publish_stream_open(&stream, s, holding, &shard->buffers, NULL, &m->publish);
+    error = publish_stream_open(&stream, s, owned, &shard->buffers, NULL, &m->publish);
     if (error != LEAT_OK)
         return error;
-    error = m->publish.prepare
-                ? producer_reserve(partition_producers(holding->partition), m->publish.producer_id,
-                                   &m->publish.maker, &stream->reserved)
-                : bind_producer(holding, &m->publish, &stream->producer);
+    error = m->publish.prepare ? producer_dedup_reserve(partition_producers(owned->partition),
+                                                        m->publish.producer_id, &m->publish.maker,
+                                                        &stream->reserved)
+                               : bind_producer(owned, &m->publish, &stream->producer);
     if (error == LEAT_ERR_LIMIT)
         m->publish.refused =
-            producer_refused_share(partition_producers(holding->partition), &m->publish.maker);
+            producer_dedup_refused_share(partition_producers(owned->partition), &m->publish.maker);
     if (error != LEAT_OK) {
         publish_stream_close(stream, shard->now);
         return error;
@@ -284,12 +283,12 @@ static enum leat_error bind_publish(struct shard *shard, struct message *m)
         return LEAT_ERR_UNKNOWN_STREAM;
     struct publish_stream *stream = place->publish;
     stream->producer_epoch = m->publish.producer_epoch;
-    const enum leat_error error = bind_producer(stream->holding, &m->publish, &stream->producer);
+    const enum leat_error error = bind_producer(stream->owned, &m->publish, &stream->producer);
     if (error != LEAT_OK) {
         shard_close_stream(shard, s, m->stream);
         return error;
     }
-    producer_release(stream->reserved, shard->now);
+    producer_dedup_release(stream->reserved, shard->now);
     stream->reserved = NULL;
     take_over(shard, stream, m);
     return LEAT_OK;
@@ -298,14 +297,14 @@ static enum leat_error bind_publish(struct shard *shard, struct message *m)
 static enum leat_error open_subscription(struct shard *shard, struct message *m)
 {
     struct session *s = shard_session(shard, m->session);
-    struct holding *holding = holding_of(shard, m);
+    struct owned_partition *owned = owned_of(shard, m);
     if (s == NULL)
         return LEAT_ERR_UNKNOWN_SESSION;
-    if (holding == NULL)
+    if (owned == NULL)
         return LEAT_ERR_UNKNOWN_PARTITION;
     enum leat_error error = m->subscribe.entry != NULL
-                                ? shard_find_group_start(shard, holding->partition, &m->subscribe)
-                                : shard_find_start(shard, holding->partition, &m->subscribe);
+                                ? shard_find_group_start(shard, owned->partition, &m->subscribe)
+                                : shard_find_start(shard, owned->partition, &m->subscribe);
     if (error != LEAT_OK)
         return error;
     struct stream *place;
@@ -313,10 +312,9 @@ static enum leat_error open_subscription(struct shard *shard, struct message *m)
     if (error != LEAT_OK)
         return error;
     uint64_t given_up;
-    error =
-        subscription_open(&place->subscription, s, holding, &m->subscribe, &given_up, shard->now);
+    error = subscription_open(&place->subscription, s, owned, &m->subscribe, &given_up, shard->now);
     if (given_up != 0)
-        shard_tell_lost(shard, holding, given_up, 0, LEAT_ERR_LIMIT);
+        shard_tell_lost(shard, owned, given_up, 0, LEAT_ERR_LIMIT);
     if (error != LEAT_OK)
         return error;
     /* All that can fail is behind us: only now the group moves, and an older stream of the same
@@ -332,9 +330,9 @@ static enum leat_error open_subscription(struct shard *shard, struct message *m)
 
 static enum leat_error seek(struct shard *shard, struct message *m)
 {
-    const struct holding *holding = holding_of(shard, m);
-    return holding == NULL ? LEAT_ERR_UNKNOWN_PARTITION
-                           : shard_find_start(shard, holding->partition, &m->subscribe);
+    const struct owned_partition *owned = owned_of(shard, m);
+    return owned == NULL ? LEAT_ERR_UNKNOWN_PARTITION
+                         : shard_find_start(shard, owned->partition, &m->subscribe);
 }
 
 static enum leat_error end_stream(struct shard *shard, const struct message *m)
@@ -356,11 +354,11 @@ static void fence(struct shard *shard, const struct message *m)
     const uint64_t id = m->publish.producer_id;
     for (stream = LIST_FIRST(publisher_index_find(&shard->publishers, id)); stream != NULL;
          stream = next) {
-        next = LIST_NEXT(stream, producer_link);
+        next = LIST_NEXT(stream, producer_node);
         if (stream->producer_id != id || stream->producer_epoch >= m->publish.producer_epoch)
             continue;
-        producer_fence(partition_producers(stream->holding->partition), id,
-                       m->publish.producer_epoch);
+        producer_dedup_fence(partition_producers(stream->owned->partition), id,
+                             m->publish.producer_epoch);
         publish_stream_fence(stream, shard->now);
         tell_publisher(shard, stream, LEAT_ERR_FENCED);
     }
@@ -397,7 +395,7 @@ static void handle(struct shard *shard, struct message *m)
     case MESSAGE_COMMIT:
     case MESSAGE_RESET:
     case MESSAGE_MEASURE: {
-        const enum leat_error error = shard_handle_group_mail(shard, holding_of(shard, m), m);
+        const enum leat_error error = shard_handle_group_mail(shard, owned_of(shard, m), m);
         reply(shard, m, error);
         break;
     }
@@ -407,7 +405,7 @@ static void handle(struct shard *shard, struct message *m)
         reply(shard, m, LEAT_OK);
         break;
     case MESSAGE_OFFSETS_RESERVED:
-        if (holding_of(shard, m) != NULL)
+        if (owned_of(shard, m) != NULL)
             partition_offset_limit(m->partition, m->value);
         break;
     case MESSAGE_STOP: shard->stopping = true; break;
@@ -438,57 +436,59 @@ bool shard_read_mail(struct shard *shard)
 }
 
 /* False: the outbox is full. */
-static bool tell_notices(struct shard *shard, struct holding *holding)
+static bool tell_notices(struct shard *shard, struct owned_partition *owned)
 {
-    struct message message = { .partition = holding->partition,
-                               .topic_id = holding->topic_id,
-                               .partition_index = holding->index };
-    if (holding->reserve_pending) {
+    struct message message = { .partition = owned->partition,
+                               .topic_id = owned->topic_id,
+                               .partition_index = owned->index };
+    if (owned->reserve_pending) {
         message.type = MESSAGE_RESERVE_OFFSETS;
-        message.value = partition_next_offset(holding->partition);
+        message.value = partition_next_offset(owned->partition);
         if (!shard_tell(shard, &message))
             return false;
-        holding->reserve_pending = false;
+        owned->reserve_pending = false;
     }
-    if (holding->held_by != 0) {
+    if (owned->held_by != 0) {
         message.type = MESSAGE_HELD_BACK;
-        message.value = holding->held_by;
+        message.value = owned->held_by;
         if (!shard_tell(shard, &message))
             return false;
-        holding->held_by = 0;
+        owned->held_by = 0;
     }
-    while (holding->required_lost_count != 0) {
-        const struct holding_lost *lost = &holding->required_lost[holding->required_lost_count - 1];
+    while (owned->required_lost_count != 0) {
+        const struct owned_partition_lost *lost =
+            &owned->required_lost[owned->required_lost_count - 1];
         message.type = MESSAGE_REQUIRED_LOST;
         message.value = lost->name_hash;
         message.session = lost->session;
         message.status = lost->why;
         if (!shard_tell(shard, &message))
             return false;
-        holding->required_lost_count--;
+        owned->required_lost_count--;
     }
     return true;
 }
 
 void shard_send_notices(struct shard *shard)
 {
-    struct holding *holding;
+    struct owned_partition *owned;
     if (shard->held_notice.type != 0) {
         if (!shard_tell(shard, &shard->held_notice))
             return;
         shard->held_notice.type = 0;
     }
-    while ((holding = TAILQ_FIRST(&shard->noticed)) != NULL && tell_notices(shard, holding))
-        unlist_notice(shard, holding);
+    while ((owned = TAILQ_FIRST(&shard->noticed)) != NULL && tell_notices(shard, owned))
+        unlist_notice(shard, owned);
 }
 
-void shard_tell_lost(struct shard *shard, struct holding *holding, uint64_t name_hash,
+void shard_tell_lost(struct shard *shard, struct owned_partition *owned, uint64_t name_hash,
                      uint32_t session, enum leat_error why)
 {
-    shard_notice(shard, holding);
+    shard_notice(shard, owned);
     /* So many are only there when control has read nothing for long: the newest are told. */
-    if (holding->required_lost_count == REQUIRED_MAX)
-        holding->required_lost_count--;
-    holding->required_lost[holding->required_lost_count++] =
-        (struct holding_lost){ .name_hash = name_hash, .session = session, .why = (int16_t)why };
+    if (owned->required_lost_count == REQUIRED_READERS_MAX)
+        owned->required_lost_count--;
+    owned->required_lost[owned->required_lost_count++] = (struct owned_partition_lost){
+        .name_hash = name_hash, .session = session, .why = (int16_t)why
+    };
 }

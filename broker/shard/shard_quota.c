@@ -22,14 +22,14 @@ static void note(struct shard *shard, const struct session *s, struct quota_hold
 void shard_renew_credit(struct shard *shard, struct publish_stream *stream)
 {
     struct session *s = stream->session;
-    struct quota *topic = &stream->holding->share->publish_quota;
+    struct quota *topic = &stream->owned->share->publish_quota;
     struct quota *client = s->bucket != NULL ? &s->bucket->publish : NULL;
     stream->held_by_client = client != NULL && !quota_ready(client, shard->now);
     const bool ready = !stream->held_by_client && quota_ready(topic, shard->now);
     if (stream->throttled && ready)
-        TAILQ_REMOVE(&shard->throttled_publishers, stream, throttled_link);
+        TAILQ_REMOVE(&shard->throttled_publishers, stream, throttled_node);
     if (!stream->throttled && !ready) {
-        TAILQ_INSERT_TAIL(&shard->throttled_publishers, stream, throttled_link);
+        TAILQ_INSERT_TAIL(&shard->throttled_publishers, stream, throttled_node);
         metric_add(&shard->counters.throttled, 1);
     }
     stream->throttled = !ready;
@@ -46,7 +46,7 @@ void shard_renew_credit(struct shard *shard, struct publish_stream *stream)
 void shard_first_credit(struct shard *shard, struct publish_stream *stream)
 {
     const struct session *s = stream->session;
-    struct quota *topic = &stream->holding->share->publish_quota;
+    struct quota *topic = &stream->owned->share->publish_quota;
     struct quota *client = s->bucket != NULL ? &s->bucket->publish : NULL;
     if (quota_ready(topic, shard->now) && (client == NULL || quota_ready(client, shard->now)))
         publish_stream_promise(stream); /* the reply says so */
@@ -69,7 +69,7 @@ void shard_publisher_waits(struct shard *shard, struct publish_stream *stream)
     if (stream->held_by_client)
         note(shard, s, &s->bucket->publish_hold, 0, true);
     else
-        note(shard, s, &stream->holding->share->publish_hold, stream->holding->topic_id, true);
+        note(shard, s, &stream->owned->share->publish_hold, stream->owned->topic_id, true);
 }
 
 /* Each gets a little at once; a whole batch only one after the other, so that those who wait do not
@@ -78,7 +78,7 @@ static void retry_publishers(struct shard *shard)
 {
     struct publish_stream *stream, *next;
     for (stream = TAILQ_FIRST(&shard->throttled_publishers); stream != NULL; stream = next) {
-        next = TAILQ_NEXT(stream, throttled_link);
+        next = TAILQ_NEXT(stream, throttled_node);
         if (egress_room(&stream->session->out) < EGRESS_ANSWER_BYTES) {
             /* Its client does not read: look again with the next one's turn. */
             wake_at(shard, shard->now + LEAT_NS_PER_MS);
@@ -100,7 +100,8 @@ void shard_retry_throttled(struct shard *shard)
     shard->quota_deadline = LEAT_NS_NEVER;
     retry_publishers(shard);
     while ((sub = TAILQ_FIRST(&shard->throttled_subscriptions)) != NULL)
-        shard_set_ready(shard, sub); /* asked for its wish again, it may be throttled again */
+        shard_set_ready(shard,
+                        sub); /* asked for its next action again, it may be throttled again */
 }
 
 void shard_set_throttled(struct shard *shard, struct subscription *sub,
@@ -109,7 +110,7 @@ void shard_set_throttled(struct shard *shard, struct subscription *sub,
     struct session *s = sub->session;
     shard_unlist(shard, sub);
     sub->state = SUBSCRIPTION_THROTTLED;
-    TAILQ_INSERT_TAIL(&shard->throttled_subscriptions, sub, state_link);
+    TAILQ_INSERT_TAIL(&shard->throttled_subscriptions, sub, state_node);
     wake_at(shard, next->when);
     metric_add(&shard->counters.throttled, 1);
     if (quota_hold_note(&sub->hold, shard->now)) {
@@ -121,5 +122,5 @@ void shard_set_throttled(struct shard *shard, struct subscription *sub,
     if (next->by_client)
         note(shard, s, &s->bucket->deliver_hold, 0, false);
     else
-        note(shard, s, &sub->holding->share->deliver_hold, sub->holding->topic_id, false);
+        note(shard, s, &sub->owned->share->deliver_hold, sub->owned->topic_id, false);
 }

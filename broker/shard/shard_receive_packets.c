@@ -84,7 +84,7 @@ static struct flow_options flow_options(const struct shard *shard, const struct 
         .tag = s->tag_to_client,
         .ack_delay_ns = delay,
         .peer_ack_delay_ns = delay,
-        .probe_floor_ns = loopgap_probe_floor(&shard->loopgap, bypass),
+        .probe_floor_ns = loop_jitter_probe_floor(&shard->loop_jitter, bypass),
         .rtt_initial_ns = bypass ? BYPASS_RTT_INITIAL_NS : KERNEL_RTT_INITIAL_NS,
         .receive_window = RECEIVE_WINDOW,
     };
@@ -115,8 +115,8 @@ static bool attach(struct shard *shard, struct session *s, struct link *link,
         return false;
     }
     s->path->sealed = !leat_packet_is_partial(packet); /* its client knows its own link */
-    TAILQ_REMOVE(&shard->granted, s, lifetime_link);
-    TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_link);
+    TAILQ_REMOVE(&shard->granted, s, lifetime_node);
+    TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_node);
     s->heard_ns = shard->now;
     metric_add(&shard->counters.sessions_opened, 1);
     shard->watched += link->limits.polled ? 0 : 1;
@@ -255,7 +255,7 @@ bool shard_receive_link(struct shard *shard, struct shard_link *source)
     return any;
 }
 
-bool shard_link_is_hot(const struct shard_link *source)
+bool shard_link_is_busy(const struct shard_link *source)
 {
     return source->link->limits.polled || source->empty_reads < LINK_COLD_AFTER;
 }

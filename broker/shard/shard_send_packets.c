@@ -137,7 +137,7 @@ static void release_pin(void *partition, uint32_t chunk)
 /* [at, at + size) of the subscription's log, as a DATA frame. False: no room to remember it. */
 static bool add_slice(struct filling *f, const struct subscription *sub, uint64_t at, uint32_t size)
 {
-    struct partition *p = sub->holding->partition;
+    struct partition *p = sub->owned->partition;
     const struct flow_item item = {
         .kind = LEAT_FRAME_DATA, .stream = sub->number, .at = at, .size = size
     };
@@ -163,8 +163,8 @@ static bool add_slice(struct filling *f, const struct subscription *sub, uint64_
 static void end_turn(struct session *s, struct subscription *sub)
 {
     sub->deficit = 0;
-    TAILQ_REMOVE(&s->ready, sub, state_link);
-    TAILQ_INSERT_TAIL(&s->ready, sub, state_link);
+    TAILQ_REMOVE(&s->ready, sub, state_node);
+    TAILQ_INSERT_TAIL(&s->ready, sub, state_node);
 }
 
 /* New log bytes for whoever is ready. False: this packet is full. */
@@ -176,8 +176,8 @@ static bool add_fresh(struct shard *shard, struct filling *f)
         if (egress_room(&s->out) < EGRESS_ANSWER_BYTES)
             return false;
         const struct subscription_next next = subscription_next(sub, shard->now);
-        switch (next.wish) {
-        case SUBSCRIPTION_SENDS: {
+        switch (next.action) {
+        case SUBSCRIPTION_SEND: {
             if (room(f) < LEAT_DATA_HEADER_BYTES + SLICE_MIN_BYTES)
                 return false;
             const uint32_t most = room(f) - LEAT_DATA_HEADER_BYTES;
@@ -218,7 +218,7 @@ static bool add_fresh(struct shard *shard, struct filling *f)
 static bool answer_again(struct session *s, const struct publish_stream *stream,
                          struct flow_item *item)
 {
-    const uint64_t log_epoch = partition_log_epoch(stream->holding->partition);
+    const uint64_t log_epoch = partition_log_epoch(stream->owned->partition);
     const uint64_t end = item->at + item->size;
     const int16_t status = (int16_t)item->reserved;
     struct leat_ack_run run = { .first_sequence = item->at,
@@ -448,7 +448,7 @@ static leat_ns path_deadline(const struct session_path *path, leat_ns now)
     return deadline < probe_at ? deadline : probe_at;
 }
 
-void shard_serve_packets(struct shard *shard, struct session *s)
+void shard_send_packets(struct shard *shard, struct session *s)
 {
     struct session_path *path = s->path;
     struct filling f = { .session = s, .link = path->link, .flow = &path->flow };

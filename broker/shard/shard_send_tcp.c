@@ -9,7 +9,7 @@ void shard_want_output(struct shard *shard, struct session *s)
     if (s->in_output || s->ending || !session_is_attached(s) || s->out.blocked)
         return;
     s->in_output = true;
-    TAILQ_INSERT_TAIL(&shard->output, s, output_link);
+    TAILQ_INSERT_TAIL(&shard->output, s, output_node);
 }
 
 void shard_unlist(struct shard *shard, struct subscription *sub)
@@ -17,10 +17,10 @@ void shard_unlist(struct shard *shard, struct subscription *sub)
     switch (sub->state) {
     case SUBSCRIPTION_PARKED: break;
     case SUBSCRIPTION_THROTTLED:
-        TAILQ_REMOVE(&shard->throttled_subscriptions, sub, state_link);
+        TAILQ_REMOVE(&shard->throttled_subscriptions, sub, state_node);
         break;
-    case SUBSCRIPTION_WAITING: TAILQ_REMOVE(&sub->holding->waiting, sub, state_link); break;
-    case SUBSCRIPTION_READY: TAILQ_REMOVE(&sub->session->ready, sub, state_link); break;
+    case SUBSCRIPTION_WAITING: TAILQ_REMOVE(&sub->owned->waiting, sub, state_node); break;
+    case SUBSCRIPTION_READY: TAILQ_REMOVE(&sub->session->ready, sub, state_node); break;
     }
     sub->state = SUBSCRIPTION_PARKED;
 }
@@ -29,18 +29,18 @@ void shard_set_ready(struct shard *shard, struct subscription *sub)
 {
     shard_unlist(shard, sub);
     sub->state = SUBSCRIPTION_READY;
-    TAILQ_INSERT_TAIL(&sub->session->ready, sub, state_link);
+    TAILQ_INSERT_TAIL(&sub->session->ready, sub, state_node);
     shard_want_output(shard, sub->session);
 }
 
 void shard_wake_readers(struct shard *shard)
 {
-    struct holding *holding;
-    while ((holding = TAILQ_FIRST(&shard->fresh)) != NULL) {
+    struct owned_partition *owned;
+    while ((owned = TAILQ_FIRST(&shard->fresh)) != NULL) {
         struct subscription *sub;
-        TAILQ_REMOVE(&shard->fresh, holding, fresh_link);
-        holding->fresh = false;
-        while ((sub = TAILQ_FIRST(&holding->waiting)) != NULL)
+        TAILQ_REMOVE(&shard->fresh, owned, fresh_node);
+        owned->fresh = false;
+        while ((sub = TAILQ_FIRST(&owned->waiting)) != NULL)
             shard_set_ready(shard, sub);
     }
 }
@@ -49,7 +49,7 @@ void shard_set_waiting(struct shard *shard, struct subscription *sub)
 {
     shard_unlist(shard, sub);
     sub->state = SUBSCRIPTION_WAITING;
-    TAILQ_INSERT_TAIL(&sub->holding->waiting, sub, state_link);
+    TAILQ_INSERT_TAIL(&sub->owned->waiting, sub, state_node);
 }
 
 /* Adds the next slice of this subscription's log to the batch. False: the batch is full. */
@@ -57,14 +57,14 @@ static bool add_slice(struct shard *shard, struct subscription *sub, uint64_t si
 {
     struct egress_data data = { .source = sub, .position = sub->position };
     uint64_t got;
-    const uint8_t *bytes = partition_slice(sub->holding->partition, sub->position, size, &got);
+    const uint8_t *bytes = partition_slice(sub->owned->partition, sub->position, size, &got);
     data.size = (uint32_t)got;
     if (!egress_add_data(&shard->batch, sub->number, &data, bytes))
         return false;
     subscription_sent(sub, got, shard->now);
     /* To the end of the line: everyone with something to send gets a slice in turn. */
-    TAILQ_REMOVE(&sub->session->ready, sub, state_link);
-    TAILQ_INSERT_TAIL(&sub->session->ready, sub, state_link);
+    TAILQ_REMOVE(&sub->session->ready, sub, state_node);
+    TAILQ_INSERT_TAIL(&sub->session->ready, sub, state_node);
     return true;
 }
 
@@ -78,8 +78,8 @@ static void gather(struct shard *shard, struct session *s)
             return;
         const struct subscription_next next = subscription_next(sub, shard->now);
         uint64_t size = next.size < budget ? next.size : budget;
-        switch (next.wish) {
-        case SUBSCRIPTION_SENDS:
+        switch (next.action) {
+        case SUBSCRIPTION_SEND:
             if (!add_slice(shard, sub, size))
                 return;
             budget -= size;
@@ -110,7 +110,7 @@ static void take_back(struct shard *shard, int taken)
         subscription_take_back(sub, shard->batch.data[i].position);
         shard_unlist(shard, sub);
         sub->state = SUBSCRIPTION_READY;
-        TAILQ_INSERT_HEAD(&sub->session->ready, sub, state_link);
+        TAILQ_INSERT_HEAD(&sub->session->ready, sub, state_node);
     }
 }
 
@@ -137,16 +137,16 @@ static void serve_session(struct shard *shard, struct session *s)
     shard_set_interest(shard, s);
 }
 
-bool shard_serve(struct shard *shard)
+bool shard_deliver(struct shard *shard)
 {
     struct session_list turn = TAILQ_HEAD_INITIALIZER(turn);
     struct session *s;
-    TAILQ_CONCAT(&turn, &shard->output, output_link);
+    TAILQ_CONCAT(&turn, &shard->output, output_node);
     while ((s = TAILQ_FIRST(&turn)) != NULL) {
-        TAILQ_REMOVE(&turn, s, output_link);
+        TAILQ_REMOVE(&turn, s, output_node);
         s->in_output = false;
         if (session_is_packets(s))
-            shard_serve_packets(shard, s);
+            shard_send_packets(shard, s);
         else
             serve_session(shard, s);
     }

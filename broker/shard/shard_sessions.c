@@ -44,7 +44,7 @@ static void say_full(struct shard *shard, const char *event, const char *advice)
 
 /* No descriptor is left. Those who do not attach give way; else the one kept in reserve takes who
  * waits, to be told so (*refused). False: they wait a little. */
-static bool make_way(struct shard *shard, bool *refused)
+static bool evict_oldest(struct shard *shard, bool *refused)
 {
     say_full(shard, "shard.no_descriptors",
              "raise the limit of open files (ulimit -n, LimitNOFILE)");
@@ -114,7 +114,7 @@ void shard_accept(struct shard *shard)
         enum leat_error error = link_tcp_accept(shard->listener.fd, &fd);
         /* The kernel looks for a descriptor before it looks whether anybody waits: behind one that
          * was taken, nobody may be there for whom another has to go. */
-        if (error == LEAT_ERR_LIMIT && (any || !make_way(shard, &refused)))
+        if (error == LEAT_ERR_LIMIT && (any || !evict_oldest(shard, &refused)))
             return;
         if (error == LEAT_ERR_LIMIT)
             error = link_tcp_accept(shard->listener.fd, &fd);
@@ -149,8 +149,8 @@ static enum leat_error attach(struct shard *shard, struct connection *connection
     const enum leat_error error = session_attach(s, fd);
     if (error != LEAT_OK)
         return error;
-    TAILQ_REMOVE(&shard->granted, s, lifetime_link);
-    TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_link);
+    TAILQ_REMOVE(&shard->granted, s, lifetime_node);
+    TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_node);
     s->heard_ns = shard->now;
     connection->fd = -1; /* the session's now */
     shard->watched++;
@@ -168,7 +168,7 @@ static enum leat_error attach(struct shard *shard, struct connection *connection
 }
 
 /* Sends the last bytes of a connection as far as they go, and leaves it to linger. */
-static void say_goodbye(struct shard *shard, int fd, const uint8_t *bytes, size_t size)
+static void linger(struct shard *shard, int fd, const uint8_t *bytes, size_t size)
 {
     const struct iovec piece = { .iov_base = (void *)bytes, .iov_len = size };
     size_t sent;
@@ -191,13 +191,13 @@ static void refuse(struct shard *shard, struct connection *connection, uint32_t 
     metric_add(&shard->counters.attach_refused, 1);
     connection->fd = -1;
     connections_end(&shard->connections, connection);
-    say_goodbye(shard, fd, bytes, size);
+    linger(shard, fd, bytes, size);
 }
 
 void shard_connection_ready(struct shard *shard, struct connection *connection)
 {
     struct leat_frame_attach wanted;
-    if (connection->dead)
+    if (connection->closed)
         return;
     switch (connection_read(connection, &wanted)) {
     case CONNECTION_NOTHING: break;
@@ -217,7 +217,7 @@ static void close_streams(struct shard *shard, struct session *s)
         struct stream *stream = &s->streams[i];
         if (stream->publish != NULL) {
             if (stream->publish->throttled)
-                TAILQ_REMOVE(&shard->throttled_publishers, stream->publish, throttled_link);
+                TAILQ_REMOVE(&shard->throttled_publishers, stream->publish, throttled_node);
             publish_stream_close(stream->publish, shard->now);
         }
         if (stream->subscription != NULL) {
@@ -243,7 +243,7 @@ static void reset(struct shard *shard, struct session *s, enum leat_error status
         s->out.blocked ? LEAT_AGAIN : egress_flush(&s->out, &shard->batch, s->fd, &taken, &sent);
     /* It may stand only between frames: not behind a cut one. */
     if (error == LEAT_OK && !egress_pending(&s->out))
-        say_goodbye(shard, s->fd, bytes, size);
+        linger(shard, s->fd, bytes, size);
     else
         event_close(shard->epoll, s->fd);
 }
@@ -257,12 +257,12 @@ void shard_end_session(struct shard *shard, struct session *s, enum leat_error s
     shard_set_stuck(shard, s, false);
     close_streams(shard, s);
     if (s->in_output)
-        TAILQ_REMOVE(&shard->output, s, output_link);
+        TAILQ_REMOVE(&shard->output, s, output_node);
     s->in_output = false;
-    TAILQ_REMOVE(session_is_attached(s) ? &shard->attached : &shard->granted, s, lifetime_link);
-    for (int i = 0; i < SHARD_HOT_MAX; i++) {
-        if (shard->hot[i] == s)
-            shard->hot[i] = NULL;
+    TAILQ_REMOVE(session_is_attached(s) ? &shard->attached : &shard->granted, s, lifetime_node);
+    for (int i = 0; i < SHARD_BUSY_MAX; i++) {
+        if (shard->busy_set[i] == s)
+            shard->busy_set[i] = NULL;
     }
     if (s->fd >= 0 || (s->path != NULL && !s->path->link->limits.polled))
         shard->watched--;
@@ -279,7 +279,7 @@ void shard_end_session(struct shard *shard, struct session *s, enum leat_error s
     if (session_is_attached(s))
         metric_add(&shard->counters.sessions_ended, 1);
     shard->sessions[session_slot(s->id)] = NULL;
-    TAILQ_INSERT_TAIL(&shard->untold, s, lifetime_link);
+    TAILQ_INSERT_TAIL(&shard->unreported, s, lifetime_node);
 }
 
 void shard_end_broken(struct shard *shard, struct session *s, enum leat_error error)
@@ -296,17 +296,17 @@ void shard_expire_grants(struct shard *shard)
         shard_end_session(shard, s, LEAT_ERR_TIMEOUT);
 }
 
-void shard_bury(struct shard *shard)
+void shard_reap(struct shard *shard)
 {
     struct session *s;
-    connections_bury(&shard->connections);
-    while ((s = TAILQ_FIRST(&shard->untold)) != NULL) {
+    connections_reap(&shard->connections);
+    while ((s = TAILQ_FIRST(&shard->unreported)) != NULL) {
         const struct message closed = { .type = MESSAGE_SESSION_CLOSED,
                                         .status = s->ending_status,
                                         .session = s->id };
         if (s->say_closed && !shard_tell(shard, &closed))
             return;
-        TAILQ_REMOVE(&shard->untold, s, lifetime_link);
+        TAILQ_REMOVE(&shard->unreported, s, lifetime_node);
         session_free(s);
     }
 }

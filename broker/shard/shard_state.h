@@ -1,21 +1,21 @@
 /* Shard state: what the files shard*.c share, and nobody else sees.
  *
- *      shard.c          open, close, one iteration
- *      shard_loop.c     the thread: clocks, spinning, sleeping
- *      shard_metrics.c  names of the counters
- *      shard_sessions.c   connections: accept, ATTACH, sessions' birth and end
- *      shard_live.c     sessions whose client is silent, or does not take what it is sent
- *      shard_receive_packets.c  packets: whose they are, ATTACH, what they say
- *      shard_frames.c   what a session's bytes say
- *      shard_send_tcp.c    what leaves: acks, credits, slices of the log
- *      shard_send_packets.c     the same in packets, and again what was lost
- *      shard_quota.c    who is held by a quota
- *      shard_mail.c     what control says
- *      shard_groups.c   of it, what is about consumer groups
+ *      shard.c                 open, close, one iteration
+ *      shard_loop.c            the thread: clocks, spinning, sleeping
+ *      shard_metrics.c         names of the counters
+ *      shard_sessions.c        connections: accept, ATTACH, sessions' birth and end
+ *      shard_live.c            sessions whose client is silent, or does not take what it is sent
+ *      shard_receive_packets.c packets: whose they are, ATTACH, what they say
+ *      shard_frames.c          what a session's bytes say
+ *      shard_send_tcp.c        what leaves: acks, credits, slices of the log
+ *      shard_send_packets.c    the same in packets, and again what was lost
+ *      shard_quota.c           who is held by a quota
+ *      shard_mail.c            what control says
+ *      shard_groups.c          of it, what is about consumer groups
  *
  * Threads: the shard's. Counters are read by anyone. */
-#ifndef LEAT_BROKER_SHARD_STATE_H
-#define LEAT_BROKER_SHARD_STATE_H
+#ifndef LEAT_BROKER_SHARD_SHARD_STATE_H
+#define LEAT_BROKER_SHARD_SHARD_STATE_H
 
 #include <sys/epoll.h>
 
@@ -35,7 +35,7 @@
 
 enum {
     SHARD_EVENTS_MAX = 256,
-    SHARD_HOT_MAX = 4,       /* sessions read without asking epoll while the shard spins */
+    SHARD_BUSY_MAX = 4, /* sessions that are read without polling epoll while the shard spins */
     SHARD_HEARING_SHARE = 8, /* of a keepalive: a session is moved in the list so often at most */
 };
 
@@ -98,39 +98,39 @@ struct shard {
     uint64_t wall_ns;
     struct wallclock wallclock;
 
-    struct session **sessions;    /* by slot */
-    struct session_list output;   /* have something to send */
-    struct session_list granted;  /* not attached, oldest first */
-    struct session_list attached; /* heard longest ago first */
-    struct session_list stuck;    /* whose socket is full, looked at longest ago first */
-    leat_ns hearing_ns;           /* heard_ns is as exact as this; LEAT_NS_NEVER: not kept */
-    leat_ns dead_said;            /* of a session that ended for this, in the log, last */
-    struct session_list untold;   /* ended; control is to hear of it, then they are freed */
-    struct session *hot[SHARD_HOT_MAX];
+    struct session **sessions;      /* by slot */
+    struct session_list output;     /* have something to send */
+    struct session_list granted;    /* not attached, oldest first */
+    struct session_list attached;   /* heard longest ago first */
+    struct session_list stuck;      /* whose socket is full, looked at longest ago first */
+    leat_ns hearing_ns;             /* heard_ns is as exact as this; LEAT_NS_NEVER: not kept */
+    leat_ns silence_said;           /* of a session that ended for this, in the log, last */
+    struct session_list unreported; /* ended; control is to hear of it, then they are freed */
+    struct session *busy_set[SHARD_BUSY_MAX];
     uint32_t
         watched; /* sessions of whose bytes epoll tells: over connections, and the UDP socket */
 
     struct shard_link links[SHARD_LINKS_MAX];
     uint32_t link_count;
     uint32_t polled_links;
-    uint32_t unarmed_links; /* of those, cannot be armed */
-    bool armed;             /* the polled links are, and were asked again */
-    bool owns_udp;          /* links[0] */
-    leat_ns looked;         /* at epoll, while what is busy was read directly ... */
-    uint32_t turns;         /* ... and how many of those there were since */
-    leat_ns nap;            /* how long it slept last, while a link has to be asked */
-    struct timers timers;   /* of sessions that go in packets */
-    struct loopgap loopgap;
+    uint32_t unarmed_links;    /* of those, cannot be armed */
+    bool armed;                /* the polled links are, and were asked again */
+    bool owns_udp;             /* links[0] */
+    leat_ns last_poll;         /* at epoll, while what is busy was read directly ... */
+    uint32_t turns_since_poll; /* ... and how many of those there were since */
+    leat_ns backoff;           /* how long it slept last, while a link has to be polled */
+    struct timers timers;      /* of sessions that go in packets */
+    struct loop_jitter loop_jitter;
     leat_ns reclaim_said; /* in the log, last */
     char udp_address[LINK_TCP_ADDRESS_TEXT];
 
     struct connections connections;
-    struct holdings holdings;
+    struct owned_partitions owned_partitions;
     struct stream_buffers buffers;
     struct publisher_index publishers;
-    struct holding_list fresh;
-    struct holding_list noticed; /* have something to tell control */
-    struct holding_list leaving; /* their removal is to be answered */
+    struct owned_partition_list fresh;
+    struct owned_partition_list noticed; /* have something to tell control */
+    struct owned_partition_list leaving; /* their removal is to be answered */
     struct subscription_list throttled_subscriptions;
     struct publish_stream_list throttled_publishers;
 
@@ -139,7 +139,7 @@ struct shard {
     leat_ns expire_deadline; /* forgotten producers */
     leat_ns count_deadline;  /* of what packets became; nothing wakes up for it */
     leat_ns resume_accept_deadline;
-    uint32_t ticking;           /* holdings with `ticks` */
+    uint32_t ticking;           /* owned partitions with `ticks` */
     struct message held_notice; /* for control: somebody is held by a quota; type 0: nobody */
 
     struct message held; /* what the outbox had no room for */
@@ -155,10 +155,10 @@ struct shard {
 /* ---- shard.c */
 
 /* Asks epoll, without waiting. */
-void shard_look(struct shard *shard);
-/* Handles the events at hand and everything that follows from them, at shard->now. `read_hot`: asks
- * the busiest sessions and links without being told. True when there was work. */
-bool shard_iterate(struct shard *shard, bool read_hot);
+void shard_poll_events(struct shard *shard);
+/* Handles the events at hand and everything that follows from them, at shard->now. `read_busy`:
+ * asks the busiest sessions and links without being told. True when there was work. */
+bool shard_iterate(struct shard *shard, bool read_busy);
 /* When something is due even if nothing comes. */
 leat_ns shard_deadline(const struct shard *shard);
 
@@ -176,14 +176,14 @@ void shard_resume_accept(struct shard *shard);
 void shard_connection_ready(struct shard *shard, struct connection *connection);
 struct session *shard_session(const struct shard *shard, uint32_t id);
 /* Ends it now: streams are closed, the client is told `status` when it is an error. The struct
- * lives until shard_bury. */
+ * lives until shard_reap. */
 void shard_end_session(struct shard *shard, struct session *s, enum leat_error status);
 /* The same, because what came breaks the protocol as `error` says. Without a checksum of its way
  * nobody knows who is wrong: it ends with BAD_CRC, and its client's next one has checksums. */
 void shard_end_broken(struct shard *shard, struct session *s, enum leat_error error);
 void shard_expire_grants(struct shard *shard);
 /* Frees what ended in this iteration, as far as control has been told. */
-void shard_bury(struct shard *shard);
+void shard_reap(struct shard *shard);
 /* Registers what the session waits for, if it changed. */
 void shard_set_interest(struct shard *shard, struct session *s);
 
@@ -209,7 +209,7 @@ leat_ns shard_expire_deadline(const struct shard *shard);
 /* Receives what this link has. True when there was anything. */
 bool shard_receive_link(struct shard *shard, struct shard_link *source);
 /* Worth asking without being told. */
-bool shard_link_is_hot(const struct shard_link *source);
+bool shard_link_is_busy(const struct shard_link *source);
 void shard_run_flow_timers(struct shard *shard);
 /* What happened to this session's packets, added to the shard's counters. */
 void shard_count_flow(struct shard *shard, struct session_path *path);
@@ -248,7 +248,7 @@ void shard_unlist(struct shard *shard, struct subscription *sub);
 /* Wakes the readers of what was appended. */
 void shard_wake_readers(struct shard *shard);
 /* One turn for everyone who has something to send. True when more is left for at once. */
-bool shard_serve(struct shard *shard);
+bool shard_deliver(struct shard *shard);
 
 /* Nothing for it before the next append. */
 void shard_set_waiting(struct shard *shard, struct subscription *sub);
@@ -270,7 +270,7 @@ void shard_retry_throttled(struct shard *shard);
 /* ---- shard_send_packets.c */
 
 /* A turn of a session that goes in packets. */
-void shard_serve_packets(struct shard *shard, struct session *s);
+void shard_send_packets(struct shard *shard, struct session *s);
 /* Offers to the wire what was handed to the links. */
 void shard_flush_links(struct shard *shard);
 /* An append waits for log memory that a link still sends from. */
@@ -288,8 +288,8 @@ enum leat_error shard_find_group_start(const struct shard *shard, struct partiti
 void shard_begin_group(const struct shard *shard, const struct message_subscribe *found);
 /* Ends the stream that commits to `entry`, if there is one, and tells its client. */
 void shard_revoke(struct shard *shard, struct offsets_entry *entry);
-/* REVOKE, COMMIT, RESET, MEASURE. `holding`: NULL: this shard has it not. */
-enum leat_error shard_handle_group_mail(struct shard *shard, const struct holding *holding,
+/* REVOKE, COMMIT, RESET, MEASURE. `owned`: NULL: this shard does not have it. */
+enum leat_error shard_handle_group_mail(struct shard *shard, const struct owned_partition *owned,
                                         struct message *m);
 
 /* ---- shard_mail.c */
@@ -302,23 +302,23 @@ bool shard_read_mail(struct shard *shard);
 bool shard_tell(struct shard *shard, const struct message *message);
 /* Gives logs that were deleted back to control, once no link sends from them. */
 void shard_give_back(struct shard *shard);
-/* Tells what holdings have to tell. */
+/* Tells what owned partitions have to tell. */
 void shard_send_notices(struct shard *shard);
 static inline bool shard_has_notices(const struct shard *shard)
 {
     return !TAILQ_EMPTY(&shard->noticed) || shard->held_notice.type != 0;
 }
-/* The holding has something to tell control. */
-static inline void shard_notice(struct shard *shard, struct holding *holding)
+/* The partition has something to tell control. */
+static inline void shard_notice(struct shard *shard, struct owned_partition *owned)
 {
-    if (holding->noticed)
+    if (owned->noticed)
         return;
-    holding->noticed = true;
-    TAILQ_INSERT_TAIL(&shard->noticed, holding, notice_link);
+    owned->noticed = true;
+    TAILQ_INSERT_TAIL(&shard->noticed, owned, notice_node);
 }
-/* A required reader of the holding has lost its mark: control is told, as MESSAGE_REQUIRED_LOST
+/* A required reader of the partition has lost its mark: control is told, as MESSAGE_REQUIRED_LOST
  * says. */
-void shard_tell_lost(struct shard *shard, struct holding *holding, uint64_t name_hash,
+void shard_tell_lost(struct shard *shard, struct owned_partition *owned, uint64_t name_hash,
                      uint32_t session, enum leat_error why);
 
 #endif

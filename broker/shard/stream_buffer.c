@@ -13,7 +13,7 @@ void stream_buffers_init(struct stream_buffers *all)
 static void wake(struct stream_buffers *all, struct stream_buffer *buffer)
 {
     if (buffer->resting)
-        TAILQ_REMOVE(&all->resting, buffer, link);
+        TAILQ_REMOVE(&all->resting, buffer, node);
     buffer->resting = false;
 }
 
@@ -34,7 +34,7 @@ void stream_buffer_rest(struct stream_buffers *all, struct stream_buffer *buffer
         return;
     buffer->resting = true;
     buffer->turn = all->turn;
-    TAILQ_INSERT_TAIL(&all->resting, buffer, link);
+    TAILQ_INSERT_TAIL(&all->resting, buffer, node);
 }
 
 void stream_buffers_trim(struct stream_buffers *all)
@@ -56,7 +56,7 @@ static bool free_resting(struct stream_buffers *all, const struct memory_account
             stream_buffer_free(all, buffer);
             return true;
         }
-        buffer = TAILQ_NEXT(buffer, link);
+        buffer = TAILQ_NEXT(buffer, node);
     }
     return false;
 }

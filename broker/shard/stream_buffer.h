@@ -8,8 +8,8 @@
  * give way when the budget or the account has no more.
  *
  * Threads: the owning shard. */
-#ifndef LEAT_BROKER_STREAM_BUFFER_H
-#define LEAT_BROKER_STREAM_BUFFER_H
+#ifndef LEAT_BROKER_SHARD_STREAM_BUFFER_H
+#define LEAT_BROKER_SHARD_STREAM_BUFFER_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,7 +28,7 @@ struct stream_buffer {
     bool resting;  /* in the list */
     uint32_t turn; /* of the trim after which it began to rest */
     struct memory_account *account;
-    TAILQ_ENTRY(stream_buffer) link;
+    TAILQ_ENTRY(stream_buffer) node;
 };
 
 /* Of one shard. */

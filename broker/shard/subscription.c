@@ -8,7 +8,7 @@
 #define NEVER_SAID UINT64_MAX
 
 enum leat_error subscription_open(struct subscription **out, struct session *session,
-                                  struct holding *holding, struct message_subscribe *opening,
+                                  struct owned_partition *owned, struct message_subscribe *opening,
                                   uint64_t *given_up, leat_ns now)
 {
     struct memory_account *account = &session->memory_account;
@@ -18,7 +18,7 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
         return LEAT_ERR_NO_MEMORY;
     sub->required_mark = -1;
     if (opening->required) {
-        sub->required_mark = partition_required_attach(holding->partition, opening->name_hash,
+        sub->required_mark = partition_required_attach(owned->partition, opening->name_hash,
                                                        opening->position, opening->maker, given_up);
         if (sub->required_mark < 0) {
             opening->refused = (int8_t)sub->required_mark;
@@ -28,7 +28,7 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
         }
     }
     sub->session = session;
-    sub->holding = holding;
+    sub->owned = owned;
     sub->state = SUBSCRIPTION_PARKED;
     sub->position = opening->position;
     sub->limit = opening->position;
@@ -46,8 +46,8 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
             && opening->committed < sub->first_offset)
             sub->first_offset = opening->committed;
     }
-    quota_init(&sub->quota, holding->share->quota_deliver_bytes, now);
-    TAILQ_INSERT_TAIL(&holding->readers, sub, reader_link);
+    quota_init(&sub->quota, owned->share->quota_deliver_bytes, now);
+    TAILQ_INSERT_TAIL(&owned->readers, sub, reader_node);
     *out = sub;
     return LEAT_OK;
 }
@@ -61,13 +61,13 @@ void subscription_take_commits(struct subscription *sub)
 void subscription_close(struct subscription *sub, leat_ns now)
 {
     if (sub->required_mark >= 0)
-        partition_required_detach(sub->holding->partition, sub->required_mark, now);
+        partition_required_detach(sub->owned->partition, sub->required_mark, now);
     if (sub->entry != NULL) {
         if (sub->entry->holder == sub)
             sub->entry->holder = NULL;
         offsets_release(sub->entry);
     }
-    TAILQ_REMOVE(&sub->holding->readers, sub, reader_link);
+    TAILQ_REMOVE(&sub->owned->readers, sub, reader_node);
     memory_account_give(&sub->session->memory_account, sizeof *sub);
     free(sub);
 }
@@ -75,7 +75,7 @@ void subscription_close(struct subscription *sub, leat_ns now)
 /* For a reader that wants what lay at `position`, below the head. */
 static struct leat_frame_gap gap_at_head(const struct subscription *sub, uint64_t position)
 {
-    const struct partition *p = sub->holding->partition;
+    const struct partition *p = sub->owned->partition;
     return (struct leat_frame_gap){
         .position = partition_head(p),
         .offset = partition_head_offset(p),
@@ -86,31 +86,31 @@ static struct leat_frame_gap gap_at_head(const struct subscription *sub, uint64_
 
 struct subscription_next subscription_next(struct subscription *sub, leat_ns now)
 {
-    const struct partition *p = sub->holding->partition;
+    const struct partition *p = sub->owned->partition;
     if (sub->position < partition_head(p))
-        return (struct subscription_next){ .wish = SUBSCRIPTION_GAP,
+        return (struct subscription_next){ .action = SUBSCRIPTION_GAP,
                                            .gap = gap_at_head(sub, sub->position) };
     const uint64_t visible = partition_visible(p);
     if (sub->position == visible)
-        return (struct subscription_next){ .wish = SUBSCRIPTION_CAUGHT_UP };
+        return (struct subscription_next){ .action = SUBSCRIPTION_CAUGHT_UP };
     if (sub->position >= sub->limit) {
         const bool say = sub->blocked_said != sub->limit;
         sub->blocked_said = sub->limit;
-        return (struct subscription_next){ .wish = SUBSCRIPTION_NO_CREDIT, .say_blocked = say };
+        return (struct subscription_next){ .action = SUBSCRIPTION_NO_CREDIT, .say_blocked = say };
     }
     struct quota *client = sub->session->bucket != NULL ? &sub->session->bucket->deliver : NULL;
     const bool by_client = client != NULL && !quota_ready(client, now);
     if (by_client || !quota_ready(&sub->quota, now)) {
         const leat_ns mine = quota_ready_at(&sub->quota, now);
         const leat_ns all = client != NULL ? quota_ready_at(client, now) : 0;
-        return (struct subscription_next){ .wish = SUBSCRIPTION_NO_QUOTA,
+        return (struct subscription_next){ .action = SUBSCRIPTION_NO_QUOTA,
                                            .by_client = by_client,
                                            .when = mine > all ? mine : all };
     }
     const uint64_t end = visible < sub->limit ? visible : sub->limit;
     const uint64_t size = end - sub->position;
     return (struct subscription_next){
-        .wish = SUBSCRIPTION_SENDS,
+        .action = SUBSCRIPTION_SEND,
         .size = size < LEAT_DATA_BYTES_MAX ? size : LEAT_DATA_BYTES_MAX,
     };
 }
@@ -149,7 +149,7 @@ bool subscription_again(const struct subscription *sub, uint64_t *at, uint32_t *
     if (*at >= end || end > sub->position)
         return false;
     *size = (uint32_t)(end - *at);
-    if (*at >= partition_head(sub->holding->partition))
+    if (*at >= partition_head(sub->owned->partition))
         return true;
     *gap = gap_at_head(sub, *at);
     return false;
@@ -157,14 +157,14 @@ bool subscription_again(const struct subscription *sub, uint64_t *at, uint32_t *
 
 bool subscription_credit(struct subscription *sub, const struct leat_frame_credit *credit)
 {
-    const uint64_t visible = partition_visible(sub->holding->partition);
+    const uint64_t visible = partition_visible(sub->owned->partition);
     /* Nobody has consumed what was not sent. */
     const uint64_t consumed = credit->consumed < sub->position ? credit->consumed : sub->position;
     if (consumed > sub->consumed && consumed <= visible) {
         sub->consumed = consumed;
         /* What a group has consumed and not committed, its next member reads again. */
         if (sub->required_mark >= 0 && sub->entry == NULL)
-            partition_required_advance(sub->holding->partition, sub->required_mark, consumed);
+            partition_required_advance(sub->owned->partition, sub->required_mark, consumed);
     }
     if (credit->limit <= sub->limit)
         return false;
@@ -212,7 +212,7 @@ __attribute__((noinline, cold)) static void count_lost(struct subscription *sub,
 enum leat_error subscription_commit(struct subscription *sub,
                                     const struct leat_frame_commit *commit, uint64_t wall_ns)
 {
-    struct partition *p = sub->holding->partition;
+    struct partition *p = sub->owned->partition;
     if (sub->entry == NULL)
         return LEAT_ERR_UNKNOWN_STREAM;
     const uint64_t head = partition_head_offset(p);

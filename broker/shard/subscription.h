@@ -10,8 +10,8 @@
  *
  * A reader without credit or with a full socket is in no list that an append walks: it costs the
  * others nothing. Threads: the owning shard. Allocates only when it opens. */
-#ifndef LEAT_BROKER_SUBSCRIPTION_H
-#define LEAT_BROKER_SUBSCRIPTION_H
+#ifndef LEAT_BROKER_SHARD_SUBSCRIPTION_H
+#define LEAT_BROKER_SHARD_SUBSCRIPTION_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,13 +24,13 @@
 enum subscription_state {
     SUBSCRIPTION_PARKED,    /* no credit yet */
     SUBSCRIPTION_THROTTLED, /* a quota is used up; in the shard's list of those */
-    SUBSCRIPTION_WAITING,   /* in its holding's list: has everything */
+    SUBSCRIPTION_WAITING,   /* in its partition's list: has everything */
     SUBSCRIPTION_READY,     /* in its session's list: something is to be sent */
 };
 
 struct subscription {
     struct session *session;
-    struct holding *holding;
+    struct owned_partition *owned;
     uint32_t number; /* of the stream */
     enum subscription_state state;
     uint64_t position; /* next log byte to send */
@@ -47,12 +47,12 @@ struct subscription {
     uint64_t first_offset; /* nothing below can be lost by it */
     struct quota quota;
     struct quota_hold hold;                /* of which its client was told */
-    TAILQ_ENTRY(subscription) state_link;  /* READY: session, WAITING: holding, THROTTLED: shard */
-    TAILQ_ENTRY(subscription) reader_link; /* in its holding, always */
+    TAILQ_ENTRY(subscription) state_node;  /* READY: session, WAITING: owned, THROTTLED: shard */
+    TAILQ_ENTRY(subscription) reader_node; /* in its partition, always */
 };
 
-enum subscription_wish {
-    SUBSCRIPTION_SENDS,     /* `size` log bytes from `position` */
+enum subscription_action {
+    SUBSCRIPTION_SEND,      /* `size` log bytes from `position` */
     SUBSCRIPTION_CAUGHT_UP, /* nothing before the next append */
     SUBSCRIPTION_NO_CREDIT, /* nothing before more credit; say BLOCKED when `say_blocked` */
     SUBSCRIPTION_NO_QUOTA,  /* nothing before *when */
@@ -60,7 +60,7 @@ enum subscription_wish {
 };
 
 struct subscription_next {
-    enum subscription_wish wish;
+    enum subscription_action action;
     bool say_blocked;
     bool by_client; /* the quota is that of the client's name, not the topic's */
     uint64_t size;
@@ -72,7 +72,7 @@ struct subscription_next {
  * *given_up: the name of a required reader of the same client that lost its mark for it; 0: none.
  * LEAT_ERR_NO_MEMORY; LEAT_ERR_LIMIT: too many required readers, opening->refused says whose. */
 enum leat_error subscription_open(struct subscription **out, struct session *session,
-                                  struct holding *holding, struct message_subscribe *opening,
+                                  struct owned_partition *owned, struct message_subscribe *opening,
                                   uint64_t *given_up, leat_ns now);
 /* From now on it is the one that commits to its entry; no other does. */
 void subscription_take_commits(struct subscription *sub);

@@ -3,8 +3,8 @@
  *
  * Role: turn monotonic time into wall time. Must not know: which clocks there are, who asks.
  * Threads: its owner. */
-#ifndef LEAT_BROKER_WALLCLOCK_H
-#define LEAT_BROKER_WALLCLOCK_H
+#ifndef LEAT_BROKER_SHARD_WALLCLOCK_H
+#define LEAT_BROKER_SHARD_WALLCLOCK_H
 
 #include <stdbool.h>
 #include <stdint.h>

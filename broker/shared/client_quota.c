@@ -35,7 +35,7 @@ static void forget(struct client_quotas *all, struct client_quota *quota)
 {
     LIST_REMOVE(quota, same_place);
     if (quota->sessions == 0)
-        TAILQ_REMOVE(&all->idle, quota, idle_link);
+        TAILQ_REMOVE(&all->idle, quota, idle_node);
     all->count--;
     memory_budget_give(quota->memory, bytes_of(all));
     memory_part_release(quota->memory);
@@ -88,8 +88,8 @@ static int forget_idle(struct client_quotas *all, leat_ns now, int most, int loo
             forgotten++;
             continue;
         }
-        TAILQ_REMOVE(&all->idle, quota, idle_link);
-        TAILQ_INSERT_TAIL(&all->idle, quota, idle_link);
+        TAILQ_REMOVE(&all->idle, quota, idle_node);
+        TAILQ_INSERT_TAIL(&all->idle, quota, idle_node);
     }
     return forgotten;
 }
@@ -130,7 +130,7 @@ struct client_quota *client_quota_take(struct client_quotas *all, const char *na
     if (quota == NULL)
         quota = create(all, name, memory, now);
     else if (quota->sessions == 0)
-        TAILQ_REMOVE(&all->idle, quota, idle_link);
+        TAILQ_REMOVE(&all->idle, quota, idle_node);
     if (quota != NULL)
         quota->sessions++;
     forget_idle(all, now, FORGOTTEN_PER_CALL, FORGOTTEN_PER_CALL);
@@ -143,5 +143,5 @@ void client_quota_release(struct client_quotas *all, struct client_quota *quota)
         return;
     assert(quota->sessions != 0);
     if (--quota->sessions == 0)
-        TAILQ_INSERT_TAIL(&all->idle, quota, idle_link);
+        TAILQ_INSERT_TAIL(&all->idle, quota, idle_node);
 }

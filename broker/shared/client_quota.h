@@ -11,8 +11,8 @@
  * when there is none for others.
  *
  * Threads: control's; a bucket belongs to its shard while a session of the name is there. */
-#ifndef LEAT_BROKER_CLIENT_QUOTA_H
-#define LEAT_BROKER_CLIENT_QUOTA_H
+#ifndef LEAT_BROKER_SHARED_CLIENT_QUOTA_H
+#define LEAT_BROKER_SHARED_CLIENT_QUOTA_H
 
 #include <stdalign.h>
 #include <stdbool.h>
@@ -36,7 +36,7 @@ struct client_quota {
     uint32_t sessions;
     struct memory_budget *memory; /* it is charged to */
     LIST_ENTRY(client_quota) same_place;
-    TAILQ_ENTRY(client_quota) idle_link; /* without sessions, longest so first */
+    TAILQ_ENTRY(client_quota) idle_node; /* without sessions, longest so first */
     char name[LEAT_CLIENT_NAME_BYTES_MAX + 1];
     struct client_bucket buckets[]; /* by shard */
 };

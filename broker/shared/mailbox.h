@@ -8,8 +8,8 @@
  * look again); a sender writes the eventfd only if the flag is set.
  *
  * Threads: exactly one sender and one receiver. */
-#ifndef LEAT_BROKER_MAILBOX_H
-#define LEAT_BROKER_MAILBOX_H
+#ifndef LEAT_BROKER_SHARED_MAILBOX_H
+#define LEAT_BROKER_SHARED_MAILBOX_H
 
 #include <stdalign.h>
 #include <stdatomic.h>
@@ -21,7 +21,7 @@
 #include "schema/limits.h"
 #include "schema/units.h"
 
-struct holding;
+struct owned_partition;
 struct client_bucket;
 struct partition;
 struct offsets_entry;
@@ -29,7 +29,7 @@ struct offsets_entry;
 enum message_type {
     /* control -> shard. Those marked (reply) are answered by MESSAGE_REPLY with the same request */
     MESSAGE_ADD_PARTITION = 1, /* the shard owns `partition` from now on, and keeps what it knows
-                                  of it in `holding`. It cannot fail */
+                                  of it in `owned`. It cannot fail */
     MESSAGE_REMOVE_PARTITION,  /* (reply) end its streams, let go of it */
     MESSAGE_GRANT_SESSION,     /* `grant`: an ATTACH with this token may come */
     MESSAGE_CLOSE_SESSION,     /* (reply) unbind everything it has, then close; what it still
@@ -152,7 +152,7 @@ struct message {
     uint64_t value;
     struct partition *partition; /* what it is about, where it is about one: always set */
     union {
-        struct holding *holding; /* ADD_PARTITION, REMOVE_PARTITION */
+        struct owned_partition *owned; /* ADD_PARTITION, REMOVE_PARTITION */
         struct message_grant grant;
         struct message_publish publish;
         struct message_subscribe subscribe;

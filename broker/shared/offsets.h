@@ -15,8 +15,8 @@
  * `commit_ns`, `lost_*` and `holder` of entries of its own partitions, and nobody else does. Every
  * thread registered with RCU (QSBR) may look up and scan; what a lookup returned is valid until the
  * thread's next quiescent state, or as long as it is held. */
-#ifndef LEAT_BROKER_OFFSETS_H
-#define LEAT_BROKER_OFFSETS_H
+#ifndef LEAT_BROKER_SHARED_OFFSETS_H
+#define LEAT_BROKER_SHARED_OFFSETS_H
 
 #include <stdalign.h>
 #include <stdatomic.h>

@@ -2,8 +2,8 @@
  *
  * Role: a token bucket. Must not know: who pays, clocks.
  * Threads: its owner. All-zero is "no limit". */
-#ifndef LEAT_BROKER_QUOTA_H
-#define LEAT_BROKER_QUOTA_H
+#ifndef LEAT_BROKER_SHARED_QUOTA_H
+#define LEAT_BROKER_SHARED_QUOTA_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* Random bytes of the kernel: getrandom, or /dev/urandom where that is refused.
  *
  * Role: fill. It has always enough once the machine has started. Threads: any. */
-#ifndef LEAT_BROKER_RANDOM_BYTES_H
-#define LEAT_BROKER_RANDOM_BYTES_H
+#ifndef LEAT_BROKER_SHARED_RANDOM_BYTES_H
+#define LEAT_BROKER_SHARED_RANDOM_BYTES_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,8 +4,8 @@
  * that was never granted (RFC 9000, section 21.11).
  *
  * HMAC-SHA256 (RFC 2104) cut to 128 bits. Threads: any. */
-#ifndef LEAT_BROKER_RESET_TOKEN_H
-#define LEAT_BROKER_RESET_TOKEN_H
+#ifndef LEAT_BROKER_SHARED_RESET_TOKEN_H
+#define LEAT_BROKER_SHARED_RESET_TOKEN_H
 
 #include <stdint.h>
 

@@ -8,8 +8,8 @@
  * is restored from an old copy, tokens are not. A client treats it all as opaque. A token goes to
  * the client in its grant and nowhere else: never into a batch, a list, a log line or an error
  * text. Threads: any. */
-#ifndef LEAT_BROKER_RESUME_TOKEN_H
-#define LEAT_BROKER_RESUME_TOKEN_H
+#ifndef LEAT_BROKER_SHARED_RESUME_TOKEN_H
+#define LEAT_BROKER_SHARED_RESUME_TOKEN_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,8 +2,8 @@
  *
  * Role: defaults, ranges, and what they owe each other. Must not know: who asks, where from.
  * Threads: any; nothing here has state. */
-#ifndef LEAT_BROKER_SETTINGS_H
-#define LEAT_BROKER_SETTINGS_H
+#ifndef LEAT_BROKER_SHARED_SETTINGS_H
+#define LEAT_BROKER_SHARED_SETTINGS_H
 
 #include "broker/shared/topics.h"
 #include "schema/error.h"

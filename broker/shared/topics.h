@@ -7,8 +7,8 @@
  * rcu_quiescent_state() calls (liburcu QSBR). A pointer from a lookup is valid until the calling
  * thread's next quiescent state: never store it. Removal unlinks at once and frees after a grace
  * period (call_rcu); the partitions themselves belong to control and outlive their streams. */
-#ifndef LEAT_BROKER_TOPICS_H
-#define LEAT_BROKER_TOPICS_H
+#ifndef LEAT_BROKER_SHARED_TOPICS_H
+#define LEAT_BROKER_SHARED_TOPICS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@
 #include "schema/limits.h"
 #include "schema/units.h"
 
-struct holding;
+struct owned_partition;
 struct partition;
 struct topics;
 
@@ -40,7 +40,8 @@ struct topic {
     struct topic_settings settings;
     struct topic_partition {
         struct partition *partition;
-        struct holding *holding; /* the shard's view of it: for control to hand over and to free */
+        struct owned_partition
+            *owned; /* the shard's view of it: for control to hand over and to free */
         uint32_t shard;
     } partitions[]; /* settings.partitions of them */
 };

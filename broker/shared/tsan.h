@@ -3,8 +3,8 @@
  *
  * Role: annotations. Must not know: anything.
  * Threads: any. */
-#ifndef LEAT_BROKER_TSAN_H
-#define LEAT_BROKER_TSAN_H
+#ifndef LEAT_BROKER_SHARED_TSAN_H
+#define LEAT_BROKER_SHARED_TSAN_H
 
 #include <stdlib.h>
 

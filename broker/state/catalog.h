@@ -8,8 +8,8 @@
  * that were there before; so that two such runs have hardly an id in common, each counts from a
  * random number. What must never be taken for another's (a producer) is told apart by `run`.
  * Threads: control. */
-#ifndef LEAT_BROKER_CATALOG_H
-#define LEAT_BROKER_CATALOG_H
+#ifndef LEAT_BROKER_STATE_CATALOG_H
+#define LEAT_BROKER_STATE_CATALOG_H
 
 #include <stdbool.h>
 #include <stddef.h>

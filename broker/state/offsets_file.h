@@ -11,8 +11,8 @@
  * Role: bytes out and in; offsets_file_check says whether all of it is right before anything is
  * taken. Must not know: groups' tables, files, which topics there are.
  * Threads: any; nothing here has state. */
-#ifndef LEAT_BROKER_OFFSETS_FILE_H
-#define LEAT_BROKER_OFFSETS_FILE_H
+#ifndef LEAT_BROKER_STATE_OFFSETS_FILE_H
+#define LEAT_BROKER_STATE_OFFSETS_FILE_H
 
 #include <stdbool.h>
 #include <stddef.h>

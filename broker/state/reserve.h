@@ -5,8 +5,8 @@
  * Each limit costs a durable write, and a crash wastes what was promised and not used: the step
  * begins at 2^20 offsets and doubles while it is used up within seconds.
  * Threads: its owner. */
-#ifndef LEAT_BROKER_RESERVE_H
-#define LEAT_BROKER_RESERVE_H
+#ifndef LEAT_BROKER_STATE_RESERVE_H
+#define LEAT_BROKER_STATE_RESERVE_H
 
 #include <stdint.h>
 

@@ -6,8 +6,8 @@
  *
  * Role: read it, or draw it and store it. Must not know: tokens, producers.
  * Threads: its owner, before the broker serves. */
-#ifndef LEAT_BROKER_SECRET_H
-#define LEAT_BROKER_SECRET_H
+#ifndef LEAT_BROKER_STATE_SECRET_H
+#define LEAT_BROKER_STATE_SECRET_H
 
 #include <stdint.h>
 

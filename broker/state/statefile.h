@@ -9,8 +9,8 @@
  * Role: lock the folder, read and check, replace without ever being half written.
  * Must not know: what the payload means.
  * Threads: its owner. Every call but statefile_check blocks on the disk. */
-#ifndef LEAT_BROKER_STATEFILE_H
-#define LEAT_BROKER_STATEFILE_H
+#ifndef LEAT_BROKER_STATE_STATEFILE_H
+#define LEAT_BROKER_STATE_STATEFILE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
  * Role: fill variables from argv, refuse what does not fit by name, value and expectation.
  * Must not know: what an option does.
  * Threads: one, before anything starts. */
-#ifndef LEAT_CLI_ARGS_H
-#define LEAT_CLI_ARGS_H
+#ifndef LEAT_CLIENT_CLI_ARGS_H
+#define LEAT_CLIENT_CLI_ARGS_H
 
 #include <stdbool.h>
 #include <stddef.h>

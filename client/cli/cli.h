@@ -3,8 +3,8 @@
  *
  * Role: open the client, wait on it beside other descriptors, turn SIGINT, SIGTERM and SIGHUP into
  * a question, print events and failures. Must not know: what any command does. Threads: one. */
-#ifndef LEAT_CLI_CLI_H
-#define LEAT_CLI_CLI_H
+#ifndef LEAT_CLIENT_CLI_CLI_H
+#define LEAT_CLIENT_CLI_CLI_H
 
 #include <poll.h>
 #include <stdbool.h>

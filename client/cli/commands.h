@@ -1,7 +1,7 @@
 /* The commands. Each parses its own words (argv without the command's name) and returns the exit
  * code of `leat`. */
-#ifndef LEAT_CLI_COMMANDS_H
-#define LEAT_CLI_COMMANDS_H
+#ifndef LEAT_CLIENT_CLI_COMMANDS_H
+#define LEAT_CLIENT_CLI_COMMANDS_H
 
 int command_pub(int argc, char **argv);
 int command_sub(int argc, char **argv);

@@ -4,8 +4,8 @@
  * that takes nothing more is waited for beside the client. A reader that went away is an end, not a
  * failure. Must not know: records, topics.
  * Threads: one. */
-#ifndef LEAT_CLI_OUTPUT_H
-#define LEAT_CLI_OUTPUT_H
+#ifndef LEAT_CLIENT_CLI_OUTPUT_H
+#define LEAT_CLIENT_CLI_OUTPUT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
  * Role: exact parsing of whole texts: nothing is skipped, nothing overflows, nothing is guessed.
  * Must not know: options, commands, where the text came from.
  * Threads: any. */
-#ifndef LEAT_CLI_PARSE_H
-#define LEAT_CLI_PARSE_H
+#ifndef LEAT_CLIENT_CLI_PARSE_H
+#define LEAT_CLIENT_CLI_PARSE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
  * Role: split key and value, keep time, wait instead of dropping, count what was answered.
  * Must not know: options' spelling, what is printed at the end.
  * Threads: one. */
-#ifndef LEAT_CLI_PUBLISH_H
-#define LEAT_CLI_PUBLISH_H
+#ifndef LEAT_CLIENT_CLI_PUBLISH_H
+#define LEAT_CLIENT_CLI_PUBLISH_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,8 +2,8 @@
  *
  * Role: numbers and texts in and out of JSON objects, one object a line on stdout.
  * Must not know: topics, groups. Threads: one. */
-#ifndef LEAT_CLI_REPORT_H
-#define LEAT_CLI_REPORT_H
+#ifndef LEAT_CLIENT_CLI_REPORT_H
+#define LEAT_CLIENT_CLI_REPORT_H
 
 #include <jansson.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
  * Role: a column ("1": separated by blanks, counted from 1) or a path into JSON (".data.E", list
  * elements by number), in a unit. Must not know: where the text comes from, what the time is for.
  * Threads: one per timefield. */
-#ifndef LEAT_CLI_TIMEFIELD_H
-#define LEAT_CLI_TIMEFIELD_H
+#ifndef LEAT_CLIENT_CLI_TIMEFIELD_H
+#define LEAT_CLIENT_CLI_TIMEFIELD_H
 
 #include <stdbool.h>
 #include <stddef.h>

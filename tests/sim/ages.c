@@ -25,7 +25,7 @@ void ages_look(struct ages *a, const struct partition *p, leat_ns retention_ns, 
         a->log_epoch = partition_log_epoch(p);
         a->head = a->next = head;
     }
-    if (next > LEDGER_OFFSETS_MAX)
+    if (next > ORACLE_OFFSETS_MAX)
         a->broken(a->user, "an offset beyond all records", next, 0);
     for (; a->next < next; a->next++)
         a->at[a->next] = now;

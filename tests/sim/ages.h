@@ -13,7 +13,7 @@
 struct ages {
     uint64_t log_epoch;
     uint64_t head, next; /* offsets, when it was last looked at */
-    leat_ns at[LEDGER_OFFSETS_MAX];
+    leat_ns at[ORACLE_OFFSETS_MAX];
     void (*broken)(void *user, const char *what, uint64_t a, uint64_t b);
     void *user;
 };

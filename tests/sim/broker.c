@@ -93,7 +93,7 @@ void sim_broker_open_on(struct sim_broker *b, struct link *link, uint32_t incarn
     b->link = link;
     open_shard(b);
     snprintf(b->address, sizeof b->address, "10.0.0.%d:%d", SIM_BROKER_HOST, SIM_BROKER_PORT);
-    b->shard_link = (struct control_shard_link){ .inbox = b->inbox,
+    b->shard_link = (struct control_shard_ends){ .inbox = b->inbox,
                                                  .outbox = b->outbox,
                                                  .tcp_address = shard_tcp_address(b->shard),
                                                  .udp_address = b->address,
@@ -205,7 +205,7 @@ static bool overran(const struct subscription *sub)
 const char *sim_broker_overrun(const struct sim_broker *b)
 {
     const struct session *s;
-    TAILQ_FOREACH(s, &b->shard->attached, lifetime_link)
+    TAILQ_FOREACH(s, &b->shard->attached, lifetime_node)
     {
         for (uint32_t i = 0; i < s->stream_count; i++) {
             const struct publish_stream *publish = s->streams[i].publish;

@@ -37,7 +37,7 @@ struct sim_broker {
     struct link *link;
     bool owns_link;
     char address[32];
-    struct control_shard_link shard_link;
+    struct control_shard_ends shard_link;
     uint64_t wall_off_ns; /* its wall clock is so far ahead (modulo 2^64): set at any time */
 };
 

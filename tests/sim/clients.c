@@ -28,7 +28,7 @@ static void on_delivery(void *user, const struct leat_delivery *delivery)
     switch (delivery->status) {
     case LEAT_OK:
         sim_total.acked++;
-        ledger_acked(sim_ledger(sim, (unsigned)delivery->partition, delivery->log_epoch),
+        oracle_acked(sim_oracle(sim, (unsigned)delivery->partition, delivery->log_epoch),
                      delivery->offset, delivery->cookie);
         break;
     case LEAT_ERR_DUPLICATE: sim_total.acked++; break; /* in the log, its offset no longer known */
@@ -41,14 +41,14 @@ static void on_delivery(void *user, const struct leat_delivery *delivery)
 
 /* What the log still holds is nobody's loss; nor is what a reader that writers wait for has not
  * seen. */
-static void check_gap(struct sim *sim, const struct ledger *ledger, unsigned reader,
+static void check_gap(struct sim *sim, const struct oracle *oracle, unsigned reader,
                       const struct leat_event *event)
 {
     const struct partition *p = sim_broker_partition(&sim->broker, (unsigned)event->partition);
     if (partition_log_epoch(p) == event->log_epoch && event->next_offset > partition_head_offset(p))
         sim_fail(sim, "a gap over what is there: next offset, head", event->next_offset,
                  partition_head_offset(p));
-    if (sim->topic.blocks && event->next_offset > ledger->readers[reader].highest)
+    if (sim->topic.blocks && event->next_offset > oracle->readers[reader].highest)
         sim_fail(sim, "a required reader lost records", event->first_offset, event->next_offset);
 }
 
@@ -59,30 +59,30 @@ static void on_event(void *user, const struct leat_event *event)
     sim_tell(sim, "client %u: event %d error %d partition %d [%" PRIu64 ", %" PRIu64 ") %s",
              c->index, event->type, event->error, event->partition, event->first_offset,
              event->next_offset, event->text != NULL ? event->text : "");
-    if (event->topic != NULL && strcmp(event->topic, SIDE_TOPIC) == 0) {
-        side_event(&sim->side, c->index, event);
+    if (event->topic != NULL && strcmp(event->topic, DELETED_TOPIC_TOPIC) == 0) {
+        deleted_topic_event(&sim->deleted_topic, c->index, event);
         return;
     }
-    if (anew_event(&sim->anew, c->index, event))
+    if (recreated_event(&sim->recreated_topics, c->index, event))
         return;
     if (event->consumer != NULL && event->consumer != c->consumer
-        && crew_event(&sim->crew, c->index, event))
+        && group_members_event(&sim->group_members, c->index, event))
         return;
     switch (event->type) {
     case LEAT_EVENT_GAP: {
-        struct ledger *ledger = sim_ledger(sim, (unsigned)event->partition, event->log_epoch);
+        struct oracle *oracle = sim_oracle(sim, (unsigned)event->partition, event->log_epoch);
         sim_total.gaps++;
         if (event->reason == LEAT_REASON_LOG_RESTARTED) {
-            ledger_reader_at(ledger, c->index, event->next_offset);
+            oracle_reader_at(oracle, c->index, event->next_offset);
             break;
         }
-        check_gap(sim, ledger, c->index, event);
-        ledger_gap(ledger, c->index, event->first_offset, event->next_offset);
+        check_gap(sim, oracle, c->index, event);
+        oracle_gap(oracle, c->index, event->first_offset, event->next_offset);
         sim_total.lost_in_gaps += event->next_offset - event->first_offset;
         break;
     }
     case LEAT_EVENT_LOG_RESET:
-        ledger_reader_at(sim_ledger(sim, (unsigned)event->partition, event->log_epoch), c->index,
+        oracle_reader_at(sim_oracle(sim, (unsigned)event->partition, event->log_epoch), c->index,
                          event->next_offset);
         break;
     case LEAT_EVENT_DISCONNECTED:
@@ -139,14 +139,14 @@ static struct link *hook_link(void *context)
 
 void sim_client_close(struct sim_client *c)
 {
-    if (c->sim->side.open) {
-        if (!c->sim->side.deleted)
-            side_delete(&c->sim->side, c->client);
-        side_close(&c->sim->side);
+    if (c->sim->deleted_topic.open) {
+        if (!c->sim->deleted_topic.deleted)
+            deleted_topic_delete(&c->sim->deleted_topic, c->client);
+        deleted_topic_close(&c->sim->deleted_topic);
     }
     leat_client_close(c->client);
-    crew_died(&c->sim->crew, c->index);
-    anew_died(&c->sim->anew, c->index);
+    group_members_died(&c->sim->group_members, c->index);
+    recreated_died(&c->sim->recreated_topics, c->index);
     c->client = NULL;
     c->producer = NULL;
     c->consumer = NULL;
@@ -182,8 +182,8 @@ void sim_client_open(struct sim_client *c)
     const char *topic = SIM_TOPIC;
     c->lives++;
     snprintf(url, sizeof url, "udp://127.0.0.1:%u", sim->control_port);
-    for (unsigned i = 0; i < sim->ledger_count; i++)
-        sim->ledgers[i].readers[c->index].started = false;
+    for (unsigned i = 0; i < sim->oracle_count; i++)
+        sim->oracles[i].readers[c->index].started = false;
     int error = client_open(&c->client, url, &options, &hooks);
     if (error != LEAT_OK) {
         c->client = NULL;
@@ -225,11 +225,11 @@ static void seek(struct sim_client *c)
     const struct partition *partition = sim_broker_partition(&sim->broker, p);
     const uint64_t head = partition_head_offset(partition);
     const uint64_t to = seeded_next(&sim->random) % (partition_next_offset(partition) + 1);
-    struct ledger *ledger = sim_ledger(sim, p, partition_log_epoch(partition));
+    struct oracle *oracle = sim_oracle(sim, p, partition_log_epoch(partition));
     uint64_t position;
     const int error = leat_consumer_seek(c->consumer, SIM_TOPIC, p, LEAT_START_OFFSET, to);
     if (error == LEAT_ERR_TIMEOUT) { /* while its session was being given up: it will be there */
-        ledger->readers[c->index].started = false;
+        oracle->readers[c->index].started = false;
         return;
     }
     if (error != LEAT_OK || leat_consumer_position(c->consumer, SIM_TOPIC, p, &position) != LEAT_OK)
@@ -238,7 +238,7 @@ static void seek(struct sim_client *c)
     /* Meanwhile the log went on. */
     if (position < to || (position > to && position > partition_head_offset(partition)))
         sim_fail(sim, "a reader stands elsewhere than it wanted: wanted, stands", to, position);
-    ledger_reader_at(ledger, c->index, position);
+    oracle_reader_at(oracle, c->index, position);
     sim_total.seeks++;
 }
 
@@ -256,7 +256,7 @@ static bool read_some(struct sim_client *c)
         memcpy(&id, r->value, sizeof id);
         if (r->value_size != make_value(id, value) || memcmp(value, r->value, r->value_size) != 0)
             sim_fail(sim, "a record's bytes are not its own: offset, record", r->offset, id);
-        ledger_delivered(sim_ledger(sim, (unsigned)r->partition, r->log_epoch), c->index, r->offset,
+        oracle_delivered(sim_oracle(sim, (unsigned)r->partition, r->log_epoch), c->index, r->offset,
                          id);
         sim_total.delivered++;
     }
@@ -278,9 +278,9 @@ void sim_client_step(struct sim_client *c)
     }
     if (c->send_at <= sim->now)
         send_some(c);
-    side_step(&sim->side, c->index, &sim->random);
-    crew_step(&sim->crew, c->index, c->client, &sim->random);
-    anew_step(&sim->anew, c->index, c->client, &sim->random);
+    deleted_topic_step(&sim->deleted_topic, c->index, &sim->random);
+    group_members_step(&sim->group_members, c->index, c->client, &sim->random);
+    recreated_step(&sim->recreated_topics, c->index, c->client, &sim->random);
     for (int i = 0; i < POLLS_MAX; i++) {
         const int handled = leat_client_poll(c->client, 0);
         if (handled < 0)

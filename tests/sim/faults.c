@@ -175,34 +175,34 @@ void sim_step_clock(struct sim *sim)
              (double)(int64_t)sim->wall_off_ns / 1e9);
 }
 
-void sim_side_goes_on(struct sim *sim)
+void sim_delete_topic_step(struct sim *sim)
 {
     leat_client *clients[CLIENTS];
     for (unsigned i = 0; i < CLIENTS; i++) {
         if ((clients[i] = sim->clients[i].client) == NULL)
             return;
     }
-    if (!sim->side.open) {
-        side_open(&sim->side, clients);
-        sim_tell(sim, "side topic: open %d", sim->side.open);
-    } else if (!sim->side.deleted) {
-        side_delete(&sim->side, clients[seeded_below(&sim->random, CLIENTS)]);
-        sim_tell(sim, "side topic: deleted %d", sim->side.deleted);
-        sim_total.deletions += sim->side.deleted;
-    } else if (side_settled(&sim->side)) {
-        side_close(&sim->side);
+    if (!sim->deleted_topic.open) {
+        deleted_topic_open(&sim->deleted_topic, clients);
+        sim_tell(sim, "side topic: open %d", sim->deleted_topic.open);
+    } else if (!sim->deleted_topic.deleted) {
+        deleted_topic_delete(&sim->deleted_topic, clients[seeded_below(&sim->random, CLIENTS)]);
+        sim_tell(sim, "side topic: deleted %d", sim->deleted_topic.deleted);
+        sim_total.deletions += sim->deleted_topic.deleted;
+    } else if (deleted_topic_settled(&sim->deleted_topic)) {
+        deleted_topic_close(&sim->deleted_topic);
     }
 }
 
-void sim_anew_goes_on(struct sim *sim)
+void sim_recreate_topics(struct sim *sim)
 {
     leat_client *client = sim->clients[seeded_below(&sim->random, CLIENTS)].client;
-    if (client == NULL || !sim->anew.on)
+    if (client == NULL || !sim->recreated_topics.on)
         return;
-    anew_goes_on(&sim->anew, client, &sim->random);
+    recreated_goes_on(&sim->recreated_topics, client, &sim->random);
     sim_tell(sim, "topics under members: %u and %u partitions, there: %d and %d",
-             sim->anew.topics[0].partitions, sim->anew.topics[1].partitions,
-             sim->anew.topics[0].there, sim->anew.topics[1].there);
+             sim->recreated_topics.topics[0].partitions, sim->recreated_topics.topics[1].partitions,
+             sim->recreated_topics.topics[0].there, sim->recreated_topics.topics[1].there);
 }
 
 static void restart_broker(struct sim *sim)
@@ -245,7 +245,7 @@ void sim_fault(struct sim *sim)
     case 5: sim_trouble_link(sim, true, false); break;
     case 6: sim_trouble_link(sim, seeded_below(&sim->random, 4) == 0, true); break;
     case 7:
-    case 8: sim_side_goes_on(sim); break;
+    case 8: sim_delete_topic_step(sim); break;
     case 10:
     case 11: sim_step_clock(sim); break;
     default: break;

@@ -7,75 +7,80 @@
 enum { CHANGES_ONE_IN = 1000, RECORDS = 32 };
 #define SESSION_NS (100 * LEAT_NS_PER_MS)
 
-static void broken(const struct crew *crew, const char *what, uint64_t a, uint64_t b)
+static void broken(const struct group_members *group_members, const char *what, uint64_t a,
+                   uint64_t b)
 {
-    crew->broken(crew->user, what, a, b);
+    group_members->broken(group_members->user, what, a, b);
 }
 
-static struct crew_log *log_of(struct crew *crew, unsigned partition, uint64_t log_epoch)
+static struct sim_group_log *log_of(struct group_members *group_members, unsigned partition,
+                                    uint64_t log_epoch)
 {
-    struct crew_log *log = &crew->logs[partition];
+    struct sim_group_log *log = &group_members->logs[partition];
     uint64_t newest;
-    crew->head(crew->user, partition, &newest);
+    group_members->head(group_members->user, partition, &newest);
     if (log->log_epoch != newest)
-        *log = (struct crew_log){ .log_epoch = newest };
+        *log = (struct sim_group_log){ .log_epoch = newest };
     return log_epoch == newest ? log : NULL; /* an earlier life is nobody's business any more */
 }
 
-static void mark(struct crew *crew, struct crew_log *log, uint64_t first, uint64_t next)
+static void mark(struct group_members *group_members, struct sim_group_log *log, uint64_t first,
+                 uint64_t next)
 {
-    if (next > CREW_OFFSETS_MAX)
-        broken(crew, "an offset beyond all records: crew", first, next);
+    if (next > GROUP_MEMBERS_OFFSETS_MAX)
+        broken(group_members, "an offset beyond all records: group", first, next);
     memset(log->done + first, 1, next - first);
 }
 
-static void committed(struct crew *crew, unsigned partition, struct crew_log *log, uint64_t offset)
+static void committed(struct group_members *group_members, unsigned partition,
+                      struct sim_group_log *log, uint64_t offset)
 {
     if (offset <= log->committed)
         return;
-    if (offset > CREW_OFFSETS_MAX || memchr(log->done, 0, offset) != NULL)
-        broken(crew, "committed, and not processed: partition, offset", partition, offset);
+    if (offset > GROUP_MEMBERS_OFFSETS_MAX || memchr(log->done, 0, offset) != NULL)
+        broken(group_members, "committed, and not processed: partition, offset", partition, offset);
     log->committed = offset;
 }
 
 /* ---- events */
 
-static void assigned(struct crew *crew, struct crew_member *m, const struct leat_event *event,
-                     uint64_t log_epoch)
+static void assigned(struct group_members *group_members, struct sim_member *m,
+                     const struct leat_event *event, uint64_t log_epoch)
 {
     const unsigned partition = (unsigned)event->partition;
-    struct crew_place *place = &m->places[partition];
-    struct crew_log *log = log_of(crew, partition, log_epoch);
+    struct sim_place *place = &m->places[partition];
+    struct sim_group_log *log = log_of(group_members, partition, log_epoch);
     uint64_t newest;
     if (place->held && place->log_epoch == log_epoch)
-        broken(crew, "assigned what it has: partition", partition, event->first_offset);
-    *place = (struct crew_place){
+        broken(group_members, "assigned what it has: partition", partition, event->first_offset);
+    *place = (struct sim_place){
         .held = true, .fresh = true, .log_epoch = log_epoch, .next = event->first_offset
     };
-    crew->handovers++;
+    group_members->handovers++;
     if (log == NULL)
         return;
     /* Before the first commit the group begins at the oldest that is kept. */
-    if (event->first_offset <= crew->head(crew->user, partition, &newest))
-        mark(crew, log, 0, event->first_offset);
-    committed(crew, partition, log, event->first_offset);
+    if (event->first_offset <= group_members->head(group_members->user, partition, &newest))
+        mark(group_members, log, 0, event->first_offset);
+    committed(group_members, partition, log, event->first_offset);
 }
 
-static struct crew_member *member_of(struct crew *crew, unsigned client,
-                                     const struct leat_event *event)
+static struct sim_member *member_of(struct group_members *group_members, unsigned client,
+                                    const struct leat_event *event)
 {
-    for (unsigned i = 0; i < CREW_EACH; i++) {
-        struct crew_member *m = &crew->members[client][i];
+    for (unsigned i = 0; i < GROUP_MEMBERS_EACH; i++) {
+        struct sim_member *m = &group_members->members[client][i];
         if (event->consumer != NULL && m->consumer == event->consumer)
             return m;
     }
     return NULL;
 }
 
-static void gap(struct crew *crew, struct crew_member *m, const struct leat_event *event)
+static void gap(struct group_members *group_members, struct sim_member *m,
+                const struct leat_event *event)
 {
-    struct crew_place *place = &m->places[event->partition];
-    struct crew_log *log = log_of(crew, (unsigned)event->partition, event->log_epoch);
+    struct sim_place *place = &m->places[event->partition];
+    struct sim_group_log *log = log_of(group_members, (unsigned)event->partition, event->log_epoch);
     if (!place->held)
         return;
     /* What a reset tells of was in another log. */
@@ -86,30 +91,33 @@ static void gap(struct crew *crew, struct crew_member *m, const struct leat_even
     const bool opening =
         place->fresh && event->first_offset <= place->next && event->next_offset >= place->next;
     if (same && event->first_offset != place->next && !opening)
-        broken(crew, "a member's gap is elsewhere: first, expected", event->first_offset,
+        broken(group_members, "a member's gap is elsewhere: first, expected", event->first_offset,
                place->next);
     place->next = event->next_offset;
     if (log != NULL)
-        mark(crew, log, same ? event->first_offset : 0, event->next_offset);
+        mark(group_members, log, same ? event->first_offset : 0, event->next_offset);
 }
 
-bool crew_event(struct crew *crew, unsigned client, const struct leat_event *event)
+bool group_members_event(struct group_members *group_members, unsigned client,
+                         const struct leat_event *event)
 {
-    struct crew_member *m = member_of(crew, client, event);
+    struct sim_member *m = member_of(group_members, client, event);
     if (m == NULL)
-        m = crew->opening;
+        m = group_members->opening;
     if (m == NULL)
         return false;
     switch (event->type) {
-    case LEAT_EVENT_ASSIGNED: assigned(crew, m, event, event->log_epoch); break;
+    case LEAT_EVENT_ASSIGNED: assigned(group_members, m, event, event->log_epoch); break;
     case LEAT_EVENT_REVOKED: m->places[event->partition].held = false; break;
     case LEAT_EVENT_MEMBER_LOST:
         memset(m->places, 0, sizeof m->places);
-        crew->lost++;
+        group_members->lost++;
         break;
-    case LEAT_EVENT_MEMBER_FENCED: broken(crew, "a member was fenced: client", client, 0); break;
+    case LEAT_EVENT_MEMBER_FENCED:
+        broken(group_members, "a member was fenced: client", client, 0);
+        break;
     case LEAT_EVENT_GAP:
-    case LEAT_EVENT_LOG_RESET: gap(crew, m, event); break;
+    case LEAT_EVENT_LOG_RESET: gap(group_members, m, event); break;
     default: break;
     }
     return true;
@@ -119,102 +127,109 @@ bool crew_event(struct crew *crew, unsigned client, const struct leat_event *eve
 
 /* Once another was handed records of a partition, this one must have been assigned it anew: a
  * member that has had its turns knows when it is out, before the broker says so to others. */
-static void check_owner(struct crew *crew, const struct crew_member *m, unsigned partition,
-                        struct crew_log *log)
+static void check_owner(struct group_members *group_members, const struct sim_member *m,
+                        unsigned partition, struct sim_group_log *log)
 {
-    const leat_ns silent = crew->now(crew->user) - m->seen;
+    const leat_ns silent = group_members->now(group_members->user) - m->seen;
     if (log->owner != m && !m->places[partition].fresh && silent < SESSION_NS / 2)
-        broken(crew, "handed out to one who is not the owner: partition, was silent for ns",
-               partition, silent);
+        broken(group_members,
+               "handed out to one who is not the owner: partition, was silent for ns", partition,
+               silent);
     log->owner = m;
 }
 
-static void process(struct crew *crew, struct crew_member *m, struct seeded *random)
+static void process(struct group_members *group_members, struct sim_member *m,
+                    struct seeded *random)
 {
     struct leat_record records[RECORDS];
     const int n = leat_consumer_poll(m->consumer, records, 1 + seeded_below(random, RECORDS));
     for (int i = 0; i < n; i++) {
         const struct leat_record *r = &records[i];
-        struct crew_place *place = &m->places[r->partition];
-        struct crew_log *log = log_of(crew, (unsigned)r->partition, r->log_epoch);
+        struct sim_place *place = &m->places[r->partition];
+        struct sim_group_log *log = log_of(group_members, (unsigned)r->partition, r->log_epoch);
         if (!place->held)
-            broken(crew, "handed out, and not the member's: partition, offset",
+            broken(group_members, "handed out, and not the member's: partition, offset",
                    (uint64_t)r->partition, r->offset);
         if (place->log_epoch == r->log_epoch && r->offset != place->next)
-            broken(crew, "a member's record out of turn: offset, expected", r->offset, place->next);
+            broken(group_members, "a member's record out of turn: offset, expected", r->offset,
+                   place->next);
         place->log_epoch = r->log_epoch;
         place->next = r->offset + 1;
         if (log == NULL)
             continue;
-        check_owner(crew, m, (unsigned)r->partition, log);
+        check_owner(group_members, m, (unsigned)r->partition, log);
         /* Not when it was assigned: that may be read late, by one who is out again. */
         if (place->fresh && r->offset < log->committed)
-            broken(crew, "an owner begins below what stands committed", r->offset, log->committed);
+            broken(group_members, "an owner begins below what stands committed", r->offset,
+                   log->committed);
         place->fresh = false;
-        crew->processed++;
-        crew->again += log->done[r->offset];
-        mark(crew, log, r->offset, r->offset + 1);
+        group_members->processed++;
+        group_members->again += log->done[r->offset];
+        mark(group_members, log, r->offset, r->offset + 1);
     }
-    for (unsigned p = 0; p < CREW_PARTITIONS; p++) {
-        const struct crew_place *place = &m->places[p];
-        struct crew_log *log = log_of(crew, p, place->log_epoch);
+    for (unsigned p = 0; p < GROUP_MEMBERS_PARTITIONS; p++) {
+        const struct sim_place *place = &m->places[p];
+        struct sim_group_log *log = log_of(group_members, p, place->log_epoch);
         uint64_t offset;
         if (place->held && log != NULL
             && leat_consumer_committed(m->consumer, SIM_TOPIC, p, &offset) == LEAT_OK
             && offset != LEAT_NO_OFFSET)
-            committed(crew, p, log, offset);
+            committed(group_members, p, log, offset);
     }
 }
 
-static void join(struct crew *crew, struct crew_member *m, leat_client *of, struct seeded *random)
+static void join(struct group_members *group_members, struct sim_member *m, leat_client *of,
+                 struct seeded *random)
 {
     const struct leat_consumer_options options = {
         .size = sizeof options,
         .start_at = LEAT_START_EARLIEST,
         .window_bytes = 32768,
-        .group = "crew",
+        .group = "members",
         .session_timeout_ns = SESSION_NS,
         .commit = seeded_below(random, 2) == 0 ? LEAT_COMMIT_PROCESSED : LEAT_COMMIT_INTERVAL,
         .commit_interval_ns = 10 * LEAT_NS_PER_MS,
     };
     const char *topic = SIM_TOPIC;
     memset(m, 0, sizeof *m);
-    crew->opening = m;
+    group_members->opening = m;
     if (leat_consumer_open(of, &m->consumer, &topic, 1, &options) != LEAT_OK)
         memset(m, 0, sizeof *m); /* while the wire is cut */
-    m->seen = crew->now(crew->user);
-    crew->opening = NULL;
+    m->seen = group_members->now(group_members->user);
+    group_members->opening = NULL;
 }
 
-void crew_step(struct crew *crew, unsigned client, leat_client *of, struct seeded *random)
+void group_members_step(struct group_members *group_members, unsigned client, leat_client *of,
+                        struct seeded *random)
 {
-    for (unsigned i = 0; i < CREW_EACH; i++) {
-        struct crew_member *m = &crew->members[client][i];
+    for (unsigned i = 0; i < GROUP_MEMBERS_EACH; i++) {
+        struct sim_member *m = &group_members->members[client][i];
         const bool changes = seeded_below(random, CHANGES_ONE_IN) == 0;
         if (m->consumer == NULL) {
             if (changes || i == 0)
-                join(crew, m, of, random);
+                join(group_members, m, of, random);
         } else if (changes) {
             /* While it waits for the last answers others may have its partitions already. */
             memset(m->places, 0, sizeof m->places);
             leat_consumer_close(m->consumer);
             memset(m, 0, sizeof *m);
         } else {
-            process(crew, m, random);
-            m->seen = crew->now(crew->user);
+            process(group_members, m, random);
+            m->seen = group_members->now(group_members->user);
         }
     }
 }
 
-void crew_died(struct crew *crew, unsigned client)
+void group_members_died(struct group_members *group_members, unsigned client)
 {
-    memset(crew->members[client], 0, sizeof crew->members[client]);
+    memset(group_members->members[client], 0, sizeof group_members->members[client]);
 }
 
-bool crew_settled(const struct crew *crew, unsigned partition, uint64_t log_epoch, uint64_t next)
+bool group_members_settled(const struct group_members *group_members, unsigned partition,
+                           uint64_t log_epoch, uint64_t next)
 {
-    const struct crew_log *log = &crew->logs[partition];
+    const struct sim_group_log *log = &group_members->logs[partition];
     return next == 0
-           || (log->log_epoch == log_epoch && next <= CREW_OFFSETS_MAX
+           || (log->log_epoch == log_epoch && next <= GROUP_MEMBERS_OFFSETS_MAX
                && memchr(log->done, 0, next) == NULL);
 }

@@ -3,7 +3,7 @@
  * overrun, memory is bounded, every buffer comes back, and when the faults end everything goes on.
  * A group beside them processes all of it, whoever of its members comes, goes or dies.
  * Method: the real broker (control plane and shard) and two real clients in one process, in
- * simulated time, their packets over a fabric that a seed breaks; then the ledger is checked. A
+ * simulated time, their packets over a fabric that a seed breaks; then the oracle is checked. A
  * failing seed is printed and replays: sim --seed S. */
 #include <getopt.h>
 #include <inttypes.h>
@@ -71,7 +71,7 @@ static bool settled(const struct sim *sim)
         const struct sim_client *c = &sim->clients[i];
         if (c->client == NULL || leat_producer_pending(c->producer) != 0)
             return false;
-        if (!side_settled(&sim->side))
+        if (!deleted_topic_settled(&sim->deleted_topic))
             return false;
         for (unsigned p = 0; p < PARTITIONS; p++) {
             uint64_t position;
@@ -82,11 +82,11 @@ static bool settled(const struct sim *sim)
     }
     for (unsigned p = 0; p < PARTITIONS; p++) {
         const struct partition *partition = sim_broker_partition(&sim->broker, p);
-        if (!crew_settled(&sim->crew, p, partition_log_epoch(partition),
-                          partition_next_offset(partition)))
+        if (!group_members_settled(&sim->group_members, p, partition_log_epoch(partition),
+                                   partition_next_offset(partition)))
             return false;
     }
-    return anew_settled(&sim->anew);
+    return recreated_settled(&sim->recreated_topics);
 }
 
 static void drain(struct sim *sim)
@@ -106,10 +106,10 @@ static void drain(struct sim *sim)
         sim->clients[i].read_every = 0;
     sim->sends_left += 20; /* what is sent now must get through too */
     while (!settled(sim) || sim->sends_left != 0) {
-        if (sim->side.open && !sim->side.deleted)
-            sim_side_goes_on(sim);
+        if (sim->deleted_topic.open && !sim->deleted_topic.deleted)
+            sim_delete_topic_step(sim);
         if (sim->clients[0].client != NULL)
-            anew_end(&sim->anew, sim->clients[0].client, &sim->random);
+            recreated_end(&sim->recreated_topics, sim->clients[0].client, &sim->random);
         turn(sim, end);
         if (sim->now >= end)
             sim_fail(
@@ -145,11 +145,11 @@ static void check_end(struct sim *sim)
     sim_check_broker(sim);
     for (unsigned p = 0; p < PARTITIONS; p++) {
         const struct partition *partition = sim_broker_partition(&sim->broker, p);
-        const struct ledger *ledger = sim_ledger(sim, p, partition_log_epoch(partition));
+        const struct oracle *oracle = sim_oracle(sim, p, partition_log_epoch(partition));
         const uint64_t next = partition_next_offset(partition);
         for (unsigned i = 0; i < CLIENTS; i++)
-            ledger_check_end(ledger, i, next);
-        ledger_check_once(ledger, next);
+            oracle_check_end(oracle, i, next);
+        oracle_check_once(oracle, next);
     }
 }
 
@@ -228,19 +228,19 @@ static void set_up(struct sim *sim, uint64_t seed, bool verbose)
     const uint32_t most = seeded_below(&sim->random, 5) == 0 ? 6 * RECORDS_MAX : RECORDS_MAX;
     sim->sends_left = 20 + seeded_below(&sim->random, most);
     fabric_now(sim->fabric, sim->now);
-    sim->side.broken = sim_fail;
-    sim->side.user = sim;
+    sim->deleted_topic.broken = sim_fail;
+    sim->deleted_topic.user = sim;
     for (unsigned i = 0; i < PARTITIONS; i++) {
         sim->ages[i].broken = sim_fail;
         sim->ages[i].user = sim;
     }
-    sim->anew.on = seeded_below(&sim->random, 3) == 0;
-    sim->anew.broken = sim_fail;
-    sim->anew.user = sim;
-    sim->crew.head = log_head;
-    sim->crew.now = time_now;
-    sim->crew.broken = sim_fail;
-    sim->crew.user = sim;
+    sim->recreated_topics.on = seeded_below(&sim->random, 3) == 0;
+    sim->recreated_topics.broken = sim_fail;
+    sim->recreated_topics.user = sim;
+    sim->group_members.head = log_head;
+    sim->group_members.now = time_now;
+    sim->group_members.broken = sim_fail;
+    sim->group_members.user = sim;
     sim_open_broker(sim);
     for (unsigned i = 0; i < CLIENTS; i++) {
         struct sim_client *c = &sim->clients[i];
@@ -268,7 +268,7 @@ static void run_phase(struct sim *sim)
         end += sim_between(sim, 2 * LEAT_NS_PER_S, 5 * LEAT_NS_PER_S);
     } else {
         sim_fault(sim);
-        sim_anew_goes_on(sim);
+        sim_recreate_topics(sim);
     }
     sim_keep_references(
         sim, seeded_below(&sim->random, 4) == 0 ? sim_between(sim, 1000, 200 * LEAT_NS_PER_MS) : 0);
@@ -294,8 +294,8 @@ static void tear_down(struct sim *sim)
     if (fabric_buffers(sim->fabric) != 0)
         sim_fail(sim, "buffers were not given back", fabric_buffers(sim->fabric), 0);
     fabric_close(sim->fabric);
-    for (unsigned i = 0; i < sim->ledger_count; i++)
-        ledger_close(&sim->ledgers[i]);
+    for (unsigned i = 0; i < sim->oracle_count; i++)
+        oracle_close(&sim->oracles[i]);
     check_footprint(sim);
 }
 
@@ -311,12 +311,12 @@ static void run(uint64_t seed, bool verbose)
     tear_down(&sim);
     sim_total.runs++;
     sim_total.records += sim.records;
-    sim_total.handovers += sim.crew.handovers;
-    sim_total.processed += sim.crew.processed;
-    sim_total.again += sim.crew.again;
-    sim_total.members_lost += sim.crew.lost;
-    sim_total.topics_made += sim.anew.makings;
-    sim_total.topics_missed += sim.anew.missing;
+    sim_total.handovers += sim.group_members.handovers;
+    sim_total.processed += sim.group_members.processed;
+    sim_total.again += sim.group_members.again;
+    sim_total.members_lost += sim.group_members.lost;
+    sim_total.topics_made += sim.recreated_topics.makings;
+    sim_total.topics_missed += sim.recreated_topics.missing;
 }
 
 static void report(void)

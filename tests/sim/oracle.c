@@ -3,25 +3,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-void ledger_open(struct ledger *l, uint64_t log_epoch,
+void oracle_open(struct oracle *l, uint64_t log_epoch,
                  void (*broken)(void *user, const char *what, uint64_t a, uint64_t b), void *user)
 {
-    *l = (struct ledger){ .log_epoch = log_epoch, .broken = broken, .user = user };
-    l->record = calloc(LEDGER_OFFSETS_MAX, sizeof *l->record);
-    l->acked = calloc(LEDGER_OFFSETS_MAX, sizeof *l->acked);
+    *l = (struct oracle){ .log_epoch = log_epoch, .broken = broken, .user = user };
+    l->record = calloc(ORACLE_OFFSETS_MAX, sizeof *l->record);
+    l->acked = calloc(ORACLE_OFFSETS_MAX, sizeof *l->acked);
     if (l->record == NULL || l->acked == NULL)
         abort();
 }
 
-void ledger_close(struct ledger *l)
+void oracle_close(struct oracle *l)
 {
     free(l->record);
     free(l->acked);
 }
 
-static void note(struct ledger *l, uint64_t offset, uint64_t record)
+static void note(struct oracle *l, uint64_t offset, uint64_t record)
 {
-    if (offset >= LEDGER_OFFSETS_MAX)
+    if (offset >= ORACLE_OFFSETS_MAX)
         l->broken(l->user, "an offset beyond all records", offset, record);
     else if (l->record[offset] == 0)
         l->record[offset] = record + 1;
@@ -29,7 +29,7 @@ static void note(struct ledger *l, uint64_t offset, uint64_t record)
         l->broken(l->user, "two records at one offset", offset, record);
 }
 
-void ledger_acked(struct ledger *l, uint64_t offset, uint64_t record)
+void oracle_acked(struct oracle *l, uint64_t offset, uint64_t record)
 {
     note(l, offset, record);
     if (l->acked[offset] != 0)
@@ -38,23 +38,23 @@ void ledger_acked(struct ledger *l, uint64_t offset, uint64_t record)
     l->acked_count++;
 }
 
-static void move(struct ledger_reader *r, uint64_t offset)
+static void move(struct oracle_reader *r, uint64_t offset)
 {
     r->next = offset;
     r->highest = offset > r->highest ? offset : r->highest;
 }
 
-void ledger_reader_at(struct ledger *l, unsigned index, uint64_t offset)
+void oracle_reader_at(struct oracle *l, unsigned index, uint64_t offset)
 {
     l->readers[index].started = true;
     move(&l->readers[index], offset);
 }
 
-void ledger_delivered(struct ledger *l, unsigned index, uint64_t offset, uint64_t record)
+void oracle_delivered(struct oracle *l, unsigned index, uint64_t offset, uint64_t record)
 {
-    struct ledger_reader *r = &l->readers[index];
+    struct oracle_reader *r = &l->readers[index];
     if (!r->started)
-        ledger_reader_at(l, index, offset);
+        oracle_reader_at(l, index, offset);
     if (offset != r->next)
         l->broken(l->user, "delivered out of turn: offset, expected", offset, r->next);
     note(l, offset, record);
@@ -62,11 +62,11 @@ void ledger_delivered(struct ledger *l, unsigned index, uint64_t offset, uint64_
     r->delivered++;
 }
 
-void ledger_gap(struct ledger *l, unsigned index, uint64_t first, uint64_t next)
+void oracle_gap(struct oracle *l, unsigned index, uint64_t first, uint64_t next)
 {
-    struct ledger_reader *r = &l->readers[index];
+    struct oracle_reader *r = &l->readers[index];
     if (!r->started)
-        ledger_reader_at(l, index, first);
+        oracle_reader_at(l, index, first);
     if (first != r->next || next <= first)
         l->broken(l->user, "a gap that does not begin where the reader stands: first, next offset",
                   first, r->next);
@@ -74,9 +74,9 @@ void ledger_gap(struct ledger *l, unsigned index, uint64_t first, uint64_t next)
     move(r, next);
 }
 
-void ledger_check_end(const struct ledger *l, unsigned index, uint64_t next_offset)
+void oracle_check_end(const struct oracle *l, unsigned index, uint64_t next_offset)
 {
-    const struct ledger_reader *r = &l->readers[index];
+    const struct oracle_reader *r = &l->readers[index];
     if (r->started && r->next != next_offset)
         l->broken(l->user, "a reader was not told of everything: stands at, log ends at", r->next,
                   next_offset);
@@ -88,7 +88,7 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-void ledger_check_once(const struct ledger *l, uint64_t next_offset)
+void oracle_check_once(const struct oracle *l, uint64_t next_offset)
 {
     uint64_t *sorted = calloc(next_offset + 1, sizeof *sorted);
     if (sorted == NULL)

@@ -35,18 +35,18 @@ leat_ns sim_between(struct sim *sim, leat_ns low, leat_ns high)
     return low + seeded_next(&sim->random) % (high - low);
 }
 
-struct ledger *sim_ledger(struct sim *sim, unsigned partition, uint64_t log_epoch)
+struct oracle *sim_oracle(struct sim *sim, unsigned partition, uint64_t log_epoch)
 {
-    for (unsigned i = 0; i < sim->ledger_count; i++) {
-        if (sim->ledgers[i].log_epoch == log_epoch && sim->ledger_partition[i] == partition)
-            return &sim->ledgers[i];
+    for (unsigned i = 0; i < sim->oracle_count; i++) {
+        if (sim->oracles[i].log_epoch == log_epoch && sim->oracle_partition[i] == partition)
+            return &sim->oracles[i];
     }
-    if (sim->ledger_count == LEDGERS_MAX)
+    if (sim->oracle_count == LEDGERS_MAX)
         sim_fail(sim, "more logs than there can be", partition, log_epoch);
-    sim->ledger_partition[sim->ledger_count] = partition;
-    struct ledger *ledger = &sim->ledgers[sim->ledger_count++];
-    ledger_open(ledger, log_epoch, sim_fail, sim);
-    return ledger;
+    sim->oracle_partition[sim->oracle_count] = partition;
+    struct oracle *oracle = &sim->oracles[sim->oracle_count++];
+    oracle_open(oracle, log_epoch, sim_fail, sim);
+    return oracle;
 }
 
 /* ---- time */

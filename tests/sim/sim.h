@@ -21,7 +21,7 @@
 #include "tests/sim/deleted_topic.h"
 
 enum {
-    CLIENTS = SIDE_READERS,
+    CLIENTS = DELETED_TOPIC_READERS,
     PARTITIONS = 2,
     LEDGERS_MAX = 32,
     CLIENT_HOST = 2, /* and one more each */
@@ -58,12 +58,12 @@ struct sim {
     bool stays_narrow;     /* to the end */
     struct sim_topic topic;
     struct sim_client clients[CLIENTS];
-    struct side side;
-    struct crew crew;
-    struct anew anew;
-    struct ledger ledgers[LEDGERS_MAX];
-    unsigned ledger_partition[LEDGERS_MAX];
-    unsigned ledger_count;
+    struct deleted_topic deleted_topic;
+    struct group_members group_members;
+    struct recreated_topics recreated_topics;
+    struct oracle oracles[LEDGERS_MAX];
+    unsigned oracle_partition[LEDGERS_MAX];
+    unsigned oracle_count;
     struct ages ages[PARTITIONS];
     uint64_t records;
     uint64_t sends_left;
@@ -86,7 +86,7 @@ _Noreturn void sim_fail(void *sim, const char *what, uint64_t a, uint64_t b);
 __attribute__((format(printf, 2, 3))) void sim_tell(const struct sim *sim, const char *format, ...);
 leat_ns sim_between(struct sim *sim, leat_ns low, leat_ns high);
 /* Of one life of a partition's log. */
-struct ledger *sim_ledger(struct sim *sim, unsigned partition, uint64_t log_epoch);
+struct oracle *sim_oracle(struct sim *sim, unsigned partition, uint64_t log_epoch);
 
 void sim_earliest(leat_ns *first, leat_ns when);
 void sim_go_to(struct sim *sim, leat_ns when);
@@ -124,9 +124,9 @@ void sim_keep_references(struct sim *sim, leat_ns most_ns);
 bool sim_damage_packet(void *sim, struct seeded *random, uint8_t *bytes, uint32_t size);
 /* Someone's loop stands still for as long as it takes to be given up, or not quite. */
 void sim_stand_still(struct sim *sim);
-/* The next step in the life of the side topic. */
-void sim_side_goes_on(struct sim *sim);
+/* The next step in the life of the topic that is deleted. */
+void sim_delete_topic_step(struct sim *sim);
 /* A topic is deleted, or made, under the members that read it. */
-void sim_anew_goes_on(struct sim *sim);
+void sim_recreate_topics(struct sim *sim);
 
 #endif

@@ -54,7 +54,7 @@ void rig_open(struct control_rig *rig)
     rig->catalog.incarnation++;
     cr_assert_eq(metrics_open(&rig->metrics), LEAT_OK);
     cr_assert_eq(topics_open(&rig->topics), LEAT_OK);
-    const struct control_shard_link shard = { .inbox = rig->inbox,
+    const struct control_shard_ends shard = { .inbox = rig->inbox,
                                               .outbox = rig->outbox,
                                               .tcp_address = "127.0.0.1:1" };
     const struct control_options options = { .config = &rig->config,

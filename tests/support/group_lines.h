@@ -2,8 +2,8 @@
  * they say is acted on, so that a kill leaves at most a torn last line, which counts as not there.
  *
  * Role: a buffer before a file. Must not know: what the lines say. Threads: the owner's. */
-#ifndef LEAT_TESTS_GROUP_LINES_H
-#define LEAT_TESTS_GROUP_LINES_H
+#ifndef LEAT_TESTS_SUPPORT_GROUP_LINES_H
+#define LEAT_TESTS_SUPPORT_GROUP_LINES_H
 
 #include <fcntl.h>
 #include <stdarg.h>

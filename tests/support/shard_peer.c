@@ -27,7 +27,7 @@ static struct {
     uint8_t batches[2 * SHARD_PEER_RING]; /* the publish stream's bytes */
     uint64_t batches_size;
     uint32_t batches_records;
-    struct holding *holding;
+    struct owned_partition *owned;
 } own;
 
 static struct mailbox *new_box(void)
@@ -76,8 +76,8 @@ static void open_partition(void)
     const struct message m = { .type = MESSAGE_ADD_PARTITION,
                                .topic_id = SHARD_PEER_TOPIC,
                                .partition = shard_peer.partition,
-                               .holding = own.holding = holding_new() };
-    cr_assert_neq(own.holding, NULL);
+                               .owned = own.owned = owned_partition_new() };
+    cr_assert_neq(own.owned, NULL);
     cr_assert_eq(mailbox_send(shard_peer.inbox, &m), LEAT_OK);
 }
 
@@ -169,7 +169,7 @@ void shard_peer_close(void)
                  "every packet is counted once");
     shard_close(shard_peer.shard);
     partition_close(shard_peer.partition);
-    free(own.holding);
+    free(own.owned);
     fabric_close(shard_peer.fabric);
     metrics_close(own.metrics);
     rcu_unregister_thread();
