@@ -1,3 +1,4 @@
+/* Ports: the broker's bypass ports, opened through the DPDK driver. */
 #include "broker/ports.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* The ready line: what tells whoever started the broker where it is. */
 #include "broker/ready.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Consumer groups, for operators: list, describe, reset, delete. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

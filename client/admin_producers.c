@@ -1,3 +1,4 @@
+/* Names of producers, for operators: list and delete. */
 #include <string.h>
 
 #include "client/client_call.h"

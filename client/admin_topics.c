@@ -1,3 +1,4 @@
+/* Topics, for operators: create, delete, list, describe. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

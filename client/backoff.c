@@ -1,3 +1,5 @@
+/* When to try again: pauses that double, with jitter, and a circuit that opens after too many
+ * failures in a row. */
 #include "client/backoff.h"
 
 enum { DOUBLINGS_MAX = 40 }; /* 1 ns doubled so often is above any sensible max_ns */

@@ -1,3 +1,4 @@
+/* Batch queue: one producer's batches for one partition, filled, sealed, sent and answered. */
 #include "client/batch_queue.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* The client: open, close, and one turn of its loop. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* A control request that its caller waits for. */
 #include "client/client_call.h"
 
 #include <string.h>

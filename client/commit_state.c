@@ -1,3 +1,4 @@
+/* Where a group's reader wants to be committed, and where it stands. */
 #include "client/commit_state.h"
 
 void commit_state_ask(struct commit_state *commits, uint64_t offset, uint64_t log_epoch)

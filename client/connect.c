@@ -1,3 +1,5 @@
+/* From nothing to everything open: connect, hello, sessions, producers, subscriptions; and the same
+ * again after every loss of a connection. */
 #include "client/connect.h"
 
 #include <inttypes.h>

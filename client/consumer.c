@@ -1,3 +1,4 @@
+/* Consumers: what leat.h promises of them, over partition streams and data connections. */
 #include "client/consumer.h"
 
 #include <inttypes.h>

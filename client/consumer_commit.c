@@ -1,3 +1,4 @@
+/* A consumer's commits: what was processed, asked for and answered. */
 #include <inttypes.h>
 
 #include "client/client_core.h"

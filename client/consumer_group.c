@@ -1,3 +1,5 @@
+/* A consumer's part in its group: member_state.h over the control connection, and what it means for
+ * the consumer's readers. */
 #include "client/consumer_group.h"
 
 #include <inttypes.h>

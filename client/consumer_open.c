@@ -1,3 +1,4 @@
+/* Opening a consumer: its topics, their readers, their streams. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* The topics of a consumer: what the broker says of each, and readers made by it. */
 #include "client/consumer_topics.h"
 
 #include <assert.h>

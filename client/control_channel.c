@@ -1,3 +1,4 @@
+/* The control connection: requests out, each with its deadline, responses back to who asked. */
 #include "client/control_channel.h"
 
 #include <stdlib.h>

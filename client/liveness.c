@@ -1,3 +1,5 @@
+/* Whether the broker is still there, on every connection: asked for at a third of the keepalive,
+ * all connections in one wake-up. */
 #include "client/liveness.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* How many records a group's reader lost, as its COMMITs tell the broker: at least and at most. */
 #include "client/lost_count.h"
 
 #include "schema/loss.h"

@@ -1,3 +1,5 @@
+/* The partitions of a group's member: which its readers open, hold and let go, and what it commits.
+ */
 #include "client/member_readers.h"
 
 #include "client/connect.h"

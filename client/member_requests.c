@@ -1,3 +1,4 @@
+/* What a group's consumer asks on the control connection. */
 #include "client/member_requests.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* What a member of a consumer group owes its broker, and what it may have open. */
 #include "client/member_state.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* What an application asked for, checked and with the defaults filled in. */
 #include "client/options.h"
 
 #include <inttypes.h>

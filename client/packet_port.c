@@ -1,3 +1,4 @@
+/* The client's own end of the wire for packets: one link, shared by its sessions. */
 #include "client/packet_port.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* The client's bypass port: opening and closing it through libleat-dpdk. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,3 +1,5 @@
+/* One partition as a consumer receives it: the log's bytes in a window of memory, batches and gaps
+ * cut out of them, and how far the broker may go on. */
 #include "client/partition_stream.h"
 
 #include <assert.h>

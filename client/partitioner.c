@@ -1,3 +1,5 @@
+/* Which partition a key belongs to: the same one Kafka's default partitioner picks, so that
+ * producers of both agree. */
 #include "client/partitioner.h"
 
 #include <assert.h>

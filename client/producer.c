@@ -1,3 +1,4 @@
+/* Producers: what leat.h promises of them, over outboxes and data connections. */
 #include "client/producer.h"
 
 #include <assert.h>

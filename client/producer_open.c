@@ -1,3 +1,4 @@
+/* Opening a producer: its topic, its batches, its streams. */
 #include "client/producer.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* Sending: a record into its partition's batch. */
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>

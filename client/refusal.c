@@ -1,3 +1,5 @@
+/* Refusals: what a producer or consumer that was open does when the broker refuses to open it
+ * again. */
 #include "client/refusal.h"
 
 #include "schema/error.h"

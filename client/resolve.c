@@ -1,3 +1,5 @@
+/* What the names in the URL and in the broker's answers stand for, asked anew whenever the client
+ * has to connect again: a name may have moved. */
 #include "client/resolve.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Ringmap: memory mapped twice in a row, so that no run of a ring wraps. */
 #include "client/ringmap.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* The session with one shard: what is the same however its frames travel. */
 #include "client/session.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* A session in packets: the client's half of it over transport/flow.h. */
 #include "client/session_packets.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* A session in packets, receiving: frames out of packets, to their streams. */
 #include <string.h>
 
 #include "client/client_core.h"

@@ -1,3 +1,4 @@
+/* A session in packets, sending: frames into packets, and again what was lost. */
 #include <string.h>
 
 #include "client/client_core.h"

@@ -1,3 +1,4 @@
+/* A session over a TCP connection of its own: frames back to back, both ways. */
 #include "client/session_tcp.h"
 
 #include <stdlib.h>

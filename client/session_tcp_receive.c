@@ -1,3 +1,5 @@
+/* A session over TCP, receiving: frames cut out of the byte stream, slices straight into windows.
+ */
 #include <assert.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* A session over TCP, sending: small frames and batches in one write. */
 #include <assert.h>
 #include <string.h>
 #include <sys/epoll.h>

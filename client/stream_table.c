@@ -1,3 +1,4 @@
+/* The streams of one data connection, by the number the broker gave them. */
 #include "client/stream_table.h"
 
 #include <assert.h>

@@ -1,3 +1,5 @@
+/* A topic that is missing, or refused for now: when to ask for it again, and when to tell the
+ * application. */
 #include "client/topic_wait.h"
 
 void topic_wait_init(struct topic_wait *wait, const struct backoff *pauses)

@@ -1,3 +1,4 @@
+/* URLs: scheme, hosts and path of where a broker is. */
 #include "client/url.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* URLs: what follows the question mark, as options of a port. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

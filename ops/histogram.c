@@ -1,3 +1,4 @@
+/* Histogram: counts of values over a wide range with a bounded relative error. */
 #include "ops/histogram.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* JSON strings from bytes of any kind. */
 #include "ops/json_text.h"
 
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* Log: one JSON object a line, on one descriptor (stderr). */
 #include "ops/log.h"
 
 #include <inttypes.h>

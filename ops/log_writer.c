@@ -1,3 +1,4 @@
+/* The log's writer: lines wait in a ring of bytes for the one thread that writes them. */
 #include "ops/log_writer.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Metrics: a registry of named numbers that others own and update. */
 #include "ops/metrics.h"
 
 #include <inttypes.h>

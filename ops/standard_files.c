@@ -1,3 +1,4 @@
+/* Standard files: descriptors 0, 1 and 2 stay what they are for. */
 #include "ops/standard_files.h"
 
 #include <errno.h>

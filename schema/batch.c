@@ -1,3 +1,5 @@
+/* Batch and record layout: the bytes a producer makes, the wire carries, the ring keeps and a
+ * consumer reads. */
 #include "schema/batch.h"
 
 #include "schema/bytes.h"

@@ -1,3 +1,4 @@
+/* Messages of the control channel: cut, pack, unpack within a budget. */
 #include "schema/control.h"
 
 #include <stdlib.h>

@@ -1,3 +1,5 @@
+/* CRC-32C (Castagnoli), as in iSCSI: reflected polynomial 0x82F63B78, initial value and final xor
+ * 0xFFFFFFFF (RFC 3720, appendix B.4). */
 #include "schema/crc32c.h"
 
 #if defined(__x86_64__)

@@ -1,3 +1,4 @@
+/* clang-format off */
 #include "schema/frame.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Packet header: what every datagram of a session begins with, in either direction. */
 #include "schema/packet.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Congestion control: how many packets may be on the wire. */
 #include "transport/cc.h"
 
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* Waiting on an epoll instance with a timeout in nanoseconds, and leaving it. */
 #include "transport/event_wait.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Flow: the reliable half of a session over datagrams, one end of it, as pure state. */
 #include "transport/flow.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* TCP link: non-blocking stream sockets, their options and their errors in our words. */
 #include "transport/link_tcp.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* UDP link: datagrams over one kernel socket, many a system call. */
 #include "transport/link_udp.h"
 #include "transport/messages.h"
 

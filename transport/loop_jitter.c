@@ -1,3 +1,5 @@
+/* Loopgap: how long this loop's own pauses are, so that its timers do not blame the wire for them.
+ */
 #include "transport/loop_jitter.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Many datagrams in one system call, where the kernel and its filters have that. */
 #include "transport/messages.h"
 
 #include <errno.h>

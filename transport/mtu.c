@@ -1,3 +1,4 @@
+/* MTU: how large packets to one peer may be. */
 #include "transport/mtu.h"
 
 #include <string.h>

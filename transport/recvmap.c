@@ -1,3 +1,4 @@
+/* Recvmap: which packets arrived, and when that must be said. */
 #include "transport/recvmap.h"
 
 #include <string.h>

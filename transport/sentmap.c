@@ -1,3 +1,4 @@
+/* Sentmap: the packets that are on the wire, what each carried, and which of them were lost. */
 #include "transport/sentmap.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Stream: pieces of a byte stream by position, joined whatever order they come in. */
 #include "transport/stream.h"
 
 #include <assert.h>

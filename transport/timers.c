@@ -1,3 +1,4 @@
+/* Timers: many deadlines, the nearest one first. */
 #include "transport/timers.h"
 
 #include <assert.h>

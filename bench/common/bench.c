@@ -1,3 +1,5 @@
+/* What every bench needs: a clock, samples and their percentiles, results as JSON lines, a core of
+ * one's own. */
 #include "bench/common/bench.h"
 
 #include <arpa/inet.h>

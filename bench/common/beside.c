@@ -1,3 +1,4 @@
+/* Beside: the latency of a bypass port, in turns with a bare echo on a port of the same kind. */
 #include "bench/common/beside.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Bypass: two pairs of processes on ports of one kind, Leat's and the bare echo's, for turns. */
 #include "bench/common/bypass.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Path: the real broker and real clients on one thread, with a wire of pointers between them. */
 #include "bench/common/path.h"
 
 #include <errno.h>

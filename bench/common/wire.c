@@ -1,3 +1,4 @@
+/* Wire: a few links in one process, each the others' peer; a datagram costs a copy of a pointer. */
 #include "bench/common/wire.h"
 
 #include <stdlib.h>

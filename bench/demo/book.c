@@ -1,3 +1,5 @@
+/* An order book, rebuilt from a snapshot and depth updates, held against the feed's own best
+ * quotes. */
 #include "bench/demo/book.h"
 
 #include <inttypes.h>

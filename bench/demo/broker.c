@@ -1,3 +1,4 @@
+/* The broker the demo runs against: a child process that ends with the demo. */
 #include "bench/demo/broker.h"
 
 #include <errno.h>

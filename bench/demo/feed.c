@@ -1,3 +1,4 @@
+/* A recorded feed in memory: its lines, when each was received, and what kind of feed it is. */
 #include "bench/demo/feed.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Generator: a synthetic feed of depth updates, quotes and trades. */
 #include "bench/demo/generator.h"
 
 #include <stdio.h>

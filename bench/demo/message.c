@@ -1,3 +1,4 @@
+/* One line of a market-data feed, as far as an order book cares. */
 #include "bench/demo/message.h"
 
 #include <string.h>

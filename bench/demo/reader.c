@@ -1,3 +1,5 @@
+/* Reader: one subscriber of the demo, in a process of its own, and what it tells the demo through
+ * shared memory. */
 #include "bench/demo/reader.h"
 
 #include <stdio.h>

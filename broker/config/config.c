@@ -1,3 +1,4 @@
+/* Config: what the operator wants, read from JSON, checked as a whole, shown by --plan. */
 #include "broker/config/config.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* The plan: the configuration in force with its memory, as JSON. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>

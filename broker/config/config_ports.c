@@ -1,3 +1,4 @@
+/* Config of the bypass ports: the "dpdk" object of the configuration. */
 #include "broker/config/config_ports.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* The configuration file read again while the broker runs (SIGHUP). */
 #include "broker/config/config_reload.h"
 
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* Config values: taking one typed value out of a JSON object, or saying what is wrong with it. */
 #include "broker/config/config_value.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* Memory limits: how much memory this process may have, and who says so. */
 #include "broker/config/memory_limits.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Control: open, close, and the loop of the control thread. */
 #include "broker/control/control.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Control connections: input, turns, keepalive, closing. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+/* Groups, administered: commits on control, resets, deletion. */
 #include <stdlib.h>
 #include <string.h>
 

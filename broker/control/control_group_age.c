@@ -1,3 +1,4 @@
+/* How long groups without members are kept. */
 #include <time.h>
 
 #include "broker/control/control_state.h"

@@ -1,3 +1,4 @@
+/* Lists and descriptions of groups. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* Members of consumer groups: join, heartbeat, leave, and what follows for their partitions. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* What clients may make the broker hold: its budget, texts of commits, refusals in the log. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>

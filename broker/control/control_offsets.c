@@ -1,3 +1,4 @@
+/* Offsets of groups, loaded at the start and stored in snapshots. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Names of producers: how long they are kept, and requests about them. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* Opening producers on all shards of a topic, in two steps. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

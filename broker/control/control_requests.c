@@ -1,3 +1,4 @@
+/* Requests: hello, ping, and which file handles what. */
 #include <string.h>
 
 #include "broker/control/control_topic_registry.h"

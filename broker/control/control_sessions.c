@@ -1,3 +1,4 @@
+/* Sessions, as control knows them: grants, ends, and who is told. */
 #include <string.h>
 
 #include "broker/control/control_state.h"

@@ -1,3 +1,4 @@
+/* Shares: who may take how much of the broker's tables, for control's own tables. */
 #include <stdio.h>
 
 #include "broker/control/control_state.h"

@@ -1,3 +1,4 @@
+/* Subscriptions, closing streams, and listing offsets. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

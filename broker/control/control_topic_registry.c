@@ -1,3 +1,5 @@
+/* Topics, as control's files share them: requests about them, their birth and death, the catalog.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

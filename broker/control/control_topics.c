@@ -1,3 +1,4 @@
+/* Requests about topics: create, delete, list, describe. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* Names: the names of producers that control remembers, with who opened each last. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,5 @@
+/* Shares: how much of each table that clients fill one control connection and one address have
+ * taken, and whether they may take more by the rule of maker.h (IPv6: a /64 is one address). */
 #include "broker/control/shares.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Assignor: who of a group's members is to have which partition. */
 #include "broker/group/assignor.h"
 
 #include <stdlib.h>

@@ -1,3 +1,5 @@
+/* Groups: who the members of each consumer group are, which partitions each may work on, and how a
+ * partition goes from one to another. */
 #include "broker/group/group_state.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* Members of a group: joining, acknowledging, leaving, and their partitions. */
 #include "broker/group/group_state.h"
 
 #include <assert.h>

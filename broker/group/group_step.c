@@ -1,3 +1,4 @@
+/* One step of all groups: timeouts, assignment, what is to be told. */
 #include "broker/group/group_state.h"
 
 #include <assert.h>

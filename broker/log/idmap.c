@@ -1,3 +1,4 @@
+/* Map of ids: elements found by the 64-bit id that each of them begins with. */
 #include "broker/log/idmap.h"
 
 #include <assert.h>

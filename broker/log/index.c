@@ -1,3 +1,4 @@
+/* Index: from an offset or a time to a batch that is not far before it. */
 #include "broker/log/index.h"
 
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* Log memory: a ring of bytes mapped twice in a row, so that every slice of it is contiguous. */
 #include "broker/log/logmem.h"
 
 #include <assert.h>

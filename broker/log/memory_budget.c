@@ -1,3 +1,5 @@
+/* Memory budget: what clients can make the broker hold beside the logs, counted against one limit.
+ */
 #include "broker/log/memory_budget.h"
 
 #include <assert.h>

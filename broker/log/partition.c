@@ -1,3 +1,4 @@
+/* Partition: one ordered log with its index, its producers' memory and its required readers. */
 #include "broker/log/partition.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Producer: what a partition remembers of each idempotent producer, and the table of them. */
 #include "broker/log/producer_dedup.h"
 
 #include <assert.h>

@@ -1,3 +1,5 @@
+/* Required readers: those that producers wait for under `block`, each with a mark: everything below
+ * it is consumed. */
 #include "broker/log/required_readers.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Ringlog: the bytes of one log, by position, in a ring. */
 #include "broker/log/ringlog.h"
 
 #include <assert.h>

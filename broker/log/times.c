@@ -1,3 +1,4 @@
+/* Times: which monotonic time a wall clock stamp stands for, across steps of the wall clock. */
 #include "broker/log/times.h"
 
 #include <string.h>

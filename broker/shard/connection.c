@@ -1,3 +1,4 @@
+/* Connection: an accepted data connection that no session has yet, or no longer. */
 #include "broker/shard/connection.h"
 
 #include <stdlib.h>

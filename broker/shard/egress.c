@@ -1,3 +1,4 @@
+/* Egress: what one session has still to send, and the one system call that sends it. */
 #include "broker/shard/egress.h"
 
 #include <assert.h>

@@ -1,3 +1,5 @@
+/* Owned partition: a partition on the shard that owns it: who publishes to it, who reads it, what
+ * it owes control. */
 #include "broker/shard/owned_partition.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Publish stream: the batches of one producer for one partition, as they come over one session. */
 #include "broker/shard/publish_stream.h"
 
 #include <assert.h>

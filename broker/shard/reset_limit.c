@@ -1,3 +1,4 @@
+/* Reset limit: how many RESETs a shard sends to strangers. */
 #include "broker/shard/reset_limit.h"
 
 #include <string.h>

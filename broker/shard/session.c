@@ -1,3 +1,5 @@
+/* Session: one client's relation with one shard: its token, its connection or its path of packets,
+ * its streams, its buffers. */
 #include "broker/shard/session.h"
 
 #include <assert.h>

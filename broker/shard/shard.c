@@ -1,3 +1,4 @@
+/* Shard: one thread that owns a set of partitions and all I/O for them, run to completion. */
 #include <errno.h>
 #include <fcntl.h>
 #include "broker/shard/shard.h"

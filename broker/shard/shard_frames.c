@@ -1,3 +1,4 @@
+/* Frames a session received: what each means, and its answer. */
 #include <assert.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* Groups, as a shard serves them: where readers begin, revoking, commits, resets, measuring. */
 #include "broker/shard/shard_state.h"
 #include "schema/loss.h"
 

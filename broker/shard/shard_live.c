@@ -1,3 +1,4 @@
+/* Liveness: ends sessions whose client is silent or does not take what it is sent. */
 #include "broker/shard/shard_state.h"
 #include "ops/log.h"
 

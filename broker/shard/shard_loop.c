@@ -1,3 +1,4 @@
+/* The shard's thread: clocks, spinning, backing off, sleeping. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Mail from control: partitions, sessions and streams that come and go; notices to control. */
 #include <assert.h>
 
 #include "broker/shard/shard_state.h"

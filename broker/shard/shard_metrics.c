@@ -1,3 +1,4 @@
+/* Names of the shard's counters. */
 #include <stdio.h>
 
 #include "broker/shard/shard_state.h"

@@ -1,3 +1,4 @@
+/* Packets received: whose they are, ATTACH, flow timers, resets. */
 #include <string.h>
 
 #include "broker/shared/reset_token.h"

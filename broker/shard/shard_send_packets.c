@@ -1,3 +1,4 @@
+/* Packets sent: filling them with what a session has, and sending again what was lost. */
 #include <string.h>
 
 #include "broker/shard/shard_state.h"

@@ -1,3 +1,5 @@
+/* The turn of all sessions that have something to send, and how it goes over TCP: acks, credits,
+ * slices of the log. */
 #include "broker/shard/shard_state.h"
 
 /* Log bytes one session may get in one turn, so that a reader that catches up does not delay

@@ -1,3 +1,4 @@
+/* Data connections and sessions: accept, attach, end, reap. */
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+/* Stream buffer: room for what of a publish stream's batches has come in pieces. */
 #include "broker/shard/stream_buffer.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Subscription: one reader's cursor in one partition's log. */
 #include "broker/shard/subscription.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Client quotas: the rates of everybody who calls himself by one name. */
 #include "broker/shared/client_quota.h"
 
 #include <assert.h>

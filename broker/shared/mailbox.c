@@ -1,3 +1,4 @@
+/* Mailbox: what the control plane and a shard say to each other, and the ring it goes over. */
 #include "broker/shared/mailbox.h"
 
 #include <assert.h>

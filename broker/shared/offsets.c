@@ -1,3 +1,5 @@
+/* Offsets: where each group stands in each partition, for the shards to store and anybody to read.
+ */
 #include "broker/shared/offsets.h"
 
 #include <assert.h>

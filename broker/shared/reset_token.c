@@ -1,3 +1,4 @@
+/* Reset token: what a RESET must carry to be believed. */
 #include "broker/shared/reset_token.h"
 
 #include <openssl/evp.h>

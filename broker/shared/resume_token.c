@@ -1,3 +1,4 @@
+/* Resume token: proves that a producer id and epoch were granted to whoever presents it. */
 #include "broker/shared/resume_token.h"
 
 #include <openssl/crypto.h>

@@ -1,3 +1,4 @@
+/* Settings: what a topic's settings may be, and what stands in for those that were not given. */
 #include "broker/shared/settings.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* Topics: the table of topics and partitions that shards read and control changes. */
 #include "broker/shared/topics.h"
 
 #include <assert.h>

@@ -1,3 +1,5 @@
+/* Catalog: what outlives a broker: topics with their settings and ids, how far offsets were
+ * promised, and the number of this life of the broker. */
 #include "broker/state/catalog.h"
 
 #include <assert.h>

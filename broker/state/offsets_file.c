@@ -1,3 +1,4 @@
+/* Offsets file: where groups stand, as bytes. */
 #include "broker/state/offsets_file.h"
 
 #include <assert.h>

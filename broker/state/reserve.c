@@ -1,3 +1,4 @@
+/* Reserve: how far ahead offsets are promised on disk, so that none is ever given out twice. */
 #include "broker/state/reserve.h"
 
 #define QUICK_NS (10 * LEAT_NS_PER_S)

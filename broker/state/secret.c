@@ -1,3 +1,5 @@
+/* Secret: what resume tokens are made with, the same in every run over one state folder since the
+ * file was made. */
 #include "broker/state/secret.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* State files: files of one folder whose content is either wholly there or refused. */
 #include "broker/state/statefile.h"
 
 #include <errno.h>

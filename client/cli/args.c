@@ -1,3 +1,4 @@
+/* The options of one command: a table says what there is; parsing and the help page follow it. */
 #include "client/cli/args.h"
 
 #include <inttypes.h>

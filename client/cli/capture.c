@@ -1,3 +1,4 @@
+/* The UDP payloads of a capture file (pcap, pcapng). */
 #include "client/cli/capture.h"
 
 #include <pcap/pcap.h>

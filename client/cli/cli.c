@@ -1,3 +1,5 @@
+/* What every command of `leat` shares: a connection, a way to wait, a way to stop, a way to
+ * complain. */
 #include "client/cli/cli.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Standard output, gathered and written when it is worth it or when there is nothing else to do. */
 #include "client/cli/output.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* What a user types, as numbers, sizes, times and bytes. */
 #include "client/cli/parse.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* The loop of `leat pub`: records from a source, at their pace, to a producer that may be busy. */
 #include "client/cli/publish.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* What administration says: JSON values, and tables made of them. */
 #include "client/cli/report.h"
 
 #include <inttypes.h>

@@ -1,3 +1,5 @@
+/* Where `leat pub` takes records from: delimited text of a file or of standard input, or the UDP
+ * payloads of a capture. */
 #include "client/cli/source.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* The time a record of a text feed was recorded at, found in the record itself. */
 #include "client/cli/timefield.h"
 
 #include <jansson.h>

@@ -1,3 +1,5 @@
+/* Ages: when each record of one partition's log was appended, by simulated (monotonic) time, and
+ * whether the log forgets by that time and by no other. */
 #include "tests/sim/ages.h"
 
 #include "broker/log/times.h"

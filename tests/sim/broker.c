@@ -1,3 +1,4 @@
+/* The broker of a simulation: the real control plane and one real shard, stepped by hand. */
 #include "tests/sim/broker.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* The simulation's clients: what they send and read, and what the oracle is told. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Deleted topic: one beside SIM_TOPIC that is deleted while packets of it are on the way. */
 #include "tests/sim/deleted_topic.h"
 
 #include <string.h>

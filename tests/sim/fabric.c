@@ -1,3 +1,4 @@
+/* Fabric: a network of simulated time between links, that does to datagrams what a seed says. */
 #include "tests/sim/fabric.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* The simulation's faults, chosen by the seed. */
 #include <stdlib.h>
 #include <string.h>
 

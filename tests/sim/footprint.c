@@ -1,3 +1,4 @@
+/* Footprint: what the process holds, so that runs one after the other can be compared. */
 #include "tests/sim/footprint.h"
 
 #include <malloc.h>

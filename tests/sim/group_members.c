@@ -1,3 +1,4 @@
+/* Group members: a group of consumers beside the ordinary readers, on the topic all runs have. */
 #include "tests/sim/group_members.h"
 
 #include <string.h>

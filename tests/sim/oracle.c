@@ -1,3 +1,5 @@
+/* Oracle: what was published, acknowledged and delivered in one life of one partition's log, and
+ * whether that fits together. */
 #include "tests/sim/oracle.h"
 
 #include <stdlib.h>

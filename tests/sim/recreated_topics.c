@@ -1,3 +1,5 @@
+/* Recreated topics: topics that are deleted and made again, with any number of partitions, under
+ * the members of a group. */
 #include "tests/sim/recreated_topics.h"
 
 #include <string.h>

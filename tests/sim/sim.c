@@ -1,3 +1,4 @@
+/* Sim: one run, its parts and what they share. */
 #include "tests/sim/sim.h"
 
 #include <inttypes.h>

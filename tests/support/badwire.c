@@ -1,3 +1,5 @@
+/* A wire between a client's packets and a broker that a test plays: it loses, doubles and reorders
+ * by a seed, or is cut, or carries only so much. */
 #include "tests/support/badwire.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,5 @@
+/* The library under test: a client that keeps what it is told, and the usual calls with their
+ * answers checked. */
 #include "tests/support/bus.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,5 @@
+/* Consumers of one group, in one process: a broker, a topic of a few partitions, and members that
+ * are clients through leat.h alone, driven in turn. */
 #include "tests/support/consumers.h"
 
 #include <stdio.h>

@@ -1,3 +1,5 @@
+/* Control by itself in the test's process, stepped one iteration at a time in virtual time, with
+ * raw connections over loopback. */
 #include "tests/support/control_rig.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* Two flows and the wires between them, in virtual time. */
 #include "tests/support/flow_sim.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,5 @@
+/* Somebody who holds connections of another process open: what a fork does, or a thread in the
+ * middle of a system call. */
 #include "tests/support/holder.h"
 
 #include <dirent.h>

@@ -1,3 +1,4 @@
+/* A real leatd under a test: started on free ports, its ready line read, ended by its own pid. */
 #include "tests/support/leatd.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Members of a consumer group, by hand: raw peers that join, heartbeat, open and commit. */
 #include "tests/support/members.h"
 
 #include <criterion/criterion.h>

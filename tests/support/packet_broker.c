@@ -1,3 +1,5 @@
+/* A small broker in packets at the other end of badwire: made by hand over the same pure core as
+ * the real one, for tests of the library's session. */
 #include "tests/support/packet_broker.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,5 @@
+/* A TCP proxy in a thread, between a client and a leatd, that cuts connections at random, or
+ * forgets data connections as a middlebox does. */
 #include "tests/support/proxy.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* Refused system calls: what an older kernel or a container's seccomp profile does. */
 #include "tests/support/refuse.h"
 
 #include <linux/filter.h>

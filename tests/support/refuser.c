@@ -1,3 +1,5 @@
+/* A broker's control port that refuses what it is told to: requests of one kind are answered with
+ * an error and never reach the broker; all others do. */
 #include "tests/support/refuser.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* A real shard over a simulated fabric, and a peer made by hand. */
 #include "tests/support/shard_peer.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,5 @@
+/* A raw peer of the broker: speaks the two channels byte by byte, so that a test can say what no
+ * well-behaved client would. */
 #include "tests/support/wire.h"
 
 #include <arpa/inet.h>
