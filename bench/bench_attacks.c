@@ -252,9 +252,8 @@ static void measure(const struct attack *attack)
 
 int main(int argc, char **argv)
 {
-    for (size_t i = 0; i < sizeof attacks / sizeof attacks[0]; i++) {
+    for (size_t i = 0; i < sizeof attacks / sizeof attacks[0]; i++)
         if (argc < 2 || strcmp(argv[1], attacks[i].name) == 0)
             measure(&attacks[i]);
-    }
     return 0;
 }

@@ -4,8 +4,8 @@
  * every turn's client is a new process; ratios are of neighbouring turns, their median and
  * quartiles. The size of a frame is what Leat's packets had on average, both ways together, in a
  * turn that does not count. */
-#include "bench/common/beside.h"
 #include "bench/common/bench.h"
+#include "bench/common/beside.h"
 
 int main(void)
 {

@@ -1,8 +1,8 @@
 /* Goal: publish-to-deliver where a bypass port is a kernel's interface: af_packet and af_xdp on
  * veth, 64 B, one record at a time, beside a bare DPDK echo on a wire of the same kind. Method:
  * that of bench_bypass_latency, in two namespaces that go away with the bench; needs root. */
-#include "bench/common/beside.h"
 #include "bench/common/bench.h"
+#include "bench/common/beside.h"
 
 int main(void)
 {

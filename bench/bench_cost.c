@@ -160,12 +160,11 @@ int main(void)
     rcu_register_thread();
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         measure(&shapes[i], PATH_TICKS);
-    if (path_meter(&probe, PATH_INSTRUCTIONS)) {
+    if (path_meter(&probe, PATH_INSTRUCTIONS))
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
             measure(&shapes[i], PATH_INSTRUCTIONS);
-    } else {
+    else
         bench_left_out("broker_instructions", "the kernel or machine counts no instructions");
-    }
     rcu_unregister_thread();
     return 0;
 }

@@ -74,10 +74,9 @@ int main(void)
     double cost[3][ROUNDS];
     leatd_start_config(&broker, "{\"port\":0,\"data_port\":0,\"idle\":\"laptop\",\"topics\":[{"
                                 "\"name\":\"fan\",\"ring_bytes\":\"64MiB\"}]}");
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < ROUNDS; round++)
         for (int i = 0; i < 3; i++)
             cost[i][round] = deliver(subscribers[i]);
-    }
     struct bench_spread spread[3];
     char note[256];
     for (int i = 0; i < 3; i++)

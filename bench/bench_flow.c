@@ -76,12 +76,11 @@ static void burst(int from, bool ack_back)
         put(flow, slots[count].bytes, positions[from]);
     now += 5 * LEAT_NS_PER_US;
     packets += count;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         if (--until_lost == 0)
             until_lost = lost_every;
         else
             take(peer, slots[i].bytes);
-    }
     if (ack_back && flow_ack_due(peer, now)) {
         flow_commit(peer, slots[0].bytes, flow_begin(peer, slots[0].bytes, now), now);
         take(flow, slots[0].bytes);

@@ -47,10 +47,9 @@ static bool receive_all(int fd, uint8_t *bytes, size_t size, bool spin)
 static void echo(int fd, bool spin)
 {
     uint8_t bytes[WIRE_BYTES];
-    while (receive_all(fd, bytes, sizeof bytes, spin)) {
+    while (receive_all(fd, bytes, sizeof bytes, spin))
         if (send(fd, bytes, sizeof bytes, MSG_NOSIGNAL) != (ssize_t)sizeof bytes)
             return;
-    }
 }
 
 static void echo_round(int fd, bool spin, struct bench_samples *out)
@@ -100,10 +99,9 @@ static void bus_round(struct bus *bus, bool spin, struct bench_samples *out)
         const uint64_t start = bench_now_ns();
         if (leat_producer_send(bus->producer, &record) != 0)
             bench_fail("send");
-        while (leat_consumer_poll(bus->consumer, &got, 1) == 0) {
+        while (leat_consumer_poll(bus->consumer, &got, 1) == 0)
             if (leat_client_poll(bus->client, spin ? 0 : LEAT_FOREVER) < 0)
                 bench_fail("poll");
-        }
         bench_samples_add(out, bench_now_ns() - start);
     }
 }

@@ -108,12 +108,11 @@ static void run_server(uint16_t port)
         struct rte_mbuf *frames[BURST];
         const uint16_t count = rte_eth_rx_burst(port, 0, frames, BURST);
         uint16_t back = 0;
-        for (uint16_t i = 0; i < count; i++) {
+        for (uint16_t i = 0; i < count; i++)
             if (is_ours(frames[i]))
                 frames[back++] = frames[i];
             else
                 rte_pktmbuf_free(frames[i]);
-        }
         if (back != 0)
             send_all(port, frames, back);
     }

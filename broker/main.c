@@ -394,14 +394,12 @@ static bool open_broker(struct broker *b)
         return refuse("the kernel gave no random bytes");
     if (!ports_open(&b->ports, &b->config, text))
         return refuse(text);
-    for (uint32_t i = 0; i < b->config.shards; i++) {
+    for (uint32_t i = 0; i < b->config.shards; i++)
         if (!open_shard(b, i))
             return false;
-    }
-    for (uint32_t i = 0; i < b->config.shards; i++) {
+    for (uint32_t i = 0; i < b->config.shards; i++)
         if (!start_shard(&b->shards[i]))
             return false;
-    }
     struct control_options options = {
         .config = &b->config,
         .topics = b->topics,
@@ -430,20 +428,18 @@ static void stop_shards(struct broker *b)
         control_stop_shards(b->control);
         return;
     }
-    for (uint32_t i = 0; i < b->config.shards; i++) {
+    for (uint32_t i = 0; i < b->config.shards; i++)
         if (b->shards[i].runs)
             mailbox_send(b->shards[i].inbox, &stop);
-    }
 }
 
 /* Offline: RCU must not wait for us while we wait. */
 static void join_shards(struct broker *b)
 {
     rcu_thread_offline();
-    for (uint32_t i = 0; i < b->config.shards; i++) {
+    for (uint32_t i = 0; i < b->config.shards; i++)
         if (b->shards[i].runs)
             pthread_join(b->shards[i].thread, NULL);
-    }
     rcu_thread_online();
 }
 
@@ -455,11 +451,10 @@ static bool close_broker(struct broker *b)
         b->shards[i].wake =
             b->shards[i].inbox == NULL && b->shards[i].wake == 0 ? -1 : b->shards[i].wake;
     join_shards(b);
-    for (uint32_t i = 0; i < b->config.shards; i++) {
+    for (uint32_t i = 0; i < b->config.shards; i++)
         if (b->shards[i].shard != NULL)
             shard_close(b->shards[i].shard); /* it lets go of partitions, which are control's */
-    }
-    ports_close(&b->ports); /* what they still send from goes with control */
+    ports_close(&b->ports);                  /* what they still send from goes with control */
     if (b->control != NULL)
         stored = control_close(b->control);
     for (uint32_t i = 0; i < b->config.shards; i++)

@@ -242,12 +242,11 @@ static void take_reset(struct client_call *call, const Leat__Control__Response *
         return;
     }
     const Leat__Control__CommittedList *told = response->committed;
-    for (size_t i = 0; i < told->n_offsets; i++) {
+    for (size_t i = 0; i < told->n_offsets; i++)
         if (told->offsets[i]->error == LEAT_OK)
             visit_move(call, told->offsets[i]);
         else if (call->error == LEAT_OK)
             call->error = refused_partition(call, told->offsets[i]);
-    }
 }
 
 static int set_start(struct leat_client *client, Leat__Control__PartitionStart *start, int32_t at,

@@ -125,13 +125,12 @@ static void take_page(struct client_call *call, const Leat__Control__TopicList *
 
 static void take_topics(struct client_call *call, const Leat__Control__Response *response)
 {
-    if (response->body_case == LEAT__CONTROL__RESPONSE__BODY_TOPIC) {
+    if (response->body_case == LEAT__CONTROL__RESPONSE__BODY_TOPIC)
         visit_topic(call, response->topic);
-    } else if (response->body_case == LEAT__CONTROL__RESPONSE__BODY_TOPICS) {
+    else if (response->body_case == LEAT__CONTROL__RESPONSE__BODY_TOPICS)
         take_page(call, response->topics);
-    } else {
+    else
         call->error = client_error(call->client, LEAT_ERR_PROTOCOL, "topics: another answer came");
-    }
 }
 
 static int list_topics(leat_client *client, struct topic_visit *to)

@@ -10,13 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "client/connect.h"
 #include "client/client_core.h"
+#include "client/connect.h"
 #include "client/consumer_group.h"
-#include "client/session.h"
 #include "client/liveness.h"
-#include "client/session_packets.h"
 #include "client/producer.h"
+#include "client/session.h"
+#include "client/session_packets.h"
 #include "client/session_tcp.h"
 #include "schema/bytes.h"
 #include "schema/error_text.h"
@@ -438,10 +438,9 @@ int leat_client_stats(const leat_client *client, struct leat_client_stats *stats
     const size_t size = stats->size < sizeof *stats ? stats->size : sizeof *stats;
     const size_t given = stats->size;
     struct leat_client_stats now = client->stats;
-    for (uint32_t i = 0; i < client->sessions_end; i++) {
+    for (uint32_t i = 0; i < client->sessions_end; i++)
         if (client->sessions[i] != NULL && client->sessions[i]->packets != NULL)
             session_packets_count(client->sessions[i], &now);
-    }
     memcpy(stats, &now, size);
     stats->size = given;
     return LEAT_OK;

@@ -11,16 +11,16 @@
 #include <sys/socket.h>
 
 #include "client/backoff.h"
+#include "client/batch_queue.h"
 #include "client/commit_state.h"
 #include "client/control_channel.h"
 #include "client/leat.h"
 #include "client/lost_count.h"
 #include "client/member_state.h"
-#include "client/ringmap.h"
 #include "client/options.h"
-#include "client/batch_queue.h"
 #include "client/packet_port.h"
 #include "client/partition_stream.h"
+#include "client/ringmap.h"
 #include "client/stream_table.h"
 #include "client/topic_wait.h"
 #include "client/url.h"

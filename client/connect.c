@@ -12,10 +12,10 @@
 #include "client/client_core.h"
 #include "client/consumer.h"
 #include "client/consumer_topics.h"
-#include "client/session.h"
 #include "client/liveness.h"
 #include "client/producer.h"
 #include "client/resolve.h"
+#include "client/session.h"
 #include "schema/error_text.h"
 #include "schema/version.h"
 #include "transport/link_tcp.h"
@@ -406,10 +406,9 @@ void connect_down(struct leat_client *client)
     struct leat_consumer *consumer;
     TAILQ_FOREACH(consumer, &client->consumers, node)
     consumer_disconnected(consumer);
-    for (uint32_t i = 0; i < client->sessions_end; i++) {
+    for (uint32_t i = 0; i < client->sessions_end; i++)
         if (client->sessions[i] != NULL)
             client_session_end(client->sessions[i]);
-    }
     tell_down(client);
     fall_back(client);
     const leat_ns pause = backoff_failed(&client->backoff);

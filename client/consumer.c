@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/connect.h"
 #include "client/client_core.h"
+#include "client/connect.h"
 #include "client/consumer_group.h"
-#include "client/session.h"
 #include "client/member_readers.h"
+#include "client/session.h"
 #include "schema/error_text.h"
 #include "schema/loss.h"
 
@@ -110,10 +110,9 @@ void reader_gone(struct reader *reader)
         return;
     for (size_t i = 0; i < consumer->topic_count; i++) {
         const struct subscribed *topic = &consumer->topics[i];
-        for (uint32_t j = 0; j < topic->reader_count; j++) {
+        for (uint32_t j = 0; j < topic->reader_count; j++)
             if (!topic->readers[j]->gone)
                 return;
-        }
     }
     consumer->over = client_error(consumer->client, LEAT_ERR_UNKNOWN_TOPIC,
                                   "consumer of topic \"%s\": %s gone, and nothing is left to read",
@@ -335,10 +334,9 @@ int leat_record_header(const struct leat_record *record, uint32_t index, struct 
     const uint8_t *cursor = record->headers_encoded;
     const uint8_t *end = cursor + record->headers_encoded_bytes;
     struct leat_header_view view;
-    for (uint32_t i = 0; i <= index; i++) {
+    for (uint32_t i = 0; i <= index; i++)
         if (!leat_header_next(&cursor, end, &view))
             return LEAT_ERR_OUT_OF_RANGE;
-    }
     *out = (struct leat_header){ .name = (const char *)view.name,
                                  .value = view.value,
                                  .name_size = view.name_size,
@@ -353,10 +351,9 @@ struct reader *consumer_reader(struct leat_consumer *consumer, const char *topic
         struct subscribed *subscribed = &consumer->topics[i];
         if (strcmp(subscribed->name, topic) != 0)
             continue;
-        for (uint32_t j = 0; j < subscribed->reader_count; j++) {
+        for (uint32_t j = 0; j < subscribed->reader_count; j++)
             if (subscribed->readers[j]->partition == partition)
                 return subscribed->readers[j];
-        }
     }
     return NULL;
 }

@@ -107,10 +107,9 @@ static bool any_pending(const struct leat_consumer *consumer)
 {
     for (size_t i = 0; i < consumer->topic_count; i++) {
         const struct subscribed *topic = &consumer->topics[i];
-        for (uint32_t j = 0; j < topic->reader_count; j++) {
+        for (uint32_t j = 0; j < topic->reader_count; j++)
             if (commit_state_pending(&topic->readers[j]->commits))
                 return true;
-        }
     }
     return false;
 }
@@ -207,10 +206,9 @@ int leat_consumer_assignment(leat_consumer *consumer,
         return no_group(consumer, "leat_consumer_assignment");
     for (size_t i = 0; i < consumer->topic_count; i++) {
         struct subscribed *topic = &consumer->topics[i];
-        for (uint32_t j = 0; j < topic->reader_count; j++) {
+        for (uint32_t j = 0; j < topic->reader_count; j++)
             if (topic->readers[j]->assigned && !topic->readers[j]->leaving)
                 visit(user, topic->name, topic->readers[j]->partition);
-        }
     }
     return LEAT_OK;
 }

@@ -8,12 +8,12 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "client/connect.h"
 #include "client/client_core.h"
+#include "client/connect.h"
 #include "client/consumer.h"
-#include "client/session.h"
-#include "client/member_requests.h"
 #include "client/member_readers.h"
+#include "client/member_requests.h"
+#include "client/session.h"
 #include "schema/error_text.h"
 
 /* ---- making */
@@ -180,10 +180,9 @@ void group_end(struct leat_consumer *consumer)
 static void look_again(struct leat_consumer *consumer)
 {
     member_state_rejoin(&consumer->group->membership, consumer->client->now);
-    for (size_t i = 0; i < consumer->topic_count; i++) {
+    for (size_t i = 0; i < consumer->topic_count; i++)
         if (consumer->topics[i].step != OWNER_OVER)
             consumer->topics[i].step = OWNER_DESCRIBE;
-    }
 }
 
 static void lost(struct leat_consumer *consumer, const char *text)
@@ -268,10 +267,9 @@ static bool is_there(const struct subscribed *topic)
 
 static bool any_there(const struct leat_consumer *consumer)
 {
-    for (size_t i = 0; i < consumer->topic_count; i++) {
+    for (size_t i = 0; i < consumer->topic_count; i++)
         if (is_there(&consumer->topics[i]))
             return true;
-    }
     return false;
 }
 
@@ -299,21 +297,18 @@ static void look_for_topics(struct leat_consumer *consumer)
 static bool joined_without(const struct leat_consumer *consumer)
 {
     const struct member_state *m = &consumer->group->membership;
-    for (size_t i = 0; m->step == MEMBER_STATE_IN && m->confirmed && i < consumer->topic_count;
-         i++) {
+    for (size_t i = 0; m->step == MEMBER_STATE_IN && m->confirmed && i < consumer->topic_count; i++)
         if (is_there(&consumer->topics[i]) && !m->topics[i].named)
             return true;
-    }
     return false;
 }
 
 static void join_with_all(struct leat_consumer *consumer)
 {
     bool had = false;
-    for (size_t i = 0; i < consumer->topic_count; i++) {
+    for (size_t i = 0; i < consumer->topic_count; i++)
         for (uint32_t j = 0; j < consumer->topics[i].reader_count; j++)
             had = had || consumer->topics[i].readers[j]->assigned;
-    }
     member_state_rejoin(&consumer->group->membership, consumer->client->now);
     if (had)
         lost(consumer, "a topic that was missing is there; joining again with it");

@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/connect.h"
 #include "client/client_core.h"
+#include "client/connect.h"
 #include "client/consumer.h"
 #include "client/consumer_group.h"
 #include "client/consumer_topics.h"
-#include "client/session.h"
 #include "client/member_readers.h"
 #include "client/refusal.h"
+#include "client/session.h"
 #include "schema/error_text.h"
 
 /* The window is reserved when the broker has told how large a batch can be. */
@@ -133,10 +133,9 @@ static bool open_reader(struct reader *reader, const Leat__Control__Subscription
 
 static bool any_wanted(const struct subscribed *topic)
 {
-    for (uint32_t i = 0; i < topic->reader_count; i++) {
+    for (uint32_t i = 0; i < topic->reader_count; i++)
         if (topic->readers[i]->state == READER_WANTED)
             return true;
-    }
     return false;
 }
 
@@ -216,10 +215,9 @@ static void ask_subscribe(struct subscribed *topic)
     struct leat_consumer *consumer = topic->consumer;
     struct leat_client *client = consumer->client;
     uint64_t wanted = 0;
-    for (uint32_t i = 0; i < topic->reader_count; i++) {
+    for (uint32_t i = 0; i < topic->reader_count; i++)
         if (topic->readers[i]->state == READER_WANTED)
             wanted |= UINT64_C(1) << topic->shards.shard[topic->readers[i]->partition];
-    }
     if (wanted == 0) {
         topic->step = OWNER_READY;
         return;
@@ -256,10 +254,9 @@ static void ask_subscribe(struct subscribed *topic)
     request.open_subscription = &open;
     if (connect_ask(client, &request, on_subscribed, topic) == LEAT_OK) {
         topic->step = OWNER_OPENING;
-        for (uint32_t i = 0; i < topic->reader_count; i++) {
+        for (uint32_t i = 0; i < topic->reader_count; i++)
             if (topic->readers[i]->state == READER_WANTED)
                 topic->readers[i]->state = READER_OPENING;
-        }
     }
 done:
     free(starts);

@@ -5,13 +5,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "client/connect.h"
 #include "client/client_core.h"
+#include "client/connect.h"
 #include "client/consumer.h"
 #include "client/consumer_group.h"
-#include "client/session.h"
 #include "client/member_readers.h"
 #include "client/refusal.h"
+#include "client/session.h"
 #include "schema/error_text.h"
 
 /* Who reads without a group stands at an offset of this very topic: no other one takes its place.
@@ -41,12 +41,11 @@ static void lose_partition(struct reader *reader)
 static bool lose_all(struct subscribed *topic)
 {
     bool all = true;
-    for (uint32_t i = 0; i < topic->reader_count; i++) {
+    for (uint32_t i = 0; i < topic->reader_count; i++)
         if (group_end_comes(topic->readers[i]))
             all = false;
         else
             lose_partition(topic->readers[i]);
-    }
     return all;
 }
 
@@ -124,10 +123,9 @@ void topic_partless(struct subscribed *topic, int error, const char *text)
 /* None of its streams was opened. */
 static void put_off_all(struct subscribed *topic, int error, const char *text)
 {
-    for (uint32_t i = 0; i < topic->reader_count; i++) {
+    for (uint32_t i = 0; i < topic->reader_count; i++)
         if (topic->readers[i]->state == READER_OPENING)
             topic->readers[i]->state = READER_WANTED;
-    }
     topic_put_off(topic, error, text);
 }
 

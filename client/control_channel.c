@@ -47,10 +47,9 @@ enum leat_error control_channel_ask(struct control_channel *channel,
                                     control_answer *answer, void *context)
 {
     struct control_pending *place = NULL;
-    for (unsigned i = 0; i < CONTROL_PENDING_MAX && place == NULL; i++) {
+    for (unsigned i = 0; i < CONTROL_PENDING_MAX && place == NULL; i++)
         if (channel->pending[i].id == 0)
             place = &channel->pending[i];
-    }
     if (place == NULL)
         return LEAT_BUSY;
     request->id = ++channel->last_id;
@@ -182,10 +181,9 @@ leat_ns control_channel_expire(struct control_channel *channel, leat_ns now)
 
 void control_channel_forget(struct control_channel *channel, const void *context)
 {
-    for (unsigned i = 0; i < CONTROL_PENDING_MAX; i++) {
+    for (unsigned i = 0; i < CONTROL_PENDING_MAX; i++)
         if (channel->pending[i].context == context)
             channel->pending[i].answer = NULL;
-    }
 }
 
 void control_channel_end(struct control_channel *channel, int epoll, int error, const char *text)
@@ -193,10 +191,9 @@ void control_channel_end(struct control_channel *channel, int epoll, int error, 
     if (channel->fd >= 0)
         event_close(epoll, channel->fd);
     control_channel_use(channel, -1);
-    for (unsigned i = 0; i < CONTROL_PENDING_MAX; i++) {
+    for (unsigned i = 0; i < CONTROL_PENDING_MAX; i++)
         if (channel->pending[i].id != 0)
             answer(&channel->pending[i], error, text, NULL);
-    }
 }
 
 void control_channel_release(struct control_channel *channel)

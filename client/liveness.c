@@ -4,10 +4,10 @@
 
 #include <inttypes.h>
 
-#include "client/connect.h"
 #include "client/client_core.h"
-#include "client/session_packets.h"
+#include "client/connect.h"
 #include "client/producer.h"
+#include "client/session_packets.h"
 #include "client/session_tcp.h"
 
 enum { PINGS_IN_KEEPALIVE = 3, KEEPALIVE_MS_MIN = 30 };

@@ -2,8 +2,8 @@
  */
 #include "client/member_readers.h"
 
-#include "client/connect.h"
 #include "client/client_core.h"
+#include "client/connect.h"
 #include "client/consumer.h"
 #include "client/consumer_topics.h"
 #include "client/session.h"
@@ -23,10 +23,9 @@ uint8_t *group_place(const struct reader *reader)
 
 void group_each_reader(struct leat_consumer *consumer, void (*visit)(struct reader *reader))
 {
-    for (size_t i = 0; i < consumer->topic_count; i++) {
+    for (size_t i = 0; i < consumer->topic_count; i++)
         for (uint32_t j = 0; j < consumer->topics[i].reader_count; j++)
             visit(consumer->topics[i].readers[j]);
-    }
 }
 
 /* Where this member goes on, should the group not know: behind what it committed, or asked to. */
@@ -259,10 +258,9 @@ bool group_refused_all(struct subscribed *topic, int error)
         return false;
     topic->step = OWNER_READY;
     topic_doubted(topic, error, "");
-    for (uint32_t i = 0; i < topic->reader_count; i++) {
+    for (uint32_t i = 0; i < topic->reader_count; i++)
         if (topic->readers[i]->state == READER_OPENING)
             group_doubt(topic->readers[i]);
-    }
     return true;
 }
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/connect.h"
 #include "client/client_core.h"
+#include "client/connect.h"
 #include "client/consumer_topics.h"
 #include "schema/error_text.h"
 
@@ -74,10 +74,9 @@ static enum leat_error ask(struct leat_consumer *consumer, Leat__Control__Reques
     struct leat_client *client = consumer->client;
     struct consumer_group *group = consumer->group;
     struct group_request *place = NULL;
-    for (size_t i = 0; i < sizeof group->requests / sizeof group->requests[0]; i++) {
+    for (size_t i = 0; i < sizeof group->requests / sizeof group->requests[0]; i++)
         if (group->requests[i].consumer == NULL)
             place = &group->requests[i];
-    }
     if (place == NULL)
         return LEAT_BUSY;
     const leat_ns deadline = client_after(client->now, client->options.values.request_timeout_ns
@@ -113,10 +112,9 @@ static enum leat_error ask_join(struct leat_consumer *consumer,
 
 static void list_held(const struct member_state_topic *topic, Leat__Control__TopicPartitions *out)
 {
-    for (uint32_t i = 0; i < topic->partitions; i++) {
+    for (uint32_t i = 0; i < topic->partitions; i++)
         if ((topic->places[i] & PLACE_HELD) != 0)
             out->partitions[out->n_partitions++] = i;
-    }
 }
 
 static enum leat_error ask_heartbeat(struct leat_consumer *consumer,

@@ -63,10 +63,9 @@ leat_ns member_state_deadline(const struct member_state *m)
 
 static struct member_state_topic *find(struct member_state *m, const char *name)
 {
-    for (uint32_t i = 0; i < m->topic_count; i++) {
+    for (uint32_t i = 0; i < m->topic_count; i++)
         if (strcmp(m->topics[i].name, name) == 0)
             return &m->topics[i];
-    }
     return NULL;
 }
 
@@ -83,19 +82,17 @@ static void take_places(struct member_state_topic *topic)
 
 static void take(struct member_state *m, const Leat__Control__GroupAssignment *assignment)
 {
-    for (uint32_t t = 0; t < m->topic_count; t++) {
+    for (uint32_t t = 0; t < m->topic_count; t++)
         for (uint32_t i = 0; i < m->topics[t].partitions; i++)
             m->topics[t].places[i] &= (uint8_t)~PLACE_ASSIGNED;
-    }
     for (size_t t = 0; t < assignment->n_assigned; t++) {
         const Leat__Control__TopicPartitions *told = assignment->assigned[t];
         struct member_state_topic *topic = find(m, told->topic);
         if (topic != NULL && topic->id != told->topic_id)
             topic->stale = true;
-        for (size_t i = 0; topic != NULL && i < told->n_partitions; i++) {
+        for (size_t i = 0; topic != NULL && i < told->n_partitions; i++)
             if (told->partitions[i] < topic->partitions)
                 topic->places[told->partitions[i]] |= PLACE_ASSIGNED;
-        }
     }
     for (uint32_t t = 0; t < m->topic_count; t++)
         take_places(&m->topics[t]);
@@ -116,10 +113,9 @@ static void clear(struct member_state *m, enum member_state_step step)
 {
     begin_life(m);
     m->step = step;
-    for (uint32_t t = 0; t < m->topic_count; t++) {
+    for (uint32_t t = 0; t < m->topic_count; t++)
         if (m->topics[t].partitions > 0)
             memset(m->topics[t].places, 0, m->topics[t].partitions);
-    }
 }
 
 static enum member_state_news taken(struct member_state *m, const struct member_state_asked *asked,

@@ -304,11 +304,10 @@ static bool take_gap(struct partition_stream *stream, struct partition_stream_ne
         return true;
     }
     const bool lost = gap.offset > stream->next_offset;
-    if (gap.log_epoch != stream->log_epoch && gap.offset < stream->next_offset) {
+    if (gap.log_epoch != stream->log_epoch && gap.offset < stream->next_offset)
         news->event = PARTITION_STREAM_RESET;
-    } else if (!lost) {
+    else if (!lost)
         return false;
-    }
     stream->log_epoch = gap.log_epoch;
     news->next_offset = gap.offset;
     stream->next_offset = gap.offset;

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "client/connect.h"
 #include "client/client_core.h"
-#include "client/session.h"
+#include "client/connect.h"
 #include "client/partitioner.h"
 #include "client/refusal.h"
+#include "client/session.h"
 #include "schema/bytes.h"
 #include "schema/error_text.h"
 

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/connect.h"
 #include "client/client_core.h"
-#include "client/session.h"
+#include "client/connect.h"
 #include "client/refusal.h"
+#include "client/session.h"
 #include "schema/error_text.h"
 
 enum { BATCH_BYTES_DEFAULT = 60 << 10 };
@@ -276,10 +276,9 @@ static void ask_open(struct leat_producer *producer)
     open.topic = producer->topic;
     open.name = producer->name;
     open.sessions = sessions;
-    for (uint32_t shard = 0; shard < LEAT_SHARDS_MAX; shard++) {
+    for (uint32_t shard = 0; shard < LEAT_SHARDS_MAX; shard++)
         if ((wanted >> shard & 1) != 0)
             sessions[open.n_sessions++] = client->sessions[shard]->id;
-    }
     /* A new broker is told them too: it knows by them who of several had the name last. */
     if (producer->incarnation != 0 && !producer->renews) {
         open.producer_id = producer->pool.producer_id;

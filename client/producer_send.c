@@ -4,9 +4,9 @@
 #include <time.h>
 
 #include "client/client_core.h"
-#include "client/session.h"
 #include "client/partitioner.h"
 #include "client/producer.h"
+#include "client/session.h"
 
 #include "schema/error_text.h"
 

@@ -80,10 +80,9 @@ const char *resolve_hosts(struct leat_client *client)
         why = failed != NULL ? failed : why;
         for (uint32_t j = 0; j < count; j++)
             found[total++] = (struct client_address){ .address = of_host[j], .host = i };
-        for (uint32_t j = 0; failed != NULL && j < client->address_count; j++) {
+        for (uint32_t j = 0; failed != NULL && j < client->address_count; j++)
             if (client->addresses[j].host == i && total < room)
                 found[total++] = client->addresses[j];
-        }
     }
     memcpy(client->addresses, found, total * sizeof found[0]);
     client->address_count = client->round_left = total;
@@ -145,10 +144,9 @@ bool resolve_endpoint(struct leat_client *client, struct resolved *cache,
     if (cache->count == 0)
         return false;
     uint32_t first = 0;
-    for (uint32_t i = 0; i < cache->count; i++) {
+    for (uint32_t i = 0; i < cache->count; i++)
         if (same_host(&cache->addresses[i], reached))
             first = i;
-    }
     *out = cache->addresses[(first + client->endpoint_turn) % cache->count];
     return resolve_set_port(out, host->port);
 }

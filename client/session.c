@@ -6,8 +6,8 @@
 
 #include "client/client_core.h"
 #include "client/consumer.h"
-#include "client/session_packets.h"
 #include "client/producer.h"
+#include "client/session_packets.h"
 #include "client/session_tcp.h"
 #include "schema/error_text.h"
 

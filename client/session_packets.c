@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "client/client_core.h"
-#include "client/session.h"
 #include "client/resolve.h"
+#include "client/session.h"
 #include "schema/error_text.h"
 #include "transport/link_udp.h"
 

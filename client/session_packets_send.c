@@ -370,10 +370,9 @@ void session_packets_flush(struct client_session *session)
     const uint32_t probe = session->state == SESSION_UP ? mtu_probe(&packets->mtu, client->now) : 0;
     if (probe != 0 && flow_may_try(flow))
         send_probe(session, probe);
-    while (session_packets_has_content(session) && flow_may_send(flow)) {
+    while (session_packets_has_content(session) && flow_may_send(flow))
         if (!send_content(session))
             break;
-    }
     if (flow_ack_due(flow, client->now))
         send_ack(session);
 }

@@ -32,10 +32,9 @@ static enum leat_error grow(struct stream_table *table)
     larger.entries = calloc(larger.capacity, sizeof *larger.entries);
     if (larger.entries == NULL)
         return LEAT_ERR_NO_MEMORY;
-    for (uint32_t i = 0; i < table->capacity; i++) {
+    for (uint32_t i = 0; i < table->capacity; i++)
         if (table->entries[i].stream != NULL)
             larger.entries[place(&larger, table->entries[i].id)] = table->entries[i];
-    }
     free(table->entries);
     *table = larger;
     return LEAT_OK;

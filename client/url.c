@@ -49,10 +49,9 @@ enum leat_error url_host_parse(struct url_host *out, const char *text, size_t si
     }
     if (host_size > URL_HOST_BYTES_MAX)
         return LEAT_ERR_INVALID;
-    for (size_t i = 0; i < host_size; i++) {
+    for (size_t i = 0; i < host_size; i++)
         if (!host_byte_ok(host[i], bracketed))
             return LEAT_ERR_INVALID;
-    }
     uint16_t port = default_port;
     if (used < size) {
         if (text[used] != ':' || !port_parse(text + used + 1, size - used - 1, &port))

@@ -1,8 +1,8 @@
 /* JSON strings from bytes of any kind. */
 #include "ops/json_text.h"
 
-#include <stdint.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 size_t json_text_utf8(const char *bytes, size_t size)
@@ -18,10 +18,9 @@ size_t json_text_utf8(const char *bytes, size_t size)
                                                          : 0;
     if (length == 0 || length > size)
         return 0;
-    for (size_t i = 1; i < length; i++) {
+    for (size_t i = 1; i < length; i++)
         if ((b[i] & 0xC0) != 0x80)
             return 0;
-    }
     /* The second byte rules out overlong forms, surrogates, and what is beyond the last plane. */
     const bool wrong = (b[0] == 0xE0 && b[1] < 0xA0) || (b[0] == 0xED && b[1] > 0x9F)
                        || (b[0] == 0xF0 && b[1] < 0x90) || (b[0] == 0xF4 && b[1] > 0x8F);

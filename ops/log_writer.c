@@ -127,12 +127,11 @@ static void *run(void *unused)
 {
     (void)unused;
     pthread_mutex_lock(&state.lock);
-    while (something_to_write() || !state.stopping) {
+    while (something_to_write() || !state.stopping)
         if (something_to_write())
             write_next(true);
         else
             pthread_cond_wait(&state.wanted, &state.lock);
-    }
     state.ended = true;
     pthread_cond_signal(&state.drained);
     pthread_mutex_unlock(&state.lock);

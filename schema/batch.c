@@ -25,14 +25,12 @@ static uint64_t align_up(uint64_t bytes)
 
 enum leat_error leat_batch_parse(struct leat_batch *out, const uint8_t *bytes, size_t size)
 {
-    if (size < LEAT_BATCH_HEADER_BYTES) {
+    if (size < LEAT_BATCH_HEADER_BYTES)
         return LEAT_AGAIN;
-    }
     const struct leat_batch_wire *wire = (const struct leat_batch_wire *)bytes;
     if (wire->format != LEAT_BATCH_FORMAT || (wire->attributes & ~ATTRIBUTES_KNOWN) != 0
-        || (wire->attributes & LEAT_BATCH_CODEC_MASK) != 0) {
+        || (wire->attributes & LEAT_BATCH_CODEC_MASK) != 0)
         return LEAT_ERR_UNSUPPORTED;
-    }
     /* Checked before `out` is written, once and field by field: a copy of what was just stored
      * would wait for the stores. */
     const uint32_t batch_size = leat_load32(wire->size);
@@ -41,12 +39,10 @@ enum leat_error leat_batch_parse(struct leat_batch *out, const uint8_t *bytes, s
     const uint64_t base_sequence = leat_load64(wire->base_sequence);
     if (batch_size <= LEAT_BATCH_HEADER_BYTES || batch_size > LEAT_BATCH_BYTES_LIMIT
         || batch_size % LEAT_ALIGN != 0
-        || record_count > (batch_size - LEAT_BATCH_HEADER_BYTES) / LEAT_RECORD_HEADER_BYTES) {
+        || record_count > (batch_size - LEAT_BATCH_HEADER_BYTES) / LEAT_RECORD_HEADER_BYTES)
         return LEAT_ERR_MALFORMED;
-    }
-    if (base_sequence > UINT64_MAX - record_count || base_offset > UINT64_MAX - record_count) {
+    if (base_sequence > UINT64_MAX - record_count || base_offset > UINT64_MAX - record_count)
         return LEAT_ERR_MALFORMED;
-    }
     out->base_offset = base_offset;
     out->append_time_ns = leat_load64(wire->append_time_ns);
     out->producer_id = leat_load64(wire->producer_id);
@@ -76,14 +72,12 @@ static bool headers_fill(const uint8_t *headers, uint32_t size)
 {
     uint32_t at = 0;
     for (uint32_t count = 0; at != size; count++) {
-        if (size - at < HEADER_SIZES_BYTES || count == LEAT_HEADERS_MAX) {
+        if (size - at < HEADER_SIZES_BYTES || count == LEAT_HEADERS_MAX)
             return false;
-        }
         uint32_t both = (uint32_t)leat_load16(headers + at) + leat_load16(headers + at + 2);
         at += HEADER_SIZES_BYTES;
-        if (size - at < both) {
+        if (size - at < both)
             return false;
-        }
         at += both;
     }
     return true;
@@ -173,21 +167,17 @@ enum leat_error leat_batch_check(const struct leat_batch *batch, const uint8_t *
     uint32_t done = LEAT_BATCH_CRC_FROM;
     for (; batch->size - done >= CHECK_PIECE_BYTES; done += CHECK_PIECE_BYTES) {
         crc = leat_crc32c_extend(crc, bytes + done, CHECK_PIECE_BYTES);
-        if (!walk.broken) {
+        if (!walk.broken)
             walk_to(&walk, done + CHECK_PIECE_BYTES);
-        }
     }
     crc = leat_crc32c_extend(crc, bytes + done, batch->size - done);
-    if (!walk.broken) {
+    if (!walk.broken)
         walk_to(&walk, batch->size);
-    }
 
-    if (crc != batch->crc32c) {
+    if (crc != batch->crc32c)
         return LEAT_ERR_BAD_CRC;
-    }
-    if (walk.broken || walk.at != batch->size || walk.count != batch->record_count) {
+    if (walk.broken || walk.at != batch->size || walk.count != batch->record_count)
         return LEAT_ERR_MALFORMED;
-    }
     return walk.payload_max > record_bytes_max ? LEAT_ERR_TOO_LARGE : LEAT_OK;
 }
 
@@ -201,9 +191,8 @@ void leat_record_iterate(struct leat_record_iterator *it, const struct leat_batc
 
 bool leat_record_next(struct leat_record_iterator *it, struct leat_record_view *out)
 {
-    if (it->left == 0) {
+    if (it->left == 0)
         return false;
-    }
     const struct leat_record_wire *wire = (const struct leat_record_wire *)it->next;
     uint32_t value_size = leat_load32(wire->value_size);
     uint32_t key_size = leat_load16(wire->key_size);
@@ -230,9 +219,8 @@ bool leat_record_next(struct leat_record_iterator *it, struct leat_record_view *
 bool leat_header_next(const uint8_t **cursor, const uint8_t *end, struct leat_header_view *out)
 {
     const uint8_t *at = *cursor;
-    if (at == end) {
+    if (at == end)
         return false;
-    }
     out->name_size = leat_load16(at);
     out->value_size = leat_load16(at + 2);
     out->name = at + HEADER_SIZES_BYTES;
@@ -246,17 +234,15 @@ uint64_t leat_record_bytes(uint32_t key_size, uint32_t headers_size, uint32_t va
 {
     uint64_t payload = (uint64_t)key_size + headers_size + value_size;
     if (key_size > LEAT_KEY_BYTES_MAX || headers_size > LEAT_HEADERS_BYTES_MAX
-        || payload > LEAT_RECORD_BYTES_LIMIT) {
+        || payload > LEAT_RECORD_BYTES_LIMIT)
         return 0;
-    }
     return align_up(LEAT_RECORD_HEADER_BYTES + payload);
 }
 
 static uint8_t *append(uint8_t *at, const uint8_t *bytes, uint32_t size)
 {
-    if (size > 0) { /* memcpy may not be given NULL, not even for nothing */
+    if (size > 0) /* memcpy may not be given NULL, not even for nothing */
         memcpy(at, bytes, size);
-    }
     return at + size;
 }
 

@@ -7,17 +7,15 @@
 
 bool leat_name_valid(const char *name, size_t size)
 {
-    if (size == 0 || size > LEAT_NAME_BYTES_MAX) {
+    if (size == 0 || size > LEAT_NAME_BYTES_MAX)
         return false;
-    }
     bool dots_alone = size <= 2;
     for (size_t i = 0; i < size; i++) {
         const char c = name[i];
         const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
         const bool digit = c >= '0' && c <= '9';
-        if (!letter && !digit && c != '.' && c != '_' && c != '-') {
+        if (!letter && !digit && c != '.' && c != '_' && c != '-')
             return false;
-        }
         dots_alone = dots_alone && c == '.';
     }
     return !dots_alone;
@@ -25,13 +23,11 @@ bool leat_name_valid(const char *name, size_t size)
 
 enum leat_error leat_control_length(const uint8_t *bytes, size_t size, uint32_t *total)
 {
-    if (size < LEAT_CONTROL_PREFIX_BYTES) {
+    if (size < LEAT_CONTROL_PREFIX_BYTES)
         return LEAT_AGAIN;
-    }
     const uint32_t length = leat_load32(bytes);
-    if (length == 0 || length > LEAT_CONTROL_BYTES_MAX) {
+    if (length == 0 || length > LEAT_CONTROL_BYTES_MAX)
         return LEAT_ERR_MALFORMED;
-    }
     *total = LEAT_CONTROL_PREFIX_BYTES + length;
     return LEAT_OK;
 }
@@ -40,12 +36,10 @@ static enum leat_error pack(uint8_t *at, size_t room, size_t *written,
                             const ProtobufCMessage *message)
 {
     const size_t length = protobuf_c_message_get_packed_size(message);
-    if (length == 0 || length > LEAT_CONTROL_BYTES_MAX) {
+    if (length == 0 || length > LEAT_CONTROL_BYTES_MAX)
         return length == 0 ? LEAT_ERR_INVALID : LEAT_ERR_TOO_LARGE;
-    }
-    if (room < LEAT_CONTROL_PREFIX_BYTES + length) {
+    if (room < LEAT_CONTROL_PREFIX_BYTES + length)
         return LEAT_BUSY;
-    }
     leat_store32(at, (uint32_t)length);
     protobuf_c_message_pack(message, at + LEAT_CONTROL_PREFIX_BYTES);
     *written = LEAT_CONTROL_PREFIX_BYTES + length;
@@ -104,9 +98,8 @@ static void budget_free(void *data, void *block)
 static enum leat_error unpack(ProtobufCMessage **out, const ProtobufCMessageDescriptor *type,
                               const uint8_t *bytes, size_t size)
 {
-    if (size == 0 || size > LEAT_CONTROL_BYTES_MAX) {
+    if (size == 0 || size > LEAT_CONTROL_BYTES_MAX)
         return LEAT_ERR_MALFORMED;
-    }
     struct budget budget = { .left = LEAT_CONTROL_UNPACKED_BYTES_MAX };
     ProtobufCAllocator allocator = {
         .alloc = budget_alloc,
@@ -114,9 +107,8 @@ static enum leat_error unpack(ProtobufCMessage **out, const ProtobufCMessageDesc
         .allocator_data = &budget,
     };
     ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, size, bytes);
-    if (message == NULL) {
+    if (message == NULL)
         return budget.left == 0 ? LEAT_ERR_TOO_LARGE : LEAT_ERR_MALFORMED;
-    }
     *out = message;
     return LEAT_OK;
 }
@@ -127,9 +119,8 @@ enum leat_error leat_control_unpack_request(Leat__Control__Request **out, const 
     ProtobufCMessage *message;
     const enum leat_error error =
         unpack(&message, &leat__control__request__descriptor, bytes, size);
-    if (error == LEAT_OK) {
+    if (error == LEAT_OK)
         *out = (Leat__Control__Request *)message;
-    }
     return error;
 }
 
@@ -139,23 +130,20 @@ enum leat_error leat_control_unpack_response(Leat__Control__Response **out, cons
     ProtobufCMessage *message;
     const enum leat_error error =
         unpack(&message, &leat__control__response__descriptor, bytes, size);
-    if (error == LEAT_OK) {
+    if (error == LEAT_OK)
         *out = (Leat__Control__Response *)message;
-    }
     return error;
 }
 
 /* NULL allocator: malloc's free, which is what the budget allocated with. */
 void leat_control_free_request(Leat__Control__Request *request)
 {
-    if (request != NULL) {
+    if (request != NULL)
         protobuf_c_message_free_unpacked(&request->base, NULL);
-    }
 }
 
 void leat_control_free_response(Leat__Control__Response *response)
 {
-    if (response != NULL) {
+    if (response != NULL)
         protobuf_c_message_free_unpacked(&response->base, NULL);
-    }
 }

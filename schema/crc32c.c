@@ -33,9 +33,8 @@ static void fill_slices(void)
 {
     for (uint32_t b = 0; b < 256; b++) {
         uint32_t raw = b;
-        for (int bit = 0; bit < 8; bit++) {
+        for (int bit = 0; bit < 8; bit++)
             raw = times_x(raw);
-        }
         slices[0][b] = raw;
     }
     for (int k = 1; k < SLICES; k++) {
@@ -54,9 +53,8 @@ static uint32_t extend_by_tables(uint32_t raw, const uint8_t *at, size_t size)
               ^ slices[4][w >> 24 & 0xFF] ^ slices[3][w >> 32 & 0xFF] ^ slices[2][w >> 40 & 0xFF]
               ^ slices[1][w >> 48 & 0xFF] ^ slices[0][w >> 56];
     }
-    for (; size > 0; at++, size--) {
+    for (; size > 0; at++, size--)
         raw = (raw >> 8) ^ slices[0][(raw ^ *at) & 0xFF];
-    }
     return raw;
 }
 
@@ -75,9 +73,8 @@ static void fill_shifts(void)
     uint32_t power = 1; /* x^31 */
     for (int w = 1; w <= SHIFT_WORDS_MAX; w++) {
         shifts[w] = power;
-        for (int bit = 0; bit < 64; bit++) {
+        for (int bit = 0; bit < 64; bit++)
             power = times_x(power);
-        }
     }
 }
 
@@ -85,9 +82,8 @@ __attribute__((target("sse4.2"))) static inline uint32_t extend_tail(uint32_t ra
                                                                      const uint8_t *at, size_t size)
 {
     uint64_t crc = raw;
-    for (; size >= 8; at += 8, size -= 8) {
+    for (; size >= 8; at += 8, size -= 8)
         crc = _mm_crc32_u64(crc, leat_load64(at));
-    }
     raw = (uint32_t)crc;
     if (size & 4) {
         raw = _mm_crc32_u32(raw, leat_load32(at));
@@ -97,9 +93,8 @@ __attribute__((target("sse4.2"))) static inline uint32_t extend_tail(uint32_t ra
         raw = _mm_crc32_u16(raw, leat_load16(at));
         at += 2;
     }
-    if (size & 1) {
+    if (size & 1)
         raw = _mm_crc32_u8(raw, *at);
-    }
     return raw;
 }
 
@@ -143,9 +138,8 @@ __attribute__((target("sse4.2,pclmul"))) static uint32_t extend_streams(uint32_t
                                                                         size_t size)
 {
     for (; size >= LEAT_CRC32C_PIECE_BYTES;
-         at += LEAT_CRC32C_PIECE_BYTES, size -= LEAT_CRC32C_PIECE_BYTES) {
+         at += LEAT_CRC32C_PIECE_BYTES, size -= LEAT_CRC32C_PIECE_BYTES)
         raw = extend_three_streams(raw, at, STREAM_WORDS_MAX);
-    }
     size_t words = size / 24;
     if (words >= 5) { /* below that the join costs more than it saves */
         raw = extend_three_streams(raw, at, words);
@@ -158,9 +152,8 @@ __attribute__((target("sse4.2,pclmul"))) static uint32_t extend_streams(uint32_t
 static void choose_instruction(void)
 {
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("sse4.2")) {
+    if (!__builtin_cpu_supports("sse4.2"))
         return;
-    }
     extend = extend_one_stream;
     path = "sse4.2";
     if (__builtin_cpu_supports("pclmul")) {

@@ -134,9 +134,8 @@ static_assert(offsetof(struct committed_wire, status) == 32, "wire layout");
 static bool all_zero(const uint8_t *bytes, size_t size)
 {
     uint8_t any = 0;
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i++)
         any |= bytes[i];
-    }
     return any == 0;
 }
 
@@ -181,16 +180,13 @@ static bool run_is_right(const struct leat_ack_run *run, const struct run_wire *
 {
     const bool appended = run->status == LEAT_OK;
     const bool has_level = appended || run->status == LEAT_ERR_DUPLICATE;
-    if (run->count == 0 || run->first_sequence > UINT64_MAX - run->count || run->status > 0) {
+    if (run->count == 0 || run->first_sequence > UINT64_MAX - run->count || run->status > 0)
         return false;
-    }
-    if (appended && run->base_offset > LEAT_OFFSET_NONE - run->count) {
+    if (appended && run->base_offset > LEAT_OFFSET_NONE - run->count)
         return false;
-    }
     if (has_level ? run->level < LEAT_ACK_RECEIVED || run->level > LEAT_ACK_REPLICATED
-                  : run->level != 0) {
+                  : run->level != 0)
         return false;
-    }
     return all_zero(wire->reserved, sizeof wire->reserved);
 }
 
@@ -202,14 +198,12 @@ static bool decode_publish_ack(struct leat_frame *out, const uint8_t *bytes)
     ack->runs = bytes + sizeof *wire;
     ack->run_count = (uint32_t)(body / LEAT_ACK_RUN_BYTES);
     ack->log_epoch = leat_load64(wire->log_epoch);
-    if (body % LEAT_ACK_RUN_BYTES != 0 || ack->run_count > LEAT_ACK_RUNS_MAX) {
+    if (body % LEAT_ACK_RUN_BYTES != 0 || ack->run_count > LEAT_ACK_RUNS_MAX)
         return false;
-    }
     for (uint32_t i = 0; i < ack->run_count; i++) {
         const struct leat_ack_run run = leat_ack_run_at(ack, i);
-        if (!run_is_right(&run, (const struct run_wire *)ack->runs + i)) {
+        if (!run_is_right(&run, (const struct run_wire *)ack->runs + i))
             return false;
-        }
     }
     return true;
 }
@@ -342,9 +336,8 @@ static const struct layout *layout_of(uint8_t type)
     const size_t count = must ? sizeof needed / sizeof *needed : sizeof optional / sizeof *optional;
     if (index < count) {
         const struct layout *layout = must ? &needed[index] : &optional[index];
-        if (layout->decode != NULL) {
+        if (layout->decode != NULL)
             return layout;
-        }
     }
     return must ? NULL : &unknown;
 }
@@ -352,20 +345,17 @@ static const struct layout *layout_of(uint8_t type)
 static enum leat_error decode(struct leat_frame *out, const uint8_t *bytes, size_t size,
                               bool head_suffices)
 {
-    if (size < LEAT_FRAME_HEADER_BYTES) {
+    if (size < LEAT_FRAME_HEADER_BYTES)
         return LEAT_AGAIN;
-    }
     const struct header_wire *wire = (const struct header_wire *)bytes;
     const uint16_t length = leat_load16(wire->length);
     const struct layout *layout = layout_of(wire->type);
     if (layout == NULL || length < layout->length_min || length > layout->length_max
-        || (layout->decode != NULL && wire->flags != 0)) {
+        || (layout->decode != NULL && wire->flags != 0))
         return LEAT_ERR_MALFORMED;
-    }
     const bool head = head_suffices && wire->type == LEAT_FRAME_DATA;
-    if (size < (head ? LEAT_DATA_HEADER_BYTES : length)) {
+    if (size < (head ? LEAT_DATA_HEADER_BYTES : length))
         return LEAT_AGAIN;
-    }
     out->type = wire->type;
     out->flags = wire->flags;
     out->length = length;

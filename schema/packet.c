@@ -64,29 +64,24 @@ static bool is_right(const struct packet_wire *wire, uint8_t type, size_t size)
     const size_t ack = (wire->flags & LEAT_PACKET_ACK) != 0 ? sizeof(struct ack_wire) : 0;
     const struct guard_wire *guard = guard_of(wire);
     if ((wire->flags & ~FLAGS_KNOWN) != 0 || length > size
-        || length < sizeof *wire + sizeof *guard + ack || leat_load32(guard->reserved) != 0) {
+        || length < sizeof *wire + sizeof *guard + ack || leat_load32(guard->reserved) != 0)
         return false;
-    }
     return type != LEAT_PACKET_RESET
            || (wire->flags == 0 && leat_load32(wire->number) == 0 && leat_load64(guard->tag) == 0);
 }
 
 enum leat_error leat_packet_decode(struct leat_packet *out, const uint8_t *bytes, size_t size)
 {
-    if (size < sizeof(struct packet_wire)) {
+    if (size < sizeof(struct packet_wire))
         return LEAT_ERR_MALFORMED;
-    }
     const struct packet_wire *wire = (const struct packet_wire *)bytes;
     const uint8_t type = wire->version_type & TYPE_MASK;
-    if (wire->version_type >> TYPE_BITS != LEAT_PACKET_VERSION) {
+    if (wire->version_type >> TYPE_BITS != LEAT_PACKET_VERSION)
         return LEAT_ERR_VERSION;
-    }
-    if (type != LEAT_PACKET_SESSION && type != LEAT_PACKET_RESET) {
+    if (type != LEAT_PACKET_SESSION && type != LEAT_PACKET_RESET)
         return LEAT_ERR_UNSUPPORTED;
-    }
-    if (size < sizeof *wire + sizeof(struct guard_wire) || !is_right(wire, type, size)) {
+    if (size < sizeof *wire + sizeof(struct guard_wire) || !is_right(wire, type, size))
         return LEAT_ERR_MALFORMED;
-    }
     const struct guard_wire *guard = guard_of(wire);
     const uint8_t *frames = bytes + sizeof *wire + sizeof *guard;
     out->type = (enum leat_packet_type)type;
@@ -124,9 +119,8 @@ size_t leat_packet_write(uint8_t *at, const struct leat_packet *packet)
     leat_store64(guard->tag, packet->tag);
     leat_store32(guard->crc, 0);
     leat_store32(guard->reserved, 0);
-    if (!packet->has_ack) {
+    if (!packet->has_ack)
         return sizeof *wire + sizeof *guard;
-    }
     struct ack_wire *ack = (struct ack_wire *)(guard + 1);
     const leat_ns delay = packet->ack.delay_ns < LEAT_PACKET_DELAY_MAX_NS
                               ? packet->ack.delay_ns
@@ -162,9 +156,8 @@ static uint32_t partial_checksum(const uint8_t *at, size_t size)
     while (frame + LEAT_FRAME_HEADER_BYTES <= size) {
         bool carries_batches;
         const uint32_t length = leat_frame_scan(at + frame, &carries_batches);
-        if (length < LEAT_FRAME_HEADER_BYTES) {
+        if (length < LEAT_FRAME_HEADER_BYTES)
             break;
-        }
         if (carries_batches) {
             const size_t head =
                 frame + (length < LEAT_PACKET_PIECE_BYTES ? length : LEAT_PACKET_PIECE_BYTES);
@@ -179,9 +172,8 @@ static uint32_t partial_checksum(const uint8_t *at, size_t size)
 void leat_packet_seal(uint8_t *at, size_t size, const uint8_t *more, size_t more_size)
 {
     uint32_t crc = checksum(at, size);
-    if (more_size != 0) {
+    if (more_size != 0)
         crc = leat_crc32c_extend(crc, more, more_size);
-    }
     leat_store32(at + CRC_AT, crc);
 }
 
@@ -189,9 +181,8 @@ void leat_packet_seal_partial(uint8_t *at, size_t size, const uint8_t *more, siz
 {
     ((struct packet_wire *)at)->flags |= LEAT_PACKET_PARTIAL;
     uint32_t crc = partial_checksum(at, size);
-    if (more_size != 0) {
+    if (more_size != 0)
         crc = leat_crc32c_extend(crc, more, more_size < PIECE_MORE ? more_size : PIECE_MORE);
-    }
     leat_store32(at + CRC_AT, crc);
 }
 
@@ -203,9 +194,8 @@ bool leat_packet_tag_is(const struct leat_packet *packet, uint64_t tag)
 bool leat_packet_is_intact(const struct leat_packet *packet, const uint8_t *bytes,
                            bool may_be_partial)
 {
-    if (leat_packet_is_partial(packet)) {
+    if (leat_packet_is_partial(packet))
         return may_be_partial && packet->crc == partial_checksum(bytes, packet->length);
-    }
     return packet->crc == checksum(bytes, packet->length);
 }
 
@@ -213,9 +203,8 @@ uint64_t leat_packet_number(uint64_t near, uint32_t low)
 {
     const uint64_t period = UINT64_C(1) << 32;
     const uint32_t ahead = low - (uint32_t)near;
-    if (ahead < period / 2) { /* at or above `near`, unless that is beyond the last number */
+    if (ahead < period / 2) /* at or above `near`, unless that is beyond the last number */
         return ahead <= UINT64_MAX - near ? near + ahead : near + ahead - period;
-    }
     const uint64_t behind = period - ahead;
     return behind <= near ? near - behind : near + ahead;
 }

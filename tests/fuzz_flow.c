@@ -139,12 +139,11 @@ static void step(struct input *in)
     case 5: pass_time(take(in, 1)); break;
     case 6: receive_bytes(in); break;
     default: /* many at once: what only comes with numbers */
-        for (uint64_t i = 0; i < more * 8; i++) {
+        for (uint64_t i = 0; i < more * 8; i++)
             if (more % 2 == 0)
                 ack_alone();
             else
                 send_packet(1 + (uint32_t)more % 4, false, true);
-        }
         break;
     }
     require(flow_check(&flow) == NULL);

@@ -143,18 +143,16 @@ static void drop(struct offsets_entry **place)
 
 static void drop_group(unsigned group)
 {
-    for (unsigned t = 0; t < TOPICS; t++) {
+    for (unsigned t = 0; t < TOPICS; t++)
         for (unsigned p = 0; p < PARTITIONS; p++)
             drop(&places[group][t][p]);
-    }
 }
 
 static void drop_topic(unsigned topic)
 {
-    for (unsigned g = 0; g < GROUPS; g++) {
+    for (unsigned g = 0; g < GROUPS; g++)
         for (unsigned p = 0; p < PARTITIONS; p++)
             drop(&places[g][topic][p]);
-    }
 }
 
 static void change(struct seeded *random)
@@ -185,14 +183,12 @@ int main(void)
     rcu_register_thread();
     if (offsets_open(&offsets, NULL) != LEAT_OK)
         return 1;
-    for (uintptr_t i = 0; i < SHARDS; i++) {
+    for (uintptr_t i = 0; i < SHARDS; i++)
         if (pthread_create(&threads[i], NULL, shard, &boxes[i]) != 0)
             return 1;
-    }
-    for (uintptr_t i = 0; i < 2; i++) {
+    for (uintptr_t i = 0; i < 2; i++)
         if (pthread_create(&threads[SHARDS + i], NULL, reader, (void *)(i + 1)) != 0)
             return 1;
-    }
     change(&random);
     atomic_store(&ended, true);
     rcu_thread_offline();

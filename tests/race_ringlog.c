@@ -49,10 +49,9 @@ static void *send_jobs(void *arg)
         while (job->hold && atomic_load(&stops) == before && !atomic_load(&done))
             sched_yield();
         const uint8_t *bytes = ringlog_at(&ring, job->position);
-        for (uint64_t i = 0; i < job->size; i++) {
+        for (uint64_t i = 0; i < job->size; i++)
             if (bytes[i] != byte_at(job->position + i))
                 atomic_store(&wrong, true);
-        }
         ringlog_unpin(&ring, job->chunk);
         atomic_store_explicit(&job->given, false, memory_order_release);
     }

@@ -84,10 +84,9 @@ int main(void)
     rcu_register_thread();
     if (topics_open(&topics) != LEAT_OK)
         return 1;
-    for (uintptr_t i = 0; i < READERS; i++) {
+    for (uintptr_t i = 0; i < READERS; i++)
         if (pthread_create(&readers[i], NULL, reader, (void *)(i + 1)) != 0)
             return 1;
-    }
     change(&random);
     atomic_store(&ended, true);
     rcu_thread_offline();

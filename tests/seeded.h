@@ -30,9 +30,8 @@ static inline uint32_t seeded_below(struct seeded *s, uint32_t below)
 
 static inline void seeded_fill(struct seeded *s, uint8_t *bytes, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i++)
         bytes[i] = (uint8_t)seeded_next(s);
-    }
 }
 
 static inline struct seeded seeded_start(const char *test)

@@ -8,8 +8,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "client/ringmap.h"
 #include "client/partition_stream.h"
+#include "client/ringmap.h"
 #include "tests/seeded.h"
 
 enum { LOG_BYTES = 1 << 20, OFFSETS_MAX = 1 << 14 };

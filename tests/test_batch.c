@@ -30,9 +30,8 @@ static enum leat_error accept(const uint8_t *bytes, size_t size, uint32_t record
     memcpy(copy, bytes, size);
     struct leat_batch batch;
     enum leat_error error = leat_batch_parse(&batch, copy, size);
-    if (error == LEAT_OK) {
+    if (error == LEAT_OK)
         error = batch.size <= size ? leat_batch_check(&batch, copy, record_bytes_max) : LEAT_AGAIN;
-    }
     free(copy);
     return error;
 }
@@ -41,12 +40,10 @@ static enum leat_error accept(const uint8_t *bytes, size_t size, uint32_t record
 static const uint8_t *bytes_of(const char *text, uint8_t *room, uint32_t *size)
 {
     *size = 0;
-    if (strcmp(text, "null") == 0) {
+    if (strcmp(text, "null") == 0)
         return NULL;
-    }
-    if (strcmp(text, "empty") != 0) {
+    if (strcmp(text, "empty") != 0)
         *size = (uint32_t)vector_hex(room, VECTOR_BYTES_MAX, text);
-    }
     return room;
 }
 
@@ -155,9 +152,8 @@ Test(batch, vectors_hold_both_ways)
         struct leat_batch batch;
         const enum leat_error parsed = leat_batch_parse(&batch, v.bytes, v.size);
         vector_expect(&v, "parse", parsed);
-        if (parsed != LEAT_OK) {
+        if (parsed != LEAT_OK)
             continue;
-        }
         const uint32_t record_bytes_max = (uint32_t)vector_number(&v, "record_bytes_max");
         vector_expect(&v, "check", accept(v.bytes, v.size, record_bytes_max));
         if (vector_text(&v, "record", 0) != NULL) {
@@ -269,9 +265,8 @@ Test(batch, the_largest_record_a_topic_takes_is_judged_to_the_byte)
             largest = payload > largest ? payload : largest;
         }
         cr_assert_eq(accept(model.bytes, model.batch.size, largest), LEAT_OK);
-        if (largest > 0) {
+        if (largest > 0)
             cr_assert_eq(accept(model.bytes, model.batch.size, largest - 1), LEAT_ERR_TOO_LARGE);
-        }
     }
 }
 
@@ -299,9 +294,8 @@ Test(batch, a_cut_batch_is_more_to_wait_for_or_refused)
 {
     struct seeded random = seeded_start("batch");
     make_batch(&random, &model);
-    for (uint32_t size = 1; size < model.batch.size; size++) {
+    for (uint32_t size = 1; size < model.batch.size; size++)
         cr_assert_eq(accept(model.bytes, size, ANY_RECORD), LEAT_AGAIN, "%u bytes", size);
-    }
     for (uint32_t size = LEAT_BATCH_HEADER_BYTES + 8; size < model.batch.size; size += 8) {
         leat_store32(model.bytes + LEAT_BATCH_CRC_FROM, size);
         right_crc(model.bytes, size);

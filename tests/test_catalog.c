@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/state/catalog.h"
-#include "broker/state/statefile.h"
 #include "broker/log/partition.h"
 #include "broker/shared/settings.h"
+#include "broker/state/catalog.h"
+#include "broker/state/statefile.h"
 #include "tests/seeded.h"
 
 static void fill(struct catalog *c, struct seeded *random, unsigned topics)

@@ -3,8 +3,8 @@
  * stream of three batches, each bit of the second one flipped. */
 #include <criterion/criterion.h>
 
-#include "client/ringmap.h"
 #include "client/partition_stream.h"
+#include "client/ringmap.h"
 #include "schema/batch.h"
 
 enum { BATCHES = 3, RECORDS = 2, VALUE = 20, WINDOW = 1 << 16 };

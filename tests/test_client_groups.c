@@ -104,10 +104,9 @@ BUS_TEST(groups, what_is_committed_while_a_partition_goes_counts)
     }
     cr_assert_eq(m[0].events[LEAT_EVENT_REVOKED], 2u);
     cr_assert_eq(m[1].records, 0u, "all of it was committed when it moved");
-    for (uint32_t p = 0; p < PARTITIONS; p++) {
+    for (uint32_t p = 0; p < PARTITIONS; p++)
         if ((consumer_assigned(&m[0]) >> p & 1) != 0)
             cr_assert_eq(consumer_committed(&m[0], p), 0u, "and nothing else: it is off");
-    }
     consumer_leave(&m[0]);
     consumer_leave(&m[1]);
     consumers_tear_down(&b);

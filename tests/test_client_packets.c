@@ -11,10 +11,10 @@
 
 #include "client/client_core.h"
 #include "client/consumer.h"
-#include "client/session.h"
 #include "client/liveness.h"
-#include "client/session_packets.h"
 #include "client/producer.h"
+#include "client/session.h"
+#include "client/session_packets.h"
 #include "tests/support/badwire.h"
 #include "tests/support/packet_broker.h"
 #include "transport/link_udp.h"

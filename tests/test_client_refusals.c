@@ -126,11 +126,10 @@ static int turn(struct user *u)
 static unsigned news(const struct user *u)
 {
     unsigned sum = 0;
-    for (int type = 0; type <= LEAT_EVENT_REFUSED; type++) {
+    for (int type = 0; type <= LEAT_EVENT_REFUSED; type++)
         if (type != LEAT_EVENT_CONNECTED && type != LEAT_EVENT_DISCONNECTED
             && type != LEAT_EVENT_ASSIGNED)
             sum += u->events[type];
-    }
     return sum;
 }
 

@@ -33,9 +33,8 @@ Test(error, every_code_has_its_text_and_name)
 
 Test(error, codes_are_dense_from_minus_one_down)
 {
-    for (unsigned i = 0; i < COUNT; i++) {
+    for (unsigned i = 0; i < COUNT; i++)
         cr_assert_eq(map[i].error, -1 - (int)i, "%s: append, never renumber", map[i].name);
-    }
 }
 
 Test(error, a_number_without_a_name_is_an_unknown_error)

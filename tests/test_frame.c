@@ -147,10 +147,9 @@ Test(frame, every_vector_decodes_as_it_says_and_writes_back_to_its_bytes)
         const enum leat_error error = decode_copy(&frame, &copy, v.bytes, v.size);
         vector_expect(&v, "decode", error);
         if (error == LEAT_OK && vector_text(&v, "type", 0) != NULL) {
-            for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+            for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
                 if (strcmp(types[i].name, vector_text(&v, "type", 0)) == 0)
                     cr_assert_eq(frame.type, types[i].type, "%s", v.name);
-            }
             expect_number(&v, "stream", frame.stream);
             expect_fields(&v, &frame);
             const size_t size = frame_back(back, &frame);

@@ -95,10 +95,9 @@ static void open_all(const struct group_member *member)
 {
     for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
         struct group_topic *in = member->group->topics[t];
-        for (uint32_t i = 0; in != NULL && i < in->count; i++) {
+        for (uint32_t i = 0; in != NULL && i < in->count; i++)
             if (in->partitions[i].owner == member)
                 group_partition_set_offsets(&in->partitions[i], &entry);
-        }
     }
 }
 

@@ -61,10 +61,9 @@ static bool is_stored(uint64_t offset)
     cr_assert_eq(statefile_check(bytes, got, &payload, &size, &version, &why), LEAT_OK, "%s", why);
     cr_assert_eq(offsets_file_check(payload, size, version, &why), LEAT_OK, "%s", why);
     offsets_file_begin(&r, payload, size, version);
-    while (offsets_file_next(&r)) {
+    while (offsets_file_next(&r))
         if (r.row.offset == offset)
             return true;
-    }
     return false;
 }
 

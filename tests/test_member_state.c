@@ -32,10 +32,9 @@ static enum member_state_news assign(struct member_state *m, const struct member
     char name[] = "t";
     of.topic = name;
     of.partitions = numbers;
-    for (uint32_t i = 0; i < PARTITIONS; i++) {
+    for (uint32_t i = 0; i < PARTITIONS; i++)
         if ((bits >> i & 1) != 0)
             numbers[of.n_partitions++] = i;
-    }
     Leat__Control__GroupAssignment assignment = LEAT__CONTROL__GROUP_ASSIGNMENT__INIT;
     assignment.member_epoch = epoch;
     assignment.session_timeout_ms = SESSION_MS;
@@ -238,10 +237,9 @@ Test(membership, whatever_happens_it_ends_up_with_what_it_is_assigned)
             cr_assert_lt(count, (uint32_t)MEMBER_STATE_UNDER_WAY_MAX);
             waiting[count++] = asked;
         }
-        for (uint32_t p = 0; p < PARTITIONS; p++) {
+        for (uint32_t p = 0; p < PARTITIONS; p++)
             if ((places[p] & PLACE_LEAVING) != 0 && (calm || seeded_below(&random, 4) == 0))
                 member_state_let_go(&m, 0, p);
-        }
         const uint32_t dice = calm ? 99 : seeded_below(&random, 100);
         if (dice == 0) {
             broker.known = false;

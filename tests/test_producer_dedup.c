@@ -438,10 +438,9 @@ Test(producer, shares_are_right_through_any_churn_and_without_memory_too)
         cr_assert(budget.limit_bytes != 0 || of[connection] <= SHARED / 8 + 1);
     }
     budget.limit_bytes = 0;
-    for (uint32_t i = 0; i < IDS; i++) {
+    for (uint32_t i = 0; i < IDS; i++)
         if (bound[i] != NULL)
             producer_dedup_unbind(bound[i], STEPS);
-    }
     producer_dedup_expire(table, UINT64_MAX, 0);
     for (uint32_t c = 1; c <= CONNECTIONS; c++) {
         const struct maker maker = { .connection = c, .address = 1 + c % ADDRESSES };

@@ -207,10 +207,9 @@ Test(publish_packets, what_was_busy_is_kept_and_goes_on_where_it_stood)
     const uint64_t at = w.stream->received_bytes;
     cr_assert_lt(at, sent.size);
     partition_offset_limit(w.partition, LEAT_OFFSET_NONE);
-    for (uint32_t i = 0; i < sent.piece_count; i++) {
+    for (uint32_t i = 0; i < sent.piece_count; i++)
         if (sent.pieces[i].position == at)
             give(&sent.pieces[i], &answers); /* its client sends only this one again */
-    }
     for (uint32_t i = 0; i < sent.piece_count; i++)
         give(&sent.pieces[i], &answers);
     cr_assert_eq(answers.next_sequence, sent.records);

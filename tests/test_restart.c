@@ -35,10 +35,9 @@ static void on_event(void *user, const struct leat_event *event)
 
 static const struct leat_event *find_event(int type)
 {
-    for (unsigned i = 0; i < seen.count; i++) {
+    for (unsigned i = 0; i < seen.count; i++)
         if (seen.events[i].type == type)
             return &seen.events[i];
-    }
     return NULL;
 }
 
@@ -281,10 +280,9 @@ static void subscriber(const struct leatd *broker, int ready)
         if (leat_client_poll(client, SECOND) < 0)
             _exit(11);
         const int n = leat_consumer_poll(consumer, records, 64);
-        for (; gaps < mine.count; gaps++) {
+        for (; gaps < mine.count; gaps++)
             if (mine.events[gaps].type == LEAT_EVENT_GAP)
                 lost += mine.events[gaps].next_offset - mine.events[gaps].first_offset;
-        }
         for (int i = 0; i < n; i++) {
             if (records[i].offset < next)
                 _exit(12);

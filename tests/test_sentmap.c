@@ -5,8 +5,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "tests/seeded.h"
 #include "tests/flow_check.h"
+#include "tests/seeded.h"
 #include "transport/sentmap.h"
 
 enum { PACKETS = 30000, ITEMS_MOST = 5, US = 1000 };

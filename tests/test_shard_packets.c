@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/shared/reset_token.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/shard_state.h"
+#include "broker/shared/reset_token.h"
 #include "schema/bytes.h"
 #include "schema/packet.h"
 #include "tests/support/shard_peer.h"

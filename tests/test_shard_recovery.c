@@ -5,8 +5,8 @@
  * peer made of a flow. */
 #include <criterion/criterion.h>
 
-#include "broker/shard/egress.h"
 #include "broker/log/partition.h"
+#include "broker/shard/egress.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/shard_state.h"
 #include "tests/support/shard_peer.h"

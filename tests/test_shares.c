@@ -91,10 +91,9 @@ Test(shares, what_a_connection_left_behind_counts_for_its_address)
     shares_give_back(&s, makers[2], SHARE_GROUPS, taken[2]);
     cr_assert_eq(fill(last, SHARE_GROUPS, &taken[2]), SHARE_CONNECTION_FULL);
     empty(last, SHARE_GROUPS, taken[2]);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         if (i != 2)
             shares_give_back(&s, makers[i], SHARE_GROUPS, taken[i]);
-    }
 }
 
 Test(shares, what_is_nobodys_takes_from_all)

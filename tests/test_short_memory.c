@@ -8,8 +8,8 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 
-#include "broker/log/partition.h"
 #include "broker/control/control_state.h"
+#include "broker/log/partition.h"
 #include "schema/control.h"
 #include "schema/limits.h"
 #include "schema/version.h"

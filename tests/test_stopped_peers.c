@@ -110,10 +110,9 @@ Test(stopped_peers, what_was_connected_ends_when_its_peer_takes_nothing, .timeou
     const uint16_t port = (uint16_t)strtoul(strrchr(bound, ':') + 1, NULL, 10);
     cr_assert_eq(link_tcp_address("127.0.0.1", port, &address), LEAT_OK);
     const pid_t child = fork_peer();
-    if (child == 0) {
+    if (child == 0)
         for (;;)
             pause(); /* the connection waits at its listener */
-    }
     close(listener); /* the child's alone */
     stop(child);
     cr_assert_eq(link_tcp_connect(&fd, &address, &options), LEAT_OK);

@@ -97,11 +97,9 @@ static inline bool vector_next(FILE *file, struct vector *v)
 /* Value `index` of the pairs called `key`; NULL when there is none. */
 static inline const char *vector_text(const struct vector *v, const char *key, unsigned index)
 {
-    for (unsigned i = 0; i < v->pair_count; i++) {
-        if (strcmp(v->keys[i], key) == 0 && index-- == 0) {
+    for (unsigned i = 0; i < v->pair_count; i++)
+        if (strcmp(v->keys[i], key) == 0 && index-- == 0)
             return v->values[i];
-        }
-    }
     return NULL;
 }
 

@@ -30,9 +30,8 @@ static void count(struct cc *cc, uint32_t sent, uint32_t lost)
 void cc_acked(struct cc *cc, uint32_t packets, uint32_t outstanding_before)
 {
     count(cc, packets, 0);
-    if (cc->window >= CC_WINDOW_MAX || outstanding_before < cc->window / 2) {
+    if (cc->window >= CC_WINDOW_MAX || outstanding_before < cc->window / 2)
         return;
-    }
     if (cc->window < cc->threshold) {
         cc->window += packets;
         cc->window = cc->window < cc->threshold ? cc->window : cc->threshold;
@@ -55,9 +54,8 @@ void cc_lost(struct cc *cc, uint32_t packets, leat_ns lost_sent_at, leat_ns rtt,
         cc->forgiven += packets;
         return;
     }
-    if (lost_sent_at < cc->recovery_until) {
+    if (lost_sent_at < cc->recovery_until)
         return;
-    }
     cc->window = cc->window / 2 > CC_WINDOW_MIN ? cc->window / 2 : CC_WINDOW_MIN;
     cc->threshold = cc->window;
     cc->grown = 0;

@@ -138,19 +138,18 @@ static void parse_ipv4(struct ether_frame *out, const struct ether_self *self, c
     if (ip[0] != IP_VERSION_AND_SIZE || total < ETHER_IPV4_BYTES
         || ether_fold(sum_bytes(ip, ETHER_IPV4_BYTES)) != 0xFFFF
         || ether_load32(ip + 16) != self->ip || !is_host(out->source_ip)
-        || out->source_ip == self->ip) {
+        || out->source_ip == self->ip)
         drop(out, LINK_DROP_IP);
-    } else if (total > size) {
+    else if (total > size)
         drop(out, LINK_DROP_SHORT);
-    } else if ((ether_load16(ip + 6) & IP_FRAGMENT_BITS) != 0) {
+    else if ((ether_load16(ip + 6) & IP_FRAGMENT_BITS) != 0)
         drop(out, LINK_DROP_FRAGMENT);
-    } else if (ip[9] == PROTOCOL_UDP) {
+    else if (ip[9] == PROTOCOL_UDP)
         parse_udp(out, self, ip, total - ETHER_IPV4_BYTES);
-    } else if (ip[9] == PROTOCOL_ICMP) {
+    else if (ip[9] == PROTOCOL_ICMP)
         parse_echo(out, ip + ETHER_IPV4_BYTES, total - ETHER_IPV4_BYTES);
-    } else {
+    else
         drop(out, LINK_DROP_PROTOCOL);
-    }
 }
 
 void ether_parse(struct ether_frame *out, const struct ether_self *self, const uint8_t *frame,

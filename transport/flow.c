@@ -49,17 +49,14 @@ enum flow_verdict flow_open(struct flow *flow, const struct leat_packet *packet,
     struct recvmap *received = &flow->received;
     *number = leat_packet_number(received->largest, packet->number);
     flow->counters.packets_received++;
-    if (recvmap_is_new(received, *number)) {
+    if (recvmap_is_new(received, *number))
         return FLOW_NEW;
-    }
-    if (recvmap_is_too_old(received, *number)) {
+    if (recvmap_is_too_old(received, *number))
         flow->counters.too_old++;
-    } else {
+    else
         flow->counters.duplicates++;
-    }
-    if (packet->frames_size != 0 || (packet->flags & LEAT_PACKET_ACK_NOW) != 0) {
+    if (packet->frames_size != 0 || (packet->flags & LEAT_PACKET_ACK_NOW) != 0)
         recvmap_again(received, now); /* not for an ack that came twice: nobody waits for it */
-    }
     return FLOW_DUPLICATE;
 }
 
@@ -69,9 +66,8 @@ static void settle(struct flow *flow, const struct sentmap_news *news, leat_ns n
     flow->counters.packets_lost += news->lost;
     flow->counters.packets_spurious += news->spurious;
     const uint32_t lost = news->lost - (news->trial_lost ? 1 : 0);
-    if (lost != 0) {
+    if (lost != 0)
         cc_lost(&flow->cc, lost, news->lost_sent_at, flow->sent.srtt, flow->sent.rtt_min, now);
-    }
     if (news->large_arrived) {
         flow->large_lost = 0;
     } else if (news->large_lost_sent_at != 0 && news->large_lost_sent_at >= flow->large_lost_at) {
@@ -92,13 +88,11 @@ bool flow_acked(struct flow *flow, const struct leat_packet_ack *ack, leat_ns no
         flow->counters.acks_bogus++;
         return false;
     }
-    if (largest >= known) { /* not one that was overtaken */
+    if (largest >= known) /* not one that was overtaken */
         flow->peer_window = ack->window != 0 ? ack->window : 1;
-    }
     settle(flow, &news, now);
-    if (news.acked != 0) {
+    if (news.acked != 0)
         cc_acked(&flow->cc, news.acked, outstanding_before);
-    }
     if (news.acked + news.spurious != 0) {
         flow->probe_base = now;
         flow->probe_count = 0;
@@ -148,9 +142,8 @@ uint32_t flow_room(const struct flow *flow)
     const uint32_t left = sentmap_packets_left(&flow->sent);
     uint32_t room = most > outstanding ? most - outstanding : 0;
     room = room > flow->probes_due ? room : flow->probes_due;
-    if (!sentmap_has_item(&flow->sent)) {
+    if (!sentmap_has_item(&flow->sent))
         return 0;
-    }
     return room < left ? room : left;
 }
 
@@ -225,9 +218,8 @@ static void refill(struct flow *flow, leat_ns now)
         flow->resend_refilled = now;
         flow->resend_allowance += most;
     }
-    if (flow->resend_allowance > most) {
+    if (flow->resend_allowance > most)
         flow->resend_allowance = most;
-    }
 }
 
 static bool has_budget(const struct flow *flow)
@@ -244,9 +236,8 @@ bool flow_may_resend(struct flow *flow, leat_ns now)
 void flow_resent(struct flow *flow, uint32_t bytes)
 {
     flow->counters.bytes_resent += bytes;
-    if (flow->probes_due == 0) {
+    if (flow->probes_due == 0)
         flow->resend_allowance -= smaller(bytes, flow->resend_allowance);
-    }
 }
 
 /* ---- time */
@@ -255,17 +246,15 @@ void flow_resent(struct flow *flow, uint32_t bytes)
 static leat_ns probe_at(const struct flow *flow)
 {
     const struct sentmap *sent = &flow->sent;
-    if (sent->outstanding == 0) {
+    if (sent->outstanding == 0)
         return LEAT_NS_NEVER;
-    }
     const leat_ns rtt = round_trip(flow);
     const leat_ns variance = 4 * (sent->srtt != 0 ? sent->rttvar : rtt / 2);
     leat_ns wait = rtt + (variance > PROBE_VARIANCE_NS_MIN ? variance : PROBE_VARIANCE_NS_MIN)
                    + flow->options.peer_ack_delay_ns;
     wait = wait > flow->options.probe_floor_ns ? wait : flow->options.probe_floor_ns;
-    for (uint32_t i = 0; i < flow->probe_count && wait < PROBE_NS_MAX; i++) {
+    for (uint32_t i = 0; i < flow->probe_count && wait < PROBE_NS_MAX; i++)
         wait *= 2;
-    }
     return flow->probe_base + smaller(wait, PROBE_NS_MAX);
 }
 

@@ -367,12 +367,11 @@ static void shed_references(struct link_dpdk_lane *lane)
     const uint32_t count = lane->staged_count;
     struct rte_mbuf **staged = lane->staged + lane->staged_head;
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         if (staged[i]->nb_segs > 1)
             lose(lane, staged[i]);
         else
             staged[kept++] = staged[i];
-    }
     lane->staged_count = kept;
 }
 

@@ -21,9 +21,8 @@ void loop_jitter_init(struct loop_jitter *gap)
 
 static uint32_t bucket_of(leat_ns pause)
 {
-    if (pause < UINT64_C(1) << FIRST_POWER) {
+    if (pause < UINT64_C(1) << FIRST_POWER)
         return 0;
-    }
     const uint32_t power = 63 - (uint32_t)__builtin_clzll(pause);
     const uint32_t bucket = (power - FIRST_POWER) * 4 + (uint32_t)(pause >> (power - 2) & 3);
     return bucket < LOOP_JITTER_BUCKETS ? bucket : LOOP_JITTER_BUCKETS - 1;
@@ -40,14 +39,12 @@ static void freshen(struct loop_jitter *gap)
     uint32_t above = 0, bucket = LOOP_JITTER_BUCKETS - 1;
     for (; bucket > 0; bucket--) {
         above += gap->counts[bucket];
-        if (above > gap->total >> RANK_SHIFT) {
+        if (above > gap->total >> RANK_SHIFT)
             break;
-        }
     }
     gap->p999 = bucket_end(bucket);
-    if (gap->total < FORGET_AT) {
+    if (gap->total < FORGET_AT)
         return;
-    }
     gap->total = 0;
     for (uint32_t i = 0; i < LOOP_JITTER_BUCKETS; i++) {
         gap->counts[i] /= 2;
@@ -59,15 +56,13 @@ leat_ns loop_jitter_tick(struct loop_jitter *gap, leat_ns now)
 {
     const leat_ns last = gap->last;
     gap->last = now;
-    if (last == 0 || now < last) {
+    if (last == 0 || now < last)
         return 0;
-    }
     gap->counts[bucket_of(now - last)]++;
     gap->total++;
     const bool doubled = gap->total < FRESHEN_EVERY && (gap->total & (gap->total - 1)) == 0;
-    if (gap->total % FRESHEN_EVERY == 0 || doubled) {
+    if (gap->total % FRESHEN_EVERY == 0 || doubled)
         freshen(gap);
-    }
     return now - last;
 }
 
@@ -81,8 +76,7 @@ leat_ns loop_jitter_probe_floor(const struct loop_jitter *gap, int bypass)
     const leat_ns least = bypass ? 100 * LEAT_NS_PER_US : 2 * LEAT_NS_PER_MS;
     const leat_ns most = bypass ? 400 * LEAT_NS_PER_US : 20 * LEAT_NS_PER_MS;
     const leat_ns floor = 2 * gap->p999;
-    if (floor < least) {
+    if (floor < least)
         return least;
-    }
     return floor < most ? floor : most;
 }

@@ -17,26 +17,23 @@ bool recvmap_is_too_old(const struct recvmap *map, uint64_t number)
 
 bool recvmap_is_new(const struct recvmap *map, uint64_t number)
 {
-    if (number > map->largest) {
+    if (number > map->largest)
         return true;
-    }
     return map->largest - number < RECVMAP_BITS && !ringbits_test(map->bits, number);
 }
 
 static void due(struct recvmap *map, leat_ns at)
 {
-    if (at < map->ack_at) {
+    if (at < map->ack_at)
         map->ack_at = at;
-    }
 }
 
 void recvmap_add(struct recvmap *map, uint64_t number, bool eliciting, bool ack_now,
                  leat_ns delay_ns, leat_ns now)
 {
     const bool in_order = number == map->largest + 1;
-    if (!in_order && recvmap_is_too_old(map, number)) {
+    if (!in_order && recvmap_is_too_old(map, number))
         return;
-    }
     if (in_order) {
         map->largest = number;
         map->largest_at = now;
@@ -65,9 +62,8 @@ void recvmap_again(struct recvmap *map, leat_ns now)
 
 bool recvmap_ack(struct recvmap *map, uint16_t window, struct leat_packet_ack *out, leat_ns now)
 {
-    if (!map->any) {
+    if (!map->any)
         return false;
-    }
     out->largest = (uint32_t)map->largest;
     out->map = ringbits_before(map->bits, map->largest);
     out->delay_ns = now > map->largest_at ? now - map->largest_at : 0;

@@ -54,9 +54,8 @@ uint64_t sentmap_sent(struct sentmap *map, uint32_t bytes, bool awaited, leat_ns
     packet->item_count = (uint16_t)map->noted;
     packet->given = false;
     packet->state = awaited ? SENT_OUTSTANDING : SENT_QUIET;
-    if (map->lost_marks != 0) { /* of the one before it in this place */
+    if (map->lost_marks != 0) /* of the one before it in this place */
         unmark_lost(map, number);
-    }
     if (awaited) {
         ringbits_set(map->outstanding_bits, number);
         map->outstanding++;
@@ -79,9 +78,8 @@ static bool is_large(const struct sent_packet *packet)
 static uint32_t give(struct sentmap *map, struct sent_packet *packet)
 {
     const uint32_t count = packet->given ? 0 : packet->item_count;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         map->lost[map->lost_to++ & ITEMS_MASK] = map->items[(packet->item_first + i) & ITEMS_MASK];
-    }
     map->items_live -= count;
     packet->given = true;
     return count;
@@ -124,9 +122,8 @@ static void settle_lost(struct sentmap *map, uint64_t number, struct sentmap_new
         return;
     }
     news->lost_sent_at = later(packet->sent_at, news->lost_sent_at);
-    if (is_large(packet)) {
+    if (is_large(packet))
         news->large_lost_sent_at = later(packet->sent_at, news->large_lost_sent_at);
-    }
 }
 
 /* It was only late: from now on we wait until as many newer ones have come as came before it. */
@@ -199,9 +196,8 @@ static void find_lost(struct sentmap *map, struct sentmap_news *news, leat_ns no
 {
     const uint64_t end = map->largest_acked;
     map->loss_at = LEAT_NS_NEVER;
-    if (map->oldest >= end || map->outstanding == 0) {
+    if (map->oldest >= end || map->outstanding == 0)
         return;
-    }
     const leat_ns delay = loss_delay(map);
     for (uint64_t n = map->oldest; (n = ringbits_first(map->outstanding_bits, n, end)) < end; n++) {
         const leat_ns at = packet_of(map, n)->sent_at + delay;
@@ -241,9 +237,8 @@ void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_pack
         news->bogus = true;
         return;
     }
-    if (map->next - largest > SENTMAP_PACKETS) {
+    if (map->next - largest > SENTMAP_PACKETS)
         return; /* about packets forgotten long since */
-    }
     if (map->outstanding == 1 && map->oldest == largest && largest > map->largest_acked
         && map->lost_marks == 0) {
         settle_only(map, ack->delay_ns, now, news);
@@ -257,20 +252,16 @@ void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_pack
     const uint64_t newest =
         front ? largest : (acked != 0 ? largest - 1 - (uint32_t)__builtin_ctzll(acked) : 0);
     map->largest_acked = largest > acked_until ? largest : acked_until;
-    if (newest > acked_until) {
+    if (newest > acked_until)
         sample_rtt(map, packet_of(map, newest)->sent_at, ack->delay_ns, now);
-    }
-    if (front) {
+    if (front)
         settle_acked(map, largest, news);
-    } else if (ringbits_test(map->lost_bits, largest)) {
+    else if (ringbits_test(map->lost_bits, largest))
         settle_spurious(map, largest, news);
-    }
-    for (; acked != 0; acked &= acked - 1) {
+    for (; acked != 0; acked &= acked - 1)
         settle_acked(map, largest - 1 - (uint32_t)__builtin_ctzll(acked), news);
-    }
-    for (; late != 0; late &= late - 1) {
+    for (; late != 0; late &= late - 1)
         settle_spurious(map, largest - 1 - (uint32_t)__builtin_ctzll(late), news);
-    }
     age_threshold(map, news->acked);
     find_lost(map, news, now);
     advance(map);

@@ -93,9 +93,8 @@ static inline bool sentmap_is_tight(const struct sentmap *map)
 static inline bool sentmap_has_item(const struct sentmap *map)
 {
     const uint32_t lost = sentmap_lost_items(map);
-    if (map->items_to - map->items_from >= SENTMAP_ITEMS) {
+    if (map->items_to - map->items_from >= SENTMAP_ITEMS)
         return false;
-    }
     return !sentmap_is_tight(map)
            || (lost != 0 && map->noted == 0 && map->items_live + lost < SENTMAP_ITEMS);
 }
@@ -118,9 +117,8 @@ static inline bool sentmap_has_room(const struct sentmap *map)
  * copy of the whole would wait for the caller's stores. */
 static inline bool sentmap_note(struct sentmap *map, const struct flow_item *item)
 {
-    if (!sentmap_has_item(map)) {
+    if (!sentmap_has_item(map))
         return false;
-    }
     struct flow_item *kept = &map->items[map->items_to % SENTMAP_ITEMS];
     kept->at = item->at;
     kept->stream = item->stream;

@@ -25,34 +25,29 @@ static void join(struct stream_map *map)
         map->next = to > map->next ? to : map->next;
         passed++;
     }
-    if (passed != 0) {
+    if (passed != 0)
         remove_ranges(map, 0, passed);
-    }
 }
 
 static enum stream_piece keep(struct stream_map *map, uint64_t from, uint64_t to)
 {
     struct stream_range *ranges = map->ranges;
     uint32_t at = map->count; /* from here on ranges end at `from` or above; mostly none does */
-    while (at > 0 && ranges[at - 1].to >= from) {
+    while (at > 0 && ranges[at - 1].to >= from)
         at--;
-    }
     uint32_t end = at; /* [at, end) touch it */
-    while (end < map->count && ranges[end].from <= to) {
+    while (end < map->count && ranges[end].from <= to)
         end++;
-    }
     if (at == end) {
-        if (map->count == STREAM_RANGES) {
+        if (map->count == STREAM_RANGES)
             return STREAM_FULL;
-        }
         memmove(&ranges[at + 1], &ranges[at], (map->count - at) * sizeof ranges[0]);
         ranges[at] = (struct stream_range){ from, to };
         map->count++;
         return STREAM_AHEAD;
     }
-    if (ranges[at].from <= from && ranges[at].to >= to) {
+    if (ranges[at].from <= from && ranges[at].to >= to)
         return STREAM_OLD;
-    }
     ranges[at].from = from < ranges[at].from ? from : ranges[at].from;
     ranges[at].to = to > ranges[end - 1].to ? to : ranges[end - 1].to;
     remove_ranges(map, at + 1, end - at - 1);
@@ -63,12 +58,10 @@ enum stream_piece stream_map_add(struct stream_map *map, uint64_t position, uint
 {
     const uint64_t end = position + size;
     assert(size != 0 && end > position);
-    if (end <= map->next) {
+    if (end <= map->next)
         return STREAM_OLD;
-    }
-    if (position > map->next) {
+    if (position > map->next)
         return keep(map, position, end);
-    }
     map->next = end;
     join(map);
     return STREAM_NEXT;

@@ -94,10 +94,9 @@ static void recognise(struct feed *feed)
     else if (census.tickers == 0)
         feed->no_book = "no bookTicker to compare with";
     /* A feed we cannot split goes whole through both topics. */
-    if (feed->kind == FEED_UNKNOWN || feed->kind == FEED_KRX) {
+    if (feed->kind == FEED_UNKNOWN || feed->kind == FEED_KRX)
         for (size_t i = 0; i < feed->count; i++)
             feed->lines[i].topics = FEED_QUOTES | FEED_TRADES;
-    }
 }
 
 static size_t count_lines(const char *bytes, size_t size)

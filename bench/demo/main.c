@@ -9,14 +9,14 @@
  *     leat-demo --leatd PATH [--feed FILE]        exit code 0 only when everything held */
 #include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <poll.h>
-#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -108,11 +108,10 @@ static bool open_publisher(struct demo *demo)
     demo_broker_url(&demo->broker, READERS, url);
     if (leat_client_open(&demo->client, url, NULL) != LEAT_OK)
         return fail("connecting", leat_client_error(NULL));
-    for (int t = 0; t < DEMO_TOPICS; t++) {
+    for (int t = 0; t < DEMO_TOPICS; t++)
         if (leat_producer_open(demo->client, &demo->producers[t], demo_topics[t], &options)
             != LEAT_OK)
             return fail(demo_topics[t], leat_client_error(demo->client));
-    }
     return true;
 }
 
@@ -211,10 +210,9 @@ static bool publish(struct demo *demo)
         waiting_since = now;
         i++;
     }
-    for (int t = 0; t < DEMO_TOPICS; t++) {
+    for (int t = 0; t < DEMO_TOPICS; t++)
         if (leat_producer_flush(demo->producers[t], PATIENCE_S * SECOND) != LEAT_OK)
             return fail("waiting for acks", leat_client_error(demo->client));
-    }
     demo->published_s = (double)(now_ns() - start) / 1e9;
     return true;
 }

@@ -52,10 +52,9 @@ static bool index_feed(struct reader *r)
             return false;
     }
     for (size_t i = 0; i < feed->count; i++) {
-        for (unsigned t = 0; t < DEMO_TOPICS; t++) {
+        for (unsigned t = 0; t < DEMO_TOPICS; t++)
             if ((feed->lines[i].topics & 1u << t) != 0)
                 r->expected[t][r->count[t]++] = (uint32_t)i;
-        }
     }
     return true;
 }
@@ -112,10 +111,9 @@ static void take(struct reader *r, const struct leat_record *record)
 
 static bool finished(const struct reader *r)
 {
-    for (unsigned t = 0; t < r->options->topic_count; t++) {
+    for (unsigned t = 0; t < r->options->topic_count; t++)
         if (r->next[t] < r->count[t])
             return false;
-    }
     return true;
 }
 

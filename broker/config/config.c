@@ -140,10 +140,9 @@ static void parse_quota(struct config *config, const struct config_place *at)
              && strcmp(quota->client, "*") != 0
              && !leat_name_valid(quota->client, strlen(quota->client)))
         config_wrong(at, "client", client, rule);
-    for (size_t i = 0; i + 1 < config->quota_count; i++) {
+    for (size_t i = 0; i + 1 < config->quota_count; i++)
         if (strcmp(config->quotas[i].client, quota->client) == 0)
             config_wrong(at, "client", client, "a client that no other quota here names");
-    }
     config_size(at, "publish_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &quota->publish_bytes);
     config_size(at, "deliver_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &quota->deliver_bytes);
 }

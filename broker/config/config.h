@@ -14,8 +14,8 @@
 #include "broker/config/config_ports.h"
 #include "broker/config/memory_limits.h"
 #include "broker/log/logmem.h"
-#include "broker/shared/settings.h"
 #include "broker/shard/shard.h"
+#include "broker/shared/settings.h"
 #include "ops/log.h"
 
 enum {

@@ -6,14 +6,14 @@
 #include <string.h>
 
 #include "broker/config/config.h"
-#include "broker/shard/egress.h"
-#include "broker/shared/offsets.h"
-#include "schema/control.h"
 #include "broker/log/maker.h"
 #include "broker/log/memory_budget.h"
-#include "broker/shared/mailbox.h"
 #include "broker/log/partition.h"
+#include "broker/shard/egress.h"
 #include "broker/shard/session.h"
+#include "broker/shared/mailbox.h"
+#include "broker/shared/offsets.h"
+#include "schema/control.h"
 
 static const char *const IDLE_NAMES[] = { "latency", "balanced", "laptop" };
 static const char *const PAGES_NAMES[] = { "auto", "require", "off" };

@@ -127,10 +127,9 @@ static void parse_neighbours(const struct config_place *at, struct config_port *
 /* It stands in the ready line and in EAL's arguments as it is. */
 static bool device_ok(const char *device)
 {
-    for (const char *c = device; *c != '\0'; c++) {
+    for (const char *c = device; *c != '\0'; c++)
         if (*c <= ' ' || *c > '~' || *c == '"' || *c == '\\')
             return false;
-    }
     return device[0] != '\0' && device[0] != '-';
 }
 
@@ -230,10 +229,9 @@ void config_ports_free(struct config_ports *ports)
 bool config_port_is_private(const struct config_port *port)
 {
     static const char *const kinds[] = { "net_memif", "net_vhost", "eth_vhost" };
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strncmp(port->device, kinds[i], strlen(kinds[i])) == 0)
             return true;
-    }
     return false;
 }
 

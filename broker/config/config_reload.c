@@ -66,11 +66,10 @@ static bool same_topics(const struct config *a, const struct config *b)
 {
     if (a->topic_count != b->topic_count)
         return false;
-    for (size_t i = 0; i < a->topic_count; i++) {
+    for (size_t i = 0; i < a->topic_count; i++)
         if (strcmp(a->topics[i].name, b->topics[i].name) != 0
             || !same_settings(&a->topics[i].settings, &b->topics[i].settings))
             return false;
-    }
     return true;
 }
 

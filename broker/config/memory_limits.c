@@ -128,10 +128,9 @@ static void lower_by_hierarchy(const struct reader *r, const char *folder)
     if (snprintf(path, sizeof path, "%s/memory.stat", folder) >= (int)sizeof path)
         return;
     FILE *file = open_file(r, path);
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
         if (sscanf(line, "hierarchical_memory_limit %" SCNu64, &bytes) == 1)
             lower(&r->out->hard, bytes, "hierarchical_memory_limit in memory.stat", folder);
-    }
     if (file != NULL)
         fclose(file);
 }
@@ -192,10 +191,9 @@ static void read_groups(const struct reader *r)
     char line[3 * PATH_BYTES];
     struct mount *m = malloc(sizeof *m);
     FILE *file = open_file(r, "/proc/self/mountinfo");
-    while (m != NULL && file != NULL && fgets(line, sizeof line, file) != NULL) {
+    while (m != NULL && file != NULL && fgets(line, sizeof line, file) != NULL)
         if (parse_mount(line, m))
             read_group(r, m);
-    }
     if (file != NULL)
         fclose(file);
     free(m);

@@ -44,10 +44,9 @@ void control_take_descriptors(struct control *control)
 {
     if (--control->lent != 0)
         return;
-    for (int i = 0; i < CONTROL_SPARE_DESCRIPTORS; i++) {
+    for (int i = 0; i < CONTROL_SPARE_DESCRIPTORS; i++)
         if (control->spare[i] < 0)
             control->spare[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    }
 }
 
 /* ---- open */
@@ -109,10 +108,9 @@ static void register_counters(struct control *control)
         { "leat_required_readers_lost_total", "Required readers that producers wait for no more.",
           NULL, METRIC_COUNTER, &c->required_lost },
     };
-    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (metrics_register(control->options.metrics, &list[i]) != LEAT_OK)
             log_line(LOG_WARN, "control.metric_refused", log_text("metric", list[i].name));
-    }
 }
 
 static void init(struct control *control, const struct control_options *options)
@@ -435,10 +433,9 @@ void control_stop_shards(struct control *control)
         if (left < before)
             moved = monotonic_ns();
         before = left;
-        for (uint32_t i = 0; i < control->shard_count; i++) {
+        for (uint32_t i = 0; i < control->shard_count; i++)
             while (mailbox_receive(control->shards[i].link.outbox, &ignored))
                 ;
-        }
         rcu_thread_offline();
         nanosleep(&little, NULL);
         rcu_thread_online();
@@ -473,10 +470,9 @@ static void free_operations(struct control *control)
 bool control_close(struct control *control)
 {
     struct control_conns *lists[] = { &control->greeting, &control->open, &control->closing };
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         while (!TAILQ_EMPTY(lists[i]))
             control_conn_end(control, TAILQ_FIRST(lists[i]));
-    }
     control_conn_reap(control);
     free_operations(control);
     control_lend_descriptors(control);
@@ -492,10 +488,9 @@ bool control_close(struct control *control)
     shares_close(&control->shares);
     const int descriptors[] = { control->listener.fd, control->signals.fd, control->epoll,
                                 control->reserve };
-    for (size_t i = 0; i < sizeof descriptors / sizeof descriptors[0]; i++) {
+    for (size_t i = 0; i < sizeof descriptors / sizeof descriptors[0]; i++)
         if (descriptors[i] >= 0)
             close(descriptors[i]);
-    }
     for (uint32_t i = 0; i < control->shard_count; i++) {
         free(control->shards[i].sessions);
         free(control->shards[i].queue);

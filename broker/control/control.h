@@ -32,14 +32,14 @@
 #ifndef LEAT_BROKER_CONTROL_CONTROL_H
 #define LEAT_BROKER_CONTROL_CONTROL_H
 
-#include "broker/state/catalog.h"
 #include "broker/config/config.h"
 #include "broker/log/logmem.h"
 #include "broker/log/memory_budget.h"
 #include "broker/shared/mailbox.h"
 #include "broker/shared/reset_token.h"
-#include "broker/state/statefile.h"
 #include "broker/shared/topics.h"
+#include "broker/state/catalog.h"
+#include "broker/state/statefile.h"
 #include "ops/metrics.h"
 #include "schema/error.h"
 

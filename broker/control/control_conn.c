@@ -183,10 +183,9 @@ leat_ns control_conn_deadline(const struct control *control)
                                                   TAILQ_FIRST(&control->open),
                                                   TAILQ_FIRST(&control->closing) };
     leat_ns deadline = control->accept_again;
-    for (size_t i = 0; i < sizeof firsts / sizeof firsts[0]; i++) {
+    for (size_t i = 0; i < sizeof firsts / sizeof firsts[0]; i++)
         if (firsts[i] != NULL && firsts[i]->since + patience(control, firsts[i]) < deadline)
             deadline = firsts[i]->since + patience(control, firsts[i]);
-    }
     return deadline;
 }
 

@@ -143,10 +143,9 @@ static void draw_member(const struct control *control, Leat__Control__GroupMembe
     out->assigned = member->assigned;
     out->leaving = member->leaving;
     out->topics = topics;
-    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
+    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++)
         if ((member->topics >> t & 1) != 0)
             topics[out->n_topics++] = member->group->topics[t]->name;
-    }
 }
 
 static void draw_offset(Leat__Control__GroupPartition *out, const struct group_partition *p,

@@ -22,10 +22,9 @@ void control_memory_register(struct control *control)
         { "leat_client_memory_refused_total", "Times a client was refused for want of it.", NULL,
           METRIC_COUNTER, &memory->refused },
     };
-    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (metrics_register(control->options.metrics, &list[i]) != LEAT_OK)
             log_line(LOG_WARN, "control.metric_refused", log_text("metric", list[i].name));
-    }
 }
 
 void control_memory_unregister(struct control *control)

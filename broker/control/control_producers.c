@@ -159,10 +159,9 @@ static void refuse_failed(struct control *control, struct operation *op, const s
 /* The first partition that failed; NULL: none. */
 static const struct message *find_failed(const struct operation *op)
 {
-    for (uint32_t i = 0; i < op->producer.partitions; i++) {
+    for (uint32_t i = 0; i < op->producer.partitions; i++)
         if (op->parts[i].message.status != LEAT_OK)
             return &op->parts[i].message;
-    }
     return NULL;
 }
 
@@ -265,10 +264,9 @@ void control_producer_prepared(struct control *control, struct operation *op)
 
 static bool any_bound(const struct operation *op)
 {
-    for (uint32_t i = 0; i < op->producer.partitions; i++) {
+    for (uint32_t i = 0; i < op->producer.partitions; i++)
         if (op->parts[i].message.status == LEAT_OK)
             return true;
-    }
     return false;
 }
 

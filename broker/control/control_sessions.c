@@ -64,10 +64,9 @@ void control_sessions_stop(struct control *control)
 {
     for (uint32_t i = 0; i < control->shard_count; i++) {
         struct control_shard *shard = &control->shards[i];
-        for (uint32_t slot = 0; slot < shard->slots_used; slot++) {
+        for (uint32_t slot = 0; slot < shard->slots_used; slot++)
             if (shard->sessions[slot].state != SESSION_FREE)
                 free_slot(control, &shard->sessions[slot]);
-        }
     }
 }
 

@@ -43,10 +43,9 @@ bool control_flush_mail(struct control *control)
 
 bool control_congested(const struct control *control)
 {
-    for (uint32_t i = 0; i < control->shard_count; i++) {
+    for (uint32_t i = 0; i < control->shard_count; i++)
         if (control->shards[i].queue_tail - control->shards[i].queue_head > CONTROL_QUEUE_BUSY)
             return true;
-    }
     return false;
 }
 

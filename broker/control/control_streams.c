@@ -233,14 +233,12 @@ void control_close_streams(struct control *control, struct control_conn *p,
 void control_streams_closed(struct control *control, struct operation *op)
 {
     const struct message *wrong = NULL;
-    for (uint32_t i = 0; i < op->count && wrong == NULL; i++) {
+    for (uint32_t i = 0; i < op->count && wrong == NULL; i++)
         if (op->parts[i].message.status != LEAT_OK)
             wrong = &op->parts[i].message;
-    }
-    for (uint32_t i = 0; i < op->count; i++) {
+    for (uint32_t i = 0; i < op->count; i++)
         if (op->parts[i].message.status == LEAT_OK)
             control_name_closed(control, op->parts[i].message.session, op->parts[i].message.stream);
-    }
     if (wrong == NULL)
         control_conn_done(control, op->owner, op->request);
     else

@@ -374,9 +374,8 @@ enum leat_error topic_registry_start(struct control *control, char error_text[CO
         catalog_store_now(control, error_text); /* before any offset of the new logs is given out */
     if (error == LEAT_OK)
         error = open_known(control, error_text);
-    for (size_t i = 0; i < control->config->topic_count && error == LEAT_OK; i++) {
+    for (size_t i = 0; i < control->config->topic_count && error == LEAT_OK; i++)
         error = declare(control, &control->config->topics[i], error_text);
-    }
     return error;
 }
 

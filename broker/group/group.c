@@ -59,10 +59,9 @@ struct group_member *group_find_member(const struct group *group, const char *id
 
 struct group_topic *group_find_topic(const struct group *group, const char *name)
 {
-    for (uint32_t i = 0; i < LEAT_GROUP_TOPICS_MAX; i++) {
+    for (uint32_t i = 0; i < LEAT_GROUP_TOPICS_MAX; i++)
         if (group->topics[i] != NULL && strcmp(group->topics[i]->name, name) == 0)
             return group->topics[i];
-    }
     return NULL;
 }
 
@@ -166,10 +165,9 @@ void group_free_member(struct groups *g, struct group_member *member)
 void group_free(struct groups *g, struct group *group)
 {
     const uint32_t at = place_of_group(g, group->name);
-    for (uint32_t i = 0; i < LEAT_GROUP_TOPICS_MAX; i++) {
+    for (uint32_t i = 0; i < LEAT_GROUP_TOPICS_MAX; i++)
         if (group->topics[i] != NULL)
             group_free_topic(g, group->topics[i]);
-    }
     for (uint32_t i = 0; i < group->member_count; i++)
         group_free_member(g, group->members[i]);
     if (group->unsettled)

@@ -29,10 +29,9 @@ void group_forget_waiter(struct groups *g, struct group_member *member)
 
 static void unsubscribe(struct group_member *member, uint64_t topics)
 {
-    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
+    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++)
         if ((topics >> t & 1) != 0)
             member->group->topics[t]->subscribers--;
-    }
 }
 
 void group_remove_member(struct groups *g, struct group_member *member, enum group_out why)
@@ -43,10 +42,9 @@ void group_remove_member(struct groups *g, struct group_member *member, enum gro
     group_drop_all(g, member);
     for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
         struct group_topic *topic = group->topics[t];
-        for (uint32_t i = 0; topic != NULL && i < topic->count; i++) {
+        for (uint32_t i = 0; topic != NULL && i < topic->count; i++)
             if (topic->partitions[i].target == member)
                 topic->partitions[i].target = NULL;
-        }
     }
     unsubscribe(member, member->topics);
     memmove(&group->members[at], &group->members[at + 1],
@@ -118,10 +116,9 @@ static enum leat_error find_topics(struct groups *g, struct group *group,
 static void subscribe(struct group_member *member, uint64_t topics)
 {
     struct group *group = member->group;
-    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
+    for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++)
         if ((topics >> t & 1) != 0)
             group->topics[t]->subscribers++;
-    }
     unsubscribe(member, member->topics);
     group->unassigned |= member->topics != topics;
     member->topics = topics;

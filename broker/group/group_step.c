@@ -66,10 +66,9 @@ void group_drop_all(struct groups *g, struct group_member *member)
     for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX && member->assigned + member->leaving != 0;
          t++) {
         struct group_topic *topic = member->group->topics[t];
-        for (uint32_t i = 0; topic != NULL && i < topic->count; i++) {
+        for (uint32_t i = 0; topic != NULL && i < topic->count; i++)
             if (topic->partitions[i].owner == member)
                 group_start_drop(g, &topic->partitions[i]);
-        }
     }
     member->leave_by = LEAT_NS_NEVER;
 }

@@ -43,10 +43,9 @@ bool idmap_make_room(struct idmap *map)
         return false;
     map->places = places;
     map->room = room;
-    for (uint32_t i = 0; i < old.room; i++) {
+    for (uint32_t i = 0; i < old.room; i++)
         if (old.places[i] != NULL)
             *place_of(map, *old.places[i]) = old.places[i];
-    }
     free_places(&old);
     return true;
 }

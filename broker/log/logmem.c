@@ -83,10 +83,9 @@ static bool take_pages(int fd, uint64_t size, uint64_t page)
     if (result == 0)
         return true;
     const bool refused = errno == ENOSYS || errno == EPERM;
-    for (uint64_t at = 0; refused && at < size; at += page) {
+    for (uint64_t at = 0; refused && at < size; at += page)
         if (pwrite(fd, "", 1, (off_t)at) != 1)
             return false;
-    }
     return refused;
 }
 

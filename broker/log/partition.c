@@ -154,10 +154,9 @@ static bool fits(const struct partition *p, uint64_t end, uint64_t held)
     if (held == UINT64_MAX)
         return true;
     for (uint64_t at = p->log.head; end - at > p->log.mem.size;
-         at += leat_batch_size_at(ringlog_at(&p->log, at))) {
+         at += leat_batch_size_at(ringlog_at(&p->log, at)))
         if (!droppable(p, at, held))
             return false;
-    }
     return true;
 }
 

@@ -123,10 +123,9 @@ static void free_producer(struct memory_budget *memory, struct producer_dedup *p
 
 static void close_shares(const struct producer_dedup_table *table, struct idmap *shares)
 {
-    for (uint32_t i = 0; i < shares->room; i++) {
+    for (uint32_t i = 0; i < shares->room; i++)
         if (shares->places[i] != NULL)
             free_share(table, (struct share *)shares->places[i]);
-    }
     idmap_close(shares);
 }
 
@@ -155,18 +154,16 @@ static struct unbound_list *list_of(const struct producer_dedup *producer, enum 
 
 static void enter_lists(struct producer_dedup *producer)
 {
-    for (enum level i = 0; i < LEVELS; i++) {
+    for (enum level i = 0; i < LEVELS; i++)
         if (producer->shares[i] != NULL)
             TAILQ_INSERT_TAIL(list_of(producer, i), producer, unbound_node[i]);
-    }
 }
 
 static void leave_lists(struct producer_dedup *producer)
 {
-    for (enum level i = 0; i < LEVELS; i++) {
+    for (enum level i = 0; i < LEVELS; i++)
         if (producer->shares[i] != NULL)
             TAILQ_REMOVE(list_of(producer, i), producer, unbound_node[i]);
-    }
 }
 
 /* The one that is missed least; NULL: all are bound. */
@@ -272,10 +269,9 @@ static void forget(struct producer_dedup_table *table, struct producer_dedup *pr
     struct share *shares[LEVELS];
     memcpy(shares, producer->shares, sizeof shares);
     free_producer(memory_of(producer), producer);
-    for (enum level i = 0; i < LEVELS; i++) {
+    for (enum level i = 0; i < LEVELS; i++)
         if (shares[i] != NULL && --shares[i]->count == 0)
             drop_share_unused(table, i, shares[i]);
-    }
 }
 
 static uint32_t count_of(const struct share *share)
@@ -534,14 +530,13 @@ struct producer_dedup_verdict producer_dedup_check(struct producer_dedup *produc
         verdict.status = LEAT_ERR_FENCED;
     else if (first_sequence > producer->next_sequence)
         verdict.status = LEAT_ERR_OUT_OF_ORDER;
-    else if (first_sequence < producer->next_sequence) {
+    else if (first_sequence < producer->next_sequence)
         if (count > producer->next_sequence - first_sequence)
             verdict.status = LEAT_ERR_FENCED; /* partly new: see seen_before */
         else
             verdict = seen_before(producer, first_sequence, count, crc);
-    } else if (producer->result_count == producer->grow_at && !grow(producer)) {
+    else if (producer->result_count == producer->grow_at && !grow(producer))
         verdict.status = LEAT_BUSY;
-    }
     return verdict;
 }
 

@@ -38,10 +38,9 @@ static void move(struct required_mark *mark, uint64_t position)
 
 static int find(const struct required_readers *r, uint64_t name_hash)
 {
-    for (int i = 0; i < REQUIRED_READERS_MAX; i++) {
+    for (int i = 0; i < REQUIRED_READERS_MAX; i++)
         if (r->marks[i].used && r->marks[i].name_hash == name_hash)
             return i;
-    }
     return -1;
 }
 
@@ -137,10 +136,9 @@ void required_readers_detach(struct required_readers *r, int handle, leat_ns now
 uint64_t required_readers_lowest(const struct required_readers *r)
 {
     uint64_t lowest = UINT64_MAX;
-    for (int i = 0; r->count != 0 && i < REQUIRED_READERS_MAX; i++) {
+    for (int i = 0; r->count != 0 && i < REQUIRED_READERS_MAX; i++)
         if (r->marks[i].used && r->marks[i].position < lowest)
             lowest = r->marks[i].position;
-    }
     return lowest;
 }
 
@@ -148,10 +146,9 @@ uint64_t required_readers_lowest_name(const struct required_readers *r)
 {
     const uint64_t lowest = required_readers_lowest(r);
     uint64_t name_hash = 0;
-    for (int i = 0; i < REQUIRED_READERS_MAX; i++) {
+    for (int i = 0; i < REQUIRED_READERS_MAX; i++)
         if (r->marks[i].used && r->marks[i].position == lowest)
             name_hash = r->marks[i].name_hash;
-    }
     return name_hash;
 }
 

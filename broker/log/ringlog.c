@@ -59,10 +59,9 @@ bool ringlog_pinned(const struct ringlog *log, uint64_t size)
 bool ringlog_any_pinned(const struct ringlog *log)
 {
     const uint64_t chunks = log->ever_pinned ? log->mem.size / LEAT_CHUNK_BYTES : 0;
-    for (uint64_t i = 0; i < chunks; i++) {
+    for (uint64_t i = 0; i < chunks; i++)
         if (atomic_load_explicit(&log->pins[i], memory_order_acquire) != 0)
             return true;
-    }
     return false;
 }
 

@@ -14,8 +14,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "broker/shared/mailbox.h"
 #include "broker/log/partition.h"
+#include "broker/shared/mailbox.h"
 #include "broker/shared/quota.h"
 #include "schema/error.h"
 

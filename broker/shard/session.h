@@ -17,8 +17,8 @@
 
 #include "broker/log/memory_budget.h"
 #include "broker/shard/egress.h"
-#include "broker/shared/mailbox.h"
 #include "broker/shared/client_quota.h"
+#include "broker/shared/mailbox.h"
 #include "schema/error.h"
 #include "schema/limits.h"
 #include "schema/units.h"

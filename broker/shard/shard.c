@@ -1,7 +1,7 @@
 /* Shard: one thread that owns a set of partitions and all I/O for them, run to completion. */
+#include "broker/shard/shard.h"
 #include <errno.h>
 #include <fcntl.h>
-#include "broker/shard/shard.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -345,10 +345,9 @@ bool shard_iterate(struct shard *shard, bool read_busy)
     /* Before packets: a grant is here before the first packet of its session. */
     if (shard->holds || !mailbox_is_empty(shard->options.inbox))
         worked |= shard_read_mail(shard);
-    for (int i = 0; read_busy && shard->watched != 0 && i < SHARD_BUSY_MAX; i++) {
+    for (int i = 0; read_busy && shard->watched != 0 && i < SHARD_BUSY_MAX; i++)
         if (shard->busy_set[i] != NULL)
             worked |= shard_receive(shard, shard->busy_set[i]);
-    }
     for (uint32_t i = 0; i < shard->link_count; i++) {
         struct shard_link *source = &shard->links[i];
         if (source->ready || source->link->limits.polled

@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 #include "broker/shared/mailbox.h"
-#include "broker/shared/topics.h"
 #include "broker/shared/reset_token.h"
+#include "broker/shared/topics.h"
 #include "ops/metrics.h"
 #include "schema/error.h"
 #include "schema/units.h"

@@ -39,10 +39,9 @@ static void end_dead(struct shard *shard, struct session *s, metric *counter, co
 
 static bool has_unread_packets(const struct shard *shard, const struct link *link)
 {
-    for (uint32_t i = 0; i < shard->link_count; i++) {
+    for (uint32_t i = 0; i < shard->link_count; i++)
         if (shard->links[i].link == link)
             return shard->links[i].ready;
-    }
     return false;
 }
 

@@ -45,10 +45,9 @@ static void read_clock(struct shard *shard)
 
 static bool pending_work(const struct shard *shard)
 {
-    for (uint32_t i = 0; i < shard->link_count; i++) {
+    for (uint32_t i = 0; i < shard->link_count; i++)
         if (shard->links[i].ready)
             return true;
-    }
     return !TAILQ_EMPTY(&shard->output);
 }
 
@@ -62,10 +61,9 @@ static bool has_unreported(const struct shard *shard)
 
 static bool has_kept(const struct shard *shard)
 {
-    for (uint32_t i = 0; i < shard->link_count; i++) {
+    for (uint32_t i = 0; i < shard->link_count; i++)
         if (shard->links[i].kept != 0)
             return true;
-    }
     return false;
 }
 
@@ -157,14 +155,12 @@ static void sleep_until_event(struct shard *shard)
 
 static bool any_busy(const struct shard *shard)
 {
-    for (int i = 0; i < SHARD_BUSY_MAX; i++) {
+    for (int i = 0; i < SHARD_BUSY_MAX; i++)
         if (shard->busy_set[i] != NULL)
             return true;
-    }
-    for (uint32_t i = 0; i < shard->link_count; i++) {
+    for (uint32_t i = 0; i < shard->link_count; i++)
         if (shard_link_is_busy(&shard->links[i]))
             return true;
-    }
     return false;
 }
 

@@ -1,8 +1,8 @@
 /* Packets received: whose they are, ATTACH, flow timers, resets. */
 #include <string.h>
 
-#include "broker/shared/reset_token.h"
 #include "broker/shard/shard_state.h"
+#include "broker/shared/reset_token.h"
 #include "ops/log.h"
 
 enum {
@@ -213,20 +213,18 @@ static void take_datagram(struct shard *shard, struct link *link,
         return;
     }
     struct session *s = shard_session(shard, packet.session);
-    if (packet.type != LEAT_PACKET_SESSION) {
+    if (packet.type != LEAT_PACKET_SESSION)
         drop(shard, PACKET_DROP_MALFORMED); /* clients end sessions by a frame, or by control */
-    } else if (s == NULL || s->ending) {
+    else if (s == NULL || s->ending)
         reset_unknown(shard, link, datagram, &packet);
-    } else if (s->fd >= 0
-               || (s->path != NULL
-                   && (s->path->link != link
-                       || !link_peer_same(&s->path->peer, &datagram->peer)))) {
+    else if (s->fd >= 0
+             || (s->path != NULL
+                 && (s->path->link != link || !link_peer_same(&s->path->peer, &datagram->peer))))
         drop(shard, PACKET_DROP_PEER); /* a session stays where it attached */
-    } else if (!is_genuine(shard, s, link, datagram, &packet)) {
+    else if (!is_genuine(shard, s, link, datagram, &packet))
         return;
-    } else if (s->path != NULL || attach(shard, s, link, datagram, &packet)) {
+    else if (s->path != NULL || attach(shard, s, link, datagram, &packet))
         take_packet(shard, s, &packet);
-    }
 }
 
 bool shard_receive_link(struct shard *shard, struct shard_link *source)

@@ -261,10 +261,9 @@ void shard_end_session(struct shard *shard, struct session *s, enum leat_error s
         TAILQ_REMOVE(&shard->output, s, output_node);
     s->in_output = false;
     TAILQ_REMOVE(session_is_attached(s) ? &shard->attached : &shard->granted, s, lifetime_node);
-    for (int i = 0; i < SHARD_BUSY_MAX; i++) {
+    for (int i = 0; i < SHARD_BUSY_MAX; i++)
         if (shard->busy_set[i] == s)
             shard->busy_set[i] = NULL;
-    }
     if (s->fd >= 0 || (s->path != NULL && !s->path->link->limits.polled))
         shard->watched--;
     if (session_is_packets(s)) {

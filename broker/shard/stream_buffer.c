@@ -65,10 +65,9 @@ static bool free_resting(struct stream_buffers *all, const struct memory_account
 /* Charges `bytes`. */
 static bool take(struct stream_buffers *all, struct memory_account *account, uint64_t bytes)
 {
-    while (!memory_account_try(account, bytes)) {
+    while (!memory_account_try(account, bytes))
         if (!free_resting(all, account, bytes))
             return false;
-    }
     return true;
 }
 

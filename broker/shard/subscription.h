@@ -18,8 +18,8 @@
 #include <sys/queue.h>
 
 #include "broker/shard/owned_partition.h"
-#include "broker/shared/offsets.h"
 #include "broker/shard/session.h"
+#include "broker/shared/offsets.h"
 
 enum subscription_state {
     SUBSCRIPTION_PARKED,    /* no credit yet */

@@ -45,10 +45,9 @@ static void forget(struct client_quotas *all, struct client_quota *quota)
 
 void client_quotas_close(struct client_quotas *all)
 {
-    for (uint32_t i = 0; all->places != NULL && i < PLACES; i++) {
+    for (uint32_t i = 0; all->places != NULL && i < PLACES; i++)
         while (!LIST_EMPTY(&all->places[i]))
             forget(all, LIST_FIRST(&all->places[i]));
-    }
     free(all->places);
     all->places = NULL;
 }
@@ -66,11 +65,10 @@ struct client_quota *client_quota_find(const struct client_quotas *all, const ch
 
 static bool owes(const struct client_quotas *all, struct client_quota *quota, leat_ns now)
 {
-    for (uint32_t i = 0; i < all->shards; i++) {
+    for (uint32_t i = 0; i < all->shards; i++)
         if (!quota_ready(&quota->buckets[i].publish, now)
             || !quota_ready(&quota->buckets[i].deliver, now))
             return true;
-    }
     return false;
 }
 
@@ -98,10 +96,9 @@ static int forget_idle(struct client_quotas *all, leat_ns now, int most, int loo
 /* A debt is kept until it is paid, whoever else comes. */
 static bool make_room(struct client_quotas *all, struct memory_budget *memory, leat_ns now)
 {
-    while (all->count >= CLIENT_QUOTAS_MAX || !memory_budget_take(memory, bytes_of(all))) {
+    while (all->count >= CLIENT_QUOTAS_MAX || !memory_budget_take(memory, bytes_of(all)))
         if (forget_idle(all, now, 1, LOOKS_FOR_ROOM) == 0)
             return false;
-    }
     return true;
 }
 

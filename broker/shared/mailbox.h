@@ -16,8 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "schema/error.h"
 #include "broker/log/producer_dedup.h"
+#include "schema/error.h"
 #include "schema/limits.h"
 #include "schema/units.h"
 

@@ -109,10 +109,9 @@ size_t catalog_above(const struct catalog *c, uint64_t id)
 
 struct catalog_topic *catalog_find_name(const struct catalog *c, const char *name)
 {
-    for (size_t i = 0; i < c->count; i++) {
+    for (size_t i = 0; i < c->count; i++)
         if (strcmp(c->topics[i]->name, name) == 0)
             return c->topics[i];
-    }
     return NULL;
 }
 

@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "broker/state/reserve.h"
 #include "broker/shared/topics.h"
+#include "broker/state/reserve.h"
 #include "schema/error.h"
 
 enum { CATALOG_TOPICS_MAX = 65536 };

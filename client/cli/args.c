@@ -48,10 +48,9 @@ static void print_help(const struct args_command *command)
 static const struct args_option *find_option(const struct args_option *options, const char *name,
                                              size_t size)
 {
-    for (const struct args_option *o = options; o->name != NULL; o++) {
+    for (const struct args_option *o = options; o->name != NULL; o++)
         if (strlen(o->name) == size && memcmp(o->name, name, size) == 0)
             return o;
-    }
     return NULL;
 }
 

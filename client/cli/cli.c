@@ -371,10 +371,9 @@ int cli_wait(struct cli *cli, struct pollfd *others, nfds_t count, uint64_t time
         fds[2 + i] = others[i];
     const struct timespec timeout = { .tv_sec = (time_t)(timeout_ns / LEAT_NS_PER_S),
                                       .tv_nsec = (long)(timeout_ns % LEAT_NS_PER_S) };
-    if (ppoll(fds, count + 2, timeout_ns == LEAT_FOREVER ? NULL : &timeout, NULL) > 0) {
+    if (ppoll(fds, count + 2, timeout_ns == LEAT_FOREVER ? NULL : &timeout, NULL) > 0)
         for (nfds_t i = 0; i < count; i++)
             others[i] = fds[2 + i];
-    }
     handled = leat_client_poll(cli->client, 0);
     return handled < 0 ? handled : cli->fatal;
 }
@@ -439,10 +438,9 @@ int cli_verbs(const char *command, const struct cli_verb *verbs, const char *exp
         fputs(usage, stdout);
         return 0;
     }
-    for (const struct cli_verb *verb = verbs; argc > 0 && verb->name != NULL; verb++) {
+    for (const struct cli_verb *verb = verbs; argc > 0 && verb->name != NULL; verb++)
         if (strcmp(argv[0], verb->name) == 0)
             return verb->run(argc - 1, argv + 1);
-    }
     if (argc > 0) {
         fprintf(stderr, "leat %s: no command \"", command);
         cli_print(stderr, argv[0]);

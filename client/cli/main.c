@@ -86,9 +86,8 @@ int main(int argc, char **argv)
         printf("leat %s\n", leat_version());
         return end(0);
     }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return end(commands[i].run(argc - 2, argv + 2));
-    }
     return refuse(argv[1]);
 }

@@ -45,12 +45,11 @@ uint64_t report_number_of(const json_t *object, const char *name)
 static int print_piece(const char *piece, size_t size, void *unused)
 {
     (void)unused;
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i++)
         if (piece[i] == '\x7F')
             fputs("\\u007F", stdout);
         else
             putchar(piece[i]);
-    }
     return 0;
 }
 

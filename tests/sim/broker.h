@@ -6,10 +6,10 @@
 #ifndef LEAT_TESTS_SIM_BROKER_H
 #define LEAT_TESTS_SIM_BROKER_H
 
-#include "broker/state/catalog.h"
 #include "broker/config/config.h"
 #include "broker/control/control.h"
 #include "broker/shard/shard.h"
+#include "broker/state/catalog.h"
 #include "tests/sim/fabric.h"
 
 enum { SIM_BROKER_HOST = 1, SIM_BROKER_PORT = 7430 };

@@ -431,10 +431,9 @@ static void fabric_link_close(struct link *link)
     fabric_slow(link, false);
     fabric_late(link, 0);
     fabric_flush(link, 0);
-    for (unsigned i = 0; i < f->link_count; i++) {
+    for (unsigned i = 0; i < f->link_count; i++)
         if (f->links[i] == l)
             f->links[i] = f->links[--f->link_count];
-    }
     free(l);
 }
 
@@ -532,10 +531,9 @@ void fabric_cut(struct fabric *f, uint8_t from, uint8_t to, bool cut)
 
 static bool has_link(const struct fabric *f, const struct link_peer *peer)
 {
-    for (unsigned i = 0; i < f->link_count; i++) {
+    for (unsigned i = 0; i < f->link_count; i++)
         if (link_peer_same(&f->links[i]->self, peer))
             return true;
-    }
     return false;
 }
 

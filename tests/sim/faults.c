@@ -179,10 +179,9 @@ void sim_step_clock(struct sim *sim)
 void sim_delete_topic_step(struct sim *sim)
 {
     leat_client *clients[CLIENTS];
-    for (unsigned i = 0; i < CLIENTS; i++) {
+    for (unsigned i = 0; i < CLIENTS; i++)
         if ((clients[i] = sim->clients[i].client) == NULL)
             return;
-    }
     if (!sim->deleted_topic.open) {
         deleted_topic_open(&sim->deleted_topic, clients);
         sim_tell(sim, "side topic: open %d", sim->deleted_topic.open);

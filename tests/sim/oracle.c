@@ -97,9 +97,8 @@ void oracle_check_once(const struct oracle *l, uint64_t next_offset)
         abort();
     memcpy(sorted, l->record, next_offset * sizeof *sorted);
     qsort(sorted, next_offset, sizeof *sorted, by_value);
-    for (uint64_t i = 1; i < next_offset; i++) {
+    for (uint64_t i = 1; i < next_offset; i++)
         if (sorted[i] != 0 && sorted[i] == sorted[i - 1])
             l->broken(l->user, "one record at two offsets: record", sorted[i] - 1, 0);
-    }
     free(sorted);
 }

@@ -13,10 +13,9 @@ static const char *const NAMES[RECREATED_TOPICS] = { "anew-a", "anew-b" };
 
 static int topic_of(const char *name)
 {
-    for (int i = 0; i < RECREATED_TOPICS; i++) {
+    for (int i = 0; i < RECREATED_TOPICS; i++)
         if (name != NULL && strcmp(name, NAMES[i]) == 0)
             return i;
-    }
     return -1;
 }
 

@@ -38,10 +38,9 @@ leat_ns sim_between(struct sim *sim, leat_ns low, leat_ns high)
 
 struct oracle *sim_oracle(struct sim *sim, unsigned partition, uint64_t log_epoch)
 {
-    for (unsigned i = 0; i < sim->oracle_count; i++) {
+    for (unsigned i = 0; i < sim->oracle_count; i++)
         if (sim->oracles[i].log_epoch == log_epoch && sim->oracle_partition[i] == partition)
             return &sim->oracles[i];
-    }
     if (sim->oracle_count == LEDGERS_MAX)
         sim_fail(sim, "more logs than there can be", partition, log_epoch);
     sim->oracle_partition[sim->oracle_count] = partition;

@@ -13,12 +13,12 @@
 #include "client/leat.h"
 #include "tests/seeded.h"
 #include "tests/sim/ages.h"
-#include "tests/sim/recreated_topics.h"
 #include "tests/sim/broker.h"
-#include "tests/sim/group_members.h"
-#include "tests/sim/fabric.h"
-#include "tests/sim/oracle.h"
 #include "tests/sim/deleted_topic.h"
+#include "tests/sim/fabric.h"
+#include "tests/sim/group_members.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/recreated_topics.h"
 
 enum {
     CLIENTS = DELETED_TOPIC_READERS,

@@ -26,10 +26,9 @@ unsigned bus_count_events(int type)
 
 const struct leat_event *bus_find_event(int type)
 {
-    for (unsigned i = 0; i < bus_seen.count; i++) {
+    for (unsigned i = 0; i < bus_seen.count; i++)
         if (bus_seen.events[i].type == type)
             return &bus_seen.events[i];
-    }
     return NULL;
 }
 

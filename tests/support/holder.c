@@ -85,19 +85,17 @@ struct counting {
 
 static bool took(const struct holder *holder, uint64_t inode)
 {
-    for (unsigned i = 0; i < holder->count; i++) {
+    for (unsigned i = 0; i < holder->count; i++)
         if (holder->inodes[i] == inode)
             return true;
-    }
     return false;
 }
 
 static bool is_copy(const struct holder *holder, int number)
 {
-    for (unsigned i = 0; holder->pid == getpid() && i < holder->count; i++) {
+    for (unsigned i = 0; holder->pid == getpid() && i < holder->count; i++)
         if (holder->copies[i] == number)
             return true;
-    }
     return false;
 }
 

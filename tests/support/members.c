@@ -83,10 +83,9 @@ void member_take_assignment(struct member *m, Leat__Control__Response *r)
     cr_assert_str_eq(r->assignment->member_id, m->id);
     m->epoch = r->assignment->member_epoch;
     m->assigned = 0;
-    for (size_t t = 0; t < r->assignment->n_assigned; t++) {
+    for (size_t t = 0; t < r->assignment->n_assigned; t++)
         for (size_t i = 0; i < r->assignment->assigned[t]->n_partitions; i++)
             m->assigned |= 1u << r->assignment->assigned[t]->partitions[i];
-    }
     members_done(r);
 }
 
@@ -115,10 +114,9 @@ void member_say_heartbeat(struct member *m, uint32_t wait_ms)
     Leat__Control__TopicPartitions *list[] = { &topic };
     topic.topic = (char *)"t";
     topic.partitions = numbers;
-    for (uint32_t p = 0; p < MEMBER_PARTITIONS; p++) {
+    for (uint32_t p = 0; p < MEMBER_PARTITIONS; p++)
         if ((m->owned >> p & 1) != 0)
             numbers[topic.n_partitions++] = p;
-    }
     Leat__Control__GroupHeartbeat beat = LEAT__CONTROL__GROUP_HEARTBEAT__INIT;
     beat.group = (char *)"g";
     beat.member_id = (char *)m->id;
@@ -188,10 +186,9 @@ void member_open(struct member *m, uint32_t partition)
 
 void member_open_all(struct member *m)
 {
-    for (uint32_t p = 0; p < MEMBER_PARTITIONS; p++) {
+    for (uint32_t p = 0; p < MEMBER_PARTITIONS; p++)
         if ((m->assigned >> p & 1) != 0)
             member_open(m, p);
-    }
 }
 
 /* Sends a COMMIT and waits for its answer. */

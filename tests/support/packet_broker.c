@@ -111,10 +111,9 @@ static void take_frame(const struct leat_frame *frame)
         cr_assert_leq(piece->position + piece->size, broker.credit);
         if (piece->position + piece->size <= broker.arrived.next)
             break;
-        for (uint32_t i = 0; i < piece->size; i++) {
+        for (uint32_t i = 0; i < piece->size; i++)
             if (piece->position + i >= broker.arrived.next)
                 broker.held[(piece->position + i) % BUFFER] = piece->bytes[i];
-        }
         cr_assert_neq(stream_map_add(&broker.arrived, piece->position, piece->size), STREAM_FULL);
         append();
         break;

@@ -190,10 +190,9 @@ static void *run(void *context)
                 || (of[1].revents != 0 && !forward(proxy, pair, true)))
                 end_pair(pair);
         }
-        for (unsigned i = 0; i < proxy->ports; i++) {
+        for (unsigned i = 0; i < proxy->ports; i++)
             if (fds[i].revents != 0)
                 accept_pair(proxy, i);
-        }
     }
     return NULL;
 }
@@ -230,9 +229,8 @@ void proxy_end(struct proxy *proxy)
 {
     atomic_store_explicit(&proxy->ends, true, memory_order_relaxed);
     pthread_join(proxy->thread, NULL);
-    for (unsigned i = 0; i < PROXY_PAIRS_MAX; i++) {
+    for (unsigned i = 0; i < PROXY_PAIRS_MAX; i++)
         end_pair(&proxy->pairs[i]);
-    }
     for (unsigned i = 0; i < proxy->ports; i++)
         close(proxy->listeners[i]);
 }

@@ -13,9 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/shard/shard.h"
 #include "broker/shared/mailbox.h"
 #include "broker/shared/offsets.h"
-#include "broker/shard/shard.h"
 #include "schema/frame.h"
 #include "tests/sim/fabric.h"
 #include "transport/flow.h"
