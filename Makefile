@@ -273,7 +273,7 @@ check-format:
 	@! grep -nE '^(<<<<<<<|>>>>>>>) ' $(EVERY_C) Makefile *.md */*.md ops/man/* schema/* tests/*.sh tests/support/*.sh \
 	  || { echo 'marks of a merge'; exit 1; }
 
-# Functions of at most 70 lines, files of at most 600.
+# Functions of at most 70 lines, files of at most 600, an opening comment in each .c file, no retired words.
 STYLED = $(EVERY_C) $(wildcard tests/*.sh tests/*.py tests/*/*.sh tests/*/*.py bench/*.sh) .ci/run Makefile
 check-style:
 	@tests/check_style.py $(STYLED)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a reviewer would say of the length of things: functions over 70 lines, files over 600.
+"""What a reviewer would say first: functions over 70 lines, files over 600, .c files that do not say what they are for, and
+words that are not used any more (tests/retired_words.txt).
 
 usage: check_style.py FILE...      exit status 1 when something was found, each on a line of its own
 """
@@ -8,6 +9,29 @@ import sys
 
 FUNCTION_LINES_MAX = 70  # from its opening brace to its closing one
 FILE_LINES_MAX = 600
+TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
+
+
+def retired_words():
+    """(pattern, word, instead, where, paths)"""
+    with open("tests/retired_words.txt", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("#"):
+                continue
+            word, instead, where, paths = line.rstrip("\n").split("\t")
+            if where == "tag":
+                pattern = rf"(?:struct|enum) {word}"
+            elif where == "entry":
+                pattern = rf"\b(?:TAILQ|LIST)_ENTRY\(\w+\) (?:\w*{word}|link)\b"
+            else:
+                before = r"(?<!\w)" if where == "code" else r"(?<![A-Za-z])"  # a comment's word may be a part of a name
+                pattern = before + re.escape(word) + ("" if word.endswith("_") else r"(?![A-Za-z-])")
+            yield re.compile(pattern), word, instead, where, re.compile(paths)
+
+
+def without_prose(text):
+    """The code alone, with every line where it was."""
+    return TOKEN.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
 
 
 def long_functions(lines):
@@ -24,6 +48,7 @@ def long_functions(lines):
 
 def main(paths):
     found = []
+    words = list(retired_words())
     for path in paths:
         with open(path, encoding="utf-8") as file:
             lines = file.read().splitlines()
@@ -31,6 +56,14 @@ def main(paths):
             found.append(f"{path}: {len(lines)} lines, more than {FILE_LINES_MAX}")
         if not re.search(r"\.[ch]$", path):
             continue
+        text = "\n".join(lines)
+        if path.endswith(".c") and not text.startswith("/*"):
+            found.append(f"{path}: does not open with a comment that says what it is for")
+        code = without_prose(text)
+        for pattern, word, instead, where, paths in words:
+            for m in pattern.finditer(text if where == "all" else code) if paths.search(path) else ():
+                number = text.count("\n", 0, m.start()) + 1
+                found.append(f"{path}:{number}: '{word}' is retired: {instead}")
         for start, length in long_functions(lines):
             found.append(f"{path}:{start}: a function of {length} lines, more than {FUNCTION_LINES_MAX}")
     print("\n".join(found), end="\n" if found else "")

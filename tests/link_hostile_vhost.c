@@ -567,7 +567,7 @@ static const struct way {
 };
 enum { WAYS = sizeof ways / sizeof ways[0] };
 
-static void knock(const char *path)
+static void connect_to(const char *path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     memcpy(address.sun_path, path, strnlen(path, sizeof address.sun_path - 1));
@@ -586,7 +586,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < WAYS; i++) {
         if (strcmp(ways[i].name, argv[2]) != 0)
             continue;
-        knock(argv[1]);
+        connect_to(argv[1]);
         if (shake(&ways[i].wishes) && ways[i].act != NULL)
             ways[i].act();
         expect_end();
