@@ -1,18 +1,22 @@
 /* A DPDK port and its lanes, between the files of the driver.
  *
- *      link_dpdk.c             the driver's table, lanes as links
- *      link_dpdk_device.c      what is known of each kind of device; options checked
- *      link_dpdk_open.c        opening and closing a port
- *      link_dpdk_socket.c      where a socket may be through which memory is shared
- *      link_dpdk_rx.c          receiving
- *      link_dpdk_tx.c          sending
- *      link_dpdk_memif_proxy.c accepts memif's peers, link_dpdk_handshake.c what is said
- * there link_dpdk_message.c how link_dpdk_rings.c  memif's rings, checked; fault.c memory that a
- * peer takes away link_dpdk_vhost.c  the same of vhost-user link_dpdk_sleep.c  a lane's thread that
- * sleeps, and what wakes it link_dpdk_memif_quiesce.c   memif's peers may go at any time
- *      link_dpdk_hold.c      EAL's thread stands still while a port is closed
- *      link_dpdk_memif_fds.c what a zero-copy memif closes by mistake
- *      link_dpdk_memory.c    memory that is sent from in place
+ *      link_dpdk.c               the driver's table, lanes as links
+ *      link_dpdk_device.c        what is known of each kind of device; options checked
+ *      link_dpdk_open.c          opening and closing a port
+ *      link_dpdk_socket.c        where a socket may be through which memory is shared
+ *      link_dpdk_rx.c            receiving
+ *      link_dpdk_tx.c            sending
+ *      link_dpdk_memif_proxy.c   accepts memif's peers
+ *      link_dpdk_handshake.c     what they say first
+ *      link_dpdk_message.c       how it is said
+ *      link_dpdk_rings.c         memif's rings, checked; fault.c: memory that a peer takes away
+ *      link_dpdk_vhost.c         the memory of vhost-user's peers
+ *      link_dpdk_vhost_calls.c   how they are told of what was done
+ *      link_dpdk_sleep.c         a lane's thread that sleeps, and what wakes it
+ *      link_dpdk_memif_quiesce.c memif's peers may go at any time
+ *      link_dpdk_hold.c          EAL's thread stands still while a port is closed
+ *      link_dpdk_memif_fds.c     what a zero-copy memif closes by mistake
+ *      link_dpdk_memory.c        memory that is sent from in place
  *
  * Role: the memory they share. Must not know: what datagrams mean, but for the session id.
  * Threads: a lane belongs to one thread. What others touch says so: atomics, and the rings between
@@ -311,6 +315,18 @@ void link_dpdk_vhost_close(struct link_dpdk_port *port);
 void link_dpdk_vhost_free(struct link_dpdk_port *port);
 /* Hangs up on a peer that took memory away. Now and then, by the polling lane. */
 void link_dpdk_vhost_look(struct link_dpdk_port *port);
+
+/* ---- link_dpdk_vhost_calls.c: by link_dpdk_vhost.c */
+
+struct link_dpdk_calls;
+
+/* NULL: no memory, no descriptors or no asynchronous I/O; peers are told as the library does it. */
+struct link_dpdk_calls *link_dpdk_calls_open(uint32_t rings);
+/* When the device is gone. NULL: nothing. */
+void link_dpdk_calls_close(struct link_dpdk_calls *calls);
+/* The peer is told by our thread from now on. By the library's thread, while no ring of it that has
+ * another descriptor than before is used. False: no descriptors. */
+bool link_dpdk_calls_take(struct link_dpdk_calls *calls, int vid);
 
 /* ---- link_dpdk_memif_quiesce.c */
 

@@ -25,6 +25,7 @@
 enum {
     VIDS_MAX = 1024, /* the library's own limit */
     SET_MEM_TABLE = 5,
+    SET_VRING_CALL = 13,
 };
 
 static const char library_thread[] = "vhost-events";
@@ -33,6 +34,7 @@ struct link_dpdk_vhost {
     pthread_mutex_t mutex; /* of what is watched */
     uint32_t count;
     int watched[LINK_DPDK_REGIONS];
+    struct link_dpdk_calls *calls; /* NULL: cannot be */
     struct link_dpdk_port *next;
 };
 
@@ -75,8 +77,8 @@ static void forget(const int *watched, uint32_t count)
 static enum rte_vhost_msg_result heard(int vid, void *message);
 static const struct rte_vhost_user_extern_ops hear = { .post_msg_handle = heard };
 
-/* A peer came or went, or has other memory. By the library's thread, which is the one that changes
- * it. */
+/* A peer came or went, or has other memory or descriptors. By the library's thread, which is the
+ * one that changes it. */
 static void scan(struct link_dpdk_port *port)
 {
     struct link_dpdk_vhost *v = port->vhost;
@@ -90,6 +92,8 @@ static void scan(struct link_dpdk_port *port)
     v->count = 0;
     if (vid >= 0)
         rte_vhost_extern_callback_register(vid, &hear, NULL);
+    if (vid >= 0 && v->calls != NULL)
+        right &= link_dpdk_calls_take(v->calls, vid);
     if (vid >= 0 && rte_vhost_get_mem_table(vid, &memory) == 0)
         for (uint32_t i = 0; i < memory->nregions; i++)
             right &= watch(v, &memory->regions[i]);
@@ -100,13 +104,14 @@ static void scan(struct link_dpdk_port *port)
         atomic_store(&port->peer_wrong, true);
 }
 
-/* Called with the rings' locks held: no lane has been in new memory. */
+/* Called with the rings' locks held: no lane has been in new memory, or told the peer. */
 static enum rte_vhost_msg_result heard(int vid, void *message)
 {
     char name[LINK_DPDK_SOCKET_BYTES];
     uint32_t request; /* what a message of vhost-user begins with */
     memcpy(&request, message, sizeof request);
-    if (request != SET_MEM_TABLE || rte_vhost_get_ifname(vid, name, sizeof name) != 0)
+    if ((request != SET_MEM_TABLE && request != SET_VRING_CALL)
+        || rte_vhost_get_ifname(vid, name, sizeof name) != 0)
         return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
     pthread_mutex_lock(&ports.mutex);
     for (struct link_dpdk_port *p = ports.first; p != NULL; p = p->vhost->next)
@@ -134,6 +139,7 @@ bool link_dpdk_vhost_open(struct link_dpdk_port *port)
         return false;
     fault_suspect_threads(library_thread);
     pthread_mutex_init(&v->mutex, NULL);
+    v->calls = link_dpdk_calls_open(2 * port->lane_count);
     port->vhost = v;
     port->suspect = &port->peer_wrong;
     pthread_mutex_lock(&ports.mutex);
@@ -174,6 +180,7 @@ void link_dpdk_vhost_free(struct link_dpdk_port *port)
     if (port->vhost == NULL)
         return;
     forget(port->vhost->watched, port->vhost->count);
+    link_dpdk_calls_close(port->vhost->calls);
     pthread_mutex_destroy(&port->vhost->mutex);
     free(port->vhost);
     port->vhost = NULL;
