@@ -269,36 +269,36 @@ static int set_start(struct leat_client *client, Leat__Control__PartitionStart *
 }
 
 static int check_reset(struct leat_client *client, const char *group, const char *topic,
-                       int32_t partition)
+                       const struct leat_group_reset_options *given,
+                       struct leat_group_reset_options *options)
 {
-    int error = client_call_name(client, "group", group);
-    if (error == LEAT_OK)
-        error = client_call_name(client, "topic", topic);
-    if (error == LEAT_OK && (partition < -1 || partition >= LEAT_PARTITIONS_MAX))
-        error = client_error(client, LEAT_ERR_INVALID,
-                             "partition %" PRId32 ": expected 0 to %d, or -1 for all", partition,
-                             LEAT_PARTITIONS_MAX - 1);
-    return error;
+    char why[CLIENT_ERROR_BYTES];
+    int error = options_group_reset(options, given, why, sizeof why);
+    if (error != LEAT_OK)
+        return client_error(client, error, "%s", why);
+    error = client_call_name(client, "group", group);
+    return error == LEAT_OK ? client_call_name(client, "topic", topic) : error;
 }
 
-int leat_group_reset(leat_client *client, const char *group, const char *topic, int32_t partition,
-                     int32_t at, uint64_t value, int32_t dry_run,
+int leat_group_reset(leat_client *client, const char *group, const char *topic,
+                     const struct leat_group_reset_options *options,
                      void (*visit)(void *user, const struct leat_group_move *move), void *user)
 {
     if (client == NULL)
         return LEAT_ERR_INVALID;
+    struct leat_group_reset_options o;
     Leat__Control__PartitionStart start = LEAT__CONTROL__PARTITION_START__INIT;
     Leat__Control__PartitionStart *starts[] = { &start };
-    int error = check_reset(client, group, topic, partition);
+    int error = check_reset(client, group, topic, options, &o);
     if (error == LEAT_OK)
-        error = set_start(client, &start, at, value);
+        error = set_start(client, &start, o.at, o.value);
     if (error != LEAT_OK)
         return error;
     Leat__Control__ResetGroup ask = LEAT__CONTROL__RESET_GROUP__INIT;
     ask.group = (char *)group;
     ask.topic = (char *)topic;
-    if (partition >= 0) {
-        start.partition = (uint32_t)partition;
+    if (o.partition >= 0) {
+        start.partition = (uint32_t)o.partition;
         ask.n_partitions = 1;
         ask.partitions = starts;
     } else {
@@ -307,12 +307,12 @@ int leat_group_reset(leat_client *client, const char *group, const char *topic, 
     Leat__Control__Request request = LEAT__CONTROL__REQUEST__INIT;
     request.body_case = LEAT__CONTROL__REQUEST__BODY_RESET_GROUP;
     request.reset_group = &ask;
-    /* A try comes first: the broker does each partition by itself, and a reset by halves helps
-     * nobody. */
-    for (int try = 1; try >= (dry_run ? 1 : 0) && error == LEAT_OK; try--) {
-        struct reset_call reset = { .topic = topic, .value = value, .user = user };
+    /* The broker resets each partition on its own. A dry run first keeps a reset that one partition
+     * refuses from being applied to the others. */
+    for (int try = 1; try >= (o.dry_run ? 1 : 0) && error == LEAT_OK; try--) {
+        struct reset_call reset = { .topic = topic, .value = o.value, .user = user };
         struct client_call call = { .client = client, .take = take_reset, .context = &reset };
-        reset.visit = try == 0 || dry_run ? visit : NULL;
+        reset.visit = try == 0 || o.dry_run ? visit : NULL;
         ask.dry_run = try == 1;
         error = client_call_wait(&call, &request, "leat_group_reset");
     }

@@ -124,6 +124,16 @@ struct leat_group_description {
     uint32_t reserved;
 };
 
+/* Which committed offsets leat_group_reset() moves, and where to. */
+struct leat_group_reset_options {
+    size_t size;
+    int32_t partition; /* of the topic; -1: all of them */
+    int32_t at;        /* leat_start */
+    uint64_t value;    /* of `at`: an offset, or a time in ns since 1970 */
+    int32_t dry_run;   /* 1: change nothing, only report what would change */
+    int32_t reserved;
+};
+
 struct leat_group_move {
     const char *topic;
     uint32_t partition;
@@ -148,9 +158,8 @@ LEAT_API int leat_group_describe(leat_client *client, const char *group, const c
                                  void (*visit)(void *user,
                                                const struct leat_group_description *description),
                                  void *user);
-/* Moves committed offsets of a group without members to what `at` (leat_start) and `value` (its
- * offset or time) stand for now: of one partition, or of all (partition -1). With dry_run 1,
- * nothing changes. An offset below the oldest record kept becomes the offset of that record. Calls
+/* Moves committed offsets of a group without members to what options->at stands for now; `options`
+ * is required. An offset below the oldest record kept becomes the offset of that record. Calls
  * `visit`, which may be NULL, for each partition. All partitions are tried first: if one is
  * refused, none is changed.
  *
@@ -160,7 +169,7 @@ LEAT_API int leat_group_describe(leat_client *client, const char *group, const c
  *   LEAT_ERR_UNKNOWN_TOPIC, LEAT_ERR_UNKNOWN_PARTITION, LEAT_ERR_UNKNOWN_GROUP, LEAT_BUSY,
  *   LEAT_ERR_INVALID, LEAT_ERR_TIMEOUT */
 LEAT_API int leat_group_reset(leat_client *client, const char *group, const char *topic,
-                              int32_t partition, int32_t at, uint64_t value, int32_t dry_run,
+                              const struct leat_group_reset_options *options,
                               void (*visit)(void *user, const struct leat_group_move *move),
                               void *user);
 /* Deletes a group and its committed offsets. LEAT_ERR_GROUP_NOT_EMPTY: the group has members. */

@@ -241,3 +241,21 @@ enum leat_error options_topic(struct leat_topic_settings *out,
     }
     return LEAT_OK;
 }
+
+enum leat_error options_group_reset(struct leat_group_reset_options *out,
+                                    const struct leat_group_reset_options *given, char *why,
+                                    size_t why_bytes)
+{
+    if (given == NULL) {
+        snprintf(why, why_bytes, "options NULL: expected a struct leat_group_reset_options");
+        return LEAT_ERR_INVALID;
+    }
+    if (!copy_sized(out, sizeof *out, given, offsetof(struct leat_group_reset_options, reserved)))
+        return size_refused(why, why_bytes, "leat_group_reset_options");
+    if (out->partition < -1 || out->partition >= LEAT_PARTITIONS_MAX) {
+        snprintf(why, why_bytes, "partition %" PRId32 ": expected 0 to %d, or -1 for all",
+                 out->partition, LEAT_PARTITIONS_MAX - 1);
+        return LEAT_ERR_INVALID;
+    }
+    return LEAT_OK;
+}

@@ -53,5 +53,9 @@ enum leat_error options_consumer(struct leat_consumer_options *out,
                                  size_t why_bytes);
 enum leat_error options_topic(struct leat_topic_settings *out,
                               const struct leat_topic_settings *given, char *why, size_t why_bytes);
+/* `given` may not be NULL: a reset has no default. */
+enum leat_error options_group_reset(struct leat_group_reset_options *out,
+                                    const struct leat_group_reset_options *given, char *why,
+                                    size_t why_bytes);
 
 #endif

@@ -154,11 +154,20 @@ static int set_scene(struct member *m)
     return control;
 }
 
+static int reset_asked(const char *group, const char *topic,
+                       struct leat_group_reset_options options)
+{
+    options.size = sizeof options;
+    return leat_group_reset(client, group, topic, &options, NULL, NULL);
+}
+
 static void end_scene(const struct member *m)
 {
     members_expect(member_ask_leave(m), 0, NULL);
     /* What it had is being dropped by the shards. */
-    while (leat_group_reset(client, "g", "t", -1, LEAT_START_EARLIEST, 0, 1, NULL, NULL)
+    while (reset_asked("g", "t",
+                       (struct leat_group_reset_options){
+                           .partition = -1, .at = LEAT_START_EARLIEST, .dry_run = 1 })
            == LEAT_BUSY)
         cr_assert_not_null(strstr(leat_client_error(client), "still being closed"));
 }
@@ -170,11 +179,15 @@ Test(group_admin, nothing_is_there)
             "group \"nobody\"", "leat group list");
     refused(leat_group_delete(client, "nobody"), LEAT_ERR_UNKNOWN_GROUP, "group \"nobody\"",
             "leat group list");
-    refused(leat_group_reset(client, "nobody", "t", -1, LEAT_START_LATEST, 0, 0, NULL, NULL),
-            LEAT_ERR_UNKNOWN_TOPIC, "topic \"t\"", "leat topic create");
+    refused(
+        reset_asked("nobody", "t",
+                    (struct leat_group_reset_options){ .partition = -1, .at = LEAT_START_LATEST }),
+        LEAT_ERR_UNKNOWN_TOPIC, "topic \"t\"", "leat topic create");
     members_create_topic();
-    refused(leat_group_reset(client, "nobody", "t", -1, LEAT_START_LATEST, 0, 0, NULL, NULL),
-            LEAT_ERR_UNKNOWN_GROUP, "group \"nobody\"", "leat group list");
+    refused(
+        reset_asked("nobody", "t",
+                    (struct leat_group_reset_options){ .partition = -1, .at = LEAT_START_LATEST }),
+        LEAT_ERR_UNKNOWN_GROUP, "group \"nobody\"", "leat group list");
     cr_assert_eq(list_all().count, 0u, "a refused reset makes no group");
     cr_assert_eq(seen.visits, 0u);
 }
@@ -189,19 +202,32 @@ Test(group_admin, names_that_cannot_be)
         refused(leat_group_describe(client, names[i], NULL, see, NULL), LEAT_ERR_INVALID,
                 "group \"", "1 to 249");
         refused(leat_group_delete(client, names[i]), LEAT_ERR_INVALID, "group \"", "1 to 249");
-        refused(leat_group_reset(client, names[i], "t", -1, LEAT_START_LATEST, 0, 0, NULL, NULL),
+        refused(reset_asked(
+                    names[i], "t",
+                    (struct leat_group_reset_options){ .partition = -1, .at = LEAT_START_LATEST }),
                 LEAT_ERR_INVALID, "group \"", "1 to 249");
-        refused(leat_group_reset(client, "g", names[i], -1, LEAT_START_LATEST, 0, 0, NULL, NULL),
+        refused(reset_asked(
+                    "g", names[i],
+                    (struct leat_group_reset_options){ .partition = -1, .at = LEAT_START_LATEST }),
                 LEAT_ERR_INVALID, "topic \"", "1 to 249");
     }
     refused(leat_group_describe(client, "g", "a b", see, NULL), LEAT_ERR_INVALID, "topic \"a b\"",
             "1 to 249");
-    refused(leat_group_reset(client, "g", "t", -2, LEAT_START_LATEST, 0, 0, NULL, NULL),
-            LEAT_ERR_INVALID, "partition -2", "0 to 4095");
-    refused(leat_group_reset(client, "g", "t", 4096, LEAT_START_LATEST, 0, 0, NULL, NULL),
+    refused(
+        reset_asked("g", "t",
+                    (struct leat_group_reset_options){ .partition = -2, .at = LEAT_START_LATEST }),
+        LEAT_ERR_INVALID, "partition -2", "0 to 4095");
+    refused(reset_asked(
+                "g", "t",
+                (struct leat_group_reset_options){ .partition = 4096, .at = LEAT_START_LATEST }),
             LEAT_ERR_INVALID, "partition 4096", "0 to 4095");
-    refused(leat_group_reset(client, "g", "t", 0, 99, 0, 0, NULL, NULL), LEAT_ERR_INVALID, "at 99",
-            "leat_start");
+    refused(reset_asked("g", "t", (struct leat_group_reset_options){ .partition = 0, .at = 99 }),
+            LEAT_ERR_INVALID, "at 99", "leat_start");
+    refused(leat_group_reset(client, "g", "t", NULL, NULL, NULL), LEAT_ERR_INVALID, "options NULL",
+            "leat_group_reset_options");
+    const struct leat_group_reset_options sizeless = { .partition = -1 };
+    refused(leat_group_reset(client, "g", "t", &sizeless, NULL, NULL), LEAT_ERR_INVALID,
+            "leat_group_reset_options.size", "sizeof");
     cr_assert_eq(leat_group_list(NULL, take, NULL), LEAT_ERR_INVALID);
     cr_assert_eq(leat_group_list(client, NULL, NULL), LEAT_ERR_INVALID);
     cr_assert_eq(seen.visits, 0u);
@@ -290,9 +316,11 @@ static void note_move(void *user, const struct leat_group_move *move)
 static struct moved reset(int32_t partition, int32_t at, uint64_t value, int32_t dry_run)
 {
     struct moved moved = { 0 };
-    cr_assert_eq(
-        leat_group_reset(client, "g", "t", partition, at, value, dry_run, note_move, &moved), 0,
-        "%s", leat_client_error(client));
+    const struct leat_group_reset_options options = {
+        .size = sizeof options, .partition = partition, .at = at, .value = value, .dry_run = dry_run
+    };
+    cr_assert_eq(leat_group_reset(client, "g", "t", &options, note_move, &moved), 0, "%s",
+                 leat_client_error(client));
     return moved;
 }
 
@@ -306,8 +334,10 @@ Test(group_admin, a_group_is_reset_to_where_it_was_told)
 {
     struct member m;
     set_scene(&m);
-    refused(leat_group_reset(client, "g", "t", -1, LEAT_START_LATEST, 0, 0, NULL, NULL),
-            LEAT_ERR_GROUP_NOT_EMPTY, "group \"g\"", "stop them");
+    refused(
+        reset_asked("g", "t",
+                    (struct leat_group_reset_options){ .partition = -1, .at = LEAT_START_LATEST }),
+        LEAT_ERR_GROUP_NOT_EMPTY, "group \"g\"", "stop them");
     end_scene(&m);
     cr_assert_eq(committed(1), 30u, "a try changes nothing");
     struct moved moved = reset(-1, LEAT_START_OFFSET, 5, 1);
@@ -352,17 +382,25 @@ Test(group_admin, a_reset_that_cannot_be_leaves_every_partition)
     struct leat_record record = { .value = "v", .value_size = 1, .partition = 0 };
     for (unsigned i = 0; i < RECORDS; i++)
         cr_assert_eq(leat_producer_send_wait(producer, &record, NULL, PATIENCE), 0);
-    refused(leat_group_reset(client, "g", "t", -1, LEAT_START_OFFSET, 60, 0, NULL, NULL),
+    refused(reset_asked("g", "t",
+                        (struct leat_group_reset_options){
+                            .partition = -1, .at = LEAT_START_OFFSET, .value = 60 }),
             LEAT_ERR_OUT_OF_RANGE, "offset 60", "0 to 50");
     cr_assert(committed(0) == 0 && committed(1) == 30, "nothing by halves");
     reset(0, LEAT_START_OFFSET, 60, 0);
     cr_assert_eq(committed(0), 60u);
-    refused(leat_group_reset(client, "g", "t", 0, LEAT_START_OFFSET, UINT64_MAX - 1, 0, NULL, NULL),
+    refused(reset_asked("g", "t",
+                        (struct leat_group_reset_options){
+                            .partition = 0, .at = LEAT_START_OFFSET, .value = UINT64_MAX - 1 }),
             LEAT_ERR_OUT_OF_RANGE, "offset 18446744073709551614", "0 to 100");
-    refused(leat_group_reset(client, "g", "t", 4, LEAT_START_EARLIEST, 0, 0, NULL, NULL),
-            LEAT_ERR_UNKNOWN_PARTITION, "partition 4", "leat topic describe t");
-    refused(leat_group_reset(client, "g", "u", 0, LEAT_START_EARLIEST, 0, 0, NULL, NULL),
-            LEAT_ERR_UNKNOWN_TOPIC, "topic \"u\"", "leat topic create");
+    refused(
+        reset_asked("g", "t",
+                    (struct leat_group_reset_options){ .partition = 4, .at = LEAT_START_EARLIEST }),
+        LEAT_ERR_UNKNOWN_PARTITION, "partition 4", "leat topic describe t");
+    refused(
+        reset_asked("g", "u",
+                    (struct leat_group_reset_options){ .partition = 0, .at = LEAT_START_EARLIEST }),
+        LEAT_ERR_UNKNOWN_TOPIC, "topic \"u\"", "leat topic create");
     cr_assert(committed(0) == 60 && committed(1) == 30);
     members_publish(3000); /* far more than the ring holds */
     const struct moved moved = reset(1, LEAT_START_OFFSET, 5, 0);

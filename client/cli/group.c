@@ -364,9 +364,14 @@ static int reset_run(struct cli *cli, const struct args_common *common, const ch
                      const struct reset_options *o)
 {
     json_t *moves = json_array();
-    const int32_t partition = o->partition == UINT64_MAX ? -1 : (int32_t)o->partition;
-    const int error = leat_group_reset(cli->client, group, o->topic, partition, o->at, o->value,
-                                       o->dry_run, collect_move, moves);
+    const struct leat_group_reset_options options = {
+        .size = sizeof options,
+        .partition = o->partition == UINT64_MAX ? -1 : (int32_t)o->partition,
+        .at = o->at,
+        .value = o->value,
+        .dry_run = o->dry_run,
+    };
+    const int error = leat_group_reset(cli->client, group, o->topic, &options, collect_move, moves);
     const int code = error == 0 ? 0 : cli_refuse(cli, "group", group, error);
     if (error == 0 && common->json) {
         json_t *said = json_pack("{s:s, s:s, s:b, s:O}", "group", group, "topic", o->topic,
