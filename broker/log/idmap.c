@@ -1,4 +1,4 @@
-/* Map of ids: elements found by the 64-bit id that each of them begins with. */
+/* Id map: a hash table of elements, keyed by the 64-bit id at the start of each element. */
 #include "broker/log/idmap.h"
 
 #include <assert.h>
@@ -18,7 +18,7 @@ void idmap_close(struct idmap *map)
     map->room = map->count = 0;
 }
 
-/* Where `id` is, or the empty place where it would be. */
+/* The slot of `id`, or the empty slot where it would go. */
 static uint64_t **place_of(const struct idmap *map, uint64_t id)
 {
     uint32_t at = (uint32_t)(id * UINT64_C(0x9E3779B97F4A7C15) >> 32) & (map->room - 1);
@@ -65,7 +65,8 @@ void idmap_remove(struct idmap *map, const uint64_t *id)
     assert(*place == id);
     *place = NULL;
     map->count--;
-    /* Those behind it, up to the next empty place, may have been pushed on by it. */
+    /* The elements behind it, up to the next empty slot, may have been displaced by it: reinsert
+     * them. */
     uint32_t at = (uint32_t)(place - map->places);
     for (at = (at + 1) & (map->room - 1); map->places[at] != NULL;
          at = (at + 1) & (map->room - 1)) {

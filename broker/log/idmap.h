@@ -1,7 +1,8 @@
-/* Map of ids: elements found by the 64-bit id that each of them begins with.
+/* Id map: a hash table of elements, keyed by the 64-bit id at the start of each element.
  *
- * Role: open addressing, at most half full. Must not know: what the elements are; they stay their
- * owner's. All-zero, but for `budget`, is an empty map. Threads: its owner's. */
+ * Role: open addressing with linear probing, at most half full. The map stores pointers; the caller
+ * owns the elements. Must not know: what the elements are. A zeroed map, `budget` apart, is empty.
+ * Threads: the owner's. */
 #ifndef LEAT_BROKER_LOG_IDMAP_H
 #define LEAT_BROKER_LOG_IDMAP_H
 
@@ -11,19 +12,21 @@
 #include "broker/log/memory_budget.h"
 
 struct idmap {
-    uint64_t **places;            /* to the elements' ids; NULL: empty */
-    uint32_t room;                /* places: 0, or a power of two */
+    uint64_t **places;            /* pointers to the elements' ids; NULL: an empty slot */
+    uint32_t room;                /* slots: 0, or a power of two */
     uint32_t count;               /* elements */
-    struct memory_budget *budget; /* of the places; NULL: no limit */
+    struct memory_budget *budget; /* the slots are charged to it; NULL: no limit */
 };
 
-/* Frees the places. */
+/* Frees the slots. The elements remain the caller's. */
 void idmap_close(struct idmap *map);
-/* The element of this id; NULL: there is none. */
+/* Returns the element with this id, or NULL. */
 void *idmap_find(const struct idmap *map, uint64_t id);
-/* Makes a place for one more, so that idmap_add cannot lack one. False: no memory. */
+/* Makes room for one more element, so that the next idmap_add cannot fail. False: no memory;
+ * nothing has changed. */
 bool idmap_make_room(struct idmap *map);
-/* `id`: where the element begins. There is none of its id, and there is room. */
+/* `id` points to the start of the element. No element in the map may have this id, and there must
+ * be room (idmap_make_room). */
 void idmap_add(struct idmap *map, uint64_t *id);
 void idmap_remove(struct idmap *map, const uint64_t *id);
 

@@ -1,19 +1,20 @@
-/* Index: from an offset or a time to a batch that is not far before it. */
+/* Index: maps an offset, a time or a position to a batch that is not far before it. */
 #include "broker/log/index.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 
 enum {
-    ENTRIES = 4096, /* of a large ring */
-    STEP_MIN = 4096,
+    ENTRIES = 4096,  /* of a large ring; a small one has fewer */
+    STEP_MIN = 4096, /* bytes */
 };
 
 enum leat_error index_open(struct index *out, uint64_t ring_bytes)
 {
     const uint64_t step = ring_bytes / ENTRIES > STEP_MIN ? ring_bytes / ENTRIES : STEP_MIN;
     uint64_t places = 2;
-    /* Entries are at least a step apart and all within the ring; one more may be half gone. */
+    /* Entries lie at least one step apart and within the ring. One more may already be half
+     * evicted. */
     while (places < ring_bytes / step + 2)
         places *= 2;
     struct index_entry *entries = calloc(places, sizeof *entries);
@@ -47,7 +48,7 @@ static const struct index_entry *entry_at(const struct index *index, uint64_t nu
 
 enum index_key { BY_POSITION, BY_OFFSET, BY_TIME };
 
-/* How many entries have a key below `value`: keys never decrease. */
+/* The number of entries whose key is below `value`. Keys never decrease. */
 static uint64_t count_below(const struct index *index, enum index_key key, uint64_t value)
 {
     uint64_t low = 0, high = index->count;

@@ -1,4 +1,4 @@
-/* Log memory: a ring of bytes mapped twice in a row, so that every slice of it is contiguous. */
+/* Log memory: a ring of bytes that is mapped twice in a row, so that every slice is contiguous. */
 #include "broker/log/logmem.h"
 
 #include <assert.h>
@@ -16,7 +16,7 @@
 
 #ifdef LEAT_TSAN
 
-/* The second half is ordinary memory; logmem_write keeps the two alike. */
+/* The second half is separate memory here; logmem_write keeps both halves equal. */
 static bool map_ring(struct logmem *out, bool huge)
 {
     if (huge)
@@ -41,7 +41,7 @@ void logmem_write(const struct logmem *mem, uint64_t at, const void *bytes, uint
 
 #else
 
-/* Both halves over one file, at an address that suits its pages. */
+/* Maps both halves to one file, at an address aligned to its page size. */
 static bool map_twice(struct logmem *out, int fd, uint64_t page)
 {
     const uint64_t room = 2 * out->size + page;
@@ -65,15 +65,16 @@ static bool map_twice(struct logmem *out, int fd, uint64_t page)
             return false;
         }
     }
-    /* The pages are there already; this fills the page tables, so that no append faults. A kernel
-     * that does not know it (before 5.14) faults once a page. */
+    /* The pages are allocated already. This fills the page tables, so that no append takes a page
+     * fault. A kernel without this flag (before 5.14) faults once per page. */
     madvise(base, 2 * out->size, MADV_POPULATE_WRITE);
     out->base = base;
     return true;
 }
 
-/* Every page now, so that no later write can fail. A signal undoes what was begun. Where filters of
- * system calls refuse fallocate, writing a byte to each takes it. */
+/* Allocates every page now, so that no later write can fail. A signal undoes a fallocate that has
+ * begun, so it is retried. Where a seccomp filter refuses fallocate, writing one byte to each page
+ * allocates it. */
 static bool take_pages(int fd, uint64_t size, uint64_t page)
 {
     int result;
@@ -89,7 +90,8 @@ static bool take_pages(int fd, uint64_t size, uint64_t page)
     return refused;
 }
 
-/* A file in memory without a name. The oldest kernels and filters have no memfd_create. */
+/* Opens an unnamed file in memory. The oldest kernels and some seccomp filters lack
+ * memfd_create. */
 static int open_memory(unsigned flags)
 {
     const int fd = memfd_create("leat-log", flags);
@@ -145,7 +147,7 @@ enum leat_error logmem_open(struct logmem *out, uint64_t size, struct logmem_bud
         budget->refused = errno;
         return LEAT_ERR_NO_MEMORY;
     }
-    /* Relaxed: figures, which order nothing. */
+    /* Relaxed: these are statistics, and order nothing. */
     atomic_fetch_add_explicit(&budget->used_bytes, size, memory_order_relaxed);
     atomic_fetch_add_explicit(&budget->normal_bytes, mem.hugepages ? 0 : size,
                               memory_order_relaxed);

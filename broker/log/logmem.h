@@ -1,17 +1,18 @@
-/* Log memory: a ring of bytes mapped twice in a row, so that every slice of it is contiguous.
+/* Log memory: a ring of bytes that is mapped twice in a row, so that every slice is contiguous.
  *
  *      base            base + size       base + 2 size
  *      [ the bytes      ][ the same bytes ]
  *
- * Role: reserve it (hugepages when they can be had), account for it against one budget.
- * Must not know: what is stored, positions, batches.
+ * Role: reserve the memory, on hugepages where available, and charge it to a budget. Must not know:
+ * what is stored, positions, batches.
  *
- * A memfd backs both mappings; its pages are all reserved at open, so that writing can never fail.
- * Under ThreadSanitizer, which does not see that two mappings are one memory, the second half is
- * ordinary memory and logmem_write stores twice.
+ * A memfd backs both mappings. All of its pages are allocated at open, so that a later write cannot
+ * fail. ThreadSanitizer does not know that two mappings are one memory: under it the second half is
+ * ordinary memory, and logmem_write stores twice.
  *
- * Threads: open and close, one at a time, belong to control and to the worker it waits for; what a
- * budget has in use may be read by anybody; the bytes belong to the owning shard. */
+ * Threads: logmem_open and logmem_close run one at a time, on the control thread or on the worker
+ * it waits for. Any thread may read how much of a budget is in use. The bytes belong to the owning
+ * shard. */
 #ifndef LEAT_BROKER_LOG_LOGMEM_H
 #define LEAT_BROKER_LOG_LOGMEM_H
 
@@ -22,7 +23,8 @@
 
 #include "schema/error.h"
 
-/* However ThreadSanitizer was asked for: a mirror it cannot see would hide races. */
+/* Detects ThreadSanitizer however it was enabled: a second mapping that it does not know of would
+ * hide races. */
 #if !defined(LEAT_TSAN) && defined(__SANITIZE_THREAD__)
 #define LEAT_TSAN
 #elif !defined(LEAT_TSAN) && defined(__has_feature)
@@ -32,8 +34,8 @@
 #endif
 
 enum logmem_pages {
-    LOGMEM_AUTO, /* hugepages if they can be had, else normal ones */
-    LOGMEM_HUGE, /* hugepages or nothing */
+    LOGMEM_AUTO, /* hugepages if available, else normal pages */
+    LOGMEM_HUGE, /* hugepages, or an error */
     LOGMEM_NORMAL,
 };
 
@@ -42,10 +44,10 @@ struct logmem;
 struct logmem_budget {
     uint64_t limit_bytes;
     _Atomic uint64_t used_bytes;
-    _Atomic uint64_t normal_bytes; /* of them, on normal pages */
+    _Atomic uint64_t normal_bytes; /* the part of used_bytes on normal pages */
     enum logmem_pages pages;
-    int refused; /* errno of what the kernel refused last */
-    /* Told of each ring after it opened and before it closes; NULL: nobody. */
+    int refused; /* errno of the last request that the kernel refused */
+    /* Called after each ring was opened and before it is closed; NULL: not called. */
     void (*opened)(const struct logmem *mem);
     void (*closing)(const struct logmem *mem);
 };
@@ -56,19 +58,19 @@ struct logmem {
     bool hugepages;
 };
 
-/* `size`: a power of two, multiple of the page size. Charges the budget; with hugepages a size
- * below one hugepage uses normal pages. LEAT_ERR_NO_MEMORY: over budget, *missing_bytes > 0 says by
- * how much; *missing_bytes == 0: the kernel refused, and budget->refused says why. Nothing is held
- * on error. */
+/* Opens a ring of `size` bytes, a power of two and a multiple of the page size, and charges it to
+ * the budget. A ring smaller than one hugepage uses normal pages, whatever budget->pages is.
+ * LEAT_ERR_NO_MEMORY: when *missing_bytes > 0, the budget lacks that much; when it is 0, the kernel
+ * refused, and budget->refused is its errno. On an error nothing is allocated or charged. */
 enum leat_error logmem_open(struct logmem *out, uint64_t size, struct logmem_budget *budget,
                             uint64_t *missing_bytes);
 void logmem_close(struct logmem *mem, struct logmem_budget *budget);
 
-/* Copies `bytes` to ring place `at` (0 <= at < size, length <= size). */
+/* Copies `length` bytes to index `at` of the ring (0 <= at < size, length <= size). */
 void logmem_write(const struct logmem *mem, uint64_t at, const void *bytes, uint64_t length);
 
-/* The bytes at mem->base + at were written there: shows them in the other half too, where that is
- * other memory (under ThreadSanitizer). */
+/* Call after writing to mem->base + at without logmem_write. Under ThreadSanitizer it copies the
+ * bytes to the other half of the ring; in other builds the halves are one memory. */
 static inline void logmem_written(const struct logmem *mem, uint64_t at, uint64_t length)
 {
 #ifdef LEAT_TSAN

@@ -1,12 +1,13 @@
-/* Maker: who made an entry of a bounded table, and how many of those one client may have.
+/* Maker: the client that made an entry of a bounded table, and how many entries one client may
+ * have.
  *
- *      a control connection   at most an eighth of a table
- *      an address             at most half of what the others have left of it
+ *      a control connection   at most an eighth of the table
+ *      an address             at most half of what the other addresses have left of it
  *
- * So a table is never full of one client's things, and whoever comes from another address finds a
- * place.
+ * So one client can never fill a table, and a client from another address still finds room.
  *
- * Role: the rule, and the words for it. Must not know: tables, who counts. Threads: any. */
+ * Role: the rule for shares, and its types. Must not know: tables, who counts the entries. Threads:
+ * any. */
 #ifndef LEAT_BROKER_LOG_MAKER_H
 #define LEAT_BROKER_LOG_MAKER_H
 
@@ -15,17 +16,19 @@
 struct memory_budget;
 
 enum {
-    SHARE_OF_CONNECTION = 8, /* the part of a table */
+    SHARE_OF_CONNECTION = 8, /* a connection's share is size / 8 */
     SHARE_OF_ADDRESS = 2,
-    SHARE_MIN = 2, /* of a small table; one may be opened before the one it replaces has ended */
+    /* The least share, where the table has as many entries: a client may open an entry before the
+     * one that it replaces has ended. */
+    SHARE_MIN = 2,
 };
 
-/* The number of a control connection, and one for its address that stays the same when the address
- * comes back; 0: nobody's, who has no share. */
+/* The number of a control connection, and a number of its address that is the same when the address
+ * comes back. 0: no client's; no share applies. */
 struct maker {
     uint32_t connection;
     uint64_t address;
-    struct memory_budget *memory; /* of the address; NULL: what is made is charged elsewhere */
+    struct memory_budget *memory; /* the address's; NULL: what is made is charged elsewhere */
 };
 
 #define MAKER_NOBODY (&(const struct maker){ 0 })
@@ -38,7 +41,7 @@ static inline uint32_t share_at_least(uint32_t share, uint32_t size)
     return share < least ? least : share;
 }
 
-/* Of a table of `size` entries, of which others than the address have taken `others`. */
+/* The shares of a table of `size` entries, of which other addresses hold `others`. */
 static inline uint32_t share_of_connection(uint32_t size)
 {
     return share_at_least(size / SHARE_OF_CONNECTION, size);

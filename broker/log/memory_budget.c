@@ -1,14 +1,14 @@
-/* Memory budget: what clients can make the broker hold beside the logs, counted against one limit.
- */
+/* Memory budget: one limit for all memory, the logs apart, that clients make the broker
+ * allocate. */
 #include "broker/log/memory_budget.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ACCOUNT_ENOUGH (UINT64_C(8) * LEAT_MIB) /* of a small budget an account may have a half */
+#define ACCOUNT_ENOUGH (UINT64_C(8) * LEAT_MIB) /* see memory_account_most */
 
-/* Relaxed throughout: the numbers order nothing else. */
+/* Relaxed, except for `holders`: the counters order nothing else. */
 
 struct memory_budget *memory_part_open(struct memory_budget *whole, uint32_t fraction)
 {
@@ -29,7 +29,7 @@ void memory_part_hold(struct memory_budget *part)
 
 void memory_part_release(struct memory_budget *part)
 {
-    /* The last one comes after everything the others did. */
+    /* The last release must come after everything that the other holders did. */
     if (part == NULL || part->whole == NULL
         || atomic_fetch_sub_explicit(&part->holders, 1, memory_order_acq_rel) != 1)
         return;

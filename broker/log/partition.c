@@ -1,4 +1,5 @@
-/* Partition: one ordered log with its index, its producers' memory and its required readers. */
+/* Partition: one ordered log with its index, its producers' deduplication state and its required
+ * readers. */
 #include "broker/log/partition.h"
 
 #include <assert.h>
@@ -9,10 +10,10 @@
 #include "schema/frame.h"
 
 enum {
-    BUSY_FULL_US = 1000,   /* until a required reader may have moved on */
+    BUSY_FULL_US = 1000,   /* a required reader may have advanced by then */
     BUSY_OFFSETS_US = 500, /* a state file is being written */
     BUSY_PINNED_US = 50,
-    BUSY_MEMORY_US = 100000,   /* until others have given some back */
+    BUSY_MEMORY_US = 100000,   /* others may have released some by then */
     RETAIN_BATCHES_MAX = 4096, /* dropped in one call */
 };
 
@@ -120,35 +121,35 @@ bool partition_hugepages(const struct partition *p)
     return p->log.mem.hugepages;
 }
 
-/* ---- forgetting */
+/* ---- eviction */
 
-/* Drops the oldest batch. */
 static void drop_oldest(struct partition *p)
 {
     const uint8_t *wire = ringlog_at(&p->log, p->log.head);
     partition_add(&p->evicted_records, leat_batch_count_at(wire));
     ringlog_release(&p->log, p->log.head + leat_batch_size_at(wire));
     partition_set(&p->head_position, p->log.head);
-    wire = ringlog_at(&p->log, p->log.head); /* the next one to go */
+    wire = ringlog_at(&p->log, p->log.head); /* the next oldest */
     partition_set(&p->head_offset, p->log.head != p->log.tail ? leat_batch_offset_at(wire)
                                                               : partition_get(&p->next_offset));
 }
 
-/* Bytes that may not be dropped start here: what required readers have not consumed. */
+/* Bytes from this position on may not be dropped, because required readers have not consumed
+ * them. */
 static uint64_t protected_from(const struct partition *p)
 {
     return p->overrun == PARTITION_BLOCK ? required_readers_lowest(&p->required) : UINT64_MAX;
 }
 
-/* The batch at `position` may be dropped: it is wholly below `held`. A mark may stand within a
- * batch, for readers are sent slices cut anywhere. */
+/* True when the batch at `position` is wholly below `held`. A mark may point into a batch, because
+ * readers are sent slices that are cut anywhere. */
 static bool droppable(const struct partition *p, uint64_t position, uint64_t held)
 {
     return held == UINT64_MAX
            || position + leat_batch_size_at(ringlog_at(&p->log, position)) <= held;
 }
 
-/* A log that ends at `end` fits the ring after dropping nothing that is held. */
+/* True when a log that ends at `end` fits the ring without dropping anything that is held. */
 static bool fits(const struct partition *p, uint64_t end, uint64_t held)
 {
     if (held == UINT64_MAX)
@@ -160,8 +161,8 @@ static bool fits(const struct partition *p, uint64_t end, uint64_t held)
     return true;
 }
 
-/* Makes room for `size` bytes within the ring and the retention. False: required readers hold it,
- * and nothing was dropped. */
+/* Makes room for `size` bytes within the ring and the retention. False: required readers hold the
+ * room; nothing was dropped. */
 static bool make_room(struct partition *p, uint64_t size)
 {
     const uint64_t held = protected_from(p);
@@ -211,7 +212,7 @@ static void busy(struct partition *p, struct publish_result *result, uint32_t re
     result->retry_after_us = retry_after_us;
 }
 
-/* Refused for good: the sequence is consumed. */
+/* A final refusal: it consumes the sequence. */
 static void refuse(struct partition *p, struct producer_dedup *producer, uint32_t crc,
                    struct publish_result *result, enum leat_error status)
 {
@@ -221,7 +222,7 @@ static void refuse(struct partition *p, struct producer_dedup *producer, uint32_
                           LEAT_OFFSET_NONE);
 }
 
-/* False: the producer's memory answers it. `result` is empty yet. */
+/* False: *result is the answer, from the producer's state. *result must be empty before. */
 static bool is_new(struct partition *p, struct producer_dedup *producer,
                    const struct leat_batch *batch, struct publish_result *result)
 {
@@ -250,7 +251,7 @@ static void append(struct partition *p, const uint8_t *bytes, const struct leat_
     const uint64_t position = p->log.tail;
     const uint64_t time = times_stamp(&p->times, p->log.head, position, now, wall_ns);
     index_note(&p->index, position, base_offset, now);
-    /* One copy, then the stamp over it: for a small batch a second copy would cost more. */
+    /* Copy once, then stamp in place: for a small batch a second copy would cost more. */
     ringlog_append(&p->log, bytes, batch->size);
     leat_batch_stamp(ringlog_at(&p->log, position), base_offset, time, p->leader_epoch);
     logmem_written(&p->log.mem, position & p->log.mask, LEAT_BATCH_STAMP_BYTES);
@@ -261,12 +262,12 @@ static void append(struct partition *p, const uint8_t *bytes, const struct leat_
     partition_add(&p->bytes_in, batch->size);
 }
 
-/* Damaged bytes end no producer, and are no duplicate of anything: it sends the batch again. The
- * records are not looked at: a second caller of leat_batch_check would keep the compiler from
- * making it a part of publishing. */
-__attribute__((noinline, cold)) static void doubt(struct partition *p, const uint8_t *bytes,
-                                                  uint32_t size, uint32_t crc,
-                                                  struct publish_result *result)
+/* Damaged bytes neither fence a producer nor count as a duplicate: the producer sends the batch
+ * again. The records are not checked, because a second caller of leat_batch_check would keep the
+ * compiler from inlining it into partition_publish. */
+__attribute__((noinline, cold)) static void check_damage(struct partition *p, const uint8_t *bytes,
+                                                         uint32_t size, uint32_t crc,
+                                                         struct publish_result *result)
 {
     if (leat_crc32c(bytes + LEAT_BATCH_CRC_FROM, size - LEAT_BATCH_CRC_FROM) != crc)
         result->status = LEAT_ERR_OUT_OF_ORDER;
@@ -274,7 +275,7 @@ __attribute__((noinline, cold)) static void doubt(struct partition *p, const uin
         partition_add(&p->duplicates, 1);
 }
 
-/* Required readers keep `size` bytes from being appended: which do, and since when. */
+/* Records which required readers keep `size` bytes from being appended, and since when. */
 __attribute__((noinline, cold)) static void note_hold(struct partition *p, uint64_t size,
                                                       leat_ns now)
 {
@@ -297,7 +298,7 @@ void partition_publish(struct partition *p, struct producer_dedup *producer, con
         return;
     if (!is_new(p, producer, &batch, result)) {
         if (result->status == LEAT_ERR_FENCED || result->status == LEAT_ERR_DUPLICATE)
-            doubt(p, bytes, batch.size, batch.crc32c, result);
+            check_damage(p, bytes, batch.size, batch.crc32c, result);
         return;
     }
     if (batch.size > p->batch_bytes_max) {
@@ -346,7 +347,7 @@ void partition_refuse(struct partition *p, struct producer_dedup *producer,
     if (is_new(p, producer, &batch, result))
         refuse(p, producer, batch.crc32c, result, status);
     else if (result->status == LEAT_ERR_FENCED || result->status == LEAT_ERR_DUPLICATE)
-        result->status = status; /* its CRC cannot be checked; that it was not appended is known */
+        result->status = status; /* its CRC cannot be checked, but it is known not to be appended */
 }
 
 void partition_offset_limit(struct partition *p, uint64_t limit)
@@ -438,7 +439,7 @@ bool partition_overran(const struct partition *p, uint64_t position)
     return position < p->overran_position;
 }
 
-/* ---- readers, producers, seeing */
+/* ---- readers, producers, statistics */
 
 bool partition_take_held(struct partition *p, uint64_t *name_hash)
 {

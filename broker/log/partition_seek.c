@@ -1,4 +1,4 @@
-/* Where a reader of a partition begins: at an offset, at a time, at an end. */
+/* Finds where a reader of a partition begins: at an offset, at a time, at the head or the tail. */
 #include "broker/log/partition_state.h"
 
 static struct partition_place place_of(const struct partition *p, const struct index_entry *entry)

@@ -1,9 +1,9 @@
-/* Partition state: what the files partition*.c share, and nobody else sees.
+/* Partition state: shared by the files partition*.c, and by no others.
  *
- *      partition.c        open, close, append, retention, what readers take
+ *      partition.c        open, close, append, retention, slices for readers
  *      partition_seek.c   where a reader begins
  *
- * Threads: the owning shard; counters are read by anybody. */
+ * Threads: the owning shard; any thread may read the counters. */
 #ifndef LEAT_BROKER_LOG_PARTITION_STATE_H
 #define LEAT_BROKER_LOG_PARTITION_STATE_H
 
@@ -16,7 +16,7 @@
 #include "broker/log/times.h"
 #include "schema/batch.h"
 
-/* One writer, many readers: plain moves, never torn. */
+/* One writer, many readers: relaxed accesses are plain moves and are never torn. */
 typedef _Atomic uint64_t partition_counter;
 
 static inline uint64_t partition_get(const partition_counter *c)
@@ -35,23 +35,24 @@ static inline void partition_add(partition_counter *c, uint64_t n)
 }
 
 struct partition {
-    bool pinned; /* an append found the place still being sent from */
-    bool held;   /* an append found that required readers hold the place */
-    /* What an append touches, together. */
+    bool pinned; /* an append found its place in the ring pinned by a sender */
+    bool held;   /* an append found its place in the ring held by required readers */
+    /* What an append touches is kept together. */
     struct ringlog log;
     struct index index;
     partition_counter head_position,
-        tail_position; /* copies of log.head and log.tail, for others */
+        tail_position; /* copies of log.head and log.tail, for other threads */
     partition_counter head_offset, next_offset;
     partition_counter batches_in, records_in, bytes_in;
     uint64_t offset_limit;
-    uint64_t wants_below;      /* offsets left under this: ask for more */
+    uint64_t wants_below;      /* when at most so many offsets are left, ask for more */
     uint64_t keep_bytes;       /* retention_bytes, or the whole ring */
-    uint64_t overran_position; /* everything below was overwritten, not retired */
+    uint64_t overran_position; /* everything below was overwritten by appends, not evicted by
+                                  retention */
     uint32_t batch_bytes_max;
     uint32_t record_bytes_max;
     uint32_t leader_epoch;
-    bool asked; /* for offsets, and not given yet */
+    bool asked; /* offsets were requested and not received yet; or none are needed */
     uint8_t overrun;
 
     struct times times;
@@ -63,13 +64,13 @@ struct partition {
     struct partition_options options;
 };
 
-/* The header of the batch there. */
+/* Parses the header of the batch at `position`. */
 static inline struct leat_batch partition_batch_at(const struct partition *p, uint64_t position)
 {
     struct leat_batch batch;
     const enum leat_error error =
         leat_batch_parse(&batch, ringlog_at(&p->log, position), LEAT_BATCH_HEADER_BYTES);
-    /* It was checked when it came in. */
+    /* The header was checked when the batch was appended. */
     assert(error == LEAT_OK);
     (void)error;
     return batch;

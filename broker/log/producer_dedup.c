@@ -1,4 +1,5 @@
-/* Producer: what a partition remembers of each idempotent producer, and the table of them. */
+/* Producer deduplication: what a partition remembers of each idempotent producer, and the table of
+ * producers. */
 #include "broker/log/producer_dedup.h"
 
 #include <assert.h>
@@ -18,24 +19,25 @@ struct result {
 
 static_assert(sizeof(struct result) == PRODUCER_DEDUP_RESULT_BYTES, "as the header says");
 
-/* Whose it is counts for; the table itself is one of them. */
+/* The shares that a producer counts for; the whole table is one of them. */
 enum level { LEVEL_TABLE, LEVEL_CONNECTION, LEVEL_ADDRESS, LEVELS };
 
 struct producer_dedup {
     uint64_t id; /* first: see idmap.h */
     uint64_t next_sequence;
     uint32_t epoch;
-    uint32_t fenced_below;        /* epochs under this are refused */
-    leat_ns idle_since;           /* when it was unbound */
-    struct share *shares[LEVELS]; /* NULL: nobody's; that of the table: see table_of */
+    uint32_t fenced_below; /* epochs below this are refused */
+    leat_ns idle_since;    /* when it was unbound */
+    /* NULL: none. The table's share is never NULL: see table_of. */
+    struct share *shares[LEVELS];
     TAILQ_ENTRY(producer_dedup) unbound_node[LEVELS];
-    struct result *results; /* NULL: it never sent a batch */
-    uint16_t grow_at;       /* results remembered when `results` is to grow; NEVER_GROWS */
-    uint8_t room;           /* of `results`: 0 or a power of two */
-    uint8_t result_count;   /* remembered, at most `room` */
-    uint8_t result_next;    /* where the next one goes */
+    struct result *results; /* NULL: no batch has arrived */
+    uint16_t grow_at;       /* the result_count at which `results` grows; NEVER_GROWS */
+    uint8_t room;           /* size of `results`: 0 or a power of two */
+    uint8_t result_count;   /* results remembered, at most `room` */
+    uint8_t result_next;    /* index of the next result */
     bool bound;
-    uint16_t reserved; /* openings under way: neither bound nor reserved, it may be forgotten */
+    uint16_t reserved; /* openings in progress; neither bound nor reserved, it may be forgotten */
 };
 static_assert(sizeof(struct producer_dedup) == PRODUCER_DEDUP_BYTES, "as the header says");
 static_assert(LEAT_IN_FLIGHT_BATCHES_MAX <= UINT8_MAX, "room is one byte");
@@ -45,21 +47,22 @@ static_assert((LEAT_IN_FLIGHT_BATCHES_MAX & (LEAT_IN_FLIGHT_BATCHES_MAX - 1)) ==
 
 TAILQ_HEAD(unbound_list, producer_dedup);
 
-/* What one control connection, one address, or the table has of producers. */
+/* The producers of one control connection, of one address, or of the table. */
 struct share {
     uint64_t id; /* first: see idmap.h */
     uint32_t count;
-    struct memory_budget
-        *memory; /* of the maker, held: it and what it has are charged to; or NULL */
-    struct unbound_list unbound; /* of those, longest idle first */
-    struct unbound_list unused;  /* the same, of those without results */
+    /* The maker's budget, referenced: the share and its producers are charged to it. NULL: they are
+     * charged to the table's. */
+    struct memory_budget *memory;
+    struct unbound_list unbound; /* unbound producers with results, longest idle first */
+    struct unbound_list unused;  /* the same without results */
 };
 static_assert(sizeof(struct share) == PRODUCER_DEDUP_SHARE_BYTES, "as the header says");
 
 struct producer_dedup_table {
     struct share all; /* first: see table_of */
     struct idmap by_id;
-    struct idmap connections, addresses; /* that have some */
+    struct idmap connections, addresses; /* shares of those that have producers */
     uint32_t capacity;
     struct memory_budget *budget;
 };
@@ -76,7 +79,7 @@ static struct memory_budget *memory_of_share(const struct producer_dedup_table *
     return share != NULL && share->memory != NULL ? share->memory : table->budget;
 }
 
-/* What it is charged to. */
+/* The budget that it is charged to. */
 static struct memory_budget *memory_of(const struct producer_dedup *producer)
 {
     return memory_of_share(table_of(producer), producer->shares[LEVEL_ADDRESS]);
@@ -144,7 +147,7 @@ void producer_dedup_table_close(struct producer_dedup_table *table)
     memory_budget_free(table->budget, table, sizeof *table);
 }
 
-/* ---- unbound ones are in the lists of all whose they are */
+/* ---- an unbound producer is in the lists of all its shares */
 
 static struct unbound_list *list_of(const struct producer_dedup *producer, enum level level)
 {
@@ -166,14 +169,14 @@ static void leave_lists(struct producer_dedup *producer)
             TAILQ_REMOVE(list_of(producer, i), producer, unbound_node[i]);
 }
 
-/* The one that is missed least; NULL: all are bound. */
+/* The producer to forget first: one without results, then the longest idle. NULL: all are bound. */
 static struct producer_dedup *find_longest_unbound(const struct share *share)
 {
     struct producer_dedup *unused = TAILQ_FIRST(&share->unused);
     return unused != NULL ? unused : TAILQ_FIRST(&share->unbound);
 }
 
-/* ---- whose it is */
+/* ---- shares */
 
 static struct idmap *shares_of(struct producer_dedup_table *table, enum level level)
 {
@@ -241,8 +244,8 @@ static void set_shares(struct producer_dedup_table *table, struct producer_dedup
     }
 }
 
-/* It counts for `maker` from now on, and is charged to it; it is in no list. Without memory it
- * stays whose it is. */
+/* Moves a producer, which is in no list, to the shares of `maker`, and charges it there. Without
+ * memory it stays where it is. */
 static void hand_to(struct producer_dedup *producer, const struct maker *maker)
 {
     struct producer_dedup_table *table = table_of(producer);
@@ -279,7 +282,8 @@ static uint32_t count_of(const struct share *share)
     return share != NULL ? share->count : 0;
 }
 
-/* Whether the maker may have one more, and if not, whose own must go for it (*full). */
+/* Says whether the maker may have one more. If not, a producer of the share *full must be forgotten
+ * first; NULL: there is none. */
 static struct producer_share check_share(struct producer_dedup_table *table,
                                          const struct maker *maker, const struct share **full)
 {
@@ -400,7 +404,7 @@ enum leat_error producer_dedup_reserve(struct producer_dedup_table *table, uint6
         const enum leat_error error = create(table, id, maker, &producer);
         if (error != LEAT_OK)
             return error;
-        producer->bound = false; /* in no list yet, and reserved at once */
+        producer->bound = false; /* in no list yet; reserved below */
     } else if (!producer->bound && producer->reserved == 0) {
         leave_lists(producer);
     }
@@ -432,7 +436,7 @@ static uint32_t expire(struct producer_dedup_table *table, struct unbound_list *
 {
     uint32_t forgotten = 0;
     struct producer_dedup *oldest;
-    /* The analyzer does not see that `forget` takes what it frees off the list. */
+    /* The analyzer does not see that `forget` removes what it frees from the list. */
     while ((oldest = TAILQ_FIRST(list)) != NULL
            && now - oldest->idle_since >= idle_ns) { // NOLINT(clang-analyzer-unix.Malloc)
         forget(table, oldest);
@@ -476,7 +480,7 @@ static const struct result *result_at(const struct producer_dedup *producer, uin
     return &producer->results[(producer->result_next - back) & (producer->room - 1U)];
 }
 
-/* Room for more results, or for the first. False: no memory, nothing is changed. */
+/* Makes room for more results, or for the first ones. False: no memory; nothing has changed. */
 __attribute__((noinline, cold)) static bool grow(struct producer_dedup *producer)
 {
     struct memory_budget *budget = memory_of(producer);
@@ -495,10 +499,10 @@ __attribute__((noinline, cold)) static bool grow(struct producer_dedup *producer
     return true;
 }
 
-/* Numbers that were used before. One producer sends a batch again byte by byte; whatever else
- * comes under its numbers is another producer's, and an old answer would acknowledge records that
- * are not in the log. A refused batch may come again undamaged: its answer is no acknowledgement.
- */
+/* The sequence numbers were used before. A producer sends a batch again byte for byte, so other
+ * content under its numbers is another producer's, and the old answer would acknowledge records
+ * that are not in the log. A batch that was refused may come again undamaged: repeating its answer
+ * acknowledges nothing. */
 static struct producer_dedup_verdict seen_before(const struct producer_dedup *producer,
                                                  uint64_t first_sequence, uint32_t count,
                                                  uint32_t crc)

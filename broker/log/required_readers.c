@@ -1,11 +1,11 @@
-/* Required readers: those that producers wait for under `block`, each with a mark: everything below
- * it is consumed. */
+/* Required readers: the readers that producers wait for when overrun is block. Each has a mark: it
+ * has consumed everything below. */
 #include "broker/log/required_readers.h"
 
 #include <assert.h>
 #include <stddef.h>
 
-/* A handle: generation | slot. It is never below 0. */
+/* A handle is generation | slot. It is never negative. */
 enum { SLOT_BITS = 4, GENERATIONS = 1 << 24 };
 static_assert(REQUIRED_READERS_MAX == 1 << SLOT_BITS, "a slot's number fits");
 
@@ -14,7 +14,7 @@ static int handle_of(const struct required_readers *r, int slot)
     return (int)(r->marks[slot].generation << SLOT_BITS) | slot;
 }
 
-/* NULL: it was lost. */
+/* NULL: the mark was lost. */
 static struct required_mark *mark_of(struct required_readers *r, int handle)
 {
     struct required_mark *mark = &r->marks[handle & (REQUIRED_READERS_MAX - 1)];
@@ -44,7 +44,7 @@ static int find(const struct required_readers *r, uint64_t name_hash)
     return -1;
 }
 
-/* Of those that `connection` made; -1: none is unbound. */
+/* The mark of `connection` that was unbound longest ago; -1: none is unbound. */
 static int find_longest_away(const struct required_readers *r, uint32_t connection)
 {
     int found = -1;
@@ -57,7 +57,8 @@ static int find_longest_away(const struct required_readers *r, uint32_t connecti
     return found;
 }
 
-/* Whether the maker may have one more. *give_up: after this one of its own is dropped; -1: none. */
+/* Says whether the maker may have one more mark. *give_up: its own mark that has to be dropped for
+ * it; -1: none. */
 static int check_share(const struct required_readers *r, struct maker maker, int *give_up)
 {
     int of_connection = 0, of_address = 0;
@@ -172,7 +173,7 @@ unsigned required_readers_expire(struct required_readers *r, leat_ns now, leat_n
     for (int i = 0; r->count != 0 && i < REQUIRED_READERS_MAX; i++) {
         struct required_mark *mark = &r->marks[i];
         const bool away = mark->bound == 0 && now - mark->away_since >= timeout_ns;
-        /* Until the last producer that waited, not until now: nobody may be waiting any more. */
+        /* Up to the last time a producer waited, not up to now: none may be waiting any more. */
         const bool stuck = mark->holds && mark->held_last - mark->held_since >= timeout_ns;
         if (!mark->used || (!away && !stuck))
             continue;

@@ -1,10 +1,11 @@
-/* Ringlog: the bytes of one log, by position, in a ring. */
+/* Ringlog: the bytes of one log in a ring, addressed by position. */
 #include "broker/log/ringlog.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { LINE_BYTES = 64, AHEAD_BYTES = 4 * LINE_BYTES }; /* more is seen by the processor itself */
+/* The processor's own prefetcher covers what lies further ahead. */
+enum { LINE_BYTES = 64, AHEAD_BYTES = 4 * LINE_BYTES };
 
 enum leat_error ringlog_open(struct ringlog *out, uint64_t size, uint64_t first_position,
                              struct logmem_budget *budget, uint64_t *missing_bytes)
@@ -45,8 +46,8 @@ bool ringlog_pinned(const struct ringlog *log, uint64_t size)
     for (uint64_t at = log->tail - log->tail % LEAT_CHUNK_BYTES; at <= last;
          at += LEAT_CHUNK_BYTES) {
         const uint32_t chunk = chunk_of(log, at);
-        /* Pins of the chunk the tail stands in are of bytes written since it was entered: older
-         * ones are in the oldest half, which is never pinned. */
+        /* The tail's own chunk needs no check. Only the newest half of the ring is ever pinned, so
+         * pins of this chunk are of bytes written since the tail entered it. */
         if (at < log->tail)
             continue;
         /* Pairs with the release in ringlog_unpin: the sender is done reading. */
@@ -65,8 +66,8 @@ bool ringlog_any_pinned(const struct ringlog *log)
     return false;
 }
 
-/* What lies behind the tail was last touched a turn of the ring ago. Fetched now, it is here for
- * the next append, and the reader of that need not wait for memory before it can be sent. */
+/* The bytes after the tail were last touched one turn of the ring ago. Prefetched now, they are in
+ * the cache for the next append, and its delivery does not wait for memory. */
 static void fetch_ahead(const struct ringlog *log)
 {
     const uint8_t *next = log->mem.base + (log->tail & log->mask);

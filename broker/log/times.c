@@ -1,9 +1,9 @@
-/* Times: which monotonic time a wall clock stamp stands for, across steps of the wall clock. */
+/* Times: maps stamps of the wall clock to monotonic time, across steps of the wall clock. */
 #include "broker/log/times.h"
 
 #include <string.h>
 
-/* Forgets lines that end at or below `head`. */
+/* Drops lines that end at or below `head`. */
 static void forget(struct times *t, uint64_t head)
 {
     uint32_t gone = 0;
@@ -18,7 +18,7 @@ static void forget(struct times *t, uint64_t head)
         memmove(t->older, t->older + gone, t->older_count * sizeof t->older[0]);
 }
 
-/* Offsets are compared as differences: they are modulo 2^64. */
+/* Offsets are modulo 2^64, so they are compared by their difference. */
 static uint64_t joint_spread(const struct times_line *a, const struct times_line *b, uint64_t *low)
 {
     const int64_t lows = (int64_t)(b->low_ns - a->low_ns);
@@ -51,7 +51,7 @@ static void join_nearest(struct times *t)
             (t->older_count - best - 1) * sizeof t->older[0]);
 }
 
-/* True when the newest line may have this offset too. */
+/* Widens the line to include `offset`. False: its spread would exceed TIMES_SPREAD_NS. */
 static bool widen(struct times_line *line, uint64_t offset)
 {
     const uint64_t above = offset - (line->low_ns + line->spread_ns);
