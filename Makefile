@@ -159,9 +159,10 @@ $(BUILD)/lib/libleat-dpdk.so: $(DPDK_OBJECTS)
 	$(call say,LINK,$@)$(CC) -shared $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(DPDK_LIBS) -lpthread
 
 # The installed header stands alone: what it includes of ours is pasted in there.
-$(BUILD_ROOT)/include/leat.h: client/leat.h client/leat_admin.h schema/error.h
+$(BUILD_ROOT)/include/leat.h: client/leat.h client/leat_admin.h schema/codes.h schema/error.h
 	@mkdir -p $(@D)
-	@sed -e '/^#include "schema\/error.h"/{r schema/error.h' -e 'd}' \
+	@sed -e '/^#include "schema\/codes.h"/{r schema/codes.h' -e 'd}' \
+	  -e '/^#include "schema\/error.h"/{r schema/error.h' -e 'd}' \
 	  -e '/^#include "client\/leat_admin.h"/{r client/leat_admin.h' -e 'd}' client/leat.h >$@
 # Always: PREFIX may be another one than last time.
 $(BUILD)/lib/leat.pc: client/leat.pc.in schema/version.h FORCE

@@ -8,6 +8,7 @@
 
 #include "bench/common/bench.h"
 #include "schema/frame.h"
+#include "schema/packet.h"
 #include "transport/flow.h"
 
 enum {
@@ -30,8 +31,8 @@ static void start(void)
     const struct flow_options options = {
         .session = 1,
         .payload_max = 1200,
-        .ack_delay_ns = 25 * LEAT_NS_PER_US,
-        .peer_ack_delay_ns = 25 * LEAT_NS_PER_US,
+        .ack_delay_ns = LEAT_ACK_DELAY_BYPASS_NS,
+        .peer_ack_delay_ns = LEAT_ACK_DELAY_BYPASS_NS,
         .probe_floor_ns = 200 * LEAT_NS_PER_US,
         .rtt_initial_ns = LEAT_NS_PER_MS,
         .receive_window = 512,

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "broker/shard/session.h"
 #include "ops/log.h"
+#include "schema/session_id.h"
 
-enum { LANE_SHIFT = SESSION_SLOT_BITS + SESSION_GENERATION_BITS, HUGEPAGE_BYTES = 2 << 20 };
+enum { HUGEPAGE_BYTES = 2 << 20 };
 
 /* Of the process: log memory outlives the struct that asked for it. */
 static const struct link_dpdk_driver *memory_driver;
@@ -21,7 +21,7 @@ static struct link_dpdk_options options_of(const struct config *config, uint32_t
     options.neighbours = port->neighbours;
     options.lanes = config->shards;
     options.port = config->data_port != 0 ? config->data_port : CONFIG_DATA_PORT_DEFAULT;
-    options.lane_shift = LANE_SHIFT;
+    options.lane_shift = LEAT_SESSION_SHARD_SHIFT;
     return options;
 }
 

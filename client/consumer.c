@@ -176,11 +176,11 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
         event.type = LEAT_EVENT_GAP;
         event.error = LEAT_ERR_LOST;
         event.reason = news->reason;
-        event.text = news->reason == LEAT_GAP_LOG_RESTARTED
+        event.text = news->reason == LEAT_REASON_LOG_RESTARTED
                          ? "what the log had of [first_offset, next_offset) ended with the broker"
                          : "records [first_offset, next_offset) will not come";
         count_lost(reader, news);
-        if (reader->opening_unknown && news->reason == LEAT_GAP_LOG_RESTARTED) {
+        if (reader->opening_unknown && news->reason == LEAT_REASON_LOG_RESTARTED) {
             event.first_offset = event.lost_at_least = 0;
             event.lost_at_most = event.next_offset;
             event.text = "unknown: the log began anew; how far the old one had been read is not "

@@ -28,7 +28,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "schema/error.h" /* pasted in when this header is installed */
+/* Both are pasted in when this header is installed. */
+#include "schema/codes.h"
+#include "schema/error.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -153,19 +155,12 @@ enum leat_event_type {
     LEAT_EVENT_REFUSED = 19,
 };
 
-enum leat_gap {
-    LEAT_REASON_NONE = 0,
-    LEAT_REASON_OVERRUN = 1,       /* the log overwrote records before this reader got them */
-    LEAT_REASON_RETENTION = 2,     /* a retention limit (age or size) removed the records */
-    LEAT_REASON_LOG_RESTARTED = 3, /* the broker restarted; its log begins above the old offsets */
-};
-
 /* Passed to callbacks by pointer. New fields are only appended. */
 struct leat_event {
     int32_t type;      /* leat_event_type */
     int32_t error;     /* leat_error, or 0 */
     int32_t partition; /* -1 if the event does not concern a partition */
-    int32_t reason;    /* leat_gap, of a GAP */
+    int32_t reason;    /* leat_reason, of a GAP */
     const char *topic; /* NULL if the event does not concern a topic; valid during the callback */
     uint64_t first_offset;
     uint64_t next_offset;
@@ -350,13 +345,6 @@ LEAT_API int leat_record_header(const struct leat_record *record, uint32_t index
                                 struct leat_header *out);
 
 /* ------------------------------------------------------------------ producer */
-
-enum leat_level {
-    LEAT_LEVEL_RECEIVED = 1,
-    LEAT_LEVEL_IN_RING = 2, /* in the broker's memory: lost if the broker process dies */
-    LEAT_LEVEL_DURABLE = 3,
-    LEAT_LEVEL_REPLICATED = 4,
-};
 
 struct leat_delivery {
     int32_t status; /* 0: appended. LEAT_ERR_DUPLICATE: appended and answered earlier, the offset is

@@ -7,11 +7,11 @@
 #include "client/client_core.h"
 #include "client/session_packets.h"
 #include "schema/error_text.h"
+#include "schema/session_id.h"
 #include "transport/link_udp.h"
 
 enum {
     ROUNDS_MAX = 8, /* bursts of one call; others want a turn too */
-    SESSION_SHARD_SHIFT = 26,
 };
 /* When the wire had no room: soon, but not at once again. */
 #define RETRY_NS (200 * LEAT_NS_PER_US)
@@ -83,7 +83,7 @@ static struct client_session *session_of(const struct leat_client *client,
                                          const struct leat_packet *packet,
                                          const struct link_peer *peer)
 {
-    struct client_session *session = client->sessions[packet->session >> SESSION_SHARD_SHIFT];
+    struct client_session *session = client->sessions[leat_session_shard(packet->session)];
     if (session == NULL || session->packets == NULL || session->id != packet->session
         || !link_peer_same(&session->packets->peer, peer))
         return NULL;

@@ -88,7 +88,7 @@ static void open_with(struct partition_stream *stream, enum partition_stream_eve
     if (stream->opening == 0 || event == PARTITION_STREAM_RESET) {
         stream->opening = event;
         stream->opening_reason = reason;
-    } else if (reason == LEAT_GAP_LOG_RESTARTED) {
+    } else if (reason == LEAT_REASON_LOG_RESTARTED) {
         stream->opening_reason = reason;
     }
     stream->opening_offset = offset;
@@ -111,7 +111,7 @@ void partition_stream_start(struct partition_stream *stream,
         open_with(stream, PARTITION_STREAM_RESET, start->offset, 0);
     } else if (start->offset > wanted) {
         open_with(stream, PARTITION_STREAM_GAP, start->offset,
-                  same_log ? LEAT_GAP_OVERRUN : LEAT_GAP_LOG_RESTARTED);
+                  same_log ? LEAT_REASON_OVERRUN : LEAT_REASON_LOG_RESTARTED);
     }
     if (!same_log)
         stream->seen_offset = 0;
@@ -171,7 +171,7 @@ static void note_gap(struct partition_stream *stream, const struct leat_frame_ga
         /* So many gaps were not read yet: what lies behind the last one is lost with this one, and
          * told with it. */
         stream->gaps[PARTITION_STREAM_GAPS_MAX - 1].gap = *gap;
-    } else if (stream->gap_count > 0 && gap->reason != LEAT_GAP_TOPIC_DELETED
+    } else if (stream->gap_count > 0 && gap->reason != LEAT_REASON_TOPIC_DELETED
                && stream->gaps[stream->gap_count - 1].gap.position == end) {
         stream->gaps[stream->gap_count - 1].gap = *gap; /* nothing lies between them */
     } else {
@@ -189,7 +189,7 @@ enum leat_error partition_stream_gap_in_order(struct partition_stream *stream,
     if (!stream->started)
         return LEAT_ERR_PROTOCOL;
     const uint64_t end = whole_end(stream);
-    if (gap->position < end && gap->reason != LEAT_GAP_TOPIC_DELETED)
+    if (gap->position < end && gap->reason != LEAT_REASON_TOPIC_DELETED)
         return LEAT_ERR_PROTOCOL;
     note_gap(stream, gap, end);
     return LEAT_OK;
@@ -198,7 +198,7 @@ enum leat_error partition_stream_gap_in_order(struct partition_stream *stream,
 static bool is_deleted(const struct partition_stream *stream)
 {
     return stream->gap_count > 0
-           && stream->gaps[stream->gap_count - 1].gap.reason == LEAT_GAP_TOPIC_DELETED;
+           && stream->gaps[stream->gap_count - 1].gap.reason == LEAT_REASON_TOPIC_DELETED;
 }
 
 /* The window goes round: what lies ahead was last touched long ago. Fetched now, it is here when
@@ -237,7 +237,7 @@ bool partition_stream_data_any_order(struct partition_stream *stream, uint64_t p
 void partition_stream_gap_any_order(struct partition_stream *stream,
                                     const struct leat_frame_gap *gap)
 {
-    const bool deleted = gap->reason == LEAT_GAP_TOPIC_DELETED;
+    const bool deleted = gap->reason == LEAT_REASON_TOPIC_DELETED;
     if (!stream->started || is_deleted(stream) || (gap->position <= stream->tail && !deleted))
         return;
     note_gap(stream, gap, whole_end(stream));
@@ -299,7 +299,7 @@ static bool take_gap(struct partition_stream *stream, struct partition_stream_ne
                                             .next_offset = stream->next_offset,
                                             .seen_offset = stream->seen_offset,
                                             .reason = gap.reason };
-    if (gap.reason == LEAT_GAP_TOPIC_DELETED) {
+    if (gap.reason == LEAT_REASON_TOPIC_DELETED) {
         say_end(stream, &gap, news);
         return true;
     }
@@ -439,7 +439,7 @@ bool partition_stream_take_loss(struct partition_stream *stream, struct partitio
     if (!stream->started || stream->dead || stream->in_batch || !gap_at(stream, 0, stream->read))
         return false;
     const struct leat_frame_gap *gap = &stream->gaps[0].gap;
-    if (gap->reason == LEAT_GAP_TOPIC_DELETED || gap->log_epoch != stream->log_epoch
+    if (gap->reason == LEAT_REASON_TOPIC_DELETED || gap->log_epoch != stream->log_epoch
         || gap->offset <= stream->next_offset)
         return false;
     /* It stays where it is, and has nothing more to tell. */

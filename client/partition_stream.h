@@ -43,7 +43,7 @@ struct partition_stream_news {
     uint64_t seen_offset; /* of a GAP, RESET or DELETED: records below it were there, as far as is
                              known; */
     uint64_t certain_offset; /* of a GAP: ... and those from here on (schema/loss.h) */
-    uint8_t reason;          /* leat_gap_reason, of a GAP; 0: the log itself has a hole */
+    uint8_t reason;          /* leat_reason, of a GAP; 0: the log itself has a hole */
     enum leat_error error;   /* of a BAD_BATCH */
 };
 

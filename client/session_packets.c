@@ -7,6 +7,7 @@
 #include "client/resolve.h"
 #include "client/session.h"
 #include "schema/error_text.h"
+#include "schema/packet.h"
 #include "transport/link_udp.h"
 
 enum {
@@ -20,8 +21,6 @@ enum {
 #define KEEPALIVE_NS (LEAT_NS_PER_S)
 #define DEAD_NS (3 * LEAT_NS_PER_S)
 
-#define ACK_DELAY_BYPASS_NS (25 * LEAT_NS_PER_US)
-#define ACK_DELAY_KERNEL_NS (LEAT_NS_PER_MS)
 #define RTT_INITIAL_BYPASS_NS (LEAT_NS_PER_MS)
 #define RTT_INITIAL_KERNEL_NS (10 * LEAT_NS_PER_MS)
 
@@ -50,8 +49,8 @@ void session_packets_connect(struct client_session *session)
         .session = session->id,
         .tag = session->tag_to_broker,
         .payload_max = packets->mtu.bytes,
-        .ack_delay_ns = limits->bypass ? ACK_DELAY_BYPASS_NS : ACK_DELAY_KERNEL_NS,
-        .peer_ack_delay_ns = limits->bypass ? ACK_DELAY_BYPASS_NS : ACK_DELAY_KERNEL_NS,
+        .ack_delay_ns = leat_ack_delay_ns(limits->bypass),
+        .peer_ack_delay_ns = leat_ack_delay_ns(limits->bypass),
         .probe_floor_ns = loop_jitter_probe_floor(&client->port.gap, limits->bypass),
         .rtt_initial_ns = limits->bypass ? RTT_INITIAL_BYPASS_NS : RTT_INITIAL_KERNEL_NS,
         .receive_window = RECEIVE_WINDOW,

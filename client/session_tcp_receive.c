@@ -28,7 +28,7 @@ static void gap(struct client_session *session, const struct leat_frame *frame)
     struct reader *reader = client_session_stream(session, frame->stream, STREAM_READER);
     if (reader == NULL)
         return;
-    if (frame->gap.reason == LEAT_GAP_REVOKED) {
+    if (frame->gap.reason == LEAT_REASON_REVOKED) {
         reader_dropped(reader);
         return;
     }

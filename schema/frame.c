@@ -184,7 +184,7 @@ static bool run_is_right(const struct leat_ack_run *run, const struct run_wire *
         return false;
     if (appended && run->base_offset > LEAT_OFFSET_NONE - run->count)
         return false;
-    if (has_level ? run->level < LEAT_ACK_RECEIVED || run->level > LEAT_ACK_REPLICATED
+    if (has_level ? run->level < LEAT_LEVEL_RECEIVED || run->level > LEAT_LEVEL_REPLICATED
                   : run->level != 0)
         return false;
     return all_zero(wire->reserved, sizeof wire->reserved);
@@ -224,7 +224,7 @@ static bool decode_gap(struct leat_frame *out, const uint8_t *bytes)
     out->gap.offset = leat_load64(wire->offset);
     out->gap.log_epoch = leat_load64(wire->log_epoch);
     out->gap.reason = wire->reason;
-    return wire->reason >= LEAT_GAP_OVERRUN && wire->reason <= LEAT_GAP_REVOKED
+    return wire->reason >= LEAT_REASON_OVERRUN && wire->reason <= LEAT_REASON_REVOKED
            && all_zero(wire->reserved, sizeof wire->reserved);
 }
 

@@ -47,6 +47,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "schema/codes.h"
 #include "schema/error.h"
 #include "schema/limits.h"
 
@@ -88,27 +89,9 @@ enum {
     LEAT_ACK_RUNS_MAX = LEAT_IN_FLIGHT_BATCHES_MAX, /* in one PUBLISH_ACK */
 };
 
-/* What an ack promises. Numbers are on the wire. */
-enum leat_ack_level {
-    LEAT_ACK_RECEIVED = 1,   /* the broker has it, it is not in the log */
-    LEAT_ACK_IN_RING = 2,    /* in the log's memory: lost if the broker process dies */
-    LEAT_ACK_DURABLE = 3,    /* later */
-    LEAT_ACK_REPLICATED = 4, /* later */
-};
-
 /* As the limit of a broker's BLOCKED: what is held is held by a quota, not for want of credit. */
 #define LEAT_BLOCKED_BY_CLIENT_QUOTA UINT64_MAX      /* of the client's name */
 #define LEAT_BLOCKED_BY_TOPIC_QUOTA (UINT64_MAX - 1) /* of the topic */
-
-enum leat_gap_reason {
-    LEAT_GAP_OVERRUN = 1,       /* the writer overtook the reader (evict) */
-    LEAT_GAP_RETENTION = 2,     /* aged or sized out before it was read */
-    LEAT_GAP_LOG_RESTARTED = 3, /* the log began anew above every old offset */
-    LEAT_GAP_TOPIC_DELETED = 4, /* nothing follows */
-    LEAT_GAP_REVOKED = 5, /* nothing follows: the shard has the stream no more. Mostly the group
-                             took the partition from this member; `offset` is what stands committed
-                             (LEAT_OFFSET_NONE: nothing, or it is not known any more) */
-};
 
 struct leat_frame_attach {
     uint32_t session;
@@ -134,7 +117,7 @@ struct leat_ack_run {
     uint32_t count;          /* records; >= 1 */
     uint32_t retry_after_us; /* LEAT_BUSY, LEAT_ERR_THROTTLED: wait so long; else 0 */
     int16_t status;          /* leat_error */
-    uint8_t level; /* leat_ack_level when status is LEAT_OK or LEAT_ERR_DUPLICATE, else 0 */
+    uint8_t level;           /* leat_level when status is LEAT_OK or LEAT_ERR_DUPLICATE, else 0 */
 };
 
 struct leat_frame_publish_ack {
@@ -153,7 +136,7 @@ struct leat_frame_gap {
     uint64_t position; /* the stream goes on here, at a batch boundary */
     uint64_t offset;   /* the first offset there */
     uint64_t log_epoch;
-    uint8_t reason; /* leat_gap_reason */
+    uint8_t reason; /* leat_reason */
 };
 
 struct leat_frame_credit {

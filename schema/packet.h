@@ -37,6 +37,7 @@
 enum {
     LEAT_PACKET_VERSION = 2,
     LEAT_PACKET_HEADER_BYTES = 12,
+    LEAT_PACKET_SESSION_AT = 4, /* where the session id stands */
     LEAT_PACKET_ACK_BYTES = 16,
     LEAT_PACKET_GUARD_BYTES = 16,
     LEAT_PACKET_OVERHEAD_BYTES =
@@ -68,6 +69,14 @@ struct leat_packet_ack {
     uint16_t window;
 };
 #define LEAT_PACKET_DELAY_MAX_NS (UINT64_C(0xFFFF) * 256)
+/* The longest that either side holds back an acknowledgement; the other side's probe timer allows
+ * for it. */
+#define LEAT_ACK_DELAY_BYPASS_NS (25 * LEAT_NS_PER_US) /* over a bypass port */
+#define LEAT_ACK_DELAY_KERNEL_NS LEAT_NS_PER_MS        /* over a kernel socket */
+static inline leat_ns leat_ack_delay_ns(bool bypass)
+{
+    return bypass ? LEAT_ACK_DELAY_BYPASS_NS : LEAT_ACK_DELAY_KERNEL_NS;
+}
 
 struct leat_packet {
     enum leat_packet_type type;

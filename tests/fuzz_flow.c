@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/packet.h"
 #include "tests/flow_check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -175,8 +176,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct flow_options options = {
         .session = 1,
         .payload_max = PAYLOAD,
-        .ack_delay_ns = 25 * LEAT_NS_PER_US,
-        .peer_ack_delay_ns = 25 * LEAT_NS_PER_US,
+        .ack_delay_ns = LEAT_ACK_DELAY_BYPASS_NS,
+        .peer_ack_delay_ns = LEAT_ACK_DELAY_BYPASS_NS,
         .probe_floor_ns = 200 * LEAT_NS_PER_US,
         .rtt_initial_ns = LEAT_NS_PER_MS,
         .receive_window = 64,

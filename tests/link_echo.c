@@ -24,15 +24,15 @@
 
 #include "schema/bytes.h"
 #include "schema/limits.h"
+#include "schema/packet.h"
+#include "schema/session_id.h"
 #include "transport/link_dpdk.h"
 
 enum {
     PORTS_MAX = 4,
-    SESSION_AT = 4,
     NUMBER_AT = 8,
     STAMP_AT = 16,
     HEAD_BYTES = 24, /* the rest is a pattern */
-    LANE_SHIFT = 26,
     PATTERN_BYTES = 1 << 21,
     SAMPLES_MAX = 1 << 22,
 };
@@ -423,8 +423,9 @@ static bool send_ping(struct pings *p, leat_ns now)
     struct link_outgoing out;
     if (!p->link->ops->reserve(p->link, &out))
         return false;
-    memset(out.bytes, 0, SESSION_AT);
-    leat_store32(out.bytes + SESSION_AT, (uint32_t)(p->sent % 4) << LANE_SHIFT);
+    memset(out.bytes, 0, LEAT_PACKET_SESSION_AT);
+    leat_store32(out.bytes + LEAT_PACKET_SESSION_AT, (uint32_t)(p->sent % 4)
+                                                         << LEAT_SESSION_SHARD_SHIFT);
     leat_store64(out.bytes + NUMBER_AT, p->sent);
     leat_store64(out.bytes + STAMP_AT, now);
     memcpy(out.bytes + HEAD_BYTES, pattern + HEAD_BYTES, p->s->size - HEAD_BYTES);
@@ -548,7 +549,7 @@ int main(int argc, char **argv)
     if (text[0] != '\0')
         fprintf(stderr, "link_echo: %s\n", text);
     for (uint32_t i = 0; i < s.device_count; i++) {
-        s.ports[i].lane_shift = s.server ? LANE_SHIFT : 32;
+        s.ports[i].lane_shift = s.server ? LEAT_SESSION_SHARD_SHIFT : 32;
         if (driver->open(&ports[i], &s.ports[i], text) != LEAT_OK)
             die("open", text);
     }

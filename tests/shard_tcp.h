@@ -20,6 +20,7 @@
 #include "broker/shard/shard.h"
 #include "broker/shared/client_quota.h"
 #include "schema/batch.h"
+#include "schema/session_id.h"
 #include "tests/support/wire.h"
 
 enum { RING = 1 << 20, TOPIC = 5 };
@@ -167,7 +168,7 @@ static inline void join(struct peer *peer, uint64_t publish_quota)
     memset(peer, 0, sizeof *peer);
     struct leat_frame_attach attach = { .version = LEAT_PROTOCOL_VERSION };
     attach.token[0] = 42;
-    attach.session = peer->session = ++w.sessions << 12 | 0x77;
+    attach.session = peer->session = leat_session_id(0, ++w.sessions, 0x77);
     grant(peer->session, attach.token, publish_quota);
     uint8_t bytes[LEAT_ATTACH_BYTES];
     peer->fd = wire_connect(shard_tcp_address(w.shard));

@@ -81,7 +81,7 @@ static bool model_take(struct model *m, const struct leat_frame_publish *piece, 
         cr_assert_leq(batch.base_sequence + batch.record_count, m->next_sequence,
                       "cut differently");
         run->status = LEAT_ERR_DUPLICATE;
-        run->level = LEAT_ACK_IN_RING;
+        run->level = LEAT_LEVEL_IN_RING;
     } else if (batch.base_sequence > m->next_sequence) {
         run->status = LEAT_ERR_OUT_OF_ORDER;
     } else if (seeded_below(seed, 8) == 0) {
@@ -93,7 +93,7 @@ static bool model_take(struct model *m, const struct leat_frame_publish *piece, 
             run->status = LEAT_ERR_TOO_LARGE;
         } else {
             run->base_offset = m->appended;
-            run->level = LEAT_ACK_IN_RING;
+            run->level = LEAT_LEVEL_IN_RING;
             m->appended += batch.record_count;
         }
     }
@@ -301,7 +301,7 @@ static bool answer_joined(struct seeded *seed, struct leat_ack_run *run)
         run->base_offset = joined.appended;
         joined.appended += batch.record_count;
     }
-    run->level = LEAT_ACK_IN_RING;
+    run->level = LEAT_LEVEL_IN_RING;
     joined.next += batch.size;
     return true;
 }

@@ -245,7 +245,7 @@ Test(packets, a_narrow_path_stays_at_what_it_carries, .timeout = 60)
 /* What the shard knows no more is opened anew, from where it stood; unless its end is known. */
 Test(packets, a_reader_without_its_stream_asks_for_another, .timeout = 60)
 {
-    const struct leat_frame_gap deleted = { .reason = LEAT_GAP_TOPIC_DELETED };
+    const struct leat_frame_gap deleted = { .reason = LEAT_REASON_TOPIC_DELETED };
     start("packets", 0, 0, BADWIRE_DATAGRAM_MAX);
     attach();
     open_streams();

@@ -63,7 +63,7 @@ static void serve(struct broker *b, struct partition_stream *stream, struct seed
             const struct leat_frame_gap gap = { .position = batch_at[i],
                                                 .offset = batch_offset[i],
                                                 .log_epoch = 1,
-                                                .reason = LEAT_GAP_OVERRUN };
+                                                .reason = LEAT_REASON_OVERRUN };
             cr_assert_eq(partition_stream_gap_in_order(stream, &gap), LEAT_OK);
             b->position = gap.position;
         }
@@ -186,7 +186,7 @@ Test(stream, a_new_log_is_told_before_any_record)
     cr_assert(partition_stream_ready(&stream));
     cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_NEWS);
     cr_assert_eq(news.event, PARTITION_STREAM_GAP);
-    cr_assert_eq(news.reason, LEAT_GAP_LOG_RESTARTED);
+    cr_assert_eq(news.reason, LEAT_REASON_LOG_RESTARTED);
     cr_assert_eq(news.first_offset, 40u);
     cr_assert_eq(news.next_offset, 90u);
     /* Two restarts, and nobody looked in between: the first was above, the second began anew. */
@@ -266,7 +266,7 @@ Test(stream, a_broker_that_was_killed_is_not_forgotten_over_what_follows)
     partition_stream_start(&stream, &killed);
     partition_stream_start(&stream, &overtaken);
     cr_assert_eq(next_item(&stream, &news), PARTITION_STREAM_NEWS);
-    cr_assert_eq(news.reason, LEAT_GAP_LOG_RESTARTED);
+    cr_assert_eq(news.reason, LEAT_REASON_LOG_RESTARTED);
     cr_assert(news.first_offset == 40 && news.next_offset == 1050);
     cr_assert_eq(news.seen_offset, 40u);
     cr_assert_eq(news.certain_offset, 1000u);
@@ -283,7 +283,7 @@ Test(stream, the_end_of_a_topic_says_where_reading_stopped)
     struct leat_frame_gap gone = { .position = log_end + 5000,
                                    .offset = log_next_offset + 7,
                                    .log_epoch = 1,
-                                   .reason = LEAT_GAP_TOPIC_DELETED };
+                                   .reason = LEAT_REASON_TOPIC_DELETED };
     for (int known = 0; known < 2; known++) {
         if (!known)
             gone.offset = LEAT_OFFSET_NONE;
@@ -323,7 +323,7 @@ Test(stream, a_gap_that_comes_next_can_be_told_before_a_seek)
     const struct partition_stream_start overtaken = {
         .position = 0, .offset = 50, .log_epoch = 1, .resumed = true
     };
-    const struct leat_frame_gap more = { 4096, 70, 1, LEAT_GAP_OVERRUN };
+    const struct leat_frame_gap more = { 4096, 70, 1, LEAT_REASON_OVERRUN };
     start(&stream, 0, 40);
     partition_stream_start(&stream, &overtaken);
     cr_assert(partition_stream_credit(&stream, &credit));
@@ -409,7 +409,7 @@ Test(stream, many_gaps_unread_become_one_and_none_is_forgotten)
     for (; i + 2 < batch_count && batch_at[i + 2] < credit.limit; i += 2) {
         feed(&stream, batch_at[i], (uint32_t)(batch_at[i + 1] - batch_at[i]));
         const struct leat_frame_gap gap = { batch_at[i + 2], batch_offset[i + 2], 1,
-                                            LEAT_GAP_OVERRUN };
+                                            LEAT_REASON_OVERRUN };
         cr_assert_eq(partition_stream_gap_in_order(&stream, &gap), LEAT_OK);
     }
     cr_assert_gt(i / 2, (uint32_t)PARTITION_STREAM_GAPS_MAX);

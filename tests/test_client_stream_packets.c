@@ -42,7 +42,7 @@ static void scatter(struct scattered *b, struct partition_stream *stream, struct
             return;
         b->head = b->position = batch_at[i];
         *f = (struct flying){ .is_gap = true,
-                              .gap = { batch_at[i], batch_offset[i], 1, LEAT_GAP_OVERRUN } };
+                              .gap = { batch_at[i], batch_offset[i], 1, LEAT_REASON_OVERRUN } };
         b->count++;
         return;
     }
@@ -162,14 +162,14 @@ Test(stream_packets, pieces_beyond_credit_or_too_scattered_are_as_if_never_come)
     cr_assert(partition_stream_data_any_order(&stream, at, log_bytes + at, 1), "and makes room");
     cr_assert(partition_stream_data_any_order(&stream, 3, log_bytes + 3, 2), "old");
     /* A gap that says nothing new is no error, and one that does joins what lies behind it. */
-    const struct leat_frame_gap stale = { 13, 0, 1, LEAT_GAP_OVERRUN };
+    const struct leat_frame_gap stale = { 13, 0, 1, LEAT_REASON_OVERRUN };
     partition_stream_gap_any_order(&stream, &stale);
     cr_assert_eq(stream.gap_count, 0u);
-    const struct leat_frame_gap ahead = { 14, 1, 1, LEAT_GAP_OVERRUN };
+    const struct leat_frame_gap ahead = { 14, 1, 1, LEAT_REASON_OVERRUN };
     partition_stream_gap_any_order(&stream, &ahead);
     cr_assert_eq(stream.gap_count, 1u);
     cr_assert_eq(stream.tail, 15u);
-    const struct leat_frame_gap gone = { 0, 0, 1, LEAT_GAP_TOPIC_DELETED };
+    const struct leat_frame_gap gone = { 0, 0, 1, LEAT_REASON_TOPIC_DELETED };
     partition_stream_gap_any_order(&stream, &gone);
     partition_stream_gap_any_order(&stream, &gone);
     cr_assert_eq(stream.gap_count, 2u);

@@ -86,7 +86,7 @@ Test(egress, partial_writes_never_cut_double_or_lose_a_frame)
             const struct leat_ack_run run = { .first_sequence = sequence,
                                               .base_offset = 10 * sequence, /* never adjoining */
                                               .count = 1 + seeded_below(&random, 3),
-                                              .level = LEAT_ACK_IN_RING };
+                                              .level = LEAT_LEVEL_IN_RING };
             egress_ack(&out, 4, 77, &run);
             sequence += run.count;
         }
@@ -120,7 +120,7 @@ Test(egress, adjoining_acks_become_one_run)
         const struct leat_ack_run run = { .first_sequence = 2 * i,
                                           .base_offset = 500 + 2 * i,
                                           .count = 2,
-                                          .level = LEAT_ACK_IN_RING };
+                                          .level = LEAT_LEVEL_IN_RING };
         egress_ack(&out, 4, 77, &run);
     }
     int taken;

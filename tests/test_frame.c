@@ -260,11 +260,11 @@ Test(frame, peek_says_what_decode_says)
 {
     uint8_t bytes[256];
     const struct leat_ack_run runs[2] = {
-        { .first_sequence = 5, .base_offset = 9, .count = 3, .level = LEAT_ACK_IN_RING },
-        { .first_sequence = 8, .base_offset = 30, .count = 1, .level = LEAT_ACK_IN_RING },
+        { .first_sequence = 5, .base_offset = 9, .count = 3, .level = LEAT_LEVEL_IN_RING },
+        { .first_sequence = 8, .base_offset = 30, .count = 1, .level = LEAT_LEVEL_IN_RING },
     };
     const struct leat_frame_gap gap = {
-        .position = 64, .offset = 7, .log_epoch = 3, .reason = LEAT_GAP_OVERRUN
+        .position = 64, .offset = 7, .log_epoch = 3, .reason = LEAT_REASON_OVERRUN
     };
     const struct leat_frame_credit credit = { .limit = 1000, .consumed = 900 };
     for (int kind = 0; kind < 4; kind++) {
@@ -287,7 +287,7 @@ Test(frame, peek_says_what_decode_says)
             cr_assert_eq(leat_ack_run_at(&peeked.publish_ack, 1).base_offset, 30u);
         }
         if (kind == 1)
-            cr_assert(peeked.gap.position == 64 && peeked.gap.reason == LEAT_GAP_OVERRUN);
+            cr_assert(peeked.gap.position == 64 && peeked.gap.reason == LEAT_REASON_OVERRUN);
         if (kind == 2)
             cr_assert_eq(peeked.credit.limit, decoded.credit.limit);
         if (kind == 3)

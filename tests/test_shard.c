@@ -2,6 +2,7 @@
  * credit, gaps, fencing, rebinding, quotas, grants; and a reader that does nothing costs the others
  * nothing. Method: one thread plays control (the mailboxes), the clients (sockets) and time
  * (shard_step's `now`). */
+#include "schema/session_id.h"
 #include "tests/shard_tcp.h"
 
 TestSuite(shard, .init = set_up, .fini = tear_down, .timeout = 60);
@@ -52,7 +53,7 @@ Test(shard, a_reader_that_is_overtaken_gets_one_exact_gap_and_another_loses_noth
     send_credit(&b, UINT32_MAX, 1000);
     settle(&a, &b);
     cr_assert_eq(b.gaps, 1u);
-    cr_assert_eq(b.gap.reason, LEAT_GAP_OVERRUN);
+    cr_assert_eq(b.gap.reason, LEAT_REASON_OVERRUN);
     cr_assert_eq(b.gap.offset, partition_head_offset(w.partition));
     cr_assert_eq(b.position, partition_visible(w.partition));
 }
@@ -197,14 +198,14 @@ Test(shard, more_than_the_credit_ends_the_session)
 Test(shard, a_grant_nobody_uses_dies_and_control_hears_of_it)
 {
     const uint8_t token[LEAT_TOKEN_BYTES] = { 1 };
-    grant(9 << 12 | 1, token, 0);
+    grant(leat_session_id(0, 9, 1), token, 0);
     struct message m;
     cr_assert_not(mailbox_receive(w.outbox, &m));
     w.now += LEAT_TOKEN_LIFE_NS;
     step();
     cr_assert(mailbox_receive(w.outbox, &m));
     cr_assert_eq(m.type, MESSAGE_SESSION_CLOSED);
-    cr_assert_eq(m.session, 9u << 12 | 1);
+    cr_assert_eq(m.session, leat_session_id(0, 9, 1));
 }
 
 Test(shard, offsets_run_out_politely)
@@ -248,7 +249,7 @@ Test(shard, readers_of_a_removed_partition_are_told)
     cr_assert_eq(removed.status, LEAT_OK);
     a.position--; /* take_frame wants a GAP to be ahead */
     settle(&a, NULL);
-    cr_assert_eq(a.gap.reason, LEAT_GAP_TOPIC_DELETED);
+    cr_assert_eq(a.gap.reason, LEAT_REASON_TOPIC_DELETED);
     send_batch(&a, 5, 5);
     send_ping(&a);
     settle(&a, NULL);

@@ -10,10 +10,14 @@
 
 #include "broker/log/partition.h"
 #include "schema/batch.h"
+#include "schema/session_id.h"
 #include "tests/support/shard_peer.h"
 #include "tests/support/wire.h"
 
-enum { TCP_SESSION = 2 << 12 | 5, OTHER_SESSION = 3 << 12 | 5 };
+enum {
+    TCP_SESSION = 2 << LEAT_SESSION_GENERATION_BITS | 5,
+    OTHER_SESSION = 3 << LEAT_SESSION_GENERATION_BITS | 5
+};
 #define KEEPALIVE SHARD_PEER_KEEPALIVE_NS
 
 TestSuite(shard_live, .init = shard_peer_open, .fini = shard_peer_close, .timeout = 60);
@@ -111,7 +115,7 @@ Test(shard_live, a_shard_that_was_away_hears_what_came_before_it_judges)
     enum { CLIENTS = 300 }; /* more than it is told of in one turn */
     int fds[CLIENTS];
     for (uint32_t i = 0; i < CLIENTS; i++)
-        fds[i] = attach((2 + i) << 12 | 5);
+        fds[i] = attach(leat_session_id(0, 2 + i, 5));
     shard_peer_attach();
     for (int i = 0; i < CLIENTS; i++)
         ping(fds[i]);

@@ -13,6 +13,7 @@
 #include "broker/shared/reset_token.h"
 #include "schema/bytes.h"
 #include "schema/packet.h"
+#include "schema/session_id.h"
 #include "tests/support/shard_peer.h"
 #include "transport/link_udp.h"
 
@@ -51,7 +52,7 @@ Test(shard_packets, credit_for_a_stream_that_is_over_is_answered)
     shard_peer_attach();
     shard_peer_send_credit(SHARD_PEER_RING); /* no stream was opened yet */
     UNTIL(shard_peer.gaps == 1, 100);
-    cr_assert_eq(shard_peer.gap.reason, LEAT_GAP_REVOKED);
+    cr_assert_eq(shard_peer.gap.reason, LEAT_REASON_REVOKED);
     cr_assert_eq(shard_peer.gap.offset, LEAT_OFFSET_NONE);
     for (int i = 0; i < 2000; i++)
         shard_peer_turn();
@@ -121,7 +122,8 @@ Test(shard_packets, strangers_are_told_little_and_seldom)
     uint8_t bytes[64] = { 0 };
     const struct leat_packet packet = { .type = LEAT_PACKET_SESSION,
                                         .length = 64,
-                                        .session = SHARD_PEER_SESSION + (1 << 12),
+                                        .session = SHARD_PEER_SESSION
+                                                   + (1 << LEAT_SESSION_GENERATION_BITS),
                                         .number = 1 };
     leat_packet_write(bytes, &packet);
     const uint64_t before = shard_peer.broker_link->counters.tx;
@@ -152,7 +154,8 @@ static unsigned ask_from(struct link *link, unsigned times)
     struct link_datagram datagrams[LINK_BURST];
     const struct leat_packet packet = { .type = LEAT_PACKET_SESSION,
                                         .length = 64,
-                                        .session = SHARD_PEER_SESSION + (1 << 12),
+                                        .session = SHARD_PEER_SESSION
+                                                   + (1 << LEAT_SESSION_GENERATION_BITS),
                                         .number = 1 };
     unsigned answers = 0;
     for (unsigned i = 0; i < times; i++) {
@@ -193,7 +196,8 @@ static void ask_for_reset(uint64_t tag, uint8_t token[LEAT_TOKEN_BYTES])
     struct link_outgoing out;
     const struct leat_packet packet = { .type = LEAT_PACKET_SESSION,
                                         .length = 64,
-                                        .session = SHARD_PEER_SESSION + (1 << 12),
+                                        .session = SHARD_PEER_SESSION
+                                                   + (1 << LEAT_SESSION_GENERATION_BITS),
                                         .tag = tag,
                                         .number = 1 };
     const uint32_t before = shard_peer.resets;
@@ -213,7 +217,8 @@ static void ask_for_reset(uint64_t tag, uint8_t token[LEAT_TOKEN_BYTES])
 Test(shard_packets, a_reset_is_believed_only_by_who_sent_the_tag_of_the_grant)
 {
     uint8_t of_stranger[LEAT_TOKEN_BYTES], of_owner[LEAT_TOKEN_BYTES], granted[LEAT_TOKEN_BYTES];
-    reset_token_make(shard_peer.shard->options.reset_secret, SHARD_PEER_SESSION + (1 << 12),
+    reset_token_make(shard_peer.shard->options.reset_secret,
+                     SHARD_PEER_SESSION + (1 << LEAT_SESSION_GENERATION_BITS),
                      SHARD_PEER_TAG_TO_BROKER, granted);
     ask_for_reset(SHARD_PEER_TAG_TO_BROKER, of_owner);
     cr_assert_arr_eq(of_owner, granted, LEAT_TOKEN_BYTES);
@@ -267,7 +272,7 @@ Test(shard_packets, an_address_that_never_answers_gets_three_times_what_came_at_
     for (int i = 0; i < 40; i++)
         shard_peer_publish(1200);
     UNTIL(shard_peer.acked == 40, 2000);
-    shard_peer_open_session(SHARD_PEER_SESSION + (1 << 12));
+    shard_peer_open_session(SHARD_PEER_SESSION + (1 << LEAT_SESSION_GENERATION_BITS));
     const uint64_t heard = forged->tx_bytes, said = to_victim->tx_bytes;
     shard_peer_send_attach(shard_peer.token);
     shard_peer_shard_turn();
@@ -378,7 +383,7 @@ Test(shard_packets, a_deleted_log_stays_while_a_link_sends_from_it)
                                      .topic_id = SHARD_PEER_TOPIC,
                                      .partition = shard_peer.partition };
     cr_assert_eq(mailbox_send(shard_peer.inbox, &removal), LEAT_OK);
-    UNTIL(shard_peer.gaps == 1 && shard_peer.gap.reason == LEAT_GAP_TOPIC_DELETED, 1000);
+    UNTIL(shard_peer.gaps == 1 && shard_peer.gap.reason == LEAT_REASON_TOPIC_DELETED, 1000);
     for (int i = 0; i < 100; i++) {
         shard_peer_turn();
         cr_assert_not(mailbox_receive(shard_peer.outbox, &answer), "the link still has it");

@@ -106,7 +106,7 @@ Test(shard_recovery, every_commit_is_answered_and_the_last_word_is_revoked)
     revoke = shard_peer_ask(revoke);
     cr_assert(revoke.status == LEAT_OK && revoke.value == 20);
     UNTIL(shard_peer.gaps != 0, 400000);
-    cr_assert_eq(shard_peer.gap.reason, LEAT_GAP_REVOKED);
+    cr_assert_eq(shard_peer.gap.reason, LEAT_REASON_REVOKED);
     shard_peer_send_commit(19);
     UNTIL(said[19].status == LEAT_ERR_UNKNOWN_STREAM, 400000);
     cr_assert_eq(offsets_committed(shard_peer.entry), 20u);

@@ -6,10 +6,10 @@
 #include <rte_prefetch.h>
 
 #include "schema/bytes.h"
+#include "schema/packet.h"
 #include "transport/link_dpdk_port.h"
 
 enum {
-    SESSION_AT = 4, /* of a packet: the id, see schema/packet.h */
     SESSION_END = 8,
     PREFETCH_AHEAD = 4,
 };
@@ -111,7 +111,7 @@ static uint32_t owner_of(const struct link_dpdk_port *port, const struct ether_f
     const uint32_t by_port = (uint32_t)(frame->target_port - port->udp_port);
     if (frame->size < SESSION_END)
         return by_port;
-    const uint64_t session = leat_load32(frame->payload + SESSION_AT);
+    const uint64_t session = leat_load32(frame->payload + LEAT_PACKET_SESSION_AT);
     const uint64_t by_session = session >> port->lane_shift;
     return by_session < port->lane_count ? (uint32_t)by_session : by_port;
 }

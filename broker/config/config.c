@@ -17,6 +17,7 @@
 #include "broker/log/partition.h"
 #include "broker/shard/session.h"
 #include "schema/control.h"
+#include "schema/session_id.h"
 
 enum {
     PORT_DEFAULT = 7420,
@@ -52,7 +53,7 @@ void config_init(struct config *config, bool dev)
         .udp = true,
         .idle = dev ? IDLE_LAPTOP : IDLE_BALANCED,
         .hugepages = dev ? LOGMEM_NORMAL : LOGMEM_AUTO,
-        .sessions_max = SESSION_SLOTS_MAX,
+        .sessions_max = LEAT_SESSION_SLOTS_MAX,
         .connections_max = CONNECTIONS_DEFAULT,
         .producers_max = PARTITION_PRODUCERS_DEFAULT,
         .producer_idle_ms = PRODUCER_IDLE_DEFAULT_MS,
@@ -302,7 +303,7 @@ static void parse_limits(struct config *config, const struct config_place *at)
                 &config->log_memory_bytes);
     config_size(at, "client_memory_bytes", MEMORY_BUDGET_BYTES_MIN, UINT64_C(1) << 50,
                 &config->client_memory_bytes);
-    config_u32(at, "sessions_max", 1, SESSION_SLOTS_MAX, &config->sessions_max);
+    config_u32(at, "sessions_max", 1, LEAT_SESSION_SLOTS_MAX, &config->sessions_max);
     config_u32(at, "connections_max", 1, CONNECTIONS_LIMIT, &config->connections_max);
     config_u32(at, "producers_max", 1, PRODUCERS_LIMIT, &config->producers_max);
     config_integer(at, "producer_idle_ms", 1000, PRODUCER_IDLE_MAX_MS, &config->producer_idle_ms);

@@ -5,6 +5,7 @@
 
 #include "broker/control/control_state.h"
 #include "broker/shared/resume_token.h"
+#include "schema/session_id.h"
 
 /* Opening a producer that is new:
  *
@@ -437,7 +438,7 @@ static bool take_sessions(struct control *control, struct control_conn *p, uint6
                                 "session %u is not open on this control connection", id);
             return false;
         }
-        sessions[session_shard(id)] = id;
+        sessions[leat_session_shard(id)] = id;
     }
     for (uint32_t i = 0; i < topic->settings.partitions; i++) {
         const uint32_t shard = topic->partitions[i].shard;

@@ -6,8 +6,9 @@
 #include "broker/shared/reset_token.h"
 #include "ops/log.h"
 #include "schema/error_text.h"
+#include "schema/session_id.h"
 
-enum { GENERATIONS = 1 << SESSION_GENERATION_BITS, QUOTA_LINES_PER_SECOND = 10 };
+enum { QUOTA_LINES_PER_SECOND = 10 };
 
 /* ---- slots */
 
@@ -32,20 +33,19 @@ static struct control_session *take_slot(struct control *control, uint32_t index
     } else {
         return NULL;
     }
-    generation %= GENERATIONS;
+    generation %= LEAT_SESSION_GENERATIONS;
     if (generation == 0)
         generation = 1; /* an id is never 0 */
-    s->id = index << (SESSION_SLOT_BITS + SESSION_GENERATION_BITS) | slot << SESSION_GENERATION_BITS
-            | generation;
+    s->id = leat_session_id(index, slot, generation);
     s->next_free = 0;
     return s;
 }
 
 static void free_slot(struct control *control, struct control_session *s)
 {
-    struct control_shard *shard = &control->shards[session_shard(s->id)];
-    const uint32_t place = session_slot(s->id) + 1;
-    shares_give_back(&control->shares, s->maker, SHARE_SESSIONS + session_shard(s->id), 1);
+    struct control_shard *shard = &control->shards[leat_session_shard(s->id)];
+    const uint32_t place = leat_session_slot(s->id) + 1;
+    shares_give_back(&control->shares, s->maker, SHARE_SESSIONS + leat_session_shard(s->id), 1);
     client_quota_release(&control->quotas, s->quota);
     s->quota = NULL;
     s->state = SESSION_FREE;
@@ -73,7 +73,7 @@ void control_sessions_stop(struct control *control)
 /* NULL when the slot holds another one by now. */
 static struct control_session *find(struct control *control, uint32_t id)
 {
-    const uint32_t shard = session_shard(id), slot = session_slot(id);
+    const uint32_t shard = leat_session_shard(id), slot = leat_session_slot(id);
     if (shard >= control->shard_count || slot >= control->shards[shard].slots_used)
         return NULL;
     struct control_session *s = &control->shards[shard].sessions[slot];
@@ -120,7 +120,7 @@ static bool set_quota(struct control *control, const struct control_conn *p,
                                  control->now);
     if (s->quota == NULL)
         return false;
-    grant->bucket = &s->quota->buckets[session_shard(s->id)];
+    grant->bucket = &s->quota->buckets[leat_session_shard(s->id)];
     grant->quota_publish_bytes = quota != NULL ? share(control, quota->publish_bytes) : 0;
     grant->quota_deliver_bytes = quota != NULL ? share(control, quota->deliver_bytes) : 0;
     return true;
@@ -131,7 +131,7 @@ static void answer_grant(struct control *control, struct control_conn *p, uint64
 {
     Leat__Control__SessionGrant grant = LEAT__CONTROL__SESSION_GRANT__INIT;
     grant.session = m->session;
-    grant.shard = session_shard(m->session);
+    grant.shard = leat_session_shard(m->session);
     grant.token = (ProtobufCBinaryData){ .len = LEAT_TOKEN_BYTES, .data = m->grant.token };
     grant.reset_token =
         (ProtobufCBinaryData){ .len = LEAT_TOKEN_BYTES, .data = m->grant.reset_token };
@@ -211,7 +211,7 @@ static void close_session(struct control *control, struct control_session *s)
     LIST_REMOVE(s, node);
     s->owner = NULL;
     s->state = SESSION_CLOSING; /* the slot is free when the shard has answered */
-    control_post(control, session_shard(s->id), &m);
+    control_post(control, leat_session_shard(s->id), &m);
 }
 
 void control_close_session(struct control *control, struct control_conn *p,

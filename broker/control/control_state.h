@@ -439,10 +439,6 @@ bool control_session_is_live(struct control *control, uint32_t id);
 /* The session, when it is live and of this connection. */
 struct control_session *control_session_of(struct control *control, const struct control_conn *p,
                                            uint32_t id);
-static inline uint32_t session_shard(uint32_t id)
-{
-    return id >> (SESSION_SLOT_BITS + SESSION_GENERATION_BITS);
-}
 
 /* ---- control_streams.c */
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "broker/control/control_state.h"
+#include "schema/session_id.h"
 
 static_assert((int)LEAT__CONTROL__START_AT__LATEST == PARTITION_LATEST
                   && (int)LEAT__CONTROL__START_AT__EARLIEST == PARTITION_EARLIEST
@@ -128,7 +129,7 @@ void control_open_subscription(struct control *control, struct control_conn *p,
         m->subscribe.maker = shares_maker(p->maker);
         if (m->status == LEAT_OK
             && (control_session_of(control, p, m->session) == NULL
-                || session_shard(m->session) != op->parts[i].shard))
+                || leat_session_shard(m->session) != op->parts[i].shard))
             m->status = LEAT_ERR_UNKNOWN_SESSION;
         if (m->status == LEAT_OK && member != NULL)
             set_group(control, &op->parts[i], open, member, topic);
@@ -221,7 +222,7 @@ void control_close_streams(struct control *control, struct control_conn *p,
         m->type = MESSAGE_CLOSE_STREAM;
         m->session = close->streams[i]->session;
         m->stream = close->streams[i]->stream;
-        op->parts[i].shard = session_shard(m->session);
+        op->parts[i].shard = leat_session_shard(m->session);
         if (control_session_of(control, p, m->session) == NULL)
             m->status = LEAT_ERR_UNKNOWN_SESSION;
         else if (m->stream == 0)

@@ -140,7 +140,7 @@ static enum publish_outcome answer(struct leat_ack_run *run, const struct publis
         .count = result->count,
         .retry_after_us = result->retry_after_us,
         .status = (int16_t)result->status,
-        .level = has_level ? LEAT_ACK_IN_RING : 0,
+        .level = has_level ? LEAT_LEVEL_IN_RING : 0,
     };
     return PUBLISH_ANSWER;
 }

@@ -28,20 +28,11 @@
 #include "transport/timers.h"
 
 enum {
-    SESSION_SHARD_BITS = 6,
-    SESSION_SLOT_BITS = 14,
-    SESSION_GENERATION_BITS = 12,
-    SESSION_SLOTS_MAX = 1 << SESSION_SLOT_BITS,
     SESSION_RECEIVE_BYTES = 1 << 18,
     SESSION_STREAMS_MAX = 1 << 15,
     SESSION_AMPLIFICATION = 3,
 };
 static_assert(SESSION_RECEIVE_BYTES >= 2 * LEAT_FRAME_BYTES_MAX, "a cut frame and a whole one");
-
-static inline uint32_t session_slot(uint32_t id)
-{
-    return id >> SESSION_GENERATION_BITS & (SESSION_SLOTS_MAX - 1);
-}
 
 /* What one session may hold beside its streams. */
 enum { SESSION_BYTES_MAX = SESSION_RECEIVE_BYTES + EGRESS_BYTES + (1 << 15) };

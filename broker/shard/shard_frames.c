@@ -172,7 +172,8 @@ void shard_take_waiting(struct shard *shard, struct session *s)
  */
 static void refuse_credit(struct shard *shard, struct session *s, uint32_t stream)
 {
-    const struct leat_frame_gap gone = { .offset = LEAT_OFFSET_NONE, .reason = LEAT_GAP_REVOKED };
+    const struct leat_frame_gap gone = { .offset = LEAT_OFFSET_NONE,
+                                         .reason = LEAT_REASON_REVOKED };
     metric_add(&shard->counters.frames_unknown_stream, 1);
     egress_gap(&s->out, stream, &gone);
 }

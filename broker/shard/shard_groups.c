@@ -117,7 +117,7 @@ void shard_revoke(struct shard *shard, struct offsets_entry *entry)
     const struct leat_frame_gap over = { .position = sub->position,
                                          .offset = offsets_committed(entry),
                                          .log_epoch = entry->log_epoch,
-                                         .reason = LEAT_GAP_REVOKED };
+                                         .reason = LEAT_REASON_REVOKED };
     /* A client that does not read has no room to be told; its heartbeats tell it. */
     if (session_is_attached(s) && egress_room(&s->out) >= EGRESS_ANSWER_BYTES) {
         egress_gap(&s->out, sub->number, &over);

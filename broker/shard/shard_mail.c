@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "broker/shard/shard_state.h"
+#include "schema/session_id.h"
 
 enum {
     MAIL_PER_ITERATION = 128,
@@ -103,7 +104,7 @@ static void remove_partition(struct shard *shard, const struct message *m)
         .position = partition_visible(m->partition),
         .offset = partition_next_offset(m->partition),
         .log_epoch = partition_log_epoch(m->partition),
-        .reason = LEAT_GAP_TOPIC_DELETED,
+        .reason = LEAT_REASON_TOPIC_DELETED,
     };
     struct subscription *sub;
     struct publish_stream *stream;
@@ -164,7 +165,7 @@ void shard_give_back(struct shard *shard)
 static void grant_session(struct shard *shard, const struct message *m)
 {
     struct session *s;
-    const uint32_t slot = session_slot(m->session);
+    const uint32_t slot = leat_session_slot(m->session);
     const bool place = slot < shard->options.sessions_max && shard->sessions[slot] == NULL;
     const enum leat_error error =
         place ? session_grant(&s, m->session, &m->grant, shard->now) : LEAT_ERR_LIMIT;

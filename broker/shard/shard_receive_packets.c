@@ -4,6 +4,7 @@
 #include "broker/shard/shard_state.h"
 #include "broker/shared/reset_token.h"
 #include "ops/log.h"
+#include "schema/packet.h"
 
 enum {
     /* Of one link in one iteration: an ack block speaks of 64 packets. What a bypass port brings is
@@ -15,8 +16,6 @@ enum {
     RECEIVE_WINDOW = 512, /* packets: streams have memory for all that credit allows */
 };
 /* How long acknowledgements wait for something to travel with, and where a round trip begins. */
-#define BYPASS_ACK_DELAY_NS (25 * LEAT_NS_PER_US)
-#define KERNEL_ACK_DELAY_NS LEAT_NS_PER_MS
 #define BYPASS_RTT_INITIAL_NS (500 * LEAT_NS_PER_US)
 #define KERNEL_RTT_INITIAL_NS (5 * LEAT_NS_PER_MS)
 
@@ -79,7 +78,7 @@ static struct flow_options flow_options(const struct shard *shard, const struct 
                                         const struct session *s)
 {
     const bool bypass = link->limits.bypass;
-    const leat_ns delay = bypass ? BYPASS_ACK_DELAY_NS : KERNEL_ACK_DELAY_NS;
+    const leat_ns delay = leat_ack_delay_ns(bypass);
     return (struct flow_options){
         .session = s->id,
         .tag = s->tag_to_client,

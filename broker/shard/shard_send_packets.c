@@ -280,7 +280,8 @@ static bool restage(struct session *s, struct flow_item *item)
         if (sub != NULL && sub->gap_said && sub->gap.position == item->at) {
             egress_gap(&s->out, item->stream, &sub->gap);
         } else if (sub == NULL
-                   && (item->flags == LEAT_GAP_TOPIC_DELETED || item->flags == LEAT_GAP_REVOKED)) {
+                   && (item->flags == LEAT_REASON_TOPIC_DELETED
+                       || item->flags == LEAT_REASON_REVOKED)) {
             /* All that counts of it is that nothing follows. */
             const struct leat_frame_gap gone = { .position = item->at,
                                                  .offset = LEAT_OFFSET_NONE,

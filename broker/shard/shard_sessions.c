@@ -5,6 +5,7 @@
 
 #include "broker/shard/shard_state.h"
 #include "ops/log.h"
+#include "schema/session_id.h"
 #include "transport/event_wait.h"
 
 enum {
@@ -128,7 +129,7 @@ void shard_accept(struct shard *shard)
 
 struct session *shard_session(const struct shard *shard, uint32_t id)
 {
-    const uint32_t slot = session_slot(id);
+    const uint32_t slot = leat_session_slot(id);
     if (slot >= shard->options.sessions_max)
         return NULL;
     struct session *s = shard->sessions[slot];
@@ -278,7 +279,7 @@ void shard_end_session(struct shard *shard, struct session *s, enum leat_error s
     }
     if (session_is_attached(s))
         metric_add(&shard->counters.sessions_ended, 1);
-    shard->sessions[session_slot(s->id)] = NULL;
+    shard->sessions[leat_session_slot(s->id)] = NULL;
     TAILQ_INSERT_TAIL(&shard->unreported, s, lifetime_node);
 }
 

@@ -81,7 +81,7 @@ static struct leat_frame_gap gap_at_head(const struct subscription *sub, uint64_
         .position = partition_head(p),
         .offset = partition_head_offset(p),
         .log_epoch = partition_log_epoch(p),
-        .reason = partition_overran(p, position) ? LEAT_GAP_OVERRUN : LEAT_GAP_RETENTION,
+        .reason = partition_overran(p, position) ? LEAT_REASON_OVERRUN : LEAT_REASON_RETENTION,
     };
 }
 

@@ -131,9 +131,10 @@ static const char *event_name(int32_t type)
 static const char *gap_reason(int32_t reason)
 {
     switch (reason) {
-    case LEAT_REASON_OVERRUN: return "overrun";
-    case LEAT_REASON_RETENTION: return "retention";
-    case LEAT_REASON_LOG_RESTARTED: return "log_restarted";
+#define X(name, value, text) \
+    case name: return text;
+        LEAT_REASON_MAP(X)
+#undef X
     default: return "none";
     }
 }

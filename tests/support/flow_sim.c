@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "schema/frame.h"
+#include "schema/packet.h"
 #include "tests/flow_check.h"
 
 enum { STREAM = 7, SESSION = 0x04000123 };
@@ -12,8 +13,8 @@ enum { STREAM = 7, SESSION = 0x04000123 };
 const struct flow_options sim_options = {
     .session = SESSION,
     .payload_max = SIM_PAYLOAD,
-    .ack_delay_ns = 25 * LEAT_NS_PER_US,
-    .peer_ack_delay_ns = 25 * LEAT_NS_PER_US,
+    .ack_delay_ns = LEAT_ACK_DELAY_BYPASS_NS,
+    .peer_ack_delay_ns = LEAT_ACK_DELAY_BYPASS_NS,
     .probe_floor_ns = 200 * LEAT_NS_PER_US,
     .rtt_initial_ns = 1 * LEAT_NS_PER_MS,
     .receive_window = 512,

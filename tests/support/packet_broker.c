@@ -48,8 +48,8 @@ void packet_broker_start(leat_ns now)
     const struct flow_options options = { .session = PACKET_BROKER_SESSION,
                                           .tag = PACKET_BROKER_TAG_TO_CLIENT,
                                           .payload_max = LEAT_PACKET_BYTES_BASE,
-                                          .ack_delay_ns = LEAT_NS_PER_MS,
-                                          .peer_ack_delay_ns = LEAT_NS_PER_MS,
+                                          .ack_delay_ns = LEAT_ACK_DELAY_KERNEL_NS,
+                                          .peer_ack_delay_ns = LEAT_ACK_DELAY_KERNEL_NS,
                                           .probe_floor_ns = 2 * LEAT_NS_PER_MS,
                                           .rtt_initial_ns = 10 * LEAT_NS_PER_MS,
                                           .receive_window = 512 };
@@ -85,7 +85,7 @@ static void append(void)
         }
         cr_assert_eq(batch.base_sequence, broker.next_sequence, "batches are in order");
         run.base_offset = batch.base_sequence;
-        run.level = LEAT_ACK_IN_RING;
+        run.level = LEAT_LEVEL_IN_RING;
         leat_batch_stamp(batch_bytes, batch.base_sequence, 5, 1);
         cr_assert_leq(broker.log_end + batch.size, (uint64_t)LOG_MAX);
         memcpy(broker.log + broker.log_end, batch_bytes, batch.size);

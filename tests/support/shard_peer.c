@@ -96,8 +96,8 @@ void shard_peer_open_session(uint32_t id)
     const struct flow_options client = { .session = id,
                                          .tag = SHARD_PEER_TAG_TO_BROKER,
                                          .payload_max = FABRIC_PAYLOAD_MAX,
-                                         .ack_delay_ns = 25000,
-                                         .peer_ack_delay_ns = 25000,
+                                         .ack_delay_ns = LEAT_ACK_DELAY_BYPASS_NS,
+                                         .peer_ack_delay_ns = LEAT_ACK_DELAY_BYPASS_NS,
                                          .probe_floor_ns = 200000,
                                          .rtt_initial_ns = 500000,
                                          .receive_window = 256 };

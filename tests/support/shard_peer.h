@@ -17,6 +17,7 @@
 #include "broker/shared/mailbox.h"
 #include "broker/shared/offsets.h"
 #include "schema/frame.h"
+#include "schema/session_id.h"
 #include "tests/sim/fabric.h"
 #include "transport/flow.h"
 #include "transport/stream.h"
@@ -24,7 +25,7 @@
 enum {
     SHARD_PEER_RING = 1 << 17,
     SHARD_PEER_TOPIC = 5,
-    SHARD_PEER_SESSION = 1 << 12 | 77,
+    SHARD_PEER_SESSION = 1 << LEAT_SESSION_GENERATION_BITS | 77,
     SHARD_PEER_BROKER_HOST = 1,
     SHARD_PEER_CLIENT_HOST = 2,
     SHARD_PEER_PRODUCER = 7,
