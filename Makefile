@@ -79,20 +79,23 @@ SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c) tests/sim/
 ARCHIVES := $(foreach r,$(ROOMS),$(if $(wildcard $r/*.c),$(call archive,$r)))
 ALL_ARCHIVES = -Wl,--start-group $(ARCHIVES) -Wl,--end-group
 
-TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+# Programs of tests lie side by side in $(BUILD)/tests, whatever folder their source is in.
+test_programs = $(patsubst %,$(BUILD)/tests/%,$(basename $(notdir $1)))
+TESTS_C  := $(sort $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c tests/process/test_*.c))
+TESTS    := $(call test_programs,$(TESTS_C))
 SIM_O    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/sim/*.c))
-RACES    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/race_*.c))
-FUZZERS  := $(patsubst tests/fuzz_%.c,%,$(wildcard tests/fuzz_*.c))
-NETS     := $(wildcard tests/net_*.sh)
+RACES    := $(call test_programs,$(wildcard tests/race/race_*.c))
+FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+NETS     := $(wildcard tests/net/net_*.sh)
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(filter-out bench/dpdk_%,$(wildcard bench/*.c)))
 YARDSTICKS := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/dpdk_*.c))
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard client/examples/*.c))
 BINS     := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
 # DPDK knows nothing of ThreadSanitizer, which would take its threads for races.
 LIBS     := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(if $(filter thread,$(SAN)),,$(BUILD)/lib/libleat-dpdk.so)
-HELPERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/link_*.c tests/group_*.c))
-PRELOADS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/preload_*.c))
-EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples tests tests/support tests/sim bench))
+HELPERS  := $(call test_programs,$(wildcard tests/programs/link_*.c tests/programs/group_*.c))
+PRELOADS := $(addsuffix .so,$(call test_programs,$(wildcard tests/programs/preload_*.c)))
+EVERY_C  := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples $(addprefix tests,/* /*/* /*/*/*) bench))
 
 .PHONY: all deps deps-ci count count-update demo test check fuzz sim bench coverage install clean run-tests run-demo run-sim fuzzers build-tests \
         run-groups-chaos test-groups-chaos check-format check-style check-layers check-tidy check-clang check-san check-sim check-race check-tsan \
@@ -114,7 +117,7 @@ room_of = $(if $(filter client/cli/%,$1),client/cli,$(firstword $(subst /, ,$1))
 $(BUILD)/%.o: %.c | $(GEN)/schema/control.pb-c.h
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CSTD) $(WARN) $(OPT) $(HARD) $(LTO_OBJ) $(call cflags,$(call room_of,$*)) $(EXTRA) $(CFLAGS) -MMD -MP -c $< -o $@
-$(DPDK_C:%.c=$(BUILD)/%.o) $(YARDSTICKS:%=%.o) $(BUILD)/tests/link_external.o: EXTRA = $(DPDK_CFLAGS)
+$(DPDK_C:%.c=$(BUILD)/%.o) $(YARDSTICKS:%=%.o) $(BUILD)/tests/programs/link_external.o: EXTRA = $(DPDK_CFLAGS)
 $(BUILD)/gen/%.o: $(GEN)/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CSTD) $(OPT) $(HARD) $(CFLAGS) -MMD -MP -c $< -o $@
@@ -179,24 +182,25 @@ $(BUILD)/client/examples/%: client/examples/%.c $(BUILD_ROOT)/include/leat.h $(B
 
 # ---- tests and benches
 
-$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(SUPPORT) $(ARCHIVES)
-	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
-$(BUILD)/tests/race_%: $(BUILD)/tests/race_%.o $(ARCHIVES)
+$(foreach t,$(TESTS_C),$(eval $(call test_programs,$t): $(BUILD)/$(t:.c=.o)))
+$(TESTS): $(SUPPORT) $(ARCHIVES)
+	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $(filter %.o,$^) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
+$(BUILD)/tests/race_%: $(BUILD)/tests/race/race_%.o $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema) -lpthread -lm
 # They ask for a driver by its seam, like a program would.
-$(BUILD)/tests/link_%: $(BUILD)/tests/link_%.o $(call archive,transport) $(call archive,schema)
+$(BUILD)/tests/link_%: $(BUILD)/tests/programs/link_%.o $(call archive,transport) $(call archive,schema)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(MORE_LIBS) -lpthread
 $(BUILD)/tests/link_external: MORE_LIBS = $(DPDK_LIBS)
 $(BUILD)/tests/simulation: $(SIM_O) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LTO_NONE) $(LINK) $(LDFLAGS) $(SIM_O) $(ALL_ARCHIVES) -o $@ $(call libs,tests) -lpthread -lm
 # Loaded into ordinary programs before libc, so without what sanitizers bring.
-$(BUILD)/tests/preload_%.so: tests/preload_%.c
+$(BUILD)/tests/preload_%.so: tests/programs/preload_%.c
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) -shared $(CSTD) $(WARN) -O2 -g -fPIC -fvisibility=hidden $< -o $@
 $(BUILD)/bench/dpdk_%: $(BUILD)/bench/dpdk_%.o $(BUILD)/transport/eal.o
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(DPDK_LIBS) -lpthread
 # Of libleat, as applications are.
-$(BUILD)/tests/group_%: $(BUILD)/tests/group_%.o $(BUILD)/lib/libleat.a
+$(BUILD)/tests/group_%: $(BUILD)/tests/programs/group_%.o $(BUILD)/lib/libleat.a
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,client) -lpthread -lm
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(SUPPORT) $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $< $(SUPPORT) $(ALL_ARCHIVES) -o $@ $(call libs,bench) -lpthread -lm
@@ -215,7 +219,7 @@ test: deps
 
 # What `make test` does of it for ten seconds. SECONDS is bash's own name, so the scripts have another.
 run-groups-chaos: build-tests
-	@$(RUN_ENV) CHAOS_SECONDS=$(SECONDS) tests/run.sh $(wildcard tests/net_groups*.sh)
+	@$(RUN_ENV) CHAOS_SECONDS=$(SECONDS) tests/run.sh $(wildcard tests/net/net_groups*.sh)
 test-groups-chaos: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) build-tests
 	@$(MAKE) --no-print-directory run-groups-chaos
@@ -242,7 +246,7 @@ run-sim: $(BUILD)/tests/simulation
 
 # What takes longer than CI has; run before an issue is closed.
 check-long: deps
-	@TALLY=$(BUILD_ROOT)/tally-long tests/check.sh long-sim long-chaos
+	@TALLY=$(BUILD_ROOT)/tally-long tests/checks/check.sh long-sim long-chaos
 check-long-sim:
 	$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/simulation
 	$(MAKE) --no-print-directory SEEDS=100000 FROM=1 run-sim
@@ -267,17 +271,17 @@ run-bench: $(BINS) $(BENCHES)
 # ---- checks: each is one line of the tally, whatever happens to the others
 
 check: deps
-	@TALLY=$(BUILD_ROOT)/tally tests/check.sh format style layers links readme tidy clang san sim race tsan corpus
+	@TALLY=$(BUILD_ROOT)/tally tests/checks/check.sh format style layers links readme tidy clang san sim race tsan corpus
 
 check-format:
 	clang-format --dry-run --Werror $(EVERY_C)
-	@! grep -nE '^(<<<<<<<|>>>>>>>) ' $(EVERY_C) Makefile *.md */*.md ops/man/* schema/* tests/*.sh tests/support/*.sh \
+	@! grep -nE '^(<<<<<<<|>>>>>>>) ' $(EVERY_C) Makefile *.md */*.md ops/man/* schema/* tests/*.sh tests/*/*.sh \
 	  || { echo 'marks of a merge'; exit 1; }
 
 # Functions of at most 70 lines, files of at most 600, an opening comment in each .c file, no retired words.
-STYLED = $(EVERY_C) $(wildcard tests/*.sh tests/*.py tests/*/*.sh tests/*/*.py bench/*.sh) .ci/run Makefile
+STYLED = $(EVERY_C) $(wildcard tests/*.sh tests/*/*.sh tests/*/*.py mk/*.sh bench/*.sh) .ci/run Makefile
 check-style:
-	@tests/check_style.py $(STYLED)
+	@tests/checks/check_style.py $(STYLED)
 
 # Who may include whom. Anything not listed is an error, not a review comment.
 ALLOW_schema     := schema
@@ -297,7 +301,7 @@ ALLOW_broker/control := schema transport ops $(filter-out broker,$(BROKER))
 check-layers:
 	@$(foreach d,$(HOUSE),! grep -snE '^ *# *include "' $d/*.[ch] /dev/null \
 	  | grep -vE '"($(subst $() ,|,$(strip $(ALLOW_$d))))/' || { echo '$d: forbidden include'; exit 1; };)
-	@! grep -lE '^ *# *include <rte_' $(filter-out transport/link_dpdk% transport/eal% transport/inject% ops/capture% bench/dpdk_% tests/link_external%,$(EVERY_C)) \
+	@! grep -lE '^ *# *include <rte_' $(filter-out transport/link_dpdk% transport/eal% transport/inject% ops/capture% bench/dpdk_% tests/programs/link_external%,$(EVERY_C)) \
 	  || { echo 'DPDK leaks out of its link'; exit 1; }
 	@! grep -lE '^ *# *include <urcu' $(filter-out broker/% tests/% bench/%,$(EVERY_C)) || { echo 'RCU leaks'; exit 1; }
 	@! grep -lE '^ *# *include <microhttpd' $(filter-out ops/%,$(EVERY_C)) || { echo 'HTTP leaks'; exit 1; }
@@ -339,21 +343,22 @@ check-race:
 run-races: $(RACES)
 	@$(RUN_ENV) tests/run.sh $(RACES)
 # Criterion cannot start under gcc's TSan: the tests are ordinary, the programs they start are not.
-TSAN_SUITE := $(filter tests/test_faults% tests/test_restart% tests/test_client_live% tests/test_client_trouble% tests/test_control_plane% tests/test_groups% tests/test_client_groups%,$(wildcard tests/test_*.c))
-TSAN_NETS := $(filter-out tests/net_link_dpdk% tests/net_memif% tests/net_vhost% tests/net_af_% tests/net_bypass% tests/net_groups_memif% tests/net_idle%,$(NETS))
+TSAN_SUITE := $(filter $(addprefix tests/process/test_,faults% restart% client_live% client_trouble% control_plane% groups% client_groups%),$(TESTS_C))
+TSAN_NETS := $(filter-out tests/net/net_link_dpdk% tests/net/net_memif% tests/net/net_vhost% tests/net/net_af_% tests/net/net_bypass% tests/net/net_groups_memif% tests/net/net_idle%,$(NETS))
 TSAN_GROUP := $(BUILD_ROOT)/tsan/tests/group_member $(BUILD_ROOT)/tsan/tests/group_feed
-check-tsan: $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%) $(BUILD_ROOT)/release/tests/preload_clock.so
+TSAN_PROGRAMS = $(patsubst %,$(BUILD_ROOT)/release/tests/%,$(basename $(notdir $(TSAN_SUITE))))
+check-tsan: $(TSAN_PROGRAMS) $(BUILD_ROOT)/release/tests/preload_clock.so
 	$(MAKE) --no-print-directory -j$(JOBS) SAN=thread all $(TSAN_GROUP)
 	@GROUP_MEMBER=$(BUILD_ROOT)/tsan/tests/group_member GROUP_FEED=$(BUILD_ROOT)/tsan/tests/group_feed \
 	  PRELOAD_CLOCK=$(BUILD_ROOT)/release/tests/preload_clock.so LEATD=$(BUILD_ROOT)/tsan/bin/leatd LEAT=$(BUILD_ROOT)/tsan/bin/leat LEAT_DEMO=$(BUILD_ROOT)/tsan/bin/leat-demo \
 	  EXAMPLES=$(BUILD_ROOT)/tsan/client/examples TALLY=$(BUILD_ROOT)/tally TSAN_OPTIONS=halt_on_error=1:exitcode=66 \
-	  tests/run.sh --label tsan $(TSAN_SUITE:%.c=$(BUILD_ROOT)/release/%) $(TSAN_NETS)
+	  tests/run.sh --label tsan $(TSAN_PROGRAMS) $(TSAN_NETS)
 
 # ---- fuzzing
 
 SECONDS ?= 60
 T       ?= $(FUZZERS)
-$(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz_%.o $(ARCHIVES)
+$(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(ARCHIVES)
 	$(call say,LINK,$@)$(CC) -fsanitize=fuzzer,address,undefined $< $(ALL_ARCHIVES) -o $@ $(call libs,broker schema)
 fuzzers: $(foreach t,$(T),$(BUILD)/tests/fuzz_$t)
 MAKE_FUZZ = $(MAKE) --no-print-directory -j$(JOBS) CC=clang VARIANT=fuzz SAN=fuzzer-no-link,address,undefined fuzzers
@@ -361,10 +366,10 @@ fuzz: deps
 	@$(MAKE_FUZZ) T="$(T)"
 	@for t in $(T); do mkdir -p $(BUILD_ROOT)/fuzz/found/$$t; \
 	  echo "== fuzz_$$t"; $(BUILD_ROOT)/fuzz/tests/fuzz_$$t -max_total_time=$(SECONDS) -timeout=10 -print_final_stats=0 -verbosity=0 \
-	  -artifact_prefix=$(BUILD_ROOT)/fuzz/ $(BUILD_ROOT)/fuzz/found/$$t tests/corpus/$$t || exit 1; done
+	  -artifact_prefix=$(BUILD_ROOT)/fuzz/ $(BUILD_ROOT)/fuzz/found/$$t tests/fuzz/corpus/$$t || exit 1; done
 check-corpus:
 	@$(MAKE_FUZZ)
-	@for t in $(FUZZERS); do $(BUILD_ROOT)/fuzz/tests/fuzz_$$t -runs=0 -verbosity=0 tests/corpus/$$t || exit 1; done
+	@for t in $(FUZZERS); do $(BUILD_ROOT)/fuzz/tests/fuzz_$$t -runs=0 -verbosity=0 tests/fuzz/corpus/$$t || exit 1; done
 
 # ---- the rest
 
@@ -376,9 +381,9 @@ coverage: deps
 	  printf '%-12s %s\n' "$$d" "$$(lcov --summary $(BUILD_ROOT)/coverage/one.info 2>&1 | sed -n 's/.*lines\.*: //p')"; done
 
 deps:
-	@tests/deps.sh $(PACKAGES)
+	@mk/deps.sh $(PACKAGES)
 deps-ci: deps
-	@tests/deps.sh $(CI_PACKAGES)
+	@mk/deps.sh $(CI_PACKAGES)
 
 install: all
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/pkgconfig include share/man/man1 share/man/man8)

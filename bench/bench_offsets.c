@@ -13,7 +13,7 @@
 
 #include "bench/common/bench.h"
 #include "broker/shared/offsets.h"
-#include "tests/seeded.h"
+#include "tests/support/seeded.h"
 
 enum {
     ENTRIES = 10000,

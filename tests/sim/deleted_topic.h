@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "client/leat.h"
-#include "tests/seeded.h"
+#include "tests/support/seeded.h"
 
 enum { DELETED_TOPIC_READERS = 2 };
 #define DELETED_TOPIC_TOPIC "side"

@@ -9,7 +9,7 @@
 #ifndef LEAT_TESTS_SIM_FABRIC_H
 #define LEAT_TESTS_SIM_FABRIC_H
 
-#include "tests/seeded.h"
+#include "tests/support/seeded.h"
 #include "transport/link.h"
 
 enum {

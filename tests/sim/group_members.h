@@ -14,7 +14,7 @@
 
 #include "client/leat.h"
 #include "schema/units.h"
-#include "tests/seeded.h"
+#include "tests/support/seeded.h"
 
 enum {
     GROUP_MEMBERS_CLIENTS = 2,

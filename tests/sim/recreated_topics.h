@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "client/leat.h"
-#include "tests/seeded.h"
+#include "tests/support/seeded.h"
 
 enum { RECREATED_MEMBERS = 2, RECREATED_TOPICS = 2, RECREATED_PARTITIONS_MAX = 4 };
 

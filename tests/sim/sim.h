@@ -11,7 +11,6 @@
 #include <stdint.h>
 
 #include "client/leat.h"
-#include "tests/seeded.h"
 #include "tests/sim/ages.h"
 #include "tests/sim/broker.h"
 #include "tests/sim/deleted_topic.h"
@@ -19,6 +18,7 @@
 #include "tests/sim/group_members.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/recreated_topics.h"
+#include "tests/support/seeded.h"
 
 enum {
     CLIENTS = DELETED_TOPIC_READERS,

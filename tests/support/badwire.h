@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "tests/seeded.h"
+#include "tests/support/seeded.h"
 #include "transport/link.h"
 
 enum { BADWIRE_MAX = 1024, BADWIRE_DATAGRAM_MAX = 9000 };

@@ -1,4 +1,4 @@
-# For tests/net_*.sh: a broker and up to three clients at once, over any transport; what a case says is the same over all.
+# For tests/net/net_*.sh: a broker and up to three clients at once, over any transport; what a case says is the same over all.
 # To be sourced with the transport as argument; sets $dir.
 #   tcp udp            on loopback
 #   memif vhost        a bypass port of the broker for each client, in shared memory

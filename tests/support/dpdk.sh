@@ -1,4 +1,4 @@
-# For tests/net_link_dpdk*.sh: processes, hugepages and answers. To be sourced; sets $dir.
+# For tests/net/net_link_dpdk*.sh: processes, hugepages and answers. To be sourced; sets $dir.
 LINK_ECHO=${LINK_ECHO:-build/release/tests/link_echo}
 SERVER_IP=10.9.0.1
 dir=$(mktemp -d)

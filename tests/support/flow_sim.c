@@ -6,7 +6,7 @@
 
 #include "schema/frame.h"
 #include "schema/packet.h"
-#include "tests/flow_check.h"
+#include "tests/support/flow_check.h"
 
 enum { STREAM = 7, SESSION = 0x04000123 };
 

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "tests/seeded.h"
+#include "tests/support/seeded.h"
 #include "transport/flow.h"
 #include "transport/stream.h"
 

@@ -1,9 +1,9 @@
-"""Judges what the members of a group left on file: tests/net_groups.sh's checker.
+"""Judges what the members of a group left on file: tests/net/net_groups.sh's checker.
 
     group_check.py DIR SESSION_MS      every rule; exit 1 and the violations, or 0 and a summary
     group_check.py DIR --missing       how many acknowledged records nobody has processed yet
 
-DIR has feed.log (tests/group_feed.c), member.LIFE.log for each process (tests/group_member.c says what the lines are)
+DIR has feed.log (tests/programs/group_feed.c), member.LIFE.log for each process (tests/programs/group_member.c says what the lines are)
 and chaos.log of the script: "stop|cont|kill LIFE time". All times are one machine's wall clock, in ns.
 
 What must hold:

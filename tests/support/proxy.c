@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/seeded.h"
+#include "tests/support/seeded.h"
 
 enum { CHUNK = 1 << 16, CUT_BYTES_MAX = 400000 };
 
