@@ -1,8 +1,7 @@
-/* When to try again: pauses that double, with jitter, and a circuit that opens after too many
- * failures in a row. */
+/* Backoff: pauses between attempts, and the circuit. */
 #include "client/backoff.h"
 
-enum { DOUBLINGS_MAX = 40 }; /* 1 ns doubled so often is above any sensible max_ns */
+enum { DOUBLINGS_MAX = 40 }; /* 1 ns doubled this often exceeds any sensible max_ns */
 
 static uint64_t next_random(struct backoff *backoff)
 {
@@ -28,7 +27,8 @@ leat_ns backoff_failed(struct backoff *backoff)
     leat_ns whole = backoff->max_ns;
     if (backoff->min_ns <= backoff->max_ns >> doublings)
         whole = backoff->min_ns << doublings;
-    /* Half of it is jitter, so that clients cut off together do not come back together. */
+    /* Half of the pause is jitter, so that clients disconnected together do not reconnect
+     * together. */
     const leat_ns half = whole / 2;
     return whole - half + next_random(backoff) % (half + 1);
 }

@@ -1,8 +1,8 @@
-/* When to try again: pauses that double, with jitter, and a circuit that opens after too many
- * failures in a row.
+/* When to retry: pauses that double, with jitter, and a circuit that opens after too many failures
+ * in a row.
  *
  * Role: pure arithmetic over failures and time.
- * Must not know: what is being tried, clocks, where randomness comes from.
+ * Must not know: what is retried, clocks, where randomness comes from.
  * Threads: one per object. */
 #ifndef LEAT_CLIENT_BACKOFF_H
 #define LEAT_CLIENT_BACKOFF_H
@@ -21,11 +21,12 @@ struct backoff {
     uint64_t random;   /* any value; seeds the jitter */
 };
 
-/* Counts a failure and returns the pause before the next attempt. While the circuit is open that
- * is open_ns; else it lies in [half, whole] of min_ns doubled once a failure, at most max_ns. */
+/* Counts a failure and returns the pause before the next attempt: open_ns while the circuit is
+ * open. Otherwise it is random between half of the nominal pause and all of it; the nominal pause
+ * is min_ns, doubled with each failure, at most max_ns. */
 leat_ns backoff_failed(struct backoff *backoff);
 
-/* True when the last failure opened the circuit, or found it open. */
+/* True if the circuit is open: circuit_failures or more in a row. */
 bool backoff_open(const struct backoff *backoff);
 
 void backoff_succeeded(struct backoff *backoff);

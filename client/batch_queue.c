@@ -19,8 +19,8 @@ static uint32_t records_that_fit(uint32_t room, uint32_t records_max)
     return fit < records_max ? fit : records_max;
 }
 
-/* An odd number of lines: with an even one the beginnings of all batches, which small ones do not
- * go far beyond, would share a few sets of the cache. */
+/* An odd number of cache lines. With an even one the headers of all batches, which is most of what
+ * small batches touch, would compete for a few sets of the cache. */
 static size_t batch_footprint(uint32_t room, uint32_t records)
 {
     const size_t bytes = room + (size_t)records * COOKIE_BYTES;
@@ -185,7 +185,7 @@ struct queued_batch *batch_queue_last(const struct batch_queue *queue)
 
 struct batch_queue_cursor batch_queue_cursor(struct batch_queue *queue)
 {
-    /* A batch once begun is ended first: pieces of two may not be mixed. */
+    /* A batch sent in part is finished first: pieces of two batches must not be mixed. */
     if (queue->rewind != BATCH_QUEUE_NO_BATCH && queue->piece_at == 0) {
         if (queue->rewind < queue->send)
             queue->send = queue->rewind;
@@ -197,7 +197,7 @@ struct batch_queue_cursor batch_queue_cursor(struct batch_queue *queue)
                                         .piece_at = queue->piece_at };
 }
 
-/* The batch at the cursor, past those that were answered out of turn; NULL: there is none. */
+/* The batch at the cursor, after skipping batches that were answered out of order; NULL: none. */
 static struct queued_batch *at_cursor(const struct batch_queue *queue,
                                       struct batch_queue_cursor *cursor)
 {
@@ -227,7 +227,7 @@ enum batch_queue_step batch_queue_next_in_order(struct batch_queue *queue,
     if (batch == NULL)
         return BATCH_QUEUE_NOTHING;
     if (cursor->piece_at == 0) {
-        /* Looked at before sealing: a batch that must wait may as well grow. */
+        /* Check credit before sealing: a batch that has to wait may still grow. */
         if (batch->size > queue->credit - cursor->sent_bytes)
             return BATCH_QUEUE_BLOCKED;
         if (cursor->batch == queue->end && !seal_open(queue))
@@ -243,8 +243,8 @@ enum batch_queue_step batch_queue_next_in_order(struct batch_queue *queue,
     return BATCH_QUEUE_PIECE;
 }
 
-/* How much of the next `left` bytes goes into `room`; 0: too little to be worth a frame, or less
- * than the header by which the broker knows a batch. */
+/* How many of the next `left` bytes to send in `room`. 0: too few to be worth a frame, or fewer
+ * than the batch header, by which the broker recognises a batch. */
 static uint32_t piece_size(uint32_t left, uint32_t room)
 {
     if (room >= left)
@@ -268,7 +268,7 @@ enum batch_queue_step batch_queue_next_any_order(struct batch_queue *queue,
     if (cursor->batch == queue->end && !seal_open(queue))
         return BATCH_QUEUE_NOTHING;
     if (!is_placed) {
-        /* Should the cursor not be committed, the same batch gets the same place next time. */
+        /* If the cursor is not committed, the batch gets the same position next time. */
         batch->position = cursor->sent_bytes;
         cursor->sent_bytes += batch->size;
         cursor->placed = cursor->batch + 1;
@@ -304,7 +304,7 @@ enum batch_queue_step batch_queue_lost(const struct batch_queue *queue, uint64_t
     return BATCH_QUEUE_NOTHING;
 }
 
-/* Frees what is answered at the front, but not a batch whose pieces are being sent again. */
+/* Frees answered batches at the front, except one that is being resent in part. */
 static void drop_answered(struct batch_queue *queue)
 {
     while (queue->first < queue->end && (*slot(queue, queue->first))->answered) {
@@ -337,10 +337,11 @@ bool batch_queue_ack(struct batch_queue *queue, const struct leat_ack_run *run,
                      batch_queue_answer *answer, void *context)
 {
     bool again = false;
-    /* Callbacks may append and so move `end`; never what lies before it. */
+    /* A callback may append, which moves `end` but nothing before it. */
     for (uint64_t i = queue->first; i < queue->end; i++) {
         struct queued_batch *batch = *slot(queue, i);
-        /* One answered out of turn may have a number of an earlier life, which says nothing. */
+        /* A batch answered out of order may carry a sequence of an earlier producer id: ignore
+         * it. */
         if (batch->answered)
             continue;
         if (batch->base_sequence >= run->first_sequence + run->count)
@@ -386,7 +387,7 @@ void batch_queue_restart(struct batch_queue *queue, uint64_t credit, const uint6
     queue->next_sequence = *renumber_from;
     for (uint64_t i = queue->first; i < queue->end; i++) {
         struct queued_batch *batch = *slot(queue, i);
-        /* One that was answered out of turn is out of the count too, and is never sent. */
+        /* A batch answered out of order is never sent again and gets no number. */
         if (batch->answered)
             continue;
         batch->base_sequence = queue->next_sequence;

@@ -1,4 +1,4 @@
-/* A control request that its caller waits for. */
+/* A control request that the caller waits for. */
 #include "client/client_call.h"
 
 #include <string.h>
@@ -40,7 +40,8 @@ int client_call_wait(struct client_call *call, Leat__Control__Request *request, 
     client_timer_at(client, deadline);
     client->work = true;
     while (!call->done)
-        client_run(client, LEAT_FOREVER); /* the deadline answers too */
+        client_run(client,
+                   LEAT_FOREVER); /* ends at the deadline, which answers with LEAT_ERR_TIMEOUT */
     return call->error;
 }
 

@@ -1,7 +1,8 @@
-/* A control request that its caller waits for.
+/* A control request that the caller waits for.
  *
- * Role: send it, run the client until it is answered, keep the refusal's story.
- * Must not know: what is asked. Threads: the client's; refused inside callbacks. */
+ * Role: send it, run the client until it is answered, keep the text of a refusal.
+ * Must not know: what the request means.
+ * Threads: the client's. Refused inside callbacks. */
 #ifndef LEAT_CLIENT_CALL_H
 #define LEAT_CLIENT_CALL_H
 
@@ -9,19 +10,19 @@
 
 struct client_call {
     struct leat_client *client;
-    /* Reads the answer, which is gone afterwards; not called when it is a refusal [none]. Sets
-     * `error` when it is not the answer that was wanted. */
+    /* Called with an answer that is not a refusal [none]; `response` is valid during the call. Sets
+     * `error` if it is not the expected kind of answer. */
     void (*take)(struct client_call *call, const Leat__Control__Response *response);
     void *context; /* of `take` */
     bool done;
     int error;
 };
 
-/* Waits at most request_timeout_ns. `name`: of the function of leat.h, for messages. */
+/* Waits at most request_timeout_ns. `name` is the function of leat.h, for messages. */
 int client_call_wait(struct client_call *call, Leat__Control__Request *request, const char *name);
 
-/* LEAT_ERR_INVALID, with a text: no topic, no group can have this name (NULL too). `thing`: which
- * of the two. */
+/* Checks the name of a topic or group. LEAT_ERR_INVALID, with the client's error text, if it is
+ * NULL or not a valid name. `thing` is "topic" or "group", for the text. */
 int client_call_name(struct leat_client *client, const char *thing, const char *name);
 
 #endif

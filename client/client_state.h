@@ -1,4 +1,4 @@
-/* What a client is made of: the structs behind the opaque names of leat.h.
+/* What a client consists of: the structs behind the opaque names of leat.h.
  *
  * Role: the data of the library, in one place; each file works on its own part of it.
  * Must not know: how anything is done.
@@ -31,31 +31,31 @@
 enum {
     CLIENT_ERROR_BYTES = 512,
     CLIENT_SMALL_FRAMES_BYTES = 256, /* ATTACH, PING, BLOCKED waiting to be sent */
-    SESSION_STAGE_BYTES = 1 << 16,   /* what one receive can bring beside a slice */
+    SESSION_STAGE_BYTES = 1 << 16,   /* what one receive may read besides a slice */
 };
 
-/* What stands first in everything a data connection's stream number leads to. */
+/* The first member of everything that a stream number of a session leads to. */
 enum stream_kind { STREAM_PUBLISHER = 1, STREAM_READER };
 
-/* A producer's part in one partition. */
-/* Being held by a quota of the broker, as the application is told of it: once an episode. */
+/* Throttling by a quota of the broker. The application gets one event per episode. */
 struct throttling {
     bool began;
     leat_ns last; /* when the broker said so */
 };
 
+/* A producer's stream to one partition. */
 struct publisher {
     enum stream_kind kind;
     uint32_t partition;
     uint32_t number; /* of the stream */
     bool queued;     /* in its session's list */
-    bool held;       /* in the client's list, until hold_until */
+    bool held;       /* in the client's list of held publishers, until hold_until */
     struct batch_queue queue;
     struct leat_producer *producer;
     struct client_session *session; /* NULL: no stream open */
-    leat_ns hold_until;             /* the broker asked to wait */
-    uint64_t blocked_said;          /* the credit BLOCKED was last said for */
-    /* What was acked and lives in the memory of one life of the log only. */
+    leat_ns hold_until;             /* because the broker asked to wait */
+    uint64_t blocked_said;          /* the credit limit of the last BLOCKED sent */
+    /* Acknowledged records that exist only in the log `acked_epoch`, in the broker's memory. */
     uint64_t acked_first, acked_next, acked_epoch;
     TAILQ_ENTRY(publisher) ready_node;
     TAILQ_ENTRY(publisher) held_node;
@@ -66,11 +66,11 @@ enum reader_state {
     READER_WANTED, /* to be opened */
     READER_OPENING,
     READER_OPEN,
-    READER_DEAD, /* its partition is gone, or seeking is needed */
-    READER_IDLE, /* of a group: not this member's, or to be looked at again */
+    READER_DEAD, /* its partition is gone, or a seek is needed */
+    READER_IDLE, /* of a group: not assigned to this member, or to be checked again */
 };
 
-/* A consumer's part in one partition. */
+/* A consumer's stream of one partition. */
 struct reader {
     enum stream_kind kind;
     uint32_t partition;
@@ -78,33 +78,34 @@ struct reader {
     enum reader_state state;
     struct partition_stream stream;
     struct ringmap window;
-    struct ringmap outgrown; /* a smaller one, while the application holds records in it */
+    struct ringmap outgrown; /* smaller, while records in it are handed out */
     struct subscribed *topic;
     struct client_session *session; /* NULL: no stream open */
     int32_t start_at;               /* leat_start */
     uint64_t start;
-    bool resumes;        /* go on from stream.next_offset; else start_at, start */
+    bool resumes;        /* continue at stream.next_offset; otherwise start at start_at, start */
     bool credit_queued;  /* in its session's list */
-    bool credit_again;   /* the packet with the last one was lost */
+    bool credit_again;   /* the packet with the last CREDIT was lost */
     bool ready_queued;   /* in its consumer's list */
     bool borrowed_noted; /* in its consumer's list */
-    bool gone;           /* that its topic is was told */
-    bool paused;         /* by the application: nothing is handed out, no credit given */
-    int error;           /* of the last opening */
-    uint64_t topic_id;   /* of the log that the stream knows; 0: of none */
+    bool gone;           /* TOPIC_DELETED was reported */
+    bool paused;         /* by the application: no records are handed out, no credit is given */
+    int error;           /* of the last attempt to open it */
+    uint64_t topic_id;   /* of the log that the stream has read; 0: none */
 
     /* ---- of a group */
-    bool at_committed;    /* opened where the group stands; start_at, start are the way out */
-    bool from_first;      /* made with a topic that came back: the way out is its first record */
-    bool had;             /* its place in the stream is one where this member stood ... */
-    uint64_t had_in;      /* ... under the broker of this incarnation */
-    bool opening_unknown; /* what the opening tells of, another may have read in part */
-    bool assigned;        /* the application was told that it has it ... */
-    bool leaving;         /* ... and that it goes: nothing more is handed out */
-    bool commit_own;      /* the application asked for the newest commit itself */
+    bool at_committed; /* opened at the committed offset; start_at, start if there is none */
+    bool from_first;   /* created with a topic that came back: starts at its first record if nothing
+                          is committed */
+    bool had;          /* next_offset is a position that this member had ... */
+    uint64_t had_in;   /* ... with the broker of this incarnation */
+    bool opening_unknown; /* another member may have read part of what the opening reports */
+    bool assigned;        /* the application got ASSIGNED ... */
+    bool leaving;         /* ... and REVOKED: no more records are handed out */
+    bool commit_own;      /* the newest commit was requested by the application */
     bool processed_due;   /* `processed` is to be committed */
-    leat_ns leave_by;     /* the last commit is waited for so long */
-    uint64_t processed;   /* everything below it was */
+    leat_ns leave_by;     /* how long to wait for the last commit */
+    uint64_t processed;   /* records below were processed */
     struct lost_count lost;
     struct commit_state commits;
     TAILQ_ENTRY(reader) credit_node;
@@ -121,38 +122,38 @@ enum client_session_state {
     SESSION_UP,
 };
 
-/* The session with one shard, over a connection of its own or in packets. */
+/* The session with one shard, over TCP or in packets. */
 struct client_session {
     struct leat_client *client;
     uint32_t shard;
     enum client_session_state state;
     uint32_t id;
-    leat_ns deadline; /* to be up */
-    leat_ns heard;    /* over TCP: last */
-    bool asked;       /* a PING went since then */
+    leat_ns deadline; /* when it must be up */
+    leat_ns heard;    /* over TCP: when the last bytes came */
+    bool asked;       /* a PING was sent since then */
     uint8_t token[LEAT_TOKEN_BYTES];
     uint8_t reset_token[LEAT_TOKEN_BYTES];
     uint64_t tag_to_broker, tag_to_client; /* of packets */
-    bool may_be_partial;                   /* their checksum, says the grant */
+    bool may_be_partial;                   /* the grant allows partial checksums of packets */
     struct stream_table streams;
-    struct publisher_list publishers; /* with something to send */
-    struct reader_list credits;       /* with a CREDIT or a COMMIT to send */
-    struct session_packets *packets;  /* NULL: this session goes over TCP; see below */
+    struct publisher_list publishers; /* that have something to send */
+    struct reader_list credits;       /* that have a CREDIT or a COMMIT to send */
+    struct session_packets *packets;  /* NULL: this session uses TCP, below */
     struct session_packets *packets_memory;
 
     /* ---- over TCP */
     int fd;              /* -1: none */
-    bool watches_output; /* epoll tells when it is writable */
+    bool watches_output; /* registered with epoll for EPOLLOUT */
 
-    /* Receiving: a slice that is under way goes straight to its stream. */
+    /* Receiving: the slice being received goes straight to its stream. */
     uint32_t slice_left;
-    struct reader *slice_reader; /* NULL: its stream is closed, drop the bytes */
+    struct reader *slice_reader; /* NULL: the stream is closed; the bytes are dropped */
     uint8_t *slice_at;
     uint32_t staged;
     uint8_t *stage; /* SESSION_STAGE_BYTES */
 
-    /* Sending: small frames to go first, and the rest of a frame that was cut. A PING is answered
-     * once there is room; a newer one takes its place. */
+    /* Sending: small frames, sent first, and the rest of a frame that was sent in part. A PING is
+     * answered when there is room; a newer PING replaces an older one. */
     bool pong_due;
     uint64_t pong;
     uint32_t small_size;
@@ -162,21 +163,21 @@ struct client_session {
 };
 
 enum client_phase {
-    PHASE_WAITING, /* until phase_end, then connects */
+    PHASE_WAITING, /* connects at phase_end */
     PHASE_CONNECTING,
     PHASE_GREETING,
-    PHASE_READY, /* the hello is done; sessions and streams are opened as needed */
+    PHASE_READY, /* after the hello; sessions and streams are opened as needed */
 };
 
-/* Where the producers and consumers stand in being opened. */
+/* How far a producer, or a topic of a consumer, has been opened. */
 enum owner_step {
     OWNER_DESCRIBE,
     OWNER_DESCRIBING,
-    OWNER_OPEN, /* sessions first, then the streams */
+    OWNER_OPEN, /* open the sessions, then the streams */
     OWNER_OPENING,
     OWNER_READY,
-    OWNER_AWAITED, /* of a group: its topic is missing, and is described again */
-    OWNER_PUT_OFF, /* refused for now: described and opened again after a pause */
+    OWNER_AWAITED, /* of a group: the topic is missing and is described again later */
+    OWNER_PUT_OFF, /* refused temporarily: described and opened again after a pause */
     OWNER_OVER,
 };
 
@@ -189,8 +190,8 @@ struct leat_producer {
     struct leat_client *client;
     TAILQ_ENTRY(leat_producer) node;
     enum owner_step step;
-    bool opened; /* was ready once: memory is reserved */
-    int over;    /* why it is over; 0 while it lives */
+    bool opened; /* was ready once; its memory is reserved */
+    int over;    /* the error that ended it; 0 while it is usable */
     char topic[LEAT_NAME_BYTES_MAX + 1];
     char name[LEAT_NAME_BYTES_MAX + 1];
     struct leat_producer_options options;
@@ -198,18 +199,18 @@ struct leat_producer {
     uint32_t record_bytes_max;
     uint64_t topic_id;
     uint64_t answers;        /* batches answered so far */
-    uint64_t answers_before; /* when it was looked at last */
-    uint64_t incarnation;    /* of the broker that gave id and epoch; 0: it has neither */
-    bool renews;             /* the broker forgot the id: asks for another */
-    uint8_t resume_token[LEAT_RESUME_TOKEN_BYTES]; /* with which it may go on under them */
+    uint64_t answers_before; /* `answers` at the last check */
+    uint64_t incarnation;    /* of the broker that assigned id and epoch; 0: none assigned */
+    bool renews;             /* the broker no longer knows the id: ask for a new one */
+    uint8_t resume_token[LEAT_RESUME_TOKEN_BYTES]; /* needed to resume with the same id and epoch */
     struct batch_pool pool;
-    struct publisher *publishers; /* one a partition */
+    struct publisher *publishers; /* one per partition */
     struct queued_batch **rings;
-    uint8_t *headers; /* room to encode one record's */
+    uint8_t *headers; /* buffer for the encoded headers of one record */
     struct throttling throttling;
     struct topic_wait refused; /* while OWNER_PUT_OFF */
-    uint64_t *unanswered;      /* first sequence of each partition, for a request that resumes */
-    uint32_t sticky;           /* partition of records without a key */
+    uint64_t *unanswered;      /* first sequence per partition, for a resuming request */
+    uint32_t sticky;           /* the partition for records without a key */
 };
 
 /* A topic of a consumer. */
@@ -220,32 +221,34 @@ struct subscribed {
     struct topic_shards shards;
     struct reader **readers;
     uint32_t reader_count;
-    uint32_t reader_room;       /* more are there when the topic once had more partitions */
-    struct topic_wait wait;     /* while OWNER_AWAITED, and when it is described then */
+    uint32_t
+        reader_room; /* that exist; more than reader_count if the topic once had more partitions */
+    struct topic_wait wait;     /* while OWNER_AWAITED, and when the topic is then described */
     struct topic_wait refused;  /* while OWNER_PUT_OFF */
-    struct topic_wait partless; /* while its group has no room for it: only for telling */
+    struct topic_wait partless; /* while its group has no room for it; only for events */
 };
 
-/* A request of a group that is under way. */
+/* A request of a group member that is not answered yet. */
 struct group_request {
     struct leat_consumer *consumer; /* NULL: free */
     struct member_state_asked asked;
 };
 
-/* What a consumer of a group has besides. */
+/* The part of a consumer that belongs to a group. */
 struct consumer_group {
     struct member_state membership;
     char name[LEAT_NAME_BYTES_MAX + 1];
     char member_id[LEAT_NAME_BYTES_MAX + 1];
-    bool named;                       /* it stays a member when it closes */
-    bool joined;                      /* was in once */
+    bool named;                       /* it stays in the group when the consumer is closed */
+    bool joined;                      /* was a member once */
     bool left;                        /* LeaveGroup was answered */
     leat_ns commit_at;                /* at LEAT_COMMIT_INTERVAL; NEVER: nothing to commit */
-    leat_ns wake_at;                  /* a partition that leaves has waited long enough */
-    leat_ns ask_at;                   /* a missing topic is to be asked for */
-    char put_off[CLIENT_ERROR_BYTES]; /* why its join has to wait, while it is opened */
-    struct topic_wait refused;        /* its joins are, for now: only for telling */
-    int worst;                        /* answer of a commit since leat_consumer_commit_wait */
+    leat_ns wake_at;                  /* when to stop waiting for a partition being released */
+    leat_ns ask_at;                   /* when to ask for a missing topic again */
+    char put_off[CLIENT_ERROR_BYTES]; /* why the join was put off, while the consumer is being
+                                         opened */
+    struct topic_wait refused;        /* while its joins are refused temporarily; only for events */
+    int worst; /* worst answer to a commit since the last leat_consumer_commit_wait() */
     struct group_request requests[2 * MEMBER_STATE_UNDER_WAY_MAX];
 };
 
@@ -254,13 +257,13 @@ struct leat_consumer {
     TAILQ_ENTRY(leat_consumer) node;
     struct leat_consumer_options options;
     char name[LEAT_NAME_BYTES_MAX + 1];
-    uint32_t *partitions;         /* the listed ones; NULL: all */
-    struct consumer_group *group; /* NULL: of none */
+    uint32_t *partitions;         /* listed by the application; NULL: all */
+    struct consumer_group *group; /* NULL: not in a group */
     struct subscribed *topics;
     size_t topic_count;
     struct reader_list ready;
     struct throttling throttling;
-    struct reader_list borrowed; /* whose records the application holds */
+    struct reader_list borrowed; /* the application holds records of these */
     bool opened;
     int over;
 };
@@ -273,12 +276,12 @@ struct endpoint {
 
 enum {
     CLIENT_ADDRESSES_MAX = 32,
-    RESOLVED_MAX = 8, /* addresses of an endpoint's name */
+    RESOLVED_MAX = 8, /* most addresses of an endpoint's name */
 };
 
 struct client_address {
     struct sockaddr_storage address;
-    uint32_t host; /* of the URL's */
+    uint32_t host; /* index of the URL's host */
 };
 
 struct leat_client {
@@ -290,49 +293,49 @@ struct leat_client {
     uint32_t address_next;
     uint32_t address_now;
     uint32_t round_left;     /* addresses to try before names are looked up again */
-    uint32_t endpoint_turn;  /* which of an endpoint's addresses is tried */
-    leat_ns hosts_again;     /* the URL's hosts are not looked up before */
-    leat_ns endpoints_again; /* nor the endpoints' */
+    uint32_t endpoint_turn;  /* index of the endpoint address to try */
+    leat_ns hosts_again;     /* when the URL's hosts may be resolved again */
+    leat_ns endpoints_again; /* when the endpoints' names may be resolved again */
     struct backoff backoff;
     uint64_t members_named; /* by it, in groups */
     bool opening;           /* inside leat_client_open */
     bool announced;
-    bool work;     /* connecting has a step to take */
-    bool leftover; /* a consumer left records behind that were ready */
-    bool woken;    /* who waits should look: an answer without a frame, or the connection is gone */
+    bool work;     /* connect_advance() has a step to take */
+    bool leftover; /* leat_consumer_poll() left records that were ready */
+    bool woken;    /* return to the caller that waits: an answer came without a frame, or the
+                      connection is gone */
     unsigned in_callback;
 
     leat_ns now;
     leat_ns next_deadline;
-    leat_ns last_poll; /* when everything was looked at last */
-    leat_ns armed;     /* what the timer descriptor is set to; 0: at once, LEAT_NS_NEVER: off */
-    unsigned polls;    /* since then */
+    leat_ns last_poll; /* when epoll was polled last */
+    leat_ns armed;     /* what the timer descriptor is set to; 0: expired, LEAT_NS_NEVER: off */
+    unsigned polls;    /* iterations since last_poll */
     int epoll;
-    int timer; /* -1 until leat_client_fd was asked for */
+    int timer; /* -1 until leat_client_fd() is called */
 
     enum client_phase phase;
     leat_ns phase_end;
     struct control_channel control;
     uint64_t incarnation;
     uint32_t keepalive_ms; /* the broker's */
-    leat_ns heard;         /* on the control connection, last */
-    bool asked;            /* a Ping went since then */
+    leat_ns heard;         /* when the last bytes came on the control connection */
+    bool asked;            /* a Ping was sent since then */
     leat_ns ping_every;
     leat_ns ping_at;
     struct endpoint endpoints[LEAT_SHARDS_MAX];
-    struct endpoint
-        packet_endpoints[LEAT_SHARDS_MAX]; /* where they take packets of our transport */
+    struct endpoint packet_endpoints[LEAT_SHARDS_MAX]; /* for packets */
     struct packet_port port;
     struct client_session *sessions[LEAT_SHARDS_MAX];
-    uint32_t sessions_end;   /* all from here on are NULL */
-    uint64_t sessions_up;    /* over TCP; a bit a shard */
-    uint64_t sessions_dirty; /* have something to send */
+    uint32_t sessions_end;   /* all entries from here on are NULL */
+    uint64_t sessions_up;    /* over TCP; one bit per shard */
+    uint64_t sessions_dirty; /* with something to send; one bit per shard */
     struct publisher_list held;
-    leat_ns retry_at; /* the first that was put off is to be asked for; NEVER: none was */
+    leat_ns retry_at; /* when to ask again for what was put off; LEAT_NS_NEVER: nothing was */
 
-    int failure;      /* the connection is over; taken up at the end of the step */
-    bool path_failed; /* because packets do not get through */
-    bool seals;       /* a link that promised intact bytes damaged some: all bytes are checked */
+    int failure; /* leat_error that ended the connection, handled at the end of the step; or 0 */
+    bool path_failed; /* the failure is that packets do not get through */
+    bool seals; /* a link with partial checksums damaged bytes: checksums now cover all bytes */
     int last_failure;
     char failure_text[CLIENT_ERROR_BYTES];
 

@@ -1,4 +1,4 @@
-/* Where a group's reader wants to be committed, and where it stands. */
+/* The commits of a group's reader: the offset requested, and the one the broker reported. */
 #include "client/commit_state.h"
 
 void commit_state_ask(struct commit_state *commits, uint64_t offset, uint64_t log_epoch)
@@ -35,7 +35,7 @@ bool commit_state_lost(struct commit_state *commits, uint64_t offset)
 
 bool commit_state_answered(struct commit_state *commits, const struct leat_frame_committed *frame)
 {
-    /* In packets an older answer may come behind a newer one. */
+    /* Over packets an older answer may arrive after a newer one. */
     if (frame->log_epoch != 0 && frame->offset != LEAT_OFFSET_NONE
         && (frame->log_epoch != commits->standing_epoch || frame->offset > commits->standing))
         commit_state_stand(commits, frame->offset, frame->log_epoch);

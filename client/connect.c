@@ -1,5 +1,4 @@
-/* From nothing to everything open: connect, hello, sessions, producers, subscriptions; and the same
- * again after every loss of a connection. */
+/* Connecting and reconnecting: control connection, hello, sessions, producers, subscriptions. */
 #include "client/connect.h"
 
 #include <inttypes.h>
@@ -45,8 +44,9 @@ static bool is_wildcard(const char *host)
     return *host == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
 }
 
-/* Where the shard takes data, when the broker says `text`. A name that stands for nothing now is
- * what it was before, or else the host we reached. */
+/* Sets the endpoint's address from `text`, as the broker advertises it. A name that does not
+ * resolve now keeps its previous address, or else stands for the host that control was reached
+ * at. */
 static bool take_endpoint(struct leat_client *client, struct resolved *cache,
                           struct endpoint *endpoint, const char *text)
 {
@@ -69,7 +69,7 @@ static bool take_endpoint(struct leat_client *client, struct resolved *cache,
     return true;
 }
 
-/* Of a shard's bypass ports, the one in our own network, else the first. */
+/* The shard's bypass port in our own network; else its first one. */
 static const char *pick_dpdk(const struct url_dpdk *ours, const Leat__Control__Endpoint *told)
 {
     const uint32_t mask = UINT32_MAX << (32 - ours->prefix_bits);
@@ -87,7 +87,7 @@ static const char *pick_dpdk(const struct url_dpdk *ours, const Leat__Control__E
     return told->n_dpdk > 0 ? told->dpdk[0] : "";
 }
 
-/* False: it does not parse, and *wrong is what does not. */
+/* False: *wrong is an address that does not parse. */
 static bool take_endpoints(struct leat_client *client, struct resolved *cache,
                            const Leat__Control__Endpoint *told, const char **wrong)
 {
@@ -103,7 +103,7 @@ static bool take_endpoints(struct leat_client *client, struct resolved *cache,
     return **wrong == '\0' || take_endpoint(client, cache, endpoint, *wrong);
 }
 
-/* False: packets of our transport are wanted, and no shard takes any. */
+/* False: the client's transport uses packets, and no shard takes any. */
 static bool has_way(const struct leat_client *client)
 {
     bool any = client->transport == URL_TCP;
@@ -147,7 +147,7 @@ static void on_hello(void *context, int error, const char *text,
             return;
         }
     }
-    /* What is wrong here is told before what is wrong there. */
+    /* Report what is wrong on this side before what is wrong on the broker's. */
     if (packet_port_open(client) != LEAT_OK)
         return;
     if (!has_way(client)) {
@@ -376,7 +376,7 @@ static void tell_down(struct leat_client *client)
     client_event(client, &event);
 }
 
-/* Packets do not get through: what comes next goes over TCP, if the user allowed it. */
+/* If the path for packets failed and fallback=tcp is set, the client uses TCP from now on. */
 static void fall_back(struct leat_client *client)
 {
     const bool falls = client->path_failed && client->url.fallback_tcp;

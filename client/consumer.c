@@ -1,4 +1,4 @@
-/* Consumers: what leat.h promises of them, over partition streams and data connections. */
+/* Consumers as leat.h describes them: records and events out, seeking, closing. */
 #include "client/consumer.h"
 
 #include <inttypes.h>
@@ -13,7 +13,7 @@
 #include "schema/error_text.h"
 #include "schema/loss.h"
 
-enum { TURN_RECORDS_MAX = 64 }; /* of one partition before the next has its turn */
+enum { TURN_RECORDS_MAX = 64 }; /* of one partition before the next one's turn */
 
 void reader_arrived(struct reader *reader)
 {
@@ -47,7 +47,7 @@ void reader_want(struct reader *reader)
 void reader_dropped(struct reader *reader)
 {
     if (partition_stream_ends(&reader->stream))
-        return; /* that its topic is gone says more */
+        return; /* the deletion of its topic explains it better */
     client_session_detach_reader(reader);
     partition_stream_stop(&reader->stream);
     if (reader->topic->consumer->group != NULL)
@@ -75,7 +75,7 @@ static void fill(struct leat_record *out, const struct reader *reader,
                  const struct leat_record_view *view)
 {
     const struct partition_stream *stream = &reader->stream;
-    /* Field by field: clearing all 128 bytes first would cost more than what is put into them. */
+    /* Assign each field: clearing all 128 bytes first would cost more than the assignments. */
     out->key = view->key;
     out->value = view->value;
     out->headers = NULL;
@@ -130,8 +130,8 @@ void reader_event(struct reader *reader, struct leat_event event)
     client_event(consumer->client, &event);
 }
 
-/* What a group lost of the partition goes with a commit. A hole without a GAP is not the broker's
- * word. */
+/* Counts a loss for the group's next commit. A hole without a GAP is not counted, because the
+ * broker did not report it. */
 static void count_lost(struct reader *reader, const struct partition_stream_news *news)
 {
     if (news->reason != 0)
@@ -139,7 +139,8 @@ static void count_lost(struct reader *reader, const struct partition_stream_news
                         news->certain_offset);
 }
 
-/* How many records that is. Of a log that is gone only those are certain that were seen there. */
+/* Fills in how many records were lost. Of a log that is gone, only records announced to this client
+ * are certain. */
 static void say_lost(struct leat_event *event, const struct partition_stream_news *news)
 {
     const uint64_t first = news->first_offset, next = news->next_offset;
@@ -240,11 +241,11 @@ void reader_tell_end(struct reader *reader)
 
 enum turn {
     TURN_MORE,  /* records are left */
-    TURN_LATER, /* an event comes next, and must wait for the next call */
+    TURN_LATER, /* an event comes next; it has to wait for the next call */
     TURN_DONE,
 };
 
-/* Up to `room` records of one partition, at most a turn. */
+/* Hands out up to `room` records of one partition, at most one turn's. */
 static enum turn take_turn(struct reader *reader, struct leat_record *records, size_t room,
                            size_t *taken)
 {
@@ -255,7 +256,7 @@ static enum turn take_turn(struct reader *reader, struct leat_record *records, s
     while (n < most && !reader_quiet(reader)) {
         struct leat_record_view view;
         struct partition_stream_news news;
-        /* Events stand between records: not while the application has yet to see those before. */
+        /* An event is reported only once the application has returned the records before it. */
         item = partition_stream_next(&reader->stream, !reader->borrowed_noted, &view, &news);
         if (item == PARTITION_STREAM_NOTHING)
             break;
@@ -274,7 +275,8 @@ static enum turn take_turn(struct reader *reader, struct leat_record *records, s
     return item == PARTITION_STREAM_NOTHING && n < most ? TURN_LATER : TURN_MORE;
 }
 
-/* What was skipped without a record of it being handed out has no one to release it later. */
+/* Releases bytes that were skipped. If no record of the partition is handed out, nobody else would
+ * release them. */
 static void release_skipped(struct reader *reader)
 {
     if (reader->borrowed_noted)
@@ -296,10 +298,10 @@ int leat_consumer_poll(leat_consumer *consumer, struct leat_record *records, siz
         n = INT32_MAX;
     if (consumer->group == NULL && TAILQ_EMPTY(&consumer->ready)
         && TAILQ_EMPTY(&consumer->borrowed))
-        return consumer->over; /* who spins asks often */
+        return consumer->over; /* fast path for applications that poll in a loop */
     release_all(consumer);
     if (consumer->group != NULL && !group_hands_out(consumer))
-        return consumer->over; /* nothing is ours, as far as we know */
+        return consumer->over; /* the broker may have given our partitions to others */
     struct reader_list later = TAILQ_HEAD_INITIALIZER(later);
     struct reader *reader;
     size_t filled = 0;
@@ -387,11 +389,11 @@ int leat_consumer_position(leat_consumer *consumer, const char *topic, uint32_t 
     return LEAT_OK;
 }
 
-/* Lets go of the stream; the next step of connecting opens it at the new place. */
+/* Closes the stream; the next step of connecting opens it at the new position. */
 static void restart(struct reader *reader, int32_t start_at, uint64_t start)
 {
     struct leat_consumer *consumer = reader->topic->consumer;
-    reader_tell_loss(reader); /* it goes on elsewhere, where nothing will tell it */
+    reader_tell_loss(reader); /* the new position will not report it */
     if (reader->session != NULL) {
         const struct stream_name name = { reader->session->id, reader->number };
         connect_close_streams(consumer->client, &name, 1);
@@ -430,7 +432,8 @@ int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t part
         if (step == OWNER_OVER || reader->gone)
             return client_error(client, LEAT_ERR_UNKNOWN_TOPIC, "topic \"%s\" is gone", topic);
         if (consumer->group != NULL && !reader->assigned)
-            return consumer_find(consumer, topic, partition, &reader); /* lost meanwhile */
+            return consumer_find(consumer, topic, partition,
+                                 &reader); /* the partition was lost while waiting */
         if (step == OWNER_READY && asked)
             break;
         if (step == OWNER_READY) {
@@ -470,7 +473,7 @@ void leat_consumer_close(leat_consumer *consumer)
                 names[count++] = (struct stream_name){ reader->session->id, reader->number };
         }
     }
-    if (count > 0) /* without memory for it they end with the session */
+    if (count > 0) /* out of memory: the streams end with the session */
         connect_close_streams(consumer->client, names, count);
     free(names);
     if (consumer->group != NULL)

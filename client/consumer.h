@@ -1,56 +1,57 @@
-/* Consumers: what leat.h promises of them, over partition streams and data connections.
+/* Consumers as leat.h describes them, on top of partition streams and sessions.
  *
- * Role: opening, opening again and seeking; records and events out, in order and in turn; credit.
+ * Role: opening, reopening and seeking; handing out records and events in order, partitions in
+ * turn; credit.
  * Must not know: sockets, bytes of frames.
- * Threads: the client's. Handing out allocates nothing. */
+ * Threads: the client's. Handing out does not allocate. */
 #ifndef LEAT_CLIENT_CONSUMER_H
 #define LEAT_CLIENT_CONSUMER_H
 
 #include "client/client_state.h"
 
-/* Each topic takes the next step of being opened, if it can. */
+/* Takes the next step of opening each topic, if possible. */
 void consumer_advance(struct leat_consumer *consumer);
 bool consumer_is_ready(const struct leat_consumer *consumer);
 
-/* The connection is gone: what had arrived and was not handed out comes again. */
+/* The connection was lost: records that have arrived and were not handed out will come again. */
 void consumer_disconnected(struct leat_consumer *consumer);
 
-/* Something arrived for the reader. */
+/* Data or an event arrived for the reader. */
 void reader_arrived(struct reader *reader);
-/* Its stream is to be opened, or opened anew: the next step of connecting asks for it. */
+/* Requests that the reader's stream is opened (again); the next step of connecting does it. */
 void reader_want(struct reader *reader);
 /* Queues a CREDIT if one is due. */
 void reader_credit(struct reader *reader);
 
-/* Paused, or about to leave: nothing is handed out, no credit given. */
+/* True if the reader is paused or its partition is being released: no records are handed out, no
+ * credit is given. */
 bool reader_quiet(const struct reader *reader);
-/* True when it has a COMMIT to send; fills it and takes it as sent. */
+/* True if it has a COMMIT to send: fills it and counts it as sent. */
 bool reader_commit(struct reader *reader, struct leat_frame_commit *commit);
-/* COMMITTED came. */
+/* Takes a COMMITTED. */
 void reader_committed(struct reader *reader, const struct leat_frame_committed *frame);
-/* The shard has its stream no more: the group gave the partition to another, or its end was told
- * before its grant came. Control knows; it is asked. */
+/* The shard no longer has the stream: the group gave the partition to another member, or the end of
+ * the stream was reported before its grant. Asks control. */
 void reader_dropped(struct reader *reader);
 
-/* The reader of that partition; NULL: there is none. */
+/* The reader of a partition; NULL: none. */
 struct reader *consumer_reader(struct leat_consumer *consumer, const char *topic,
                                uint32_t partition);
-/* The same; when there is none the error is noted and returned. */
+/* The same. If there is none, sets the error text and returns the error. */
 int consumer_find(struct leat_consumer *consumer, const char *topic, uint32_t partition,
                   struct reader **reader);
-/* Nothing more of the stream is handed out from where it stands: what was lost there and not told
- * yet is said now. */
+/* Reports losses at the reader's position that were not reported yet. Called before the position is
+ * left. */
 void reader_tell_loss(struct reader *reader);
-/* Its topic is gone, and nothing more of the partition is handed out: says so, with what is known
- * of what was not. */
+/* Reports TOPIC_DELETED with what is known of the records that were not handed out. The topic is
+ * gone and nothing more of the partition is handed out. */
 void reader_tell_end(struct reader *reader);
-/* The application was told that its topic is gone. Of a plain consumer: after the last one it is
- * over. */
+/* Notes that TOPIC_DELETED was reported. A consumer without a group is over after the last one. */
 void reader_gone(struct reader *reader);
-/* Tells the application of one of its partitions. */
+/* Completes an event about a partition and passes it to the application. */
 void reader_event(struct reader *reader, struct leat_event event);
 
-/* Frees it without telling the broker. */
+/* Frees the consumer without telling the broker. */
 void consumer_free(struct leat_consumer *consumer);
 
 #endif

@@ -1,4 +1,4 @@
-/* A consumer's commits: what was processed, asked for and answered. */
+/* A group consumer's commits: requests, answers, positions, pauses and lag. */
 #include <inttypes.h>
 
 #include "client/client_core.h"
@@ -29,8 +29,8 @@ static void refused(struct reader *reader, const struct leat_frame_committed *fr
                                               .text = "a commit was refused" });
 }
 
-/* What we commit by ourselves may be overrun, or its stream revoked, while it is on its way: a GAP
- * or an event of the group tells of that. */
+/* An automatic commit may be overrun, or its stream revoked, while it is in flight. A GAP or an
+ * event of the group reports that. */
 static bool is_overtaken(int status)
 {
     return status == LEAT_ERR_OUT_OF_RANGE || status == LEAT_ERR_UNKNOWN_STREAM;
@@ -48,8 +48,8 @@ void reader_committed(struct reader *reader, const struct leat_frame_committed *
     if (commit_state_due(&reader->commits))
         client_session_queue_credit(reader);
     if (!commit_state_pending(&reader->commits))
-        client->woken = true;                       /* it may be waited for */
-    client->work = client->work || reader->leaving; /* or be the last */
+        client->woken = true;                       /* leat_consumer_commit_wait() may be waiting */
+    client->work = client->work || reader->leaving; /* the release of a partition may be waiting */
 }
 
 /* ---- public */
@@ -64,7 +64,7 @@ static void ask(struct reader *reader, uint64_t offset)
 {
     commit_state_ask(&reader->commits, offset, reader->stream.log_epoch);
     reader->commit_own = true;
-    reader->processed_due = false; /* the application says it itself */
+    reader->processed_due = false; /* the application commits by itself */
     client_session_queue_credit(reader);
 }
 
@@ -162,7 +162,7 @@ int leat_consumer_lag(leat_consumer *consumer, const char *topic, uint32_t parti
     int error = consumer_find(consumer, topic, partition, &reader);
     if (error == LEAT_OK)
         error = leat_topic_offset(consumer->client, topic, partition, LEAT_START_LATEST, 0, &end);
-    if (error == LEAT_OK) /* it may be another's by now */
+    if (error == LEAT_OK) /* the partition may have been reassigned */
         error = consumer_find(consumer, topic, partition, &reader);
     if (error != LEAT_OK)
         return error;
@@ -180,7 +180,7 @@ static int set_paused(leat_consumer *consumer, const char *topic, uint32_t parti
     if (error != LEAT_OK)
         return error;
     reader->paused = paused;
-    reader_arrived(reader); /* what waited meanwhile */
+    reader_arrived(reader); /* records that arrived during the pause */
     reader_credit(reader);
     client_arm(consumer->client);
     return LEAT_OK;

@@ -1,5 +1,4 @@
-/* A consumer's part in its group: member_state.h over the control connection, and what it means for
- * the consumer's readers. */
+/* Group membership of a consumer: joining, heartbeats, leaving, topics that come and go. */
 #include "client/consumer_group.h"
 
 #include <inttypes.h>
@@ -26,12 +25,11 @@ static void name_member(struct consumer_group *group, struct leat_client *client
         snprintf(group->member_id, sizeof group->member_id, "%s", member);
         return;
     }
-    /* Spread, so that the clients of one test, whose seeds are neighbours, have no name in common.
-     */
+    /* Spread the seed: clients of one test have adjacent seeds and must not get the same name. */
     const uint64_t seed = client->options.hooks.seed * UINT64_C(0x9E3779B97F4A7C15);
     uint64_t random = seed ^ client->now ^ ++client->members_named << 48;
     if (seed == 0 && getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
-        random ^= (uint64_t)(uintptr_t)group; /* the broker fences who should have the same */
+        random ^= (uint64_t)(uintptr_t)group; /* if two are the same, the broker fences one */
     snprintf(group->member_id, sizeof group->member_id, "%.200s-%016" PRIx64,
              client->options.client_name, random);
 }
@@ -39,7 +37,7 @@ static void name_member(struct consumer_group *group, struct leat_client *client
 static void name_topic(struct leat_consumer *consumer, size_t index)
 {
     struct backoff pauses = consumer->client->backoff;
-    pauses.random += index; /* not all of them at the same moments */
+    pauses.random += index; /* spread the pauses of several topics */
     topic_wait_init(&consumer->topics[index].wait, &pauses);
     consumer->group->membership.topics[index].name = consumer->topics[index].name;
 }
@@ -73,8 +71,8 @@ void group_unmake(struct leat_consumer *consumer)
     consumer->group = NULL;
 }
 
-/* Of a partition where this member never stood: which log it has, so that another one is noticed
- * when it comes to be this member's. */
+/* Notes the current log of a partition that this member has not read, so that it notices a new log
+ * once the partition is assigned to it. */
 static void note_log(struct reader *reader, const Leat__Control__Topic *told)
 {
     const Leat__Control__Partition *log = told->partitions[reader->partition];
@@ -87,7 +85,7 @@ static void note_log(struct reader *reader, const Leat__Control__Topic *told)
     reader->topic_id = told->id;
 }
 
-/* Room for as many places as it has partitions. False: no memory. */
+/* Allocates a place for each partition. False: no memory. */
 static bool make_places(struct member_state_topic *known, uint32_t partitions)
 {
     if (partitions > known->partitions) {
@@ -110,7 +108,8 @@ enum leat_error group_topic_known(struct subscribed *topic, const Leat__Control_
         return (enum leat_error)client_error(consumer->client, LEAT_ERR_NO_MEMORY,
                                              "consumer of topic \"%s\": no memory", topic->name);
     if (known->id != told->id && m->step == MEMBER_STATE_IN)
-        member_state_doubt(m, consumer->client->now); /* which partitions of this one it has */
+        member_state_doubt(
+            m, consumer->client->now); /* ask at once which of its partitions are assigned */
     known->id = told->id;
     known->stale = false;
     topic_wait_found(&topic->wait);
@@ -125,12 +124,12 @@ enum leat_error group_topic_known(struct subscribed *topic, const Leat__Control_
 void group_topic_missing(struct subscribed *topic)
 {
     struct member_state_topic *known = group_known(topic);
-    known->id = 0; /* whatever is assigned of the name is another */
+    known->id = 0; /* an assignment of this name means a new topic */
     known->stale = false;
 }
 
-/* Of a topic from which everything goes: is it there at all? Who was told that it is deleted is not
- * told that another has it. */
+/* If a topic loses all its partitions, describes it again to see if it still exists. A member that
+ * is told TOPIC_DELETED must not also be told that another member has the partition. */
 static void look_at_topic(struct subscribed *topic)
 {
     bool news = false;
@@ -176,7 +175,7 @@ void group_end(struct leat_consumer *consumer)
     group_lose_all(consumer);
 }
 
-/* A topic of it is gone: describing them all finds out which. */
+/* One of its topics was deleted: describes all of them to find out which. */
 static void look_again(struct leat_consumer *consumer)
 {
     member_state_rejoin(&consumer->group->membership, consumer->client->now);
@@ -191,7 +190,8 @@ static void lost(struct leat_consumer *consumer, const char *text)
     member_event(consumer, LEAT_EVENT_MEMBER_LOST, LEAT_ERR_UNKNOWN_MEMBER, text);
 }
 
-/* Told when it lasts: who joins with many at once is asked to wait a little, as a rule. */
+/* Reported only if it lasts: when many members join at once, the broker asks some to wait a
+ * little. */
 static void put_off(struct leat_consumer *consumer, int error, const char *text)
 {
     struct consumer_group *group = consumer->group;
@@ -259,7 +259,7 @@ static bool all_described(const struct leat_consumer *consumer)
     return true;
 }
 
-/* A topic that can be joined with. */
+/* True if the topic exists, so that a join may name it. */
 static bool is_there(const struct subscribed *topic)
 {
     return topic->step != OWNER_AWAITED && topic->step != OWNER_OVER;
@@ -273,8 +273,8 @@ static bool any_there(const struct leat_consumer *consumer)
     return false;
 }
 
-/* Missing topics are described again from time to time, and at once those of which the broker says
- * that they are others than we know. A topic whose streams are being opened waits for that. */
+/* Describes missing topics again from time to time, and at once those that the broker says differ
+ * from what we know. A topic whose streams are being opened is left alone until then. */
 static void look_for_topics(struct leat_consumer *consumer)
 {
     struct consumer_group *group = consumer->group;
@@ -293,7 +293,7 @@ static void look_for_topics(struct leat_consumer *consumer)
     }
 }
 
-/* Of a topic that the join did not name nothing is ever assigned. */
+/* True if a topic exists that the join did not name: the broker never assigns partitions of it. */
 static bool joined_without(const struct leat_consumer *consumer)
 {
     const struct member_state *m = &consumer->group->membership;
@@ -316,7 +316,7 @@ static void join_with_all(struct leat_consumer *consumer)
         group_lose_all(consumer);
 }
 
-/* It has something to say, or will have. */
+/* When the next request is due. */
 static leat_ns next_request(const struct leat_consumer *consumer)
 {
     const struct member_state *m = &consumer->group->membership;
@@ -362,7 +362,7 @@ leat_ns group_timers(struct leat_consumer *consumer)
     next = group->ask_at < next ? group->ask_at : next;
     if (next <= client->now) {
         client->work = client->work || all_described(consumer);
-        next = LEAT_NS_NEVER; /* the step that follows says */
+        next = LEAT_NS_NEVER; /* the next step sets it */
     }
     return group->commit_at < next ? group->commit_at : next;
 }
@@ -380,7 +380,7 @@ bool group_is_settled(const struct leat_consumer *consumer)
 
 bool group_hands_out(const struct leat_consumer *consumer)
 {
-    /* By the clock as it is: whoever was stopped may come here before anything else. */
+    /* Read the clock: a process that was stopped may call this before anything else. */
     return consumer->over == LEAT_OK
            && member_state_is_in(&consumer->group->membership, client_clock(consumer->client));
 }

@@ -15,7 +15,7 @@
 #include "client/session.h"
 #include "schema/error_text.h"
 
-/* The window is reserved when the broker has told how large a batch can be. */
+/* Reserves the window once the broker has told the topic's largest batch. */
 static enum leat_error reserve_window(struct reader *reader, uint32_t batch_bytes_max)
 {
     const struct leat_consumer_options *options = &reader->topic->consumer->options;
@@ -24,14 +24,14 @@ static enum leat_error reserve_window(struct reader *reader, uint32_t batch_byte
         window = batch_bytes_max;
     if (reader->window.bytes != NULL && window <= reader->stream.window)
         return LEAT_OK;
-    /* Who chose a bypass port counts microseconds, of which a page costs several. */
+    /* Fault the window in now on bypass ports: a page fault costs several microseconds. */
     const bool at_once = reader->topic->consumer->client->transport == URL_DPDK;
     struct ringmap made = { .bytes = NULL };
     const enum leat_error error = ringmap_reserve(&made, window, at_once);
     if (error != LEAT_OK)
         return error;
-    /* A topic that was made again may have larger batches. The application may hold records of the
-     * old one. */
+    /* A topic that was created again may have larger batches. The application may still hold
+     * records in the old window. */
     if (reader->borrowed_noted && reader->outgrown.bytes == NULL)
         reader->outgrown = reader->window;
     else
@@ -42,7 +42,7 @@ static enum leat_error reserve_window(struct reader *reader, uint32_t batch_byte
     return LEAT_OK;
 }
 
-/* The rest goes on; this one is opened again after a pause. */
+/* Puts off this reader alone: it is opened again after a pause. */
 static bool put_off_reader(struct reader *reader, int error, const char *text)
 {
     reader->state = READER_WANTED;
@@ -50,19 +50,18 @@ static bool put_off_reader(struct reader *reader, int error, const char *text)
     return true;
 }
 
-/* One partition was refused. True when the rest can go on. */
+/* Handles the refusal of one partition. True if the others can continue. */
 static bool reader_refused(struct reader *reader, int error, const char *why)
 {
     struct subscribed *topic = reader->topic;
-    /* The session has just ended: everything is opened again, a seek at the place it was to go to.
-     */
+    /* If the session has just ended, everything is opened again; a seek continues at its target. */
     const bool ended = topic->consumer->opened && error == LEAT_ERR_UNKNOWN_SESSION;
     reader->error = ended ? 0 : error;
     if (topic->consumer->group != NULL && group_refused(reader, error))
         return true;
     if (topic->consumer->opened && !ended && !reader->resumes && !reader->at_committed
         && reader->window.bytes != NULL) {
-        reader->state = READER_WANTED; /* a seek: back to where it was */
+        reader->state = READER_WANTED; /* a refused seek: continue at the old position */
         reader->resumes = true;
         return true;
     }
@@ -126,7 +125,7 @@ static bool open_reader(struct reader *reader, const Leat__Control__Subscription
     reader->resumes = true;
     if (topic->consumer->group != NULL)
         group_opened(reader, stream);
-    reader_arrived(reader); /* it may have something to tell already */
+    reader_arrived(reader); /* there may be an event to report already */
     reader_credit(reader);
     return true;
 }

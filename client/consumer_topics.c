@@ -1,4 +1,4 @@
-/* The topics of a consumer: what the broker says of each, and readers made by it. */
+/* The topics of a consumer: their descriptions, and the readers created from them. */
 #include "client/consumer_topics.h"
 
 #include <assert.h>
@@ -14,14 +14,14 @@
 #include "client/session.h"
 #include "schema/error_text.h"
 
-/* Who reads without a group stands at an offset of this very topic: no other one takes its place.
- */
+/* A consumer without a group has an offset in this very topic; a new topic of the same name does
+ * not replace it. */
 static void topic_gone(struct subscribed *topic)
 {
     topic->step = OWNER_OVER;
     for (uint32_t i = 0; i < topic->reader_count; i++) {
         struct reader *reader = topic->readers[i];
-        /* What has come of it is handed out before that is told. */
+        /* Records that have arrived are handed out before TOPIC_DELETED. */
         if (reader->gone || partition_stream_end_comes(&reader->stream))
             continue;
         client_session_detach_reader(reader);
@@ -29,7 +29,7 @@ static void topic_gone(struct subscribed *topic)
     }
 }
 
-/* Its partition is not there any more. */
+/* The reader's partition no longer exists. */
 static void lose_partition(struct reader *reader)
 {
     if (reader->assigned)
@@ -37,7 +37,7 @@ static void lose_partition(struct reader *reader)
     group_drop(reader);
 }
 
-/* False: of some, what has come is handed out first. */
+/* False: some readers first hand out records that have arrived. */
 static bool lose_all(struct subscribed *topic)
 {
     bool all = true;
@@ -49,7 +49,7 @@ static bool lose_all(struct subscribed *topic)
     return all;
 }
 
-/* A member's readers from `first` on have no partition any more. */
+/* The partitions of a member's readers from `first` on no longer exist. */
 static void lose_partitions(struct subscribed *topic, uint32_t first)
 {
     assert(topic->reader_count == 0 || topic->readers != NULL);
@@ -57,13 +57,13 @@ static void lose_partitions(struct subscribed *topic, uint32_t first)
         lose_partition(topic->readers[i]);
 }
 
-/* A group names its topics, and reads whichever has the name. */
+/* A group reads topics by name: waits for a topic of this name to be created again. */
 static void await_topic(struct subscribed *topic)
 {
     struct leat_consumer *consumer = topic->consumer;
     struct leat_client *client = consumer->client;
     client->work = true;
-    if (!lose_all(topic)) { /* it is looked for again when the end of the last one was told */
+    if (!lose_all(topic)) { /* described again once the last TOPIC_DELETED was reported */
         group_known(topic)->stale = false;
         topic->step = OWNER_READY;
         return;
@@ -120,7 +120,7 @@ void topic_partless(struct subscribed *topic, int error, const char *text)
         tell_refused(topic, &topic->partless, error, text);
 }
 
-/* None of its streams was opened. */
+/* Puts off all streams of the topic. */
 static void put_off_all(struct subscribed *topic, int error, const char *text)
 {
     for (uint32_t i = 0; i < topic->reader_count; i++)
@@ -129,7 +129,7 @@ static void put_off_all(struct subscribed *topic, int error, const char *text)
     topic_put_off(topic, error, text);
 }
 
-/* The poll says so from now on. */
+/* Ends the consumer: leat_consumer_poll() returns `error` from now on. */
 static void end_for_good(struct subscribed *topic, int error, const char *text)
 {
     struct leat_consumer *consumer = topic->consumer;
@@ -172,7 +172,7 @@ void topics_init(struct leat_consumer *consumer)
 {
     struct backoff pauses = consumer->client->backoff;
     for (size_t i = 0; i < consumer->topic_count; i++) {
-        pauses.random++; /* not all of them at the same moments */
+        pauses.random++; /* spread the pauses of several topics */
         topic_wait_init(&consumer->topics[i].refused, &pauses);
         topic_wait_init(&consumer->topics[i].partless, &pauses);
     }
@@ -210,8 +210,8 @@ bool topic_answer_came(struct subscribed *topic, int error, const char *text,
     return error == 0;
 }
 
-/* Readers stay where they are for as long as the consumer: the application may hold records in the
- * window of one whose partition is gone. False: no memory. */
+/* A reader lives as long as the consumer: the application may hold records in its window after the
+ * partition is gone. False: no memory. */
 static bool make_reader(struct subscribed *topic, uint32_t partition)
 {
     const struct leat_consumer *consumer = topic->consumer;
@@ -234,8 +234,8 @@ static bool make_reader(struct subscribed *topic, uint32_t partition)
     return true;
 }
 
-/* As many as the topic has partitions. Of a member there may be some already: it had another
- * number of them. */
+/* Creates a reader for each partition. A member may have some already, if the topic had another
+ * number of partitions before. */
 static enum leat_error make_readers(struct subscribed *topic)
 {
     const struct leat_consumer *consumer = topic->consumer;
@@ -260,7 +260,7 @@ static enum leat_error make_readers(struct subscribed *topic)
     return LEAT_OK;
 }
 
-/* The readers follow what the topic is like now. */
+/* Adapts the readers to the topic's description. */
 static enum leat_error take_description(struct subscribed *topic, const Leat__Control__Topic *told,
                                         bool another)
 {

@@ -1,6 +1,7 @@
-/* The topics of a consumer: what the broker says of each, and readers made by it.
+/* The topics of a consumer: their descriptions, and the readers created from them.
  *
- * Role: describing a topic; what a refusal means for it. consumer_open.c opens its streams then.
+ * Role: describing a topic; handling refusals that concern it. consumer_open.c then opens its
+ * streams.
  * Must not know: streams, records, what groups say to the broker.
  * Threads: the client's. */
 #ifndef LEAT_CLIENT_CONSUMER_TOPICS_H
@@ -8,25 +9,25 @@
 
 #include "client/client_state.h"
 
-/* Asks what the topic is like; it is OWNER_OPEN once that is known. Again later when there is no
- * room for the request now. */
+/* Requests the topic's description, after which it is OWNER_OPEN. Retries later if there is no room
+ * for the request. */
 void topic_describe(struct subscribed *topic);
 
-/* Something was refused because of the topic: the end of the opening, of the topic, of the consumer
- * or of the connection, or to be asked for again. */
+/* Handles a refusal that concerns the topic: it fails the opening, ends the topic, the consumer or
+ * the connection, or is retried later. */
 void topic_refused(struct subscribed *topic, int error, const char *text);
-/* It is asked for again after a pause; the application is told. What of it is open stays so. */
+/* Retries the topic after a pause and tells the application. Its open streams stay open. */
 void topic_put_off(struct subscribed *topic, int error, const char *text);
-/* Its group refuses streams of it as if it did not know what it said: the application is told when
- * that lasts. */
+/* The group refuses streams of the topic as if it did not know its own assignment: tells the
+ * application if that lasts. */
 void topic_doubted(struct subscribed *topic, int error, const char *text);
-/* The group has no room for it (`error`), or has again (0). */
+/* The group has no room for the topic (`error`), or has again (0). */
 void topic_partless(struct subscribed *topic, int error, const char *text);
-/* When one that was put off is to be asked for; sees to those that are due. */
+/* Retries topics that are due. Returns when the next one is. */
 leat_ns topics_timers(struct leat_consumer *consumer);
-/* Of a consumer that is being made. */
+/* Initialises the topics of a new consumer. */
 void topics_init(struct leat_consumer *consumer);
-/* Whether a request about the topic was answered without an error; sees to it otherwise. */
+/* True if a request about the topic was answered without an error. Otherwise handles the error. */
 bool topic_answer_came(struct subscribed *topic, int error, const char *text,
                        const Leat__Control__Response *response);
 

@@ -1,4 +1,4 @@
-/* The control connection: requests out, each with its deadline, responses back to who asked. */
+/* The control connection: requests with deadlines out, responses back to their callbacks. */
 #include "client/control_channel.h"
 
 #include <stdlib.h>
@@ -84,7 +84,7 @@ enum leat_error control_channel_flush(struct control_channel *channel)
     return LEAT_OK;
 }
 
-/* The slot is freed first: an answer may ask again. */
+/* Free the slot first: the callback may send another request. */
 static void answer(struct control_pending *place, int error, const char *text,
                    const Leat__Control__Response *response)
 {
@@ -102,7 +102,7 @@ static enum leat_error take(struct control_channel *channel, const uint8_t *byte
     if (error != LEAT_OK)
         return LEAT_ERR_PROTOCOL;
     if (response->id == 0) {
-        /* One of a kind this build does not know has no body here, and is dropped. */
+        /* A notice of a kind unknown to this build has no body here and is dropped. */
         if (channel->notice != NULL && leat_control_check_response(response, &what) == LEAT_OK)
             channel->notice(channel->notice_context, response);
         leat_control_free_response(response);

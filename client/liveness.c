@@ -1,5 +1,5 @@
-/* Whether the broker is still there, on every connection: asked for at a third of the keepalive,
- * all connections in one wake-up. */
+/* Liveness of the broker on every connection: pings three times per keepalive, all in one
+ * wake-up. */
 #include "client/liveness.h"
 
 #include <inttypes.h>
@@ -40,7 +40,7 @@ static void on_pong(void *context, int error, const char *text,
 
 static void ask_control(struct leat_client *client)
 {
-    /* The application may have been away: what came meanwhile counts. */
+    /* The application may not have polled for a while: read what has arrived before judging. */
     if (client->asked && is_silent(client, client->heard) && connect_receive(client) > 0)
         client->woken = true;
     if (client->failure != 0)
@@ -108,7 +108,7 @@ void liveness_notice(void *context, const Leat__Control__Response *notice)
 {
     struct leat_client *client = context;
     if (notice->body_case != LEAT__CONTROL__RESPONSE__BODY_SESSION_ENDED)
-        return; /* of a newer broker */
+        return; /* a notice of a newer broker */
     const Leat__Control__SessionEnded *ended = notice->session_ended;
     for (uint32_t i = 0; i < client->sessions_end; i++) {
         const struct client_session *session = client->sessions[i];

@@ -1,4 +1,4 @@
-/* How many records a group's reader lost, as its COMMITs tell the broker: at least and at most. */
+/* How many records a group's reader lost, at least and at most, as reported in its COMMITs. */
 #include "client/lost_count.h"
 
 #include "schema/loss.h"
