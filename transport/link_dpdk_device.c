@@ -53,7 +53,11 @@ static const struct link_dpdk_kind kinds[] = {
       .queues = true,
       .interface = true,
       .copies = true },
-    { .prefix = "net_af_xdp", .partial_checksums = true, .queues = true, .interface = true },
+    { .prefix = "net_af_xdp",
+      .partial_checksums = true,
+      .queues = true,
+      .interface = true,
+      .lingers = true },
     { .prefix = "net_tap", .partial_checksums = true, .interface = true },
     { .prefix = "net_" },
 };

@@ -217,7 +217,7 @@ static enum leat_error configure(struct link_dpdk_port *port, struct rte_eth_dev
                 rte_eth_tx_queue_setup(port->id, q, tx_descriptors, (unsigned)SOCKET_ID_ANY, &tx);
     }
     if (failed != 0)
-        return fail(LEAT_ERR_IO, error_text,
+        return fail(port->device.kind.lingers ? LEAT_BUSY : LEAT_ERR_IO, error_text,
                     "device %s does not take %u queue pairs of %u descriptors, mtu %u: %s",
                     port->device.name, port->queues, port->descriptors, port->mtu,
                     rte_strerror(-failed));
@@ -431,8 +431,8 @@ static bool make_lanes(struct link_dpdk_port *port, const struct link_dpdk_optio
 
 /* ---- open, close */
 
-enum leat_error link_dpdk_open(struct link_dpdk_port **out, const struct link_dpdk_options *options,
-                               char error_text[LINK_DPDK_ERROR_TEXT])
+enum leat_error link_dpdk_try(struct link_dpdk_port **out, const struct link_dpdk_options *options,
+                              char error_text[LINK_DPDK_ERROR_TEXT])
 {
     struct link_dpdk_device device;
     error_text[0] = '\0';

@@ -3,6 +3,7 @@
  *      link_dpdk.c               the driver's table, lanes as links
  *      link_dpdk_device.c        what is known of each kind of device; options checked
  *      link_dpdk_open.c          opening and closing a port
+ *      link_dpdk_retry.c         opening again what another process still has
  *      link_dpdk_socket.c        where a socket may be through which memory is shared
  *      link_dpdk_rx.c            receiving
  *      link_dpdk_tx.c            sending
@@ -76,6 +77,7 @@ struct link_dpdk_kind {
     bool queues;            /* a queue pair for each lane, if it has so many */
     bool dma;               /* reads memory that must be mapped for it */
     bool interface;         /* has a kernel interface, which knows the MTU */
+    bool lingers;           /* its queue is free only some time after the end of who had it */
     bool interrupts;        /* may be able to say that something came */
     bool intact;            /* the other end is a process of this machine */
     bool copies;            /* by the thread that receives: what came is in its cache */
@@ -213,10 +215,17 @@ int link_dpdk_socket_listen(const char *name, bool abstract);
 /* The peer of this connection is of our own user, or root. */
 bool link_dpdk_socket_is_ours(int fd);
 
-/* ---- link_dpdk_open.c */
+/* ---- link_dpdk_retry.c */
 
+/* Waits for the end of a process that had the device, 2 s at most. */
 enum leat_error link_dpdk_open(struct link_dpdk_port **out, const struct link_dpdk_options *options,
                                char error_text[LINK_DPDK_ERROR_TEXT]);
+
+/* ---- link_dpdk_open.c */
+
+/* LEAT_BUSY: another process may have it still. */
+enum leat_error link_dpdk_try(struct link_dpdk_port **out, const struct link_dpdk_options *options,
+                              char error_text[LINK_DPDK_ERROR_TEXT]);
 void link_dpdk_close(struct link_dpdk_port *port);
 bool link_dpdk_is_up(const struct link_dpdk_port *port);
 /* A memif that lost its server, or never had one, tries again. By the thread that polls. */

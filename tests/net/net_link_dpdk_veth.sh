@@ -54,6 +54,33 @@ done
 [ "$(field reference_min "$(head -n 1 "$dir/af_packet.out")")" -gt 0 ] || fail "af_packet does not send by reference"
 [ "$(field reference_min "$(head -n 1 "$dir/af_xdp.out")")" = 0 ] || fail "af_xdp would send by reference"
 
+echo "case: af_xdp, a queue that another process has: refused when that one stays, taken when it is killed"
+xdp=(--device "net_af_xdp0,iface=wa" "${at[@]}")
+# shellcheck disable=SC2046
+start_server first $(in_ a) -- "${xdp[@]}"
+code=0
+# shellcheck disable=SC2046
+timeout 60 $(in_ a) "$LINK_ECHO" server "${xdp[@]}" >/dev/null 2>"$dir/refused.err" || code=$?
+[ $code = 1 ] && grep -q 'iface=wa: another process may have this queue' "$dir/refused.err" \
+    || fail "exit $code: $(cat "$dir/refused.err")"
+for i in 1 2 3 4; do
+    # shellcheck disable=SC2046
+    $(in_ a) "$LINK_ECHO" server "${xdp[@]}" >"$dir/after$i.out" 2>"$dir/after$i.err" &
+    next=$!
+    pids+=("$next")
+    tries=0 # it pauses when it was refused; where the kernel does not say so, it has had the time
+    until grep -qs nanosleep "/proc/$next/wchan" || [ $tries = 20 ]; do
+        kill -0 "$next" 2>/dev/null || fail "the one after gives up: $(cat "$dir/after$i.err")"
+        tries=$((tries + 1))
+        read -rt 0.05 <> <(:) || :
+    done
+    kill -KILL "$server"
+    wait "$server" 2>/dev/null || :
+    server=$next
+    until_said "$dir/after$i.out" start_ms "$server"
+done
+stop_server after4
+
 echo "case: two queues, two lanes"
 # shellcheck disable=SC2046
 start_server queues $(in_ a) -- --device "net_af_packet0,iface=wa,qpairs=2" "${at[@]}" --lanes 2
