@@ -25,7 +25,7 @@ static int32_t state_of(Leat__Control__GroupState told)
 struct list_call {
     void (*visit)(void *user, const struct leat_group_info *info);
     void *user;
-    char last[LEAT_NAME_BYTES_MAX + 1]; /* the name the next page goes on behind */
+    char last[LEAT_NAME_BYTES_MAX + 1]; /* the next page starts after this name */
     bool more;
 };
 
@@ -39,7 +39,7 @@ static void take_list(struct client_call *call, const Leat__Control__Response *r
     const Leat__Control__GroupList *groups = response->groups;
     for (size_t i = 0; i < groups->n_groups; i++) {
         const Leat__Control__GroupSummary *told = groups->groups[i];
-        /* Names only go up, so that a list ends whatever the peer says. */
+        /* Names must ascend, so that the list ends whatever the peer sends. */
         if (strcmp(told->group, list->last) <= 0) {
             call->error = client_error(call->client, LEAT_ERR_PROTOCOL,
                                        "groups: the list is not in the order of names");
@@ -195,7 +195,7 @@ int leat_group_describe(leat_client *client, const char *group, const char *topi
 
 struct reset_call {
     const char *topic;
-    uint64_t value; /* that was asked for */
+    uint64_t value; /* that was requested */
     void (*visit)(void *user, const struct leat_group_move *move);
     void *user;
 };

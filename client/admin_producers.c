@@ -6,7 +6,7 @@
 struct list_call {
     void (*visit)(void *user, const struct leat_producer_name *name);
     void *user;
-    char last[LEAT_NAME_BYTES_MAX + 1]; /* the name the next page goes on behind */
+    char last[LEAT_NAME_BYTES_MAX + 1]; /* the next page starts after this name */
     bool more;
 };
 
@@ -21,7 +21,7 @@ static void take_list(struct client_call *call, const Leat__Control__Response *r
     const Leat__Control__ProducerList *producers = response->producers;
     for (size_t i = 0; i < producers->n_producers; i++) {
         const Leat__Control__ProducerSummary *told = producers->producers[i];
-        /* Names only go up, so that a list ends whatever the peer says. */
+        /* Names must ascend, so that the list ends whatever the peer sends. */
         if (strcmp(told->name, list->last) <= 0) {
             call->error = client_error(call->client, LEAT_ERR_PROTOCOL,
                                        "producers: the list is not in the order of names");

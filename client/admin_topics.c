@@ -10,8 +10,8 @@
 struct topic_visit {
     void (*visit)(void *user, const struct leat_topic_info *info);
     void *user;
-    uint64_t last_id; /* of a list so far */
-    bool more;        /* of it is to come */
+    uint64_t last_id; /* the last id of the list so far */
+    bool more;        /* another page follows */
 };
 
 int leat_topic_create(leat_client *client, const char *name,
@@ -111,7 +111,7 @@ static void take_page(struct client_call *call, const Leat__Control__TopicList *
 {
     struct topic_visit *to = call->context;
     for (size_t i = 0; i < page->n_topics && call->error == 0; i++) {
-        /* Ids only go up, so that a list ends whatever the peer says. */
+        /* Ids must ascend, so that the list ends whatever the peer sends. */
         if (page->topics[i]->id <= to->last_id) {
             call->error = client_error(call->client, LEAT_ERR_PROTOCOL,
                                        "topics: the list is not in the order of ids");

@@ -1,4 +1,4 @@
-/* The client: open, close, and one turn of its loop. */
+/* The client: open, close, and one iteration of its loop. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -24,23 +24,23 @@
 #include "transport/event_wait.h"
 
 enum {
-    READY_MAX = 16, /* descriptors looked at in one turn */
-    /* A caller that spins looks at everything only so often; in between the data connections
-     * alone are tried. */
+    READY_MAX = 16, /* descriptors handled in one iteration */
+    /* A caller that polls in a loop gets one epoll_wait per this many calls; the other calls only
+     * read the data connections. */
     POLLS_BETWEEN_LOOKS = 64,
     SPUN_LINKS_MAX = 4,
 };
 #define NS_BETWEEN_LOOKS (100 * LEAT_NS_PER_US)
-/* Beside a bypass port a look costs as much as many packets, and what it is for (control's answers)
- * is in less of a hurry than they are. */
+/* Next to a bypass port, epoll_wait costs as much as many packets, and what it finds (control's
+ * answers) is less urgent than they are. */
 #define NS_BETWEEN_SPUN_LOOKS LEAT_NS_PER_MS
-/* On a polled link a caller that waits spins for so long, which is what a round trip on it takes
- * many times over, and then waits for the link's interrupt; where it has none, it backs off: idle,
- * it costs some per cent of a core. */
+/* On a polled link, a caller that waits polls for this long, many times a round trip, and then
+ * waits for the link's interrupt. If the link has none, it sleeps between polls: idle, it uses a
+ * few per cent of a core. */
 #define SPIN_NS (LEAT_NS_PER_MS)
 #define BACKOFF_NS (50 * LEAT_NS_PER_US)
 
-/* Why leat_client_open failed, when there is no client to ask. */
+/* Why leat_client_open() failed: there is no client to hold the text. */
 static _Thread_local char open_error[CLIENT_ERROR_BYTES];
 
 leat_ns client_clock(const struct leat_client *client)
@@ -146,12 +146,12 @@ bool client_refuses(struct leat_client *client, const char *call)
 void client_flush_links(struct leat_client *client)
 {
     const uint64_t flushed = client->sessions_dirty;
-    /* A connection that waits for room is told by epoll, so each is tried once. */
+    /* One attempt each: epoll reports when a full connection can send again. */
     for (uint64_t dirty = flushed; dirty != 0 && client->failure == 0; dirty &= dirty - 1)
         client_session_flush(client->sessions[__builtin_ctzll(dirty)]);
     if (client->port.staged)
         packet_port_flush(client);
-    /* Worked out while the packets are on their way. */
+    /* Computed after sending, so that packets leave first. */
     for (uint64_t dirty = flushed; dirty != 0 && client->failure == 0; dirty &= dirty - 1)
         client_timer_at(client, client_session_deadline(client->sessions[__builtin_ctzll(dirty)]));
 }
@@ -171,7 +171,7 @@ static unsigned receive_links(struct leat_client *client)
 
 static void run_timers(struct leat_client *client)
 {
-    client->next_deadline = LEAT_NS_NEVER; /* what the steps below set anew */
+    client->next_deadline = LEAT_NS_NEVER; /* the steps below set it again */
     const leat_ns held = producer_release_held(client);
     const leat_ns phases = connect_timers(client);
     client_timer_at(client, held < phases ? held : phases);
@@ -190,7 +190,7 @@ static void run_timers(struct leat_client *client)
 static unsigned take_event(struct leat_client *client, const struct epoll_event *event)
 {
     if (event->data.ptr == &client->timer) {
-        /* Setting it again is what makes it unreadable; client_arm does. */
+        /* The timer stays readable until it is set again, in client_arm(). */
         client->armed = 0;
         return 0;
     }
@@ -214,7 +214,7 @@ static unsigned take_event(struct leat_client *client, const struct epoll_event 
     return readable && session->state >= SESSION_ATTACHING ? session_tcp_receive(session) : 0;
 }
 
-/* Waits at most until `until`, not at all when that has passed. */
+/* Waits until `until` at most; does not wait if that has passed. */
 static int wait_events(struct leat_client *client, struct epoll_event *events, leat_ns until)
 {
     leat_ns left = LEAT_NS_NEVER;
@@ -233,7 +233,7 @@ static unsigned take_events(struct leat_client *client, const struct epoll_event
     return handled;
 }
 
-/* Everything that is due, whatever it is. */
+/* Waits for and handles every kind of event. */
 static unsigned poll_events(struct leat_client *client, leat_ns until)
 {
     const struct client_hooks *hooks = &client->options.hooks;
@@ -255,20 +255,21 @@ static bool poll_is_due(struct leat_client *client, bool spins)
            || client->now - client->last_poll >= most;
 }
 
-/* Blocks until the link has something, or anything else. Armed, it is asked once more before. */
+/* Blocks until the link or any descriptor has an event. The link is polled once more after it is
+ * armed. */
 static unsigned poll_events_armed(struct leat_client *client, leat_ns until)
 {
     struct link *link = client->port.link;
     unsigned handled = receive_packets(client);
     if (handled == 0 && client->failure == 0 && !client->woken)
         handled = poll_events(client, until);
-    /* A failure has closed it. */
+    /* A failure may have closed the link. */
     if (client->port.link == link)
         link->ops->disarm(link);
     return handled;
 }
 
-/* The same for one that waits; a polled link is asked again and again, for a while. */
+/* The same for a caller that waits. A polled link is polled repeatedly for a while. */
 static unsigned poll_events_longer(struct leat_client *client, leat_ns began, leat_ns until)
 {
     if (client->port.link == NULL)
@@ -276,7 +277,7 @@ static unsigned poll_events_longer(struct leat_client *client, leat_ns began, le
     loop_jitter_slept(&client->port.gap);
     if (!packet_port_polled(&client->port))
         return poll_events(client, until);
-    if (client->options.hooks.wait != NULL) /* whoever moves the time moves the wire too */
+    if (client->options.hooks.wait != NULL) /* the test that moves the time moves the wire too */
         return poll_events(client, until) + receive_packets(client);
     unsigned handled = 0;
     const bool spun = client->now - began >= SPIN_NS;
@@ -290,7 +291,7 @@ static unsigned poll_events_longer(struct leat_client *client, leat_ns began, le
     return handled + receive_packets(client);
 }
 
-/* What settle would see to; most often nothing is. */
+/* True if settle() has nothing to do, as is usual. */
 static inline bool is_settled(const struct leat_client *client)
 {
     return client->next_deadline > client->now && client->sessions_dirty == 0 && !client->work
@@ -323,7 +324,7 @@ unsigned client_step(struct leat_client *client, leat_ns now)
     return handled;
 }
 
-/* At most SPUN_LINKS_MAX of them. */
+/* True if there are at most SPUN_LINKS_MAX. */
 static bool are_few(uint64_t sessions)
 {
     for (int i = 0; i < SPUN_LINKS_MAX; i++)
@@ -346,7 +347,7 @@ int client_run(struct leat_client *client, uint64_t timeout_ns)
         handled += receive_links(client);
     else
         handled += poll_events(client, 0);
-    /* One that waits looks anyway, below; unless there is always something before it gets there. */
+    /* A caller that waits polls below anyway, unless there is always something before that. */
     if ((spins || handled > 0) && poll_is_due(client, spins))
         handled += poll_events(client, 0);
     settle(client);
@@ -379,10 +380,11 @@ static bool due_now(const struct leat_client *client)
 
 void client_set_timer(struct leat_client *client)
 {
-    const leat_ns when = due_now(client) ? 1 : client->next_deadline; /* 1: long ago */
+    const leat_ns when = due_now(client) ? 1 : client->next_deadline; /* 1: in the past */
     if (when == client->armed)
         return;
-    /* A session in packets puts its deadlines off with every packet: let an early one come. */
+    /* A session over packets moves its deadlines with every packet: keep the earlier timer and let
+     * it fire. */
     if (client->port.link != NULL && client->armed > client->now && when > client->armed)
         return;
     struct itimerspec spec = { 0 };
@@ -508,7 +510,7 @@ static struct leat_client *make(const struct client_options *options, const stru
     return client;
 }
 
-/* Every address once, until one says hello. */
+/* Tries each address once, until one answers hello. */
 static int connect_first(struct leat_client *client)
 {
     const leat_ns deadline = client_after(client->now, client->options.values.connect_timeout_ns);
@@ -525,14 +527,14 @@ static int connect_first(struct leat_client *client)
         failures = client->backoff.failures;
         if (failures >= client->address_count + (client->transport != client->url.transport))
             return client_error(client, client->last_failure, "%s", client->failure_text);
-        if (client->phase == PHASE_WAITING) /* else it has begun already */
+        if (client->phase == PHASE_WAITING) /* otherwise the next attempt has begun */
             client->phase_end = client->next_deadline = client->now;
     }
     client->opening = false;
     return LEAT_OK;
 }
 
-/* What neither the URL nor the options say alone. */
+/* Checks what depends on both the URL and the options. */
 static int check_port(const struct url *url, const struct client_options *options)
 {
     if (url->transport != URL_DPDK
@@ -558,7 +560,7 @@ int client_open(struct leat_client **client, const char *url,
     if (error != LEAT_OK)
         return error;
     if (checked.values.control_only != 0)
-        parsed.transport = URL_TCP; /* as control always goes */
+        parsed.transport = URL_TCP; /* control always uses TCP */
     checked.hooks = hooks != NULL ? *hooks : (struct client_hooks){ 0 };
     struct leat_client *opened = make(&checked, &parsed);
     if (opened == NULL) {

@@ -1,5 +1,5 @@
-/* The partitions of a group's member: which its readers open, hold and let go, and what it commits.
- */
+/* The partitions of a group member: which ones its readers open, hold and release, and what it
+ * commits. */
 #include "client/member_readers.h"
 
 #include "client/client_core.h"
@@ -28,7 +28,8 @@ void group_each_reader(struct leat_consumer *consumer, void (*visit)(struct read
             visit(consumer->topics[i].readers[j]);
 }
 
-/* Where this member goes on, should the group not know: behind what it committed, or asked to. */
+/* Where this member would continue if the group has no commit: at what it committed, or
+ * requested. */
 static uint64_t goes_on_at(const struct reader *reader)
 {
     const struct commit_state *commits = &reader->commits;
@@ -45,7 +46,7 @@ bool group_end_comes(const struct reader *reader)
     return reader->assigned && !reader_quiet(reader) && partition_stream_end_comes(&reader->stream);
 }
 
-/* The topic of that name is another than the one whose log it reads. */
+/* True if the topic of this name is not the one whose log the reader has read. */
 static bool is_gone(const struct reader *reader)
 {
     const uint64_t id = group_known(reader->topic)->id;
@@ -60,7 +61,7 @@ void group_drop(struct reader *reader)
     if (reader->assigned && partition_stream_end_comes(stream))
         reader_tell_end(reader);
     else if (reader->assigned)
-        reader_tell_loss(reader); /* nobody else will be told */
+        reader_tell_loss(reader); /* nobody else will report it */
     partition_stream_place(stream, goes_on_at(reader), stream->log_epoch);
     if (commit_state_pending(&reader->commits) && group->worst == LEAT_OK)
         group->worst = LEAT_ERR_UNKNOWN_MEMBER;
@@ -84,8 +85,8 @@ void group_want(struct reader *reader)
     reader_want(reader);
 }
 
-/* What is another's is read on by that one: where this member stood says nothing any more. After a
- * restart of the broker it does: then it may be all that anybody knows. */
+/* Another member now reads the partition, so this member's old position means nothing. After a
+ * restart of the broker it does: it may be the only position anybody knows. */
 void group_forget_place(struct reader *reader)
 {
     if (*group_place(reader) == 0 && !reader->gone
@@ -100,7 +101,7 @@ void group_commit_processed(struct reader *reader)
     reader->processed_due = false;
     if (reader->commits.standing_epoch == reader->stream.log_epoch
         && reader->commits.standing >= reader->processed)
-        return; /* after a seek back */
+        return; /* committed already: the application sought back */
     commit_state_ask(&reader->commits, reader->processed, reader->stream.log_epoch);
     reader->commit_own = false;
     client_session_queue_credit(reader);
@@ -128,7 +129,7 @@ void group_let_go(struct reader *reader)
     if ((*group_place(reader) & PLACE_LEAVING) == 0 || reader->state == READER_OPENING)
         return;
     if (group_end_comes(reader))
-        return; /* nobody else reads that log: it is let go when its end was told */
+        return; /* nobody else reads that log: it is released once TOPIC_DELETED was reported */
     if (reader->assigned && !reader->leaving && is_gone(reader)) {
         reader_tell_end(reader);
         group_drop(reader);
@@ -146,7 +147,7 @@ void group_let_go(struct reader *reader)
         connect_close_streams(client, &name, 1);
     }
     group_drop(reader);
-    reader->had = reader->gone; /* a log that ended is nobody else's now */
+    reader->had = reader->gone; /* nobody else continues a log that ended */
     member_state_let_go(&consumer->group->membership, (uint32_t)(reader->topic - consumer->topics),
                         reader->partition);
 }
@@ -175,7 +176,7 @@ bool group_places(struct reader *reader, const Leat__Control__SubscriptionStream
         reader->opening_unknown = !reader->had;
         return reader->had || other;
     }
-    /* The group goes on in the new log already; this member has yet to hear that it is one. */
+    /* The group already reads the new log, which this member has not been told of. */
     if (other && reader->topic_id != 0 && reader->topic_id != stream->topic_id) {
         reader->opening_unknown = !reader->had;
         return true;
@@ -186,7 +187,8 @@ bool group_places(struct reader *reader, const Leat__Control__SubscriptionStream
     return true;
 }
 
-/* The broker's count goes on from what it counted with the opening, or from what it has. */
+/* Continues the broker's count of losses: from what it counted at the opening, or from what it
+ * had. */
 static void count_on(struct reader *reader, const Leat__Control__SubscriptionStream *stream)
 {
     const struct commit_state *commits = &reader->commits;
@@ -203,7 +205,7 @@ static void count_on(struct reader *reader, const Leat__Control__SubscriptionStr
 void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream *stream)
 {
     count_on(reader, stream);
-    /* Opened where the group stands, it stands where the stream begins. */
+    /* If opened at the committed offset, the stream begins there. */
     if (reader->at_committed)
         commit_state_stand(&reader->commits, stream->offset, stream->log_epoch);
     else if (stream->committed_log_epoch != 0)
@@ -234,7 +236,7 @@ void group_doubt(struct reader *reader)
     consumer->client->work = true;
 }
 
-/* News of the group that the member has yet to hear. */
+/* True if the error means that the group changed in a way the member has not heard of yet. */
 static bool is_group_news(int error)
 {
     return error == LEAT_ERR_NOT_ASSIGNED || error == LEAT_ERR_FENCED
@@ -268,8 +270,8 @@ void group_topic_deleted(struct reader *reader)
 {
     struct leat_consumer *consumer = reader->topic->consumer;
     group_drop(reader);
-    /* It may be there again already: then the partition is opened anew, when the broker gives it.
-     */
+    /* The topic may already exist again: then the partition is opened again once the broker assigns
+     * it. */
     group_known(reader->topic)->stale = true;
     member_state_doubt(&consumer->group->membership, consumer->client->now);
     consumer->client->work = true;

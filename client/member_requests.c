@@ -1,4 +1,4 @@
-/* What a group's consumer asks on the control connection. */
+/* A group member's requests on the control connection. */
 #include "client/member_requests.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "client/consumer_topics.h"
 #include "schema/error_text.h"
 
-/* Which of its topics the group has no room for. */
+/* Notes the topics for which the group has no room. */
 static void take_refused(struct leat_consumer *consumer,
                          const Leat__Control__GroupAssignment *assignment)
 {
@@ -56,7 +56,7 @@ static void on_answer(void *context, int error, const char *text,
                     consumer->group->name);
         return;
     }
-    /* Topics are named when joining: of a heartbeat no broker says so. */
+    /* Only a join names topics: no broker refuses a heartbeat with this error. */
     if (asked.what == MEMBER_STATE_HEARTBEAT && error == LEAT_ERR_UNKNOWN_TOPIC)
         error = LEAT_ERR_PROTOCOL;
     const struct member_state_answer answer = {
@@ -67,7 +67,7 @@ static void on_answer(void *context, int error, const char *text,
     answered(consumer, &asked, &answer, text);
 }
 
-/* A heartbeat is held before it is answered. */
+/* The broker holds a heartbeat before it answers. */
 static enum leat_error ask(struct leat_consumer *consumer, Leat__Control__Request *request,
                            const struct member_state_asked *asked)
 {
@@ -157,7 +157,7 @@ void member_requests_send(struct leat_consumer *consumer, const struct member_st
 {
     const enum leat_error error = asked->what == MEMBER_STATE_JOIN ? ask_join(consumer, asked)
                                                                    : ask_heartbeat(consumer, asked);
-    /* It was never said: again a little later. */
+    /* The request was not sent: retry a little later. */
     if (error != LEAT_OK)
         answered(consumer, asked, &(struct member_state_answer){ .error = LEAT_BUSY }, "");
 }

@@ -1,4 +1,4 @@
-/* What a group's consumer asks on the control connection.
+/* A group member's requests on the control connection.
  *
  * Role: member_state.h's requests as messages, and their answers back to it.
  * Must not know: streams, records.
@@ -8,14 +8,14 @@
 
 #include "client/client_state.h"
 
-/* Sends what member_state_next gave; its answer goes to group_news. */
+/* Sends the request that member_state_next returned; its answer goes to group_news. */
 void member_requests_send(struct leat_consumer *consumer, const struct member_state_asked *asked);
-/* LeaveGroup; group->left when it was answered. */
+/* Sends LeaveGroup; sets group->left when it is answered. */
 enum leat_error member_requests_leave(struct leat_consumer *consumer);
-/* No answer is wanted any more. */
+/* Drops the callbacks of all requests. */
 void member_requests_forget(struct leat_consumer *consumer);
 
-/* consumer_group.c: what an answer means. `text` is the broker's. */
+/* In consumer_group.c: handles an answer. `text` is the broker's. */
 void group_news(struct leat_consumer *consumer, enum member_state_news news, int error,
                 const char *text);
 

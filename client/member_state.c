@@ -1,10 +1,12 @@
-/* What a member of a consumer group owes its broker, and what it may have open. */
+/* The state of a group member: what it has to send to the broker, and which partitions it may
+ * open. */
 #include "client/member_state.h"
 
 #include <string.h>
 
 #define RETRY_MIN_NS (100 * LEAT_NS_PER_MS)
-/* A stream that the shard refuses while control says it is ours: their news cross on the way. */
+/* Pause before asking why a shard refuses a stream that control assigned to us: their messages may
+ * have crossed. */
 #define DOUBT_NS (20 * LEAT_NS_PER_MS)
 
 static bool silent_too_long(const struct member_state *m, leat_ns now)
@@ -36,7 +38,8 @@ static struct member_state_asked ask(struct member_state *m, enum member_state_r
 struct member_state_asked member_state_next(struct member_state *m, leat_ns now)
 {
     if (m->step == MEMBER_STATE_IN && m->confirmed && silent_too_long(m, now)) {
-        m->confirmed = false; /* we may be out: nothing is ours before we know */
+        m->confirmed =
+            false; /* the broker may have removed us: until it confirms, no partition is ours */
         m->changed = true;
     }
     if (m->retry_at > now)
@@ -76,7 +79,8 @@ static void take_places(struct member_state_topic *topic)
         if ((*place & PLACE_ASSIGNED) == 0 && (*place & PLACE_HELD) != 0)
             *place |= PLACE_LEAVING;
         else if ((*place & PLACE_ASSIGNED) != 0)
-            *place |= PLACE_HELD; /* one that is leaving is let go first, and then opened anew */
+            *place |=
+                PLACE_HELD; /* a leaving partition is released first and opened again afterwards */
     }
 }
 
@@ -121,8 +125,8 @@ static void clear(struct member_state *m, enum member_state_step step)
 static enum member_state_news taken(struct member_state *m, const struct member_state_asked *asked,
                                     const Leat__Control__GroupAssignment *assignment, leat_ns now)
 {
-    /* Answers may overtake one another: of two the newer epoch holds. One of the same epoch says
-     * the same, of which more is understood when a topic was described since. */
+    /* Answers may arrive out of order: the newer epoch wins. An answer of the same epoch says the
+     * same, but more of it can be used if a topic was described since. */
     if (asked->what == MEMBER_STATE_JOIN || assignment->member_epoch >= m->epoch)
         take(m, assignment);
     m->step = MEMBER_STATE_IN;
@@ -171,7 +175,8 @@ void member_state_disconnected(struct member_state *m)
     begin_life(m);
     m->retry_at = 0;
     if (m->step == MEMBER_STATE_JOINING)
-        m->step = MEMBER_STATE_OUT; /* with the same id: harmless if it was in */
+        m->step =
+            MEMBER_STATE_OUT; /* joins with the same id, which is harmless if it was a member */
 }
 
 void member_state_doubt(struct member_state *m, leat_ns now)
@@ -184,7 +189,7 @@ void member_state_let_go(struct member_state *m, uint32_t topic, uint32_t partit
 {
     uint8_t *place = &m->topics[topic].places[partition];
     *place = (*place & PLACE_ASSIGNED) != 0 ? PLACE_ASSIGNED | PLACE_HELD : 0;
-    m->doubtful = m->doubtful || *place != 0; /* given back: opened when that is confirmed */
+    m->doubtful = m->doubtful || *place != 0; /* assigned again: opened once that is confirmed */
     m->changed = true;
 }
 

@@ -1,7 +1,7 @@
-/* What a member of a consumer group owes its broker, and what it may have open.
+/* The state of a group member: what it has to send to the broker, and which partitions it may open.
  *
- * Role: pure; answers and `now` in; the next request, and which partitions to open and to let go,
- * out. schema/PROTOCOL.md, "Groups", is what it follows.
+ * Role: pure. Answers and `now` in; the next request, and which partitions to open and release,
+ * out. Follows "Groups" in schema/PROTOCOL.md.
  * Must not know: sockets, streams, records, the application.
  * Threads: one per object. */
 #ifndef LEAT_CLIENT_MEMBER_STATE_H
@@ -14,19 +14,20 @@
 #include "schema/limits.h"
 #include "schema/units.h"
 
-/* A heartbeat that is held, and newer ones because something was let go meanwhile. */
+/* A heartbeat that the broker holds, and newer ones sent because partitions were released
+ * meanwhile. */
 enum { MEMBER_STATE_UNDER_WAY_MAX = 4 };
 
 enum member_state_step {
-    MEMBER_STATE_OUT, /* joins when retry_at has come */
+    MEMBER_STATE_OUT, /* joins at retry_at */
     MEMBER_STATE_JOINING,
     MEMBER_STATE_IN,
-    MEMBER_STATE_OVER, /* fenced or refused: never joins again by itself */
+    MEMBER_STATE_OVER, /* fenced or refused: does not join again by itself */
 };
 
 enum member_state_request { MEMBER_STATE_NOTHING, MEMBER_STATE_JOIN, MEMBER_STATE_HEARTBEAT };
 
-/* What a request was, for its answer. */
+/* A request, kept for its answer. */
 struct member_state_asked {
     enum member_state_request what;
     uint32_t life;
@@ -42,70 +43,71 @@ struct member_state_answer {
 
 enum member_state_news {
     MEMBER_STATE_NO_NEWS,
-    MEMBER_STATE_CONFIRMED, /* the broker has the member; look at the places */
-    MEMBER_STATE_LOST,      /* it was out: every place is empty, and it joins again */
+    MEMBER_STATE_CONFIRMED, /* the broker has the member; check the places */
+    MEMBER_STATE_LOST,      /* the broker had removed the member: every place is empty, and it joins
+                               again */
     MEMBER_STATE_FENCED,
     MEMBER_STATE_REFUSED,
 };
 
 /* One partition. */
 enum {
-    PLACE_ASSIGNED = 1, /* by the newest assignment */
-    PLACE_HELD = 2,     /* said to be worked on; to be opened when it is not open */
-    PLACE_LEAVING = 4,  /* asked to let go; still held */
+    PLACE_ASSIGNED = 1, /* in the newest assignment */
+    PLACE_HELD = 2,     /* reported to the broker as held; opened if it is not open */
+    PLACE_LEAVING = 4,  /* the broker asked to release it; still held */
 };
 
 struct member_state_topic {
-    const char *name;    /* the caller's, as long as the membership */
-    uint64_t id;         /* as it was described; 0: missing, or not known yet */
+    const char *name;    /* the caller's; valid as long as the membership */
+    uint64_t id;         /* from its description; 0: missing, or not known yet */
     uint32_t partitions; /* 0: not known yet */
-    uint8_t *places;     /* of each; the caller's memory */
-    bool named;          /* by the last join; the caller's */
-    bool stale;          /* something was assigned of a topic with another id: describe it again */
+    uint8_t *places;     /* of each partition; the caller's memory */
+    bool named;          /* in the last join; set by the caller */
+    bool stale; /* a partition of a topic with another id was assigned: describe the topic again */
 };
 
 struct member_state {
     enum member_state_step step;
-    uint32_t life; /* answers of an earlier one are not listened to */
+    uint32_t life; /* answers to requests of an earlier life are ignored */
     uint32_t epoch;
     uint32_t heartbeat_ms;
     leat_ns session_ns;
     uint32_t under_way;
     leat_ns retry_at;
-    leat_ns answered; /* when the newest request that was answered was sent */
-    bool confirmed;   /* on this connection, and not silent for too long since */
-    bool doubtful;    /* and whether that is so, is to be heard at once */
-    bool changed;     /* the broker should hear at once what is held */
+    leat_ns answered; /* when the newest answered request was sent */
+    bool confirmed;   /* on this connection, and the broker has answered recently enough since */
+    bool doubtful;    /* ask the broker at once whether that is still true */
+    bool changed;     /* tell the broker at once what is held */
     struct member_state_topic topics[LEAT_GROUP_TOPICS_MAX];
     uint32_t topic_count;
 };
 
-/* What to ask at `now`; taken as sent. */
+/* Returns the request to send at `now`; counts it as sent. */
 struct member_state_asked member_state_next(struct member_state *m, leat_ns now);
-/* The broker still has the member, as far as can be known at `now`: what arrived may be handed out.
- */
+/* True if, as far as can be known at `now`, the broker still has the member: records that arrived
+ * may be handed out. */
 bool member_state_is_in(const struct member_state *m, leat_ns now);
-/* When there will be something to ask, if nothing comes before. */
+/* When the next request is due if nothing happens before. */
 leat_ns member_state_deadline(const struct member_state *m);
 
 enum member_state_news member_state_answered(struct member_state *m,
                                              const struct member_state_asked *asked,
                                              const struct member_state_answer *answer, leat_ns now);
 
-/* The connection is gone; nothing under way will be answered. */
+/* The connection was lost; pending requests will not be answered. */
 void member_state_disconnected(struct member_state *m);
 
-/* A stream was refused or dropped: the broker is asked at once how things are, but not before
- * `now` plus a pause. */
+/* A stream was refused or dropped: asks the broker for the current assignment, after a short pause
+ * from `now`. */
 void member_state_doubt(struct member_state *m, leat_ns now);
 
-/* A place that was LEAVING is closed: the next heartbeat says so. */
+/* A LEAVING partition was closed: the next heartbeat reports it. */
 void member_state_let_go(struct member_state *m, uint32_t topic, uint32_t partition);
 
-/* A refused join is worth another try, with other topics. */
+/* Joins again after a refused join, with other topics. */
 void member_state_rejoin(struct member_state *m, leat_ns now);
 
-/* It asks for nothing any more. */
+/* Ends the membership: no more requests. */
 void member_state_end(struct member_state *m);
 
 #endif

@@ -1,4 +1,4 @@
-/* What an application asked for, checked and with the defaults filled in. */
+/* Options of the application, checked and with defaults filled in. */
 #include "client/options.h"
 
 #include <inttypes.h>
@@ -26,7 +26,7 @@ enum {
 
 #define NAME_RULE "1 to 249 of A-Z a-z 0-9 . _ - and not . or .."
 
-/* Copies what an older program has, and of a newer one what we know. */
+/* Copies the fields that the caller's struct has and this library knows. */
 static bool copy_sized(void *out, size_t out_bytes, const void *given, size_t least)
 {
     memset(out, 0, out_bytes);

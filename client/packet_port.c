@@ -1,4 +1,4 @@
-/* The client's own end of the wire for packets: one link, shared by its sessions. */
+/* The client's port for packets: one link, shared by its sessions. */
 #include "client/packet_port.h"
 
 #include <stdio.h>
@@ -11,12 +11,12 @@
 #include "transport/link_udp.h"
 
 enum {
-    ROUNDS_MAX = 8, /* bursts of one call; others want a turn too */
+    ROUNDS_MAX = 8, /* bursts per call, so that other work gets its turn */
 };
-/* When the wire had no room: soon, but not at once again. */
+/* Pause before sending again when the link had no room. */
 #define RETRY_NS (200 * LEAT_NS_PER_US)
 
-/* One IPv6 socket speaks to both kinds, but not every host has IPv6. */
+/* An IPv6 socket also reaches IPv4 peers, but not every host has IPv6. */
 static int family_for(const struct leat_client *client)
 {
     for (uint32_t i = 0; i < LEAT_SHARDS_MAX; i++) {
@@ -69,7 +69,7 @@ void packet_port_close(struct leat_client *client)
     if (port->link == NULL)
         return;
     const int fd = port->link->ops->descriptor(port->link);
-    if (fd >= 0) /* see event_close */
+    if (fd >= 0) /* event_close() says why */
         epoll_ctl(client->epoll, EPOLL_CTL_DEL, fd, NULL);
     if (port->driver != NULL)
         packet_port_close_dpdk(port);
@@ -78,7 +78,7 @@ void packet_port_close(struct leat_client *client)
     *port = (struct packet_port){ 0 };
 }
 
-/* The session a packet is for, when it comes from where that session is. */
+/* The session of a packet, if the packet came from that session's peer. */
 static struct client_session *session_of(const struct leat_client *client,
                                          const struct leat_packet *packet,
                                          const struct link_peer *peer)
@@ -118,7 +118,7 @@ unsigned packet_port_receive(struct leat_client *client)
         for (unsigned i = 0; i < count && client->failure == 0; i++)
             handled += take(client, &burst[i]);
         link->ops->release(link, burst, count);
-        client_flush(client); /* acknowledgements, and what they let go */
+        client_flush(client); /* acknowledgements, and data that they made room for */
         client->port.more = count == LINK_BURST;
         if (!client->port.more)
             break;
@@ -151,6 +151,6 @@ leat_ns packet_port_timers(struct leat_client *client)
     const leat_ns wanted = port->link->ops->deadline(port->link);
     if (wanted > client->now && !port->staged)
         return wanted < next ? wanted : next;
-    port->staged = true; /* flushed with the rest, which sets the next time */
+    port->staged = true; /* flushed with other packets, which sets the next time */
     return client->now + RETRY_NS < next ? client->now + RETRY_NS : next;
 }

@@ -1,9 +1,9 @@
-/* The client's own end of the wire for packets: one link, shared by its sessions.
+/* The client's port for packets: one link, shared by its sessions.
  *
- * Role: opening it (a UDP socket, a lane of a bypass port, what a test supplies), bursts in to the
- * sessions they are for, what sessions staged out.
+ * Role: opening the link (a UDP socket, a lane of a bypass port, or one supplied by a test);
+ * passing received packets to their sessions; flushing what sessions staged.
  * Must not know: frames, streams.
- * Threads: the client's. Nothing is allocated after it opened. */
+ * Threads: the client's. Does not allocate once open. */
 #ifndef LEAT_CLIENT_PACKET_PORT_H
 #define LEAT_CLIENT_PACKET_PORT_H
 
@@ -17,30 +17,32 @@
 
 struct packet_port {
     struct link *link; /* NULL: data goes over TCP */
-    bool staged;       /* the link has something to flush */
-    bool more;         /* it held more than one call takes: nothing else would tell */
-    bool arms;         /* is polled, but can be armed to wake who waits */
+    bool staged;       /* the link has packets to flush */
+    bool
+        more; /* the link may hold more packets than one call receives; nothing else reports that */
+    bool arms; /* polled, but can be armed to wake a waiting caller */
     struct loop_jitter gap;
-    const struct link_dpdk_driver *driver; /* of a bypass port; NULL: another kind of link */
+    const struct link_dpdk_driver *driver; /* of a bypass port; NULL: the link is of another kind */
     struct link_dpdk_port *dpdk;
 };
 
-/* Opens it for the client's transport, when the broker's addresses are known. A failure has been
- * told to the client. */
+/* Opens the port for the client's transport, once the broker's addresses are known. Reports a
+ * failure to the client. */
 enum leat_error packet_port_open(struct leat_client *client);
 void packet_port_close(struct leat_client *client);
 
-/* True when it must be asked again and again. */
+/* True if the port has to be polled. */
 static inline bool packet_port_polled(const struct packet_port *port)
 {
     return port->link != NULL && port->link->limits.polled;
 }
 
-/* Bursts that are there, each answered before the next; returns how many packets were taken. */
+/* Receives packets in bursts and acknowledges each burst before the next. Returns the number of
+ * packets. */
 unsigned packet_port_receive(struct leat_client *client);
-/* Offers what was staged to the wire. */
+/* Sends staged packets. */
 void packet_port_flush(struct leat_client *client);
-/* What the link wants to be done by now; returns when it wants it next. */
+/* Runs timers of the link that are due. Returns when the next one is. */
 leat_ns packet_port_timers(struct leat_client *client);
 
 /* ---- packet_port_dpdk.c */

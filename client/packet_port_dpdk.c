@@ -31,8 +31,8 @@ static void fill_options(const struct leat_client *client, struct link_dpdk_opti
     out->external_pool = given->pool;
 }
 
-/* "0000:03:00.0" and "03:00.0", with arguments behind a comma or not; a virtual device has a name.
- */
+/* True for a PCI address, "0000:03:00.0" or "03:00.0", with or without arguments after a comma;
+ * false for the name of a virtual device. */
 static bool is_pci(const char *device)
 {
     const size_t size = strcspn(device, ",");

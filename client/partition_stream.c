@@ -1,14 +1,14 @@
-/* One partition as a consumer receives it: the log's bytes in a window of memory, batches and gaps
- * cut out of them, and how far the broker may go on. */
+/* One partition as a consumer receives it: a window with the log's bytes, the batches and gaps in
+ * it, and the broker's credit. */
 #include "client/partition_stream.h"
 
 #include <assert.h>
 #include <string.h>
 
 enum {
-    CREDIT_SHARE = 4, /* renewed when this part of the window was released */
+    CREDIT_SHARE = 4, /* credit is renewed after 1/CREDIT_SHARE of the window was released */
     LINE_BYTES = 64,
-    AHEAD_BYTES = 4 * LINE_BYTES, /* more is seen by the processor itself */
+    AHEAD_BYTES = 4 * LINE_BYTES, /* beyond that the hardware prefetcher takes over */
 };
 
 void partition_stream_init(struct partition_stream *stream, uint8_t *bytes, uint64_t mask,
@@ -30,27 +30,27 @@ static const uint8_t *at(const struct partition_stream *stream, uint64_t positio
     return stream->bytes + (position & stream->mask);
 }
 
-/* Whether gap number `from` stands at `position`. */
+/* True if gap number `from` is at `position`. */
 static bool gap_at(const struct partition_stream *stream, uint32_t from, uint64_t position)
 {
     return from < stream->gap_count && stream->gaps[from].at == position;
 }
 
-/* Records below `offset` are in the log. */
+/* Notes that records below `offset` are in the log. */
 static void see(struct partition_stream *stream, uint64_t offset)
 {
     if (stream->seen_offset < offset)
         stream->seen_offset = offset;
 }
 
-/* Of what had arrived and is dropped. */
+/* Notes the records in data that has arrived and is dropped. */
 static void see_arrived(struct partition_stream *stream)
 {
     struct leat_batch batch;
     see(stream, stream->next_offset);
     for (uint64_t position = stream->read; position < stream->tail; position += batch.size) {
         if (gap_at(stream, 0, position))
-            return; /* the rest is not worth more lines: `seen` is what is certain */
+            return; /* the rest may stay unseen: `seen` is only a lower bound */
         if (leat_batch_parse(&batch, at(stream, position), stream->tail - position) != LEAT_OK
             || batch.size > stream->tail - position)
             return;
@@ -84,7 +84,7 @@ static void open_with(struct partition_stream *stream, enum partition_stream_eve
 {
     if (stream->opening == 0)
         stream->opening_seen = stream->seen_offset;
-    /* What was not told yet may be the larger news: a reset, or a broker that restarted. */
+    /* An unreported opening may be more important: a reset, or a restart of the broker. */
     if (stream->opening == 0 || event == PARTITION_STREAM_RESET) {
         stream->opening = event;
         stream->opening_reason = reason;
@@ -103,9 +103,9 @@ void partition_stream_start(struct partition_stream *stream,
     if (stream->log_epoch != 0 && !same_log && start->anew) {
         open_with(stream, PARTITION_STREAM_RESET, start->offset, 0);
     } else if (!start->resumed && stream->opening == PARTITION_STREAM_RESET) {
-        stream->opening_offset = start->offset; /* whoever seeks has yet to be told */
+        stream->opening_offset = start->offset; /* not reported yet to an application that seeks */
     } else if (!start->resumed) {
-        stream->opening = 0; /* whoever seeks was told of it: partition_stream_take_loss */
+        stream->opening = 0; /* partition_stream_take_loss() reported it before the seek */
         stream->next_offset = start->offset;
     } else if (start->offset < wanted && !same_log) {
         open_with(stream, PARTITION_STREAM_RESET, start->offset, 0);
@@ -144,7 +144,7 @@ void partition_stream_arrived(struct partition_stream *stream, uint32_t size)
     stream->tail += size;
 }
 
-/* Where whole batches end, counting from `read`. */
+/* The position where the last whole batch after `read` ends. */
 static uint64_t whole_end(const struct partition_stream *stream)
 {
     uint64_t position = stream->read;
@@ -163,17 +163,17 @@ static uint64_t whole_end(const struct partition_stream *stream)
     }
 }
 
-/* The gap stands at `end`, where whole batches do; an unfinished one behind it is dropped. */
+/* Notes a gap at `end`, the end of whole batches; an unfinished batch after it is dropped. */
 static void note_gap(struct partition_stream *stream, const struct leat_frame_gap *gap,
                      uint64_t end)
 {
     if (stream->gap_count == PARTITION_STREAM_GAPS_MAX) {
-        /* So many gaps were not read yet: what lies behind the last one is lost with this one, and
-         * told with it. */
+        /* Too many unread gaps: data after the last one is dropped and reported as lost with this
+         * gap. */
         stream->gaps[PARTITION_STREAM_GAPS_MAX - 1].gap = *gap;
     } else if (stream->gap_count > 0 && gap->reason != LEAT_REASON_TOPIC_DELETED
                && stream->gaps[stream->gap_count - 1].gap.position == end) {
-        stream->gaps[stream->gap_count - 1].gap = *gap; /* nothing lies between them */
+        stream->gaps[stream->gap_count - 1].gap = *gap; /* no data between the two gaps */
     } else {
         stream->gaps[stream->gap_count].at = end;
         stream->gaps[stream->gap_count].gap = *gap;
@@ -201,8 +201,8 @@ static bool is_deleted(const struct partition_stream *stream)
            && stream->gaps[stream->gap_count - 1].gap.reason == LEAT_REASON_TOPIC_DELETED;
 }
 
-/* The window goes round: what lies ahead was last touched long ago. Fetched now, it is here when
- * the next slice comes, and its records need not wait for memory. */
+/* Prefetch the memory ahead: it was last touched one turn of the window ago. The next slice then
+ * does not wait for memory. */
 static void fetch_ahead(const struct partition_stream *stream)
 {
     const uint8_t *next = at(stream, stream->tail);
@@ -219,14 +219,14 @@ bool partition_stream_data_any_order(struct partition_stream *stream, uint64_t p
                                      const uint8_t *bytes, uint32_t size)
 {
     if (!stream->started || is_deleted(stream))
-        return true; /* nothing of it is wanted any more */
+        return true; /* no longer wanted */
     if (position < stream->tail && size <= stream->tail - position)
         return true;
     if (stream->limit < position || size > stream->limit - position)
         return false;
     if (stream_map_add(&stream->arrived, position, size) == STREAM_FULL)
         return false;
-    /* What came before is not touched: records of it may be in the application's hands. */
+    /* Data that arrived before is not overwritten: the application may hold records in it. */
     const uint32_t old = position < stream->tail ? (uint32_t)(stream->tail - position) : 0;
     memcpy(stream->bytes + ((position + old) & stream->mask), bytes + old, size - old);
     stream->tail = stream->arrived.next;
@@ -241,7 +241,7 @@ void partition_stream_gap_any_order(struct partition_stream *stream,
     if (!stream->started || is_deleted(stream) || (gap->position <= stream->tail && !deleted))
         return;
     note_gap(stream, gap, whole_end(stream));
-    /* What had come of the time after it is joined; of the time before nothing is kept. */
+    /* Pieces that arrived beyond the gap are joined; pieces before it are dropped. */
     stream_map_skip(&stream->arrived, stream->tail);
     stream->tail = stream->arrived.next;
 }
@@ -258,7 +258,7 @@ bool partition_stream_ready(const struct partition_stream *stream)
     const enum leat_error error =
         leat_batch_parse(&batch, at(stream, stream->read), stream->tail - stream->read);
     if (error != LEAT_OK)
-        return error != LEAT_AGAIN; /* a header that does not parse is news */
+        return error != LEAT_AGAIN; /* a header that does not parse is an event */
     return batch.size <= stream->tail - stream->read || batch.size > stream->window;
 }
 
@@ -274,7 +274,8 @@ static void tell_opening(struct partition_stream *stream, struct partition_strea
     stream->opening = 0;
 }
 
-/* `gap` is the last one: whoever has to say it again may not know the end any more. */
+/* Fills in a TOPIC_DELETED from the last gap. A broker that repeats the gap may no longer know the
+ * log's end. */
 static void say_end(struct partition_stream *stream, const struct leat_frame_gap *gap,
                     struct partition_stream_news *news)
 {
@@ -286,7 +287,7 @@ static void say_end(struct partition_stream *stream, const struct leat_frame_gap
     stream->dead = true;
 }
 
-/* Takes the gap that stands at `read`. False: it has nothing to tell. */
+/* Takes the gap at `read`. False: there is nothing to report. */
 static bool take_gap(struct partition_stream *stream, struct partition_stream_news *news)
 {
     const struct leat_frame_gap gap = stream->gaps[0].gap;
@@ -334,10 +335,10 @@ static void damaged(struct partition_stream *stream, struct partition_stream_new
                                             .first_offset = stream->next_offset,
                                             .next_offset = stream->next_offset,
                                             .error = LEAT_ERR_BAD_CRC };
-    stream->started = false; /* nor is what lies behind it looked at, when it stops */
+    stream->started = false; /* data after it is not looked at either when the stream stops */
 }
 
-/* The batch at `read` failed its checks: [next_offset, next) is lost. */
+/* Handles a batch at `read` that failed its checks: [next_offset, next) is lost. */
 static void bad_batch(struct partition_stream *stream, enum leat_error error, uint64_t next,
                       struct partition_stream_news *news)
 {
@@ -358,10 +359,10 @@ static bool is_control(const struct leat_batch *batch)
     return (batch->attributes & LEAT_BATCH_CONTROL) != 0;
 }
 
-/* Whether a batch that is to be skipped, or does not begin where the last one ended, cannot be what
- * the broker sent. Offsets are not covered by the batch's own CRC. After a start the first batches
- * may begin below what is wanted. Holes and control batches are rare: they are believed with
- * checksums only. */
+/* Called for a batch that would be skipped, or does not begin where the last one ended. True if the
+ * broker cannot have sent it. The batch's own CRC does not cover offsets. After a start, the first
+ * batches may begin below the wanted offset. Holes and control batches are rare: they are only
+ * believed where checksums cover all bytes. */
 static bool is_doubtful(const struct partition_stream *stream, const struct leat_batch *batch)
 {
     const bool began = stream->record_offset != LEAT_OFFSET_NONE;
@@ -371,12 +372,12 @@ static bool is_doubtful(const struct partition_stream *stream, const struct leat
 
 enum begin {
     BEGIN_NOTHING,
-    BEGIN_RECORDS, /* the batch at `read` is open */
-    BEGIN_SKIPPED, /* nothing in it is wanted */
+    BEGIN_RECORDS, /* the batch at `read` is in use */
+    BEGIN_SKIPPED, /* no record in it is wanted */
     BEGIN_NEWS,
 };
 
-/* Opens the batch at `read`. */
+/* Begins the batch at `read`. */
 static enum begin begin_batch(struct partition_stream *stream, bool may_tell,
                               struct partition_stream_news *news)
 {
@@ -388,7 +389,7 @@ static enum begin begin_batch(struct partition_stream *stream, bool may_tell,
         error = LEAT_ERR_TOO_LARGE;
     if (error == LEAT_AGAIN || (error == LEAT_OK && batch.size > have))
         return BEGIN_NOTHING;
-    if (error != LEAT_OK) { /* where the next one begins is not known either */
+    if (error != LEAT_OK) { /* so the beginning of the next batch is unknown too */
         if (may_tell)
             bad_batch(stream, error, stream->next_offset, news);
         return may_tell ? BEGIN_NEWS : BEGIN_NOTHING;
@@ -404,7 +405,7 @@ static enum begin begin_batch(struct partition_stream *stream, bool may_tell,
         stream->read += batch.size;
         return BEGIN_SKIPPED;
     }
-    if (batch.base_offset > stream->next_offset) { /* the broker said nothing, so we do */
+    if (batch.base_offset > stream->next_offset) { /* a hole that the broker did not report */
         if (!may_tell)
             return BEGIN_NOTHING;
         *news = (struct partition_stream_news){ .event = PARTITION_STREAM_GAP,
@@ -442,7 +443,7 @@ bool partition_stream_take_loss(struct partition_stream *stream, struct partitio
     if (gap->reason == LEAT_REASON_TOPIC_DELETED || gap->log_epoch != stream->log_epoch
         || gap->offset <= stream->next_offset)
         return false;
-    /* It stays where it is, and has nothing more to tell. */
+    /* The stream keeps its position and has nothing more to report. */
     *news = (struct partition_stream_news){ .event = PARTITION_STREAM_GAP,
                                             .first_offset = stream->next_offset,
                                             .next_offset = gap->offset,
@@ -498,7 +499,7 @@ void partition_stream_release(struct partition_stream *stream)
 {
     stream->borrowed = false;
     stream->credit_held = false;
-    stream->released = stream->read; /* of a batch in use that is its beginning */
+    stream->released = stream->read; /* for a batch in use, its beginning */
 }
 
 bool partition_stream_credit_due(const struct partition_stream *stream)
@@ -506,10 +507,9 @@ bool partition_stream_credit_due(const struct partition_stream *stream)
     if (!stream->started || stream->dead || stream->credit_held)
         return false;
     const uint64_t gained = stream->released - stream->credited;
-    if (stream->limit == stream->credited) /* none given yet */
+    if (stream->limit == stream->credited) /* no credit given yet */
         return true;
-    /* A broker that is stopped by the limit gets what there is: the batch it stopped in may need
-     * it. */
+    /* A broker blocked by the limit gets all credit there is: the rest of a batch may need it. */
     return gained >= stream->window / CREDIT_SHARE
            || (gained > 0 && (stream->blocked || stream->tail >= stream->limit));
 }

@@ -1,5 +1,4 @@
-/* Which partition a key belongs to: the same one Kafka's default partitioner picks, so that
- * producers of both agree. */
+/* The partition of a key: the one Kafka's default partitioner picks. */
 #include "client/partitioner.h"
 
 #include <assert.h>

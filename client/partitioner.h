@@ -1,5 +1,5 @@
-/* Which partition a key belongs to: the same one Kafka's default partitioner picks, so that
- * producers of both agree.
+/* The partition of a key: the one Kafka's default partitioner picks, so that producers of both
+ * agree.
  *
  * Role: murmur2 with Kafka's seed, made positive, modulo partitions.
  * Must not know: topics, records without a key.

@@ -1,4 +1,4 @@
-/* Producers: what leat.h promises of them, over outboxes and data connections. */
+/* Producers as leat.h describes them: opening, answers, the end. */
 #include "client/producer.h"
 
 #include <assert.h>
@@ -89,7 +89,6 @@ void producer_detach_all(struct leat_producer *producer)
     }
 }
 
-/* Nothing more is sent or taken; what was not answered is answered with `status`. */
 void producer_end(struct leat_producer *producer, int status, int event, const char *text)
 {
     struct leat_client *client = producer->client;
@@ -285,7 +284,7 @@ static void close_streams(struct leat_producer *producer)
         if (publisher->session != NULL)
             names[count++] = (struct stream_name){ publisher->session->id, publisher->number };
     }
-    if (count > 0) /* without memory for it they end with the session */
+    if (count > 0) /* out of memory: the streams end with the session */
         connect_close_streams(producer->client, names, count);
     free(names);
 }

@@ -1,40 +1,40 @@
-/* Producers: what leat.h promises of them, over outboxes and data connections.
+/* Producers as leat.h describes them, on top of batch queues and sessions.
  *
- * Role: opening and opening again, records in, answers back, and what a restart of the broker or a
+ * Role: opening and reopening, records in, answers back, and what a restart of the broker or a
  * newer producer of the same name means.
  * Must not know: sockets, bytes of frames.
- * Threads: the client's. Sending allocates nothing. */
+ * Threads: the client's. Sending does not allocate. */
 #ifndef LEAT_CLIENT_PRODUCER_H
 #define LEAT_CLIENT_PRODUCER_H
 
 #include "client/client_state.h"
 
-/* Who waits for one record's answer; stands in its batch. */
+/* A caller that waits for the answer to one record; its batch points to it. */
 struct producer_waiter {
     struct leat_delivery delivery;
     bool done;
 };
 
-/* Takes the next step of being opened, if it can. */
+/* Takes the next step of opening the producer, if possible. */
 void producer_advance(struct leat_producer *producer);
-/* When one that was put off is to be opened again; sees to it when that is due. */
+/* Reopens a producer that was put off, once that is due. Returns when it is due. */
 leat_ns producer_timers(struct leat_producer *producer);
 
-/* The connection is gone: nothing is sent before the next opening. */
+/* The connection was lost: nothing is sent until the producer is opened again. */
 void producer_disconnected(struct leat_producer *producer);
 
 void producer_acked(struct publisher *publisher, const struct leat_frame_publish_ack *ack);
 
-/* Called now and then: a producer that waits for answers and gets none asks whether its topic is
- * still there. A broker drops what comes for a topic that was deleted. */
+/* Called at times: a producer that waits for answers and gets none asks whether its topic still
+ * exists. The broker drops batches for a deleted topic without an answer. */
 void producer_doubt(struct leat_producer *producer);
 
 /* ---- between producer.c and producer_open.c */
 
-/* Its streams are let go of here; the broker is not told. */
+/* Detaches the producer's streams from their sessions, without telling the broker. */
 void producer_detach_all(struct leat_producer *producer);
-/* Nothing more is sent or taken; what was not answered is answered with `status`. `event` 0: none.
- */
+/* Ends the producer: unanswered records are answered with `status`. `event` 0: no event is
+ * reported. */
 void producer_end(struct leat_producer *producer, int status, int event, const char *text);
 void producer_topic_gone(struct leat_producer *producer);
 void producer_fenced(struct leat_producer *producer, const char *text);
@@ -42,7 +42,7 @@ void producer_reopen(struct leat_producer *producer);
 
 /* ---- for the client's loop */
 
-/* Publishers whose pause is over send again; returns when the next one's is. */
+/* Lets publishers whose pause is over send again. Returns when the next pause ends. */
 leat_ns producer_release_held(struct leat_client *client);
 
 #endif

@@ -13,7 +13,7 @@
 
 enum { BATCH_BYTES_DEFAULT = 60 << 10 };
 
-/* Opened again after a pause; what is unanswered waits. */
+/* Reopens the producer after a pause; unanswered records wait. */
 static void put_off(struct leat_producer *producer, int error, const char *text)
 {
     struct leat_client *client = producer->client;
@@ -46,7 +46,7 @@ static void refused(struct leat_producer *producer, int error, const char *text)
     case LEAT_ERR_FENCED: producer_fenced(producer, text); return;
     case LEAT_ERR_PRODUCER_EXPIRED:
         if (producer->renews)
-            break; /* it showed none that could have expired */
+            break; /* it presented no id that could have expired */
         producer->renews = true;
         producer_reopen(producer);
         return;
@@ -61,7 +61,7 @@ static void refused(struct leat_producer *producer, int error, const char *text)
     }
 }
 
-/* True when there is an answer to look at. */
+/* True if the request was answered without an error. Otherwise handles the error. */
 static bool answer_came(struct leat_producer *producer, int error, const char *text,
                         const Leat__Control__Response *response, enum owner_step again)
 {
@@ -92,7 +92,7 @@ static void on_described(void *context, int error, const char *text,
     }
     if (producer->opened && shards.partitions != producer->shards.partitions) {
         topic_shards_free(&shards);
-        producer_topic_gone(producer); /* another topic of the same name */
+        producer_topic_gone(producer); /* a new topic of the same name */
         return;
     }
     topic_shards_free(&producer->shards);
@@ -114,7 +114,7 @@ static enum leat_error reserve(struct leat_producer *producer,
     batch &= ~(uint32_t)(LEAT_ALIGN - 1);
     const uint64_t record = leat_record_bytes(0, 0, grant->record_bytes_max);
     const uint32_t largest = (uint32_t)(LEAT_BATCH_HEADER_BYTES + record);
-    /* Every partition can have a batch filling and one in flight; beyond that they share. */
+    /* Each partition can fill one batch and have one in flight; partitions share the rest. */
     const uint64_t shared = 2 * (uint64_t)partitions + 4 * (uint64_t)in_flight;
     const uint64_t most = (uint64_t)partitions * (in_flight + 1);
     const struct batch_pool_options options = {
@@ -124,7 +124,7 @@ static enum leat_error reserve(struct leat_producer *producer,
         .largest = largest > batch ? largest : batch,
     };
     producer->record_bytes_max = grant->record_bytes_max;
-    producer->sticky = partitions - 1; /* the first batch without a key goes to partition 0 */
+    producer->sticky = partitions - 1; /* records without a key begin with partition 0 */
     producer->publishers = calloc(partitions, sizeof *producer->publishers);
     const uint32_t entries = batch_queue_ring_entries(in_flight);
     producer->rings = calloc((size_t)partitions * entries, sizeof(struct queued_batch *));
@@ -182,15 +182,15 @@ static enum leat_error bind_stream(struct publisher *publisher,
     publisher->number = stream->stream;
     publisher->session = session;
     publisher->blocked_said = UINT64_MAX;
-    /* Where the broker knows nothing of it the numbers may be closed up: a batch answered out of
-     * turn would leave a hole that nothing is taken behind. */
+    /* If the broker does not know the producer, renumber without holes: a batch answered out of
+     * order would leave a hole, and the broker accepts nothing after a hole. */
     batch_queue_restart(&publisher->queue, stream->credit,
                         new_identity || stream->expired ? &stream->next_sequence : NULL);
     client_session_queue_publisher(publisher);
     return LEAT_OK;
 }
 
-/* False: it is not open; `grant` has streams that nobody will use. */
+/* False: the producer is not open, and the streams of `grant` stay unused. */
 static bool bind_streams(struct leat_producer *producer, const Leat__Control__ProducerGrant *grant,
                          bool new_identity)
 {
@@ -279,7 +279,8 @@ static void ask_open(struct leat_producer *producer)
     for (uint32_t shard = 0; shard < LEAT_SHARDS_MAX; shard++)
         if ((wanted >> shard & 1) != 0)
             sessions[open.n_sessions++] = client->sessions[shard]->id;
-    /* A new broker is told them too: it knows by them who of several had the name last. */
+    /* Also sent to a restarted broker, which uses them to tell which of several producers had the
+     * name last. */
     if (producer->incarnation != 0 && !producer->renews) {
         open.producer_id = producer->pool.producer_id;
         open.producer_epoch = producer->pool.producer_epoch;

@@ -10,9 +10,9 @@
 
 #include "schema/error_text.h"
 
-enum { OTHERS_TRIED_MAX = 8 }; /* partitions asked for room when a record may go to any */
+enum { OTHERS_TRIED_MAX = 8 }; /* partitions tried for room when a record may go to any */
 
-/* Encodes the headers one after the other. */
+/* Encodes the headers into producer->headers. */
 static int encode_headers(struct leat_producer *producer, const struct leat_record *record,
                           uint32_t *size)
 {
@@ -85,8 +85,8 @@ static int64_t wall_clock(const struct leat_client *client)
     return (int64_t)now.tv_sec * (int64_t)LEAT_NS_PER_S + now.tv_nsec;
 }
 
-/* A record without a key follows the batch that is filling; when that is gone, the next partition
- * has its turn. */
+/* A record without a key goes into the batch being filled; after that batch, the next partition is
+ * used. */
 static int append_anywhere(struct leat_producer *producer, const struct leat_record_view *view,
                            uint64_t cookie, struct publisher **used)
 {
@@ -152,7 +152,7 @@ static int send_record(struct leat_producer *producer, const struct leat_record 
     if (error != LEAT_OK || *used == NULL)
         return error;
     producer->client->stats.records_sent++;
-    if (!(*used)->queued) { /* else the next poll sends it anyway */
+    if (!(*used)->queued) { /* otherwise the next poll sends it anyway */
         client_session_queue_publisher(*used);
         client_arm(producer->client);
     }
@@ -195,7 +195,7 @@ int leat_producer_send_wait(leat_producer *producer, const struct leat_record *r
     while (!waiter.done && client->now < deadline)
         client_run(client, deadline - client->now);
     if (!waiter.done) {
-        batch->waiter = NULL; /* not answered: the batch is still the same one */
+        batch->waiter = NULL; /* unanswered, so that the batch is still in use */
         return client_error(client, LEAT_ERR_TIMEOUT,
                             "topic \"%s\": the record was not answered "
                             "in time; it is still on its way",

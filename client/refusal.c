@@ -1,5 +1,4 @@
-/* Refusals: what a producer or consumer that was open does when the broker refuses to open it
- * again. */
+/* Refusals: what to do when the broker refuses to reopen a producer or consumer. */
 #include "client/refusal.h"
 
 #include "schema/error.h"

@@ -1,5 +1,4 @@
-/* What the names in the URL and in the broker's answers stand for, asked anew whenever the client
- * has to connect again: a name may have moved. */
+/* Name resolution for the URL's hosts and the endpoints that the broker advertises. */
 #include "client/resolve.h"
 
 #include <assert.h>
@@ -10,7 +9,7 @@
 
 static_assert((int)URL_HOSTS_MAX <= (int)CLIENT_ADDRESSES_MAX, "an address for each");
 
-enum { PATIENCE_SHARE = 9 }; /* so many times longer than a look-up took, none is made */
+enum { PATIENCE_SHARE = 9 }; /* pause after a lookup, as a multiple of the time it took */
 
 bool resolve_set_port(struct sockaddr_storage *address, uint16_t port)
 {
@@ -73,7 +72,7 @@ const char *resolve_hosts(struct leat_client *client)
     const char *why = "no address";
     const leat_ns began = client_clock(client);
     for (uint32_t i = 0; i < url->count; i++) {
-        /* However many this one has, each of the hosts behind it is tried too. */
+        /* Leave room for one address of each host after this one. */
         const uint32_t room = CLIENT_ADDRESSES_MAX - (url->count - 1 - i);
         uint32_t count;
         const char *failed = look_up(client, &url->hosts[i], of_host, room - total, &count);
@@ -95,7 +94,7 @@ const struct sockaddr_storage *resolve_next(struct leat_client *client)
 {
     if (client->round_left == 0) {
         if (client->hosts_again <= client->now)
-            resolve_hosts(client); /* never none: the old ones stay */
+            resolve_hosts(client); /* the old addresses stay if this fails */
         client->round_left = client->address_count;
     }
     assert(client->address_count != 0);

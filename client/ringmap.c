@@ -7,11 +7,12 @@
 #include <unistd.h>
 
 enum {
-    PAGE_BYTES_MIN = 1 << 16,     /* at least the largest page size in use */
-    AT_ONCE_BYTES_MAX = 16 << 20, /* more takes longer than a peer should wait for us */
+    PAGE_BYTES_MIN = 1 << 16, /* at least the largest page size in use */
+    AT_ONCE_BYTES_MAX =
+        16 << 20, /* faulting in more would take longer than a peer should wait for us */
 };
 
-/* A file in memory without a name. The oldest kernels and filters have no memfd_create. */
+/* An unnamed file in memory. Old kernels and some seccomp filters refuse memfd_create. */
 static int open_memory(void)
 {
     const int fd = memfd_create("leat-window", MFD_CLOEXEC);
@@ -43,7 +44,7 @@ enum leat_error ringmap_reserve(struct ringmap *map, uint64_t size, bool at_once
         return LEAT_ERR_NO_MEMORY;
     }
     close(fd);
-#ifdef MADV_POPULATE_WRITE /* kernels before 5.14 do not know it: then it is as without */
+#ifdef MADV_POPULATE_WRITE /* kernels before 5.14 refuse it; pages are then faulted in later */
     if (at_once && bytes <= AT_ONCE_BYTES_MAX) {
         madvise(at, bytes, MADV_POPULATE_WRITE);
         madvise(at + bytes, bytes, MADV_POPULATE_WRITE);

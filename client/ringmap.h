@@ -1,7 +1,7 @@
-/* Memory mapped twice in a row: byte i of a ring is also byte i + size, so that no run of the ring
- * ever wraps and a batch can be read in place wherever it begins.
+/* Memory mapped twice in a row: byte i of a ring is also byte i + size, so that no run of bytes
+ * wraps and a batch can be read in place wherever it begins.
  *
- * Role: making and giving back such memory.
+ * Role: making and freeing such memory.
  * Must not know: what is kept in it.
  * Threads: any. */
 #ifndef LEAT_CLIENT_RINGMAP_H
@@ -17,9 +17,9 @@ struct ringmap {
     uint64_t size;  /* a power of two, at least a page */
 };
 
-/* At least `size` bytes. Pages are taken from the system when first touched, or with `at_once`
- * here, so that no record has to wait for one; beyond 16 MiB they come as they are touched all the
- * same. LEAT_ERR_NO_MEMORY. */
+/* Maps at least `size` bytes. The kernel allocates pages when they are first touched. With
+ * `at_once`, up to 16 MiB are faulted in here, so that no record waits for a page fault; larger
+ * rings are not. LEAT_ERR_NO_MEMORY. */
 enum leat_error ringmap_reserve(struct ringmap *map, uint64_t size, bool at_once);
 void ringmap_release(struct ringmap *map);
 

@@ -1,4 +1,4 @@
-/* The session with one shard: what is the same however its frames travel. */
+/* The session with one shard: the part that TCP and packets have in common. */
 #include "client/session.h"
 
 #include <stdlib.h>
@@ -221,7 +221,7 @@ static void attached(struct client_session *session, const struct leat_frame_att
 {
     struct leat_client *client = session->client;
     if (session->state == SESSION_UP && session->packets != NULL && frame->session == session->id)
-        return; /* said again */
+        return; /* a repeated answer */
     if (session->state != SESSION_ATTACHING || frame->session != session->id) {
         client_session_broken(session, "ATTACHED was not expected");
         return;
@@ -241,7 +241,7 @@ static void attached(struct client_session *session, const struct leat_frame_att
     client->work = true;
 }
 
-/* True: the application has not heard of this episode. */
+/* True if the application was not told of this episode yet. */
 static bool is_news(struct throttling *t, leat_ns now)
 {
     const bool news = !t->began || now - t->last >= THROTTLED_EPISODE_NS;
@@ -280,7 +280,7 @@ static void blocked(struct client_session *session, struct publisher *publisher,
     }
 }
 
-/* Frames for streams that were closed here and not yet there are dropped. */
+/* Drops frames for streams that were closed here and not yet at the broker. */
 void client_session_handle(struct client_session *session, const struct leat_frame *frame)
 {
     struct publisher *publisher = client_session_stream(session, frame->stream, STREAM_PUBLISHER);
@@ -306,7 +306,7 @@ void client_session_handle(struct client_session *session, const struct leat_fra
     case LEAT_FRAME_ATTACH:
     case LEAT_FRAME_PUBLISH:
     case LEAT_FRAME_PUBLISH_AT: client_session_broken(session, "a frame only clients send"); break;
-    default: break; /* PONG, PAD, and what a newer broker may say */
+    default: break; /* PONG, PAD, and frames of a newer broker */
     }
 }
 

@@ -1,4 +1,4 @@
-/* A session in packets: the client's half of it over transport/flow.h. */
+/* A session over packets: attaching, timers, the end. */
 #include "client/session_packets.h"
 
 #include <stdlib.h>
@@ -11,13 +11,13 @@
 #include "transport/link_udp.h"
 
 enum {
-    /* What a burst or two and the link's own queue hold, on either kind of link. */
+    /* As much as one or two bursts plus the link's queue hold, on either kind of link. */
     RECEIVE_WINDOW = 512,
 };
-/* A broker answers within a round trip; two seconds are several losses in a row. */
+/* A broker answers within one round trip; two seconds mean several losses in a row. */
 #define ATTACH_TIMEOUT_NS (2 * LEAT_NS_PER_S)
-/* Asking once a second costs nothing. On a shared core a healthy broker can be off it for hundreds
- * of milliseconds, so that less than three seconds of silence, over three probes, prove nothing. */
+/* A PING per second is cheap. On a shared core a healthy broker may not run for hundreds of
+ * milliseconds, so that only three seconds of silence, over three probes, prove anything. */
 #define KEEPALIVE_NS (LEAT_NS_PER_S)
 #define DEAD_NS (3 * LEAT_NS_PER_S)
 
@@ -84,7 +84,7 @@ static leat_ns keepalive_at(const struct client_session *session)
 {
     if (session->state != SESSION_UP || session->streams.count == 0
         || session->packets->flow.sent.outstanding > 0)
-        return LEAT_NS_NEVER; /* what is outstanding asks already */
+        return LEAT_NS_NEVER; /* outstanding packets serve as probes already */
     return session->packets->flow.last_heard + KEEPALIVE_NS;
 }
 
@@ -128,7 +128,7 @@ leat_ns session_packets_timers(struct client_session *session)
     }
     if (keepalive_at(session) <= now)
         packets->ping_due = true;
-    client_dirty(client, session); /* the flush that follows tells the next deadline */
+    client_dirty(client, session); /* the next flush sets the deadline */
     return LEAT_NS_NEVER;
 }
 

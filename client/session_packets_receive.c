@@ -1,4 +1,4 @@
-/* A session in packets, receiving: frames out of packets, to their streams. */
+/* A session over packets, receiving: from packets to frames to streams. */
 #include <string.h>
 
 #include "client/client_core.h"
@@ -19,14 +19,15 @@ void session_packets_pong(struct session_packets *packets, uint64_t value)
 void session_packets_pong_again(struct session_packets *packets, uint64_t value)
 {
     if (packets->pong_count == SESSION_PACKETS_PONGS_MAX)
-        return; /* all of them are newer */
+        return; /* all queued ones are newer */
     memmove(&packets->pongs[1], &packets->pongs[0], packets->pong_count * sizeof packets->pongs[0]);
     packets->pongs[0] = value;
     packets->pong_count++;
 }
 
-/* Anyone can write one; only the broker can write this token. A shard may hear from us before it
- * has heard of us: ATTACH is repeated, and if it never helps the time to be up runs out. */
+/* Anyone can send a RESET, but only the broker knows this token. A shard may hear from us before
+ * control has told it of the session: ATTACH is repeated, and if that never helps the session's
+ * deadline passes. */
 static void was_reset(struct client_session *session, const struct leat_frame_reset *reset)
 {
     if (memcmp(reset->token, session->reset_token, sizeof session->reset_token) != 0)
@@ -59,7 +60,7 @@ static void gap(struct client_session *session, const struct leat_frame *frame)
     reader_arrived(reader);
 }
 
-/* False: there was no room for what it brings. */
+/* Handles one frame. False: there was no room for its content. */
 static bool handle(struct client_session *session, const struct leat_frame *frame)
 {
     struct session_packets *packets = session->packets;
@@ -77,15 +78,15 @@ static bool handle(struct client_session *session, const struct leat_frame *fram
     return true;
 }
 
-/* False: not all of it was taken, so that its sender has to send the content again. Every frame may
- * come more than once. */
+/* Handles the frames of a packet; each may be a repetition. False: not everything was taken, so
+ * that the sender has to send the content again. */
 static bool take_frames(struct client_session *session, const struct leat_packet *packet)
 {
     bool taken = true;
     for (uint32_t at = 0; at < packet->frames_size && session->client->failure == 0;) {
         struct leat_frame frame;
         if (leat_frame_decode(&frame, packet->frames + at, packet->frames_size - at) != LEAT_OK) {
-            session->client->stats.packets_dropped++; /* noise that a checksum let through */
+            session->client->stats.packets_dropped++; /* damage that the checksum did not detect */
             return false;
         }
         taken = handle(session, &frame) && taken;
@@ -97,7 +98,7 @@ static bool take_frames(struct client_session *session, const struct leat_packet
 bool session_packets_is_genuine(const struct client_session *session,
                                 const struct leat_packet *packet, const uint8_t *bytes)
 {
-    if (packet->type == LEAT_PACKET_RESET) /* from a shard that may not know the session's tags */
+    if (packet->type == LEAT_PACKET_RESET) /* the shard may not know the session's tags */
         return leat_packet_is_intact(packet, bytes, false);
     return leat_packet_tag_is(packet, session->tag_to_client)
            && leat_packet_is_intact(packet, bytes, session->packets->may_be_partial);
@@ -116,7 +117,7 @@ unsigned session_packets_take(struct client_session *session, const struct leat_
         return 1;
     }
     if (flow_open(flow, packet, &number, client->now) != FLOW_NEW) {
-        client_dirty(client, session); /* its sender missed our acknowledgement */
+        client_dirty(client, session); /* the sender missed our acknowledgement */
         return 0;
     }
     if (packet->has_ack)
@@ -124,8 +125,8 @@ unsigned session_packets_take(struct client_session *session, const struct leat_
     if (take_frames(session, packet))
         flow_take(flow, number, packet->frames_size > 0, (packet->flags & LEAT_PACKET_ACK_NOW) != 0,
                   client->now);
-    /* What came may let something go; an acknowledgement waits for company until its time, and what
-     * it left out is lost at another. */
+    /* The packet may allow something to be sent. Otherwise a pending acknowledgement waits for
+     * other frames until its delay is over, and the received one may have armed the loss timer. */
     if (session_packets_has_content(session) || flow_ack_due(flow, client->now)) {
         client_dirty(client, session);
     } else {

@@ -1,4 +1,4 @@
-/* A session in packets, sending: frames into packets, and again what was lost. */
+/* A session over packets, sending: frames into packets, and what was lost again. */
 #include <string.h>
 
 #include "client/client_core.h"
@@ -6,16 +6,16 @@
 #include "client/session.h"
 #include "client/session_packets.h"
 
-/* No buffer was free: soon, but not at once again. */
+/* Pause before retrying when the link had no free buffer. */
 #define RETRY_NS (200 * LEAT_NS_PER_US)
 
 /* The packet being filled. */
 struct packet {
     struct link_outgoing out;
-    uint32_t at;    /* where its next frame goes */
-    uint32_t end;   /* and where frames end */
-    uint32_t items; /* noted */
-    bool publishes; /* a piece of a batch is among them */
+    uint32_t at;    /* offset of the next frame */
+    uint32_t end;   /* limit for frames */
+    uint32_t items; /* items noted for recovery */
+    bool publishes; /* it contains a piece of a batch */
 };
 
 static bool begin(struct client_session *session, struct packet *p)
@@ -59,7 +59,7 @@ static bool fits(const struct packet *p, uint32_t bytes)
     return p->end - p->at >= bytes;
 }
 
-/* Room for one more frame, and for remembering it. False: the packet is full. */
+/* Reserves room for one more frame and notes the item for recovery. False: the packet is full. */
 static bool note(struct client_session *session, struct packet *p, uint8_t kind, uint32_t stream,
                  uint64_t at, uint32_t size)
 {
@@ -70,7 +70,7 @@ static bool note(struct client_session *session, struct packet *p, uint8_t kind,
     return true;
 }
 
-/* ---- small frames; each of these returns true when the packet is full */
+/* ---- small frames; each function returns true when the packet is full */
 
 static bool add_attach(struct client_session *session, struct packet *p)
 {
@@ -79,7 +79,8 @@ static bool add_attach(struct client_session *session, struct packet *p)
     if (!note(session, p, LEAT_FRAME_ATTACH, 0, 0, 0))
         return true;
     p->at += (uint32_t)leat_frame_write_attach(p->out.bytes + p->at, &frame);
-    /* The broker's end may be no link of this machine: the second time with a whole checksum. */
+    /* The broker's link may not be within this machine after all: the second ATTACH has a full
+     * checksum. */
     session->packets->sealed =
         !session->packets->may_be_partial || session->packets->attaches++ != 0;
     session->packets->attach_due = false;
@@ -130,7 +131,7 @@ static bool add_commit(struct client_session *session, struct packet *p, struct 
     if (!reader_commit(reader, &commit))
         return false;
     if (!note(session, p, LEAT_FRAME_COMMIT, reader->number, commit.offset, 0)) {
-        commit_state_interrupted(&reader->commits); /* goes with the next packet */
+        commit_state_interrupted(&reader->commits); /* sent in the next packet */
         return true;
     }
     p->at += (uint32_t)leat_frame_write_commit(p->out.bytes + p->at, reader->number, &commit);
@@ -170,7 +171,7 @@ static uint32_t piece_room(const struct packet *p)
     return fits(p, LEAT_DATA_HEADER_BYTES) ? p->end - p->at - LEAT_DATA_HEADER_BYTES : 0;
 }
 
-/* Said once for each credit. */
+/* Sends BLOCKED once for each credit limit. */
 static bool add_blocked(struct client_session *session, struct packet *p,
                         struct publisher *publisher)
 {
@@ -186,7 +187,8 @@ static bool add_blocked(struct client_session *session, struct packet *p,
     return false;
 }
 
-/* A producer of single records wants none of them to wait for another, or to be lost with it. */
+/* With batches of one record, each record gets a packet of its own: no record waits for another or
+ * is lost with it. */
 static bool travels_alone(const struct publisher *publisher)
 {
     return publisher->producer->options.batch_records_max == 1;
@@ -229,7 +231,7 @@ static void add_publishers(struct client_session *session, struct packet *p)
     while ((publisher = TAILQ_FIRST(&session->publishers)) != NULL) {
         if (!add_publisher(session, p, publisher))
             continue;
-        if (publisher->queued) { /* the others first, next time */
+        if (publisher->queued) { /* move to the end of the list */
             TAILQ_REMOVE(&session->publishers, publisher, ready_node);
             TAILQ_INSERT_TAIL(&session->publishers, publisher, ready_node);
         }
@@ -247,9 +249,9 @@ static void small_lost(struct client_session *session, const struct flow_item *i
         session->packets->attach_due = true;
     if (item->kind == LEAT_FRAME_PONG)
         session_packets_pong_again(session->packets,
-                                   item->at); /* the broker may need it to speak up */
+                                   item->at); /* the broker may wait for the answer */
     if (item->kind == LEAT_FRAME_CREDIT && reader != NULL && reader->stream.limit == item->at) {
-        reader->credit_again = true; /* else a later one was said */
+        reader->credit_again = true; /* otherwise a later CREDIT was sent */
         client_session_queue_credit(reader);
     }
     if (item->kind == LEAT_FRAME_COMMIT && reader != NULL
@@ -258,11 +260,11 @@ static void small_lost(struct client_session *session, const struct flow_item *i
     if (item->kind == LEAT_FRAME_BLOCKED && publisher != NULL
         && publisher->blocked_said == item->at) {
         publisher->blocked_said = UINT64_MAX;
-        client_session_queue_publisher(publisher); /* says it again, if that is still so */
+        client_session_queue_publisher(publisher); /* sends BLOCKED again if still blocked */
     }
 }
 
-/* One lost piece, or what of it fits. */
+/* Resends a lost piece, or as much of it as fits. */
 static bool piece_lost(struct client_session *session, struct packet *p, struct flow_item *item)
 {
     struct flow *flow = &session->packets->flow;
@@ -296,7 +298,7 @@ static bool add_lost(struct client_session *session, struct packet *p)
             continue;
         }
         if (!flow_may_resend(flow, session->client->now))
-            return false; /* what is new has a budget of its own */
+            return false; /* new data has a budget of its own */
         if (piece_lost(session, p, item))
             return true;
     }
@@ -309,13 +311,13 @@ static void fill(struct client_session *session, struct packet *p)
 {
     if (add_lost(session, p) || (session->packets->attach_due && add_attach(session, p)))
         return;
-    if (session->state != SESSION_UP) /* nothing else before the broker knows who we are */
+    if (session->state != SESSION_UP) /* the broker must accept ATTACH first */
         return;
     if (!add_pings(session, p) && !add_credits(session, p))
         add_publishers(session, p);
 }
 
-/* False: there was nothing to put in, or nowhere. */
+/* False: nothing to send, or no buffer or room. */
 static bool send_content(struct client_session *session)
 {
     struct leat_client *client = session->client;
@@ -340,7 +342,7 @@ static void send_ack(struct client_session *session)
         finish(session, &p);
 }
 
-/* One packet of the size that is to be proved. */
+/* Sends one packet of the size to be probed. */
 static void send_probe(struct client_session *session, uint32_t size)
 {
     struct session_packets *packets = session->packets;

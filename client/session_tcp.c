@@ -1,4 +1,4 @@
-/* A session over a TCP connection of its own: frames back to back, both ways. */
+/* A session over its own TCP connection: connecting, attaching, the end. */
 #include "client/session_tcp.h"
 
 #include <stdlib.h>
@@ -62,7 +62,7 @@ static void attach(struct client_session *session)
 void session_tcp_ping(struct client_session *session)
 {
     session->asked = true;
-    /* What goes first is full of what did not leave: that asks as well. */
+    /* If the small-frame buffer is full of unsent frames, those serve as a PING. */
     if (session->small_size + LEAT_PING_BYTES > sizeof session->small)
         return;
     session->small_size +=

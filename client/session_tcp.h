@@ -1,7 +1,8 @@
-/* A session over a TCP connection of its own: frames back to back, both ways.
+/* A session over its own TCP connection: frames back to back in both directions.
  *
- * Role: connecting and attaching; cutting frames out of what arrives, slices straight into their
- * streams' windows; sending what streams have, batches from their own memory.
+ * Role: connecting and attaching; cutting frames out of the byte stream, with slices read straight
+ * into their streams' windows; sending what streams have, with batches written from their own
+ * memory.
  * Must not know: topics, the application, when to reconnect.
  * Threads: the client's. Allocates only in session_tcp_connect. */
 #ifndef LEAT_CLIENT_SESSION_TCP_H
@@ -9,14 +10,14 @@
 
 #include "client/client_state.h"
 
-/* The session was granted. */
+/* Starts the session after its grant. */
 void session_tcp_connect(struct client_session *session);
-/* The descriptor is writable: it is connected, or has room again. */
+/* The descriptor is writable: it is connected, or can send again. */
 void session_tcp_writable(struct client_session *session);
-/* Receives and handles what is there; returns how many frames. */
+/* Receives and handles what has arrived. Returns the number of frames. */
 unsigned session_tcp_receive(struct client_session *session);
 void session_tcp_flush(struct client_session *session);
-/* Asks whether the broker is there: sets session->asked, which what comes clears. */
+/* Sends a PING and sets session->asked, which received bytes clear. */
 void session_tcp_ping(struct client_session *session);
 void session_tcp_end(struct client_session *session);
 

@@ -1,5 +1,5 @@
-/* A session over TCP, receiving: frames cut out of the byte stream, slices straight into windows.
- */
+/* A session over TCP, receiving: frames cut out of the byte stream, slices straight into
+ * windows. */
 #include <assert.h>
 #include <string.h>
 
@@ -10,9 +10,9 @@
 #include "transport/link_tcp.h"
 
 enum {
-    ROUNDS_MAX = 8, /* of one call; others want a turn too */
-    /* While a large slice is under way, little is taken behind it: what comes through the stage is
-     * copied once more, what comes behind the next frame's head is not. */
+    ROUNDS_MAX = 8, /* per call, so that other work gets its turn */
+    /* While a large slice is being received, read little beyond it: bytes that go through the stage
+     * are copied once more, bytes after the next slice's header are not. */
     STAGE_BEHIND_SLICE_BYTES = 1 << 13,
 };
 
@@ -47,7 +47,8 @@ static void handle(struct client_session *session, const struct leat_frame *fram
     }
 }
 
-/* The head of a slice, and what of it is in the stage. Returns the bytes taken from the stage. */
+/* Handles the header of a slice and the part of it in the stage. Returns the bytes taken from the
+ * stage. */
 static uint32_t begin_slice(struct client_session *session, const struct leat_frame *frame,
                             uint32_t have)
 {
@@ -72,13 +73,13 @@ static uint32_t begin_slice(struct client_session *session, const struct leat_fr
     return here;
 }
 
-/* Frames out of the stage; what is left of the last one moves to its beginning. */
+/* Handles frames in the stage; the rest of the last one moves to its beginning. */
 static unsigned take_staged(struct client_session *session)
 {
     unsigned handled = 0;
     uint32_t at = 0;
     while (at < session->staged && session->client->failure == 0) {
-        if (session->slice_left > 0) { /* of a closed stream: it went through the stage */
+        if (session->slice_left > 0) { /* a slice of a closed stream goes through the stage */
             assert(session->slice_reader == NULL);
             const uint32_t left = session->staged - at;
             const uint32_t drop = left < session->slice_left ? left : session->slice_left;
@@ -110,7 +111,8 @@ static unsigned take_staged(struct client_session *session)
     return handled;
 }
 
-/* The first `got` received bytes belong to the slice under way; returns how many did. */
+/* Counts received bytes as part of the slice being received, up to `got`. Returns how many were
+ * part of it. */
 static uint32_t take_slice(struct client_session *session, uint32_t got)
 {
     const uint32_t size = got < session->slice_left ? got : session->slice_left;

@@ -10,8 +10,8 @@
 #include "transport/link_tcp.h"
 
 enum {
-    PIECES_MAX = 64,           /* of batches, in one write */
-    WRITE_BYTES_MAX = 1 << 19, /* about so many, so that streams take turns */
+    PIECES_MAX = 64,           /* pieces of batches in one write */
+    WRITE_BYTES_MAX = 1 << 19, /* approximate limit, so that streams take turns */
     CREDITS_MAX = 128,         /* in one write */
     CREDIT_COMMIT_BYTES = LEAT_CREDIT_BYTES + LEAT_COMMIT_BYTES,
     FIRST_BYTES_MAX =
@@ -19,7 +19,7 @@ enum {
 };
 static_assert((int)FIRST_BYTES_MAX <= (int)LEAT_FRAME_BYTES_MAX, "what goes first fits the spill");
 
-/* One frame of a batch in a write: where it ends, and where its publisher then stands. */
+/* A PUBLISH frame in a write: where it ends, and its publisher's cursor after it. */
 struct cut {
     struct publisher *publisher;
     struct batch_queue_cursor after;
@@ -68,7 +68,7 @@ static void add_first(struct write *w, struct client_session *session)
         add(w, w->first, w->first_bytes);
 }
 
-/* Said once for each credit. */
+/* Adds BLOCKED once for each credit limit. */
 static void say_blocked(struct client_session *session, struct publisher *publisher)
 {
     const uint64_t credit = publisher->queue.credit;
@@ -81,7 +81,7 @@ static void say_blocked(struct client_session *session, struct publisher *publis
                                                               publisher->number, credit);
 }
 
-/* True when the write is full. */
+/* Adds a publisher's batches. True if the write is full. */
 static bool add_publisher(struct write *w, struct client_session *session,
                           struct publisher *publisher)
 {
@@ -105,7 +105,7 @@ static bool add_publisher(struct write *w, struct client_session *session,
         w->cuts[w->cut_count++] =
             (struct cut){ .publisher = publisher, .after = cursor, .end = w->bytes };
     }
-    if (!any) /* what was added stays in the list until it is known to be sent */
+    if (!any) /* a publisher stays in the list until its batches are known to be sent */
         client_session_unqueue_publisher(publisher);
     return false;
 }
@@ -121,7 +121,7 @@ static void build(struct write *w, struct client_session *session)
         next = TAILQ_NEXT(publisher, ready_node);
         if (!add_publisher(w, session, publisher))
             continue;
-        /* The others first, next time. */
+        /* Move to the end of the list. */
         TAILQ_REMOVE(&session->publishers, publisher, ready_node);
         TAILQ_INSERT_TAIL(&session->publishers, publisher, ready_node);
         break;
@@ -145,11 +145,12 @@ static void wait_for_room(struct client_session *session)
     session->watches_output = true;
 }
 
-/* `sent` of it went: the rest of the frame that was cut is kept here, so that the stream does not
- * depend on the batch any more; the frames behind it were not sent. */
+/* After `sent` bytes went out: keeps the rest of the frame that was cut, so that the stream does
+ * not depend on the batch any more. Frames after it count as unsent. */
 static void spill(struct client_session *session, const struct write *w, size_t sent)
 {
-    /* Unit 0 is what goes first, unit k the frame of cut k - 1; [from, end) is the unit's. */
+    /* Unit 0 is the small frames, unit k the frame of cut k - 1; [from, end) is the unit's
+     * range. */
     size_t from = 0, end = w->first_bytes;
     unsigned unit = 0;
     while (end <= sent) {
@@ -177,7 +178,7 @@ static void spill(struct client_session *session, const struct write *w, size_t 
         commit(session->client, &w->cuts[unit - 1]);
 }
 
-/* LEAT_OK: nothing is left. */
+/* Writes the pieces. LEAT_OK: everything was sent. */
 static enum leat_error send_pieces(struct client_session *session, const struct iovec *pieces,
                                    int count, size_t *sent)
 {

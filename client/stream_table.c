@@ -1,4 +1,4 @@
-/* The streams of one data connection, by the number the broker gave them. */
+/* The streams of one session, by the number the broker gave them. */
 #include "client/stream_table.h"
 
 #include <assert.h>
@@ -16,7 +16,7 @@ static uint32_t after(const struct stream_table *table, uint32_t at)
     return (at + 1) & (table->capacity - 1);
 }
 
-/* Where `id` stands, or the free place where it would. */
+/* The index of `id`, or of the free entry where it would go. */
 static uint32_t place(const struct stream_table *table, uint32_t id)
 {
     uint32_t at = home(table, id);
@@ -68,7 +68,7 @@ void stream_table_remove(struct stream_table *table, uint32_t id)
     if (table->entries[hole].stream == NULL)
         return;
     table->count--;
-    /* Pull back every entry behind the hole that may stand there, so that no search ends early. */
+    /* Move entries back into the hole where needed, so that no search ends early. */
     for (uint32_t at = after(table, hole); table->entries[at].stream != NULL;
          at = after(table, at)) {
         const uint32_t from_home =

@@ -1,5 +1,4 @@
-/* A topic that is missing, or refused for now: when to ask for it again, and when to tell the
- * application. */
+/* Waiting for a topic that is missing or refused temporarily. */
 #include "client/topic_wait.h"
 
 void topic_wait_init(struct topic_wait *wait, const struct backoff *pauses)
@@ -27,7 +26,8 @@ bool topic_wait_lasts(struct topic_wait *wait, leat_ns now, leat_ns after_ns)
 {
     if (!wait->missing) {
         wait->since = now;
-        wait->told = now + after_ns - TOPIC_WAIT_TELL_NS; /* told then as if again */
+        wait->told = now + after_ns
+                     - TOPIC_WAIT_TELL_NS; /* reported after after_ns, as if it were a repetition */
     }
     wait->missing = true;
     const bool tells = now - wait->told >= TOPIC_WAIT_TELL_NS;

@@ -1,7 +1,7 @@
-/* A topic that is missing, or refused for now: when to ask for it again, and when to tell the
- * application.
+/* Waiting for a topic that is missing or refused temporarily: when to ask again, and when to tell
+ * the application.
  *
- * Role: pure; what was found at `now` goes in, the next moments come out.
+ * Role: pure. The state found at `now` in, the next times out.
  * Must not know: requests, consumers, clocks.
  * Threads: one per object. */
 #ifndef LEAT_CLIENT_TOPIC_WAIT_H
@@ -12,24 +12,24 @@
 #include "client/backoff.h"
 #include "schema/units.h"
 
-/* The application is told at once, and again so often while it lasts. */
+/* The application is told at once, and again at this interval while it lasts. */
 #define TOPIC_WAIT_TELL_NS (60 * LEAT_NS_PER_S)
-/* Before that is told which most often is over at once. */
+/* Delay before reporting a condition that is usually over at once. */
 #define TOPIC_WAIT_DOUBT_NS LEAT_NS_PER_S
 
 struct topic_wait {
     struct backoff pauses;
     bool missing;
-    leat_ns since; /* it was missed first */
+    leat_ns since; /* when it was first found missing */
     leat_ns told;
     leat_ns ask_at;
 };
 
-/* `pauses`: how long they are, and the seed of their jitter. The circuit is not used. */
+/* `pauses` gives the lengths of pauses and the seed of their jitter. Its circuit is not used. */
 void topic_wait_init(struct topic_wait *wait, const struct backoff *pauses);
-/* There is no such topic at `now`. True: the application is to be told. */
+/* The topic was found missing at `now`. True: the application is to be told. */
 bool topic_wait_missed(struct topic_wait *wait, leat_ns now);
-/* The same of what may be over in a moment: told when it has lasted `after_ns`. */
+/* The same for a condition that may be short: true only once it has lasted `after_ns`. */
 bool topic_wait_lasts(struct topic_wait *wait, leat_ns now, leat_ns after_ns);
 void topic_wait_found(struct topic_wait *wait);
 

@@ -1,4 +1,4 @@
-/* URLs: scheme, hosts and path of where a broker is. */
+/* URLs: scheme and hosts of a broker. */
 #include "client/url.h"
 
 #include <stdio.h>

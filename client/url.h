@@ -1,10 +1,10 @@
-/* Where a broker is and how data goes there, as a user writes it:
+/* URLs: where a broker is, and how data is carried to it.
  *
  *      tcp://host:port,host:port
  *      udp://host:port,host:port?mtu=1472&fallback=tcp
  *      dpdk://host:port?device=net_memif0,role=client,socket=/run/l.sock&ip=10.0.0.2/24&fallback=tcp
  *
- * Role: taking a URL and a "host:port" apart, and saying what is wrong with them.
+ * Role: parsing a URL or a "host:port", and saying what is wrong with it.
  * Must not know: sockets, name resolution, what a device is.
  * Threads: any. */
 #ifndef LEAT_CLIENT_URL_H
@@ -32,12 +32,12 @@ struct url_host {
     uint16_t port;
 };
 
-/* How data goes; the hosts are always those of the control channel, TCP. */
+/* How data is carried. The hosts are always those of the control connection, over TCP. */
 enum url_transport { URL_TCP, URL_UDP, URL_DPDK };
 
-/* The query of a dpdk:// URL. Zero: not said. Addresses are in host order. */
+/* The query of a dpdk:// URL. Zero: not given. Addresses are in host order. */
 struct url_dpdk {
-    char device[URL_DEVICE_BYTES_MAX + 1]; /* "" when the application hands a port over */
+    char device[URL_DEVICE_BYTES_MAX + 1]; /* "" if the application supplies the port */
     uint32_t ip;                           /* never 0 */
     uint8_t prefix_bits;
     uint32_t gateway;
@@ -54,21 +54,21 @@ struct url {
     uint32_t count; /* >= 1 */
     enum url_transport transport;
     bool fallback_tcp;
-    uint32_t mtu; /* udp: UDP payload of a packet at most; dpdk: of the IP packet; 0: not said */
+    uint32_t mtu; /* udp: largest UDP payload; dpdk: largest IP packet; bytes, 0: not given */
     struct url_dpdk dpdk;
 };
 
-/* LEAT_ERR_INVALID; LEAT_ERR_UNSUPPORTED for a scheme this build has no link for. On a failure
- * `why` says what was expected. */
+/* Parses a URL. LEAT_ERR_INVALID; LEAT_ERR_UNSUPPORTED for a scheme that this build has no link
+ * for. On failure, `why` says what was expected. */
 enum leat_error url_parse(struct url *out, const char *text, char *why, size_t why_bytes);
 
-/* "host:port", "[v6]:port"; the port may be left out when `default_port` is not 0. An empty host
- * is allowed: brokers advertise it. LEAT_ERR_INVALID. */
+/* Parses "host:port" or "[v6]:port". The port is optional if `default_port` is not 0. The host may
+ * be empty: brokers advertise that. LEAT_ERR_INVALID. */
 enum leat_error url_host_parse(struct url_host *out, const char *text, size_t size,
                                uint16_t default_port);
 
-/* Takes the query apart ("key=value&key=value", values percent-encoded where they must be) into
- * `url`, whose transport says which keys there are. `text` is the whole URL, for `why`. */
+/* Parses the query ("key=value&key=value", values percent-encoded where needed) into `url`, whose
+ * transport determines the valid keys. `text` is the whole URL, for `why`. */
 enum leat_error url_query_parse(struct url *url, const char *query, const char *text, char *why,
                                 size_t why_bytes);
 

@@ -1,4 +1,4 @@
-/* URLs: what follows the question mark, as options of a port. */
+/* URLs: the query, with the options of a port. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@ enum {
     KEY_BYTES_MAX = 16,
     VLAN_ID_MAX = 4094,
     PREFIX_BITS_MAX = 32,
-    IP_MTU_MIN = 576, /* what every IPv4 host must take */
+    IP_MTU_MIN = 576, /* every IPv4 host must accept this */
     IP_MTU_MAX = 65535,
     MEMORY_MB_MAX = 1 << 20,
     PPM_MAX = 1000000,
@@ -19,10 +19,10 @@ enum {
     DECIMAL = 10,
 };
 
-/* A key's value, decoded; false: not what is expected of it. */
+/* Takes a key's decoded value; false: not what the key expects. */
 typedef bool take_value(struct url *url, const char *value);
 
-/* Decimal, nothing but digits. */
+/* Parses decimal digits only. */
 static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *out)
 {
     uint64_t value = 0;
@@ -46,7 +46,8 @@ static bool number32(const char *text, uint32_t least, uint32_t most, uint32_t *
     return true;
 }
 
-/* "10.0.0.2" in host order; 0.0.0.0 is nobody's. Returns where it ends; NULL: it is none. */
+/* Parses "10.0.0.2" into host order; 0.0.0.0 is not accepted. Returns the end of the address; NULL:
+ * not an address. */
 static const char *ipv4(const char *text, uint32_t *out)
 {
     uint32_t address = 0;
@@ -130,7 +131,7 @@ static bool take_pages(struct url *url, const char *value)
     return false;
 }
 
-/* One thread polls a client's port: the one that uses the client. */
+/* Only 1 is possible: the thread that uses the client polls its port. */
 static bool take_cores(struct url *url, const char *value)
 {
     uint32_t cores;
@@ -159,7 +160,7 @@ static bool take_neighbour(struct url *url, const char *value)
     return true;
 }
 
-/* "loss:1000,reorder:50,seed:7"; numbers are parts per million but for burst and seed. */
+/* "loss:1000,reorder:50,seed:7": parts per million, except for burst and seed. */
 static bool take_inject(struct url *url, const char *value)
 {
     struct link_dpdk_inject *inject = &url->dpdk.inject;
@@ -206,7 +207,7 @@ static bool take_inject(struct url *url, const char *value)
 
 static const struct key {
     const char *name;
-    unsigned schemes; /* FOR each */
+    unsigned schemes; /* FOR() of each */
     bool repeats;
     take_value *take;
     const char *expected;
@@ -239,7 +240,7 @@ static int hex(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + DECIMAL : -1;
 }
 
-/* %41 is 'A'. False: a broken %, a NUL byte, or too long. */
+/* Percent-decodes a value: %41 is 'A'. False: an invalid escape, a NUL byte, or too long. */
 static bool decode(char out[VALUE_BYTES_MAX + 1], const char *text, size_t size)
 {
     size_t used = 0;
