@@ -1,5 +1,4 @@
-/* Batch and record layout: the bytes a producer makes, the wire carries, the ring keeps and a
- * consumer reads. */
+/* Batch and record layout: encoding, checking and iterating. */
 #include "schema/batch.h"
 
 #include "schema/bytes.h"
@@ -14,7 +13,7 @@ enum {
     ATTRIBUTES_KNOWN = LEAT_BATCH_CODEC_MASK | LEAT_BATCH_CONTROL,
     HEADER_SIZES_BYTES = 4, /* before each header: name_size, value_size */
 
-    /* The records of a piece are walked right behind its CRC, while it is in the first cache. */
+    /* The records of a piece are walked right after its CRC, while it is in the L1 cache. */
     CHECK_PIECE_BYTES = 8 * LEAT_CRC32C_PIECE_BYTES,
 };
 
@@ -31,8 +30,8 @@ enum leat_error leat_batch_parse(struct leat_batch *out, const uint8_t *bytes, s
     if (wire->format != LEAT_BATCH_FORMAT || (wire->attributes & ~ATTRIBUTES_KNOWN) != 0
         || (wire->attributes & LEAT_BATCH_CODEC_MASK) != 0)
         return LEAT_ERR_UNSUPPORTED;
-    /* Checked before `out` is written, once and field by field: a copy of what was just stored
-     * would wait for the stores. */
+    /* Load into locals and check those: reading back what was just stored in *out would stall on
+     * store forwarding. */
     const uint32_t batch_size = leat_load32(wire->size);
     const uint32_t record_count = leat_load16(wire->last_record) + UINT32_C(1);
     const uint64_t base_offset = leat_load64(wire->base_offset);
@@ -57,13 +56,13 @@ enum leat_error leat_batch_parse(struct leat_batch *out, const uint8_t *bytes, s
     return LEAT_OK;
 }
 
-/* A walk over the records of a batch that trusts nothing. `at` is an offset, not a pointer: a
- * hostile size may carry it beyond the batch, where it is seen before anything is read. */
+/* State of a walk over untrusted records. `at` is an offset and not a pointer: a hostile size may
+ * move it beyond the batch, which is detected before anything is read there. */
 struct walk {
     const uint8_t *bytes;
     uint64_t at;
     uint64_t end;
-    uint64_t payload_max; /* largest key + headers + value met */
+    uint64_t payload_max; /* largest key + headers + value so far */
     uint32_t count;
     bool broken;
 };
@@ -83,7 +82,7 @@ static bool headers_fill(const uint8_t *headers, uint32_t size)
     return true;
 }
 
-/* The three sizes of a record header, as one word: value u32, key u16, headers u16. */
+/* The three sizes of a record header, loaded as one word: value u32, key u16, headers u16. */
 static uint32_t value_of(uint64_t sizes)
 {
     return (uint32_t)sizes == LEAT_NULL_VALUE ? 0 : (uint32_t)sizes;
@@ -99,10 +98,10 @@ static uint32_t headers_of(uint64_t sizes)
     return (uint32_t)(sizes >> 48);
 }
 
-/* Walks every record that begins before `stop`. Where a record begins depends on a load that
- * depends on the one before: a chain as long as the CRC of a small record. Records of a batch
- * often have one shape, so a run of equal sizes is stepped through by comparing alone; there the
- * processor looks at several records at once. */
+/* Walks every record that begins before `stop`. The address of each record depends on the load of
+ * the previous size: for small records this dependency chain takes as long as their CRC. Records of
+ * a batch often have equal sizes, so a run of them is walked with a fixed step and one comparison
+ * each, which the processor can overlap. */
 static void walk_to(struct walk *walk, uint64_t stop)
 {
     const uint8_t *bytes = walk->bytes;
@@ -138,8 +137,7 @@ static void walk_to(struct walk *walk, uint64_t stop)
     walk->broken = at < stop; /* too few bytes for one more record header */
 }
 
-/* A batch of one record: there is nothing to walk, and the smallest batches feel every instruction.
- */
+/* A batch of one record needs no walk, and in the smallest batches every instruction counts. */
 static enum leat_error check_one(const struct leat_batch *batch, const uint8_t *bytes,
                                  uint32_t record_bytes_max)
 {
@@ -241,7 +239,7 @@ uint64_t leat_record_bytes(uint32_t key_size, uint32_t headers_size, uint32_t va
 
 static uint8_t *append(uint8_t *at, const uint8_t *bytes, uint32_t size)
 {
-    if (size > 0) /* memcpy may not be given NULL, not even for nothing */
+    if (size > 0) /* memcpy(NULL) is undefined even for 0 bytes */
         memcpy(at, bytes, size);
     return at + size;
 }
@@ -254,7 +252,7 @@ uint32_t leat_record_write(uint8_t *at, const struct leat_record_view *record,
     const uint64_t bytes = leat_record_bytes(key_size, record->headers_size, value_size);
     assert(bytes != 0);
 
-    /* The padding is within the last word: zero it first, whatever is written over it then. */
+    /* The padding is in the last word: zero that word before the data is written over it. */
     leat_store64(at + bytes - LEAT_ALIGN, 0);
     struct leat_record_wire *wire = (struct leat_record_wire *)at;
     leat_store32(wire->value_size, record->value != NULL ? value_size : LEAT_NULL_VALUE);
@@ -317,7 +315,7 @@ uint32_t leat_batch_stamp_seed(uint64_t topic_id, uint32_t partition, uint64_t l
     return leat_crc32c(identity, sizeof identity);
 }
 
-/* 0 says that there is none, so it is not a value of one. */
+/* Never 0, which means "not protected". */
 static uint32_t stamp_crc(const struct leat_batch_wire *wire, uint32_t seed)
 {
     const uint8_t *stamp = (const uint8_t *)wire;

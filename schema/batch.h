@@ -1,5 +1,5 @@
-/* Batch and record layout: the bytes a producer makes, the wire carries, the ring keeps and a
- * consumer reads. One format from end to end.
+/* Batch and record layout. The producer writes these bytes, the wire carries them, the log stores
+ * them and the consumer reads them: one format from end to end.
  *
  * Role: the only file that knows this byte layout.
  * Must not know: topics, sessions, rings, who appends.
@@ -49,7 +49,7 @@ struct leat_batch_wire {
     uint8_t last_record[2]; /* number of records - 1 */
     uint8_t producer_epoch[4];
     uint8_t producer_id[8];
-    uint8_t base_sequence[8];     /* sequence of the first record; +1 a record */
+    uint8_t base_sequence[8];     /* of the first record; each record adds one */
     uint8_t base_timestamp_ns[8]; /* producer's wall clock, ns since 1970, signed */
 };
 static_assert(sizeof(struct leat_batch_wire) == LEAT_BATCH_HEADER_BYTES, "wire size");
@@ -109,16 +109,16 @@ struct leat_header_view {
     uint16_t value_size;
 };
 
-/* Reads and checks the header alone; `size` is what can be read at `bytes`. On LEAT_OK:
+/* Reads and checks the header only. `size` is the number of readable bytes at `bytes`. On LEAT_OK:
  * 64 < out->size <= LEAT_BATCH_BYTES_LIMIT, out->size % 8 == 0, 1 <= record_count <= what could
- * fit in out->size, and no sequence or offset of the batch passes the end of u64. It does NOT
- * check out->size against `size`: a piece of a batch may be all that has arrived.
- * LEAT_AGAIN when `size` < LEAT_BATCH_HEADER_BYTES; LEAT_ERR_UNSUPPORTED for an unknown format,
- * codec or attribute; LEAT_ERR_MALFORMED. On any of them out is untouched. */
+ * fit in out->size, and no sequence or offset of the batch overflows a u64. It does NOT check
+ * out->size against `size`: perhaps only a piece of the batch has arrived.
+ * LEAT_AGAIN: `size` < LEAT_BATCH_HEADER_BYTES. LEAT_ERR_UNSUPPORTED: unknown format, codec or
+ * attribute. LEAT_ERR_MALFORMED. On every error *out is untouched. */
 enum leat_error leat_batch_parse(struct leat_batch *out, const uint8_t *bytes, size_t size);
 
-/* Fields of a header that was parsed before: for walking a log's batches. Offsets need not be
- * dense: what the next batch begins with stands in its header and is not worked out. */
+/* Fields of a header that was parsed before, for walking the batches of a log. Offsets may have
+ * holes: read the first offset of the next batch from its header, do not compute it. */
 static inline uint32_t leat_batch_size_at(const uint8_t *bytes)
 {
     return leat_load32(((const struct leat_batch_wire *)bytes)->size);
@@ -134,17 +134,16 @@ static inline uint64_t leat_batch_offset_at(const uint8_t *bytes)
     return leat_load64(((const struct leat_batch_wire *)bytes)->base_offset);
 }
 
-/* Everything a batch owes before it may enter a log or reach an application, in one pass: the
- * CRC, and that the records' sizes and their headers' sizes fill [64, batch->size) exactly,
- * record_count of them, none with more than LEAT_HEADERS_MAX headers or with key + headers + value
- * above record_bytes_max. What the padding holds is not looked at (the CRC covers it).
- * `bytes` holds at least batch->size bytes; `batch` came from leat_batch_parse of them.
- * When more than one is true, the first of LEAT_ERR_BAD_CRC, LEAT_ERR_MALFORMED,
- * LEAT_ERR_TOO_LARGE. */
+/* Checks, in one pass, all that must hold before a batch may be appended or reach an application:
+ * the CRC matches; record_count records fill [64, batch->size) exactly, and so do the headers in
+ * each; no record has more than LEAT_HEADERS_MAX headers, or key + headers + value above
+ * record_bytes_max. The content of padding is not checked; the CRC covers it.
+ * `bytes` holds at least batch->size bytes, and `batch` was parsed from them by leat_batch_parse.
+ * LEAT_ERR_BAD_CRC, LEAT_ERR_MALFORMED, LEAT_ERR_TOO_LARGE; the first of these that applies. */
 enum leat_error leat_batch_check(const struct leat_batch *batch, const uint8_t *bytes,
                                  uint32_t record_bytes_max);
 
-/* Walks the records of a batch that passed leat_batch_check. */
+/* Iterates over the records of a batch that passed leat_batch_check. */
 struct leat_record_iterator {
     const uint8_t *next;
     uint32_t left; /* records not yet handed out */
@@ -156,37 +155,37 @@ void leat_record_iterate(struct leat_record_iterator *it, const struct leat_batc
 bool leat_record_next(struct leat_record_iterator *it, struct leat_record_view *out);
 
 /* Reads the next header at *cursor (start at view.headers, end at headers + headers_size) and
- * moves *cursor past it. False at the end. The bytes passed leat_batch_check. */
+ * moves *cursor past it. False at the end. The bytes must have passed leat_batch_check. */
 bool leat_header_next(const uint8_t **cursor, const uint8_t *end, struct leat_header_view *out);
 
-/* Bytes one record takes in a batch, padding included; 0 when a size is over its limit or all of
- * them together over LEAT_RECORD_BYTES_LIMIT. A null key or value has size 0. */
+/* Size of one record in a batch, padding included. 0 if one of the sizes is over its limit, or
+ * their sum is over LEAT_RECORD_BYTES_LIMIT. A null key or value has size 0. */
 uint64_t leat_record_bytes(uint32_t key_size, uint32_t headers_size, uint32_t value_size);
 
-/* Writes one record at `at` (room for leat_record_bytes) and returns its bytes. Null key or
- * value: pointer NULL. `headers` are already encoded. `at` may not overlap what it copies. */
+/* Writes one record at `at` (room for leat_record_bytes) and returns its size. A NULL pointer is a
+ * null key or value. `headers` are already encoded. `at` must not overlap the data it copies. */
 uint32_t leat_record_write(uint8_t *at, const struct leat_record_view *record,
                            int64_t base_timestamp_ns);
 
-/* Appends one encoded header at `at` (room for 4 + name + value) and returns its bytes. */
+/* Writes one encoded header at `at` (room for 4 + name + value) and returns its size. */
 uint32_t leat_header_write(uint8_t *at, const struct leat_header_view *header);
 
-/* Producer: writes the header of a whole batch whose records stand at bytes + 64, and its CRC.
- * Uses every field of `batch` but the broker's three, which become 0, and crc32c. */
+/* Producer: writes the header, with the CRC, of a batch whose records are at bytes + 64. Uses all
+ * fields of `batch` except crc32c and the broker's three, which become 0. */
 void leat_batch_seal(uint8_t *bytes, const struct leat_batch *batch);
 
-/* Broker: writes the first LEAT_BATCH_STAMP_BYTES, with stamp_crc 0. The CRC does not cover them.
- */
+/* Broker: writes the first LEAT_BATCH_STAMP_BYTES, which the CRC does not cover. Sets stamp_crc
+ * to 0. */
 void leat_batch_stamp(uint8_t *bytes, uint64_t base_offset, uint64_t append_time_ns,
                       uint32_t leader_epoch);
 
-/* What protects the stamp of batches that outlive the broker's memory: a CRC-32C over [0, 20) and
- * the field crc32c, which begins with the CRC of topic id, partition and log epoch, so that a whole
- * batch in the wrong log does not pass. */
+/* stamp_crc protects the stamp of batches that are stored outside the broker's memory. It is a
+ * CRC-32C over [0, 20) and the field crc32c. Its seed is the CRC of topic id, partition and log
+ * epoch, so that an intact batch in the wrong log fails the check. */
 uint32_t leat_batch_stamp_seed(uint64_t topic_id, uint32_t partition, uint64_t log_epoch);
-/* Broker: sets stamp_crc of a stamped batch, never to 0. */
+/* Broker: sets stamp_crc of a stamped batch; never to 0, which means "not protected". */
 void leat_batch_stamp_protect(uint8_t *bytes, uint32_t seed);
-/* False: the stamp was damaged, or belongs to another log. A stamp_crc of 0 passes. */
+/* False if the stamp is damaged or belongs to another log. A stamp_crc of 0 passes. */
 bool leat_batch_stamp_check(const uint8_t *bytes, uint32_t seed);
 
 #endif

@@ -1,5 +1,5 @@
-/* Little-endian loads and stores on byte arrays of any alignment. Compilers emit one
- * instruction. The only home of byte order. */
+/* Little-endian loads and stores on byte arrays of any alignment. Compilers emit one instruction.
+ * No other file converts byte order. */
 #ifndef LEAT_SCHEMA_BYTES_H
 #define LEAT_SCHEMA_BYTES_H
 

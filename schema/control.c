@@ -1,4 +1,4 @@
-/* Messages of the control channel: cut, pack, unpack within a budget. */
+/* Messages of the control channel: framing, packing, unpacking within a memory budget. */
 #include "schema/control.h"
 
 #include <stdlib.h>
@@ -68,14 +68,14 @@ enum leat_error leat_control_pack_response(uint8_t *at, size_t room, size_t *wri
     return pack(at, room, written, &response->base);
 }
 
-/* Counts down and never up: what protobuf-c frees while it unpacks stays spent, so a message
- * cannot make it work through more memory than this either. */
+/* Memory that protobuf-c frees while it unpacks is not credited: the budget also bounds the total
+ * that one message can make it allocate. */
 struct budget {
     size_t left;
 };
 
 enum {
-    MALLOC_OVERHEAD_BYTES = 16, /* each block costs the heap about this much beside its size */
+    MALLOC_OVERHEAD_BYTES = 16, /* about what the heap adds to each block */
 };
 
 static void *budget_alloc(void *data, size_t size)
@@ -135,7 +135,7 @@ enum leat_error leat_control_unpack_response(Leat__Control__Response **out, cons
     return error;
 }
 
-/* NULL allocator: malloc's free, which is what the budget allocated with. */
+/* The budget allocated with malloc: a NULL allocator frees with free. */
 void leat_control_free_request(Leat__Control__Request *request)
 {
     if (request != NULL)

@@ -1,4 +1,4 @@
-/* The ranges of every field of a request. Responses: control_check_reply.c. */
+/* Checks the range of every field of a request. Responses: control_check_reply.c. */
 #include "schema/control_check.h"
 
 enum { LIBRARY_BYTES_MAX = 1024, HELLO_FIELDS_BYTES = 64 };

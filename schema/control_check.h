@@ -1,6 +1,6 @@
-/* What the checks of requests and of responses share: rules that a field has in both.
+/* Rules that the checks of requests and of responses share.
  *
- * Each check returns NULL, or static text: the field, then what it may hold.
+ * Each check returns NULL if the field is valid, else static text: the field, and what it may hold.
  * Role: within schema/control_check*.c only. Threads: any; nothing here has state. */
 #ifndef LEAT_SCHEMA_CONTROL_CHECK_H
 #define LEAT_SCHEMA_CONTROL_CHECK_H
@@ -12,7 +12,7 @@
 
 #define NAME_RULE "1 to 249 of A-Z a-z 0-9 . _ - and not . or .."
 #define OPTIONAL_NAME_RULE "empty, or " NAME_RULE
-#define MILLISECONDS_MAX (UINT64_MAX / LEAT_NS_PER_MS) /* still nanoseconds in 64 bits */
+#define MILLISECONDS_MAX (UINT64_MAX / LEAT_NS_PER_MS) /* as nanoseconds it fits a u64 */
 
 enum {
     VERSION_MAX = 0xFFFF, /* u16 in ATTACH */

@@ -1,4 +1,4 @@
-/* The ranges of every field of a response. */
+/* Checks the range of every field of a response. */
 #include "schema/control_check.h"
 
 static const char *check_hello_reply(const Leat__Control__HelloReply *hello)

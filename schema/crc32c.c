@@ -58,7 +58,7 @@ static uint32_t extend_by_tables(uint32_t raw, const uint8_t *at, size_t size)
     return raw;
 }
 
-/* Written once, by choose_path, while the program or library loads and has one thread. */
+/* Written once by choose_path, at load time, while there is one thread. */
 static raw_extend_fn *extend = extend_by_tables;
 static const char *path = "portable";
 
@@ -112,9 +112,9 @@ __attribute__((target("sse4.2,pclmul"))) static inline uint64_t shift_product(ui
     return (uint64_t)_mm_cvtsi128_si64(product);
 }
 
-/* The crc32 instruction takes one operand a cycle but answers after three, so three streams are
- * run side by side and joined. Every stream starts from zero and `raw` joins at the end: what
- * carries over from one call to the next is then one multiplication, not the whole stream. */
+/* The crc32 instruction has a throughput of one per cycle and a latency of three cycles, so three
+ * streams run in parallel and are combined. Every stream starts from zero and `raw` is added at the
+ * end: the dependency between calls is then one multiplication instead of a whole stream. */
 __attribute__((target("sse4.2,pclmul"))) static inline uint32_t extend_three_streams(
     uint32_t raw, const uint8_t *at, size_t words)
 {
@@ -141,7 +141,7 @@ __attribute__((target("sse4.2,pclmul"))) static uint32_t extend_streams(uint32_t
          at += LEAT_CRC32C_PIECE_BYTES, size -= LEAT_CRC32C_PIECE_BYTES)
         raw = extend_three_streams(raw, at, STREAM_WORDS_MAX);
     size_t words = size / 24;
-    if (words >= 5) { /* below that the join costs more than it saves */
+    if (words >= 5) { /* below that, combining costs more than it saves */
         raw = extend_three_streams(raw, at, words);
         at += 24 * words;
         size -= 24 * words;

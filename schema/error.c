@@ -1,4 +1,4 @@
-/* Error codes: the one vocabulary of failure, in-process, on the wire and in the admin API. */
+/* Error codes: one list for the API, the wire protocol and the admin API. */
 #include "schema/error_text.h"
 
 const char *leat_error_text(int error)

@@ -1,9 +1,9 @@
-/* Error codes: the one vocabulary of failure, in-process, on the wire and in the admin API.
+/* Error codes: one list for the API, the wire protocol and the admin API.
  *
  * Must not know: who fails, logging, errno, threads.
  *
- * A code says what the CALLER can do next. Codes are part of the ABI and of the wire
- * protocol: append, never renumber. Broken invariants are not errors; assert.
+ * A code tells the CALLER what to do next. Codes are part of the ABI and of the wire protocol:
+ * append, never renumber. A broken invariant is not an error: assert.
  *
  * This file is pasted into the installed leat.h, so it may include nothing. */
 #ifndef LEAT_SCHEMA_ERROR_H

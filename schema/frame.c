@@ -296,7 +296,7 @@ enum {
     MUST_UNDERSTAND = 0x80,
 };
 
-/* By type; those that must be understood first. */
+/* By type; types that must be understood come first. */
 static const struct layout *layout_of(uint8_t type)
 {
     static const struct layout needed[] = {

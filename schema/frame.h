@@ -1,44 +1,46 @@
 /* clang-format off */
-/* Frames of the data channel: what one packet of a session, or a TCP stream, is made of.
+/* Frames of the data channel: the content of a packet, or of a TCP connection.
  *
  * Role: the only file that knows these byte layouts; encodes and decodes, nothing more.
- * Must not know: sessions, streams' state, rings, sockets.
+ * Must not know: sessions, the state of streams, rings, sockets.
  * Threads: any; nothing here has state.
  *
  * Every frame starts with 8 bytes: type, flags, length (whole frame, header included), stream.
- * Frames follow one another without padding. Over TCP they are the byte stream itself: a length
- * prefix around them would say the same length twice and let the two disagree.
+ * Frames follow one another without padding. Over TCP the byte stream is nothing but frames: an
+ * outer length prefix would repeat the length and allow the two to disagree.
  *
- *   type         from    body                                   when lost on a wire
+ *   type         from    body                                   when its packet is lost
  *   ATTACH       client  session u32, version u16, reserved u16,
- *                        token 16                               repeated until answered
- *   ATTACHED     broker  session u32, status i16, reserved u16  repeated with ATTACH
- *   PUBLISH      client  piece_at u32, batch_size u32, bytes    again from the client's batch
- *   PUBLISH_ACK  broker  log_epoch u64, runs of 32 B            made again from the last K
- *   DATA         broker  position u64, bytes                    again from the log
+ *                        token 16                               sent again until answered
+ *   ATTACHED     broker  session u32, status i16, reserved u16  sent again with ATTACH
+ *   PUBLISH      client  piece_at u32, batch_size u32, bytes    (TCP only)
+ *   PUBLISH_ACK  broker  log_epoch u64, runs of 32 B            built again from the last 64
+ *   DATA         broker  position u64, bytes                    read from the log again
  *   GAP          broker  position u64, offset u64,
- *                        log_epoch u64, reason u8, reserved 7   repeated until acknowledged
- *   CREDIT       both    limit u64, consumed u64                the latest value again
- *   BLOCKED      both    limit u64                              the latest value again
- *   PING, PONG   both    value u64                              never
+ *                        log_epoch u64, reason u8, reserved 7   sent again until acknowledged
+ *   CREDIT       both    limit u64, consumed u64                the latest value is sent
+ *   BLOCKED      both    limit u64                              the latest value is sent
+ *   PING         both    value u64                              a broker's challenge is sent again
+ *   PONG         both    value u64                              a client's is sent again
  *   RESET        both    token 16, status i16, reserved 6       never
- *   PUBLISH_AT   client  position u64, bytes                    again from the client's batch
+ *   PUBLISH_AT   client  position u64, bytes                    sent again from the client's batch
  *   PAD          both    anything                               never
  *   COMMIT       client  offset u64, log_epoch u64,
- *                        lost_at_most u64, lost_at_least u64    the latest value again
+ *                        lost_at_most u64, lost_at_least u64    the latest value is sent
  *   COMMITTED    broker  offset u64, log_epoch u64, asked u64,
- *                        status i16, reserved 6                 made again, `offset` as it then is
+ *                        status i16, reserved 6                 built again, `offset` as it then is
  *
- * Over a byte stream batches come as PUBLISH, in order. In packets they come as PUBLISH_AT, whose
- * position counts the bytes of all batches of the stream since it was opened: a batch has one
- * position, however often it is sent, and pieces are joined by it. PAD only makes a packet larger.
+ * Over TCP batches are sent as PUBLISH, in order. In packets they are sent as PUBLISH_AT, whose
+ * position counts the bytes of all batches of the stream since it was opened. A batch keeps its
+ * position however often it is sent, and the broker joins pieces by it. PAD only makes a packet
+ * larger.
  *
- * `stream` names a publish stream or a subscription of the session, given by the control channel
- * when it was opened; 0 where the frame is about the session (ATTACH, ATTACHED, RESET, PING, PONG).
- * COMMIT and COMMITTED are of a group's subscription: see PROTOCOL.md, "Groups".
+ * `stream` is the number of a publish stream or subscription, assigned over the control channel
+ * when it was opened; 0 if the frame concerns the session (ATTACH, ATTACHED, RESET, PING, PONG).
+ * COMMIT and COMMITTED belong to a group's subscription: see PROTOCOL.md, "Groups".
  *
- * A type with the high bit set must be understood; an unknown one without it is skipped, whatever
- * its flags. Flags and reserved bytes of the types above are 0 in this version. */
+ * A receiver must understand a type with the high bit set; it skips an unknown type without it,
+ * whatever its flags. Flags and reserved bytes of the types above are 0 in this version. */
 /* clang-format on */
 #ifndef LEAT_SCHEMA_FRAME_H
 #define LEAT_SCHEMA_FRAME_H
@@ -89,7 +91,7 @@ enum {
     LEAT_ACK_RUNS_MAX = LEAT_IN_FLIGHT_BATCHES_MAX, /* in one PUBLISH_ACK */
 };
 
-/* As the limit of a broker's BLOCKED: what is held is held by a quota, not for want of credit. */
+/* Limits of a broker's BLOCKED that name a quota as the cause, and not a lack of credit. */
 #define LEAT_BLOCKED_BY_CLIENT_QUOTA UINT64_MAX      /* of the client's name */
 #define LEAT_BLOCKED_BY_TOPIC_QUOTA (UINT64_MAX - 1) /* of the topic */
 
@@ -101,13 +103,13 @@ struct leat_frame_attach {
 
 struct leat_frame_attached {
     uint32_t session;
-    int16_t status; /* leat_error; a newer peer's may have no name here, but is never above 0 */
+    int16_t status; /* leat_error, never above 0; a newer peer may send one unknown here */
 };
 
 struct leat_frame_publish {
     const uint8_t *bytes; /* borrowed from the frame */
     uint32_t size;        /* of this piece; >= 1 */
-    uint32_t piece_at;    /* where in the batch it stands */
+    uint32_t piece_at;    /* its position in the batch */
     uint32_t batch_size;  /* whole batch; piece_at + size <= batch_size <= LEAT_BATCH_BYTES_LIMIT */
 };
 
@@ -115,7 +117,7 @@ struct leat_ack_run {
     uint64_t first_sequence;
     uint64_t base_offset;    /* LEAT_OFFSET_NONE when there is none */
     uint32_t count;          /* records; >= 1 */
-    uint32_t retry_after_us; /* LEAT_BUSY, LEAT_ERR_THROTTLED: wait so long; else 0 */
+    uint32_t retry_after_us; /* of LEAT_BUSY, LEAT_ERR_THROTTLED; else 0 */
     int16_t status;          /* leat_error */
     uint8_t level;           /* leat_level when status is LEAT_OK or LEAT_ERR_DUPLICATE, else 0 */
 };
@@ -133,7 +135,7 @@ struct leat_frame_data {
 };
 
 struct leat_frame_gap {
-    uint64_t position; /* the stream goes on here, at a batch boundary */
+    uint64_t position; /* the stream continues here, at a batch boundary */
     uint64_t offset;   /* the first offset there */
     uint64_t log_epoch;
     uint8_t reason; /* leat_reason */
@@ -147,16 +149,16 @@ struct leat_frame_credit {
 
 struct leat_frame_commit {
     uint64_t offset;    /* everything below it was processed; never LEAT_OFFSET_NONE */
-    uint64_t log_epoch; /* of the log it belongs to */
-    /* Records that GAPs took from this stream and that its opening did not count, since it was
-     * opened: absolute, at least <= at most. */
+    uint64_t log_epoch; /* of the log that `offset` belongs to */
+    /* Records lost to GAPs of this stream since it was opened, without those that its opening
+     * counted. Absolute; lost_at_least <= lost_at_most. */
     uint64_t lost_at_most;
     uint64_t lost_at_least;
 };
 
 struct leat_frame_committed {
-    uint64_t offset;    /* what stands committed; LEAT_OFFSET_NONE: nothing */
-    uint64_t log_epoch; /* 0: the stream is over, and nothing of it is known any more */
+    uint64_t offset;    /* the committed offset; LEAT_OFFSET_NONE: none */
+    uint64_t log_epoch; /* 0: the stream has ended, and the broker has forgotten it */
     uint64_t asked;     /* the offset of the COMMIT this answers */
     int16_t status;     /* leat_error of that COMMIT */
 };
@@ -187,46 +189,49 @@ struct leat_frame {
     };
 };
 
-/* Decodes the frame at `bytes`, of which `size` can be read.
- * LEAT_OK            out is filled, out->length <= size; pointers borrow from `bytes`. An unknown
- *                    type without the high bit is LEAT_OK too: skip out->length bytes
- * LEAT_AGAIN         more bytes are needed (out untouched)
- * LEAT_ERR_MALFORMED a length, count, status, level, reason, flag or reserved byte is wrong, or an
- *                    unknown type must be understood: the stream cannot go on (what out holds means
- *                    nothing). It is said as soon as the first 8 bytes show it.
- * Whatever decodes as a known type is the very bytes its writer would write; only the body of a PAD
- * is anybody's. */
+/* clang-format off */
+/* Decodes the frame at `bytes`. `size` is the number of readable bytes.
+ * LEAT_OK             *out is filled, out->length <= size; pointers borrow from `bytes`. Also for
+ *                     an unknown type without the high bit: skip out->length bytes
+ * LEAT_AGAIN          more bytes are needed; *out is untouched
+ * LEAT_ERR_MALFORMED  a length, count, status, level, reason, flag or reserved byte is wrong, or an
+ *                     unknown type must be understood. The stream cannot continue, and *out is
+ *                     undefined. Returned as soon as the first 8 bytes show it
+ * A frame of a known type that decodes is byte for byte what its writer would write, except for the
+ * body of a PAD, which may be anything. */
+/* clang-format on */
 enum leat_error leat_frame_decode(struct leat_frame *out, const uint8_t *bytes, size_t size);
 
-/* As leat_frame_decode, but a DATA frame is decoded as soon as its first LEAT_DATA_HEADER_BYTES can
- * be read: out->length may be more than `size`, and what out->data.bytes points at may not have
- * arrived. For a receiver that reads the slice straight to where it is kept. */
+/* As leat_frame_decode, but a DATA frame is decoded as soon as its first LEAT_DATA_HEADER_BYTES are
+ * readable: out->length may exceed `size`, and the bytes at out->data.bytes may not have arrived.
+ * For a receiver that reads the slice directly to its destination. */
 enum leat_error leat_frame_decode_head(struct leat_frame *out, const uint8_t *bytes, size_t size);
 
-/* As leat_frame_decode, for the bytes of one of the writers below: nothing is checked. */
+/* As leat_frame_decode, for a frame that one of the writers below wrote: checks nothing. */
 void leat_frame_peek(struct leat_frame *out, const uint8_t *bytes);
 
 /* Length of a frame that was written here or decoded before. */
 uint32_t leat_frame_length(const uint8_t *frame);
-/* The length that a frame says, which may be any, and whether it is DATA or PUBLISH_AT; reads its
- * first LEAT_FRAME_HEADER_BYTES. */
+/* Reads LEAT_FRAME_HEADER_BYTES. Returns the length field unchecked, and whether the frame is DATA
+ * or PUBLISH_AT. */
 uint32_t leat_frame_scan(const uint8_t *frame, bool *carries_batches);
 
-/* Decodes run `index` < run_count. Status and level were checked by leat_frame_decode. */
+/* Decodes run `index` < run_count. leat_frame_decode has checked status and level. */
 struct leat_ack_run leat_ack_run_at(const struct leat_frame_publish_ack *ack, uint32_t index);
 
-/* Writers. Each writes exactly the named number of bytes at `at` and returns it. */
+/* Writers. Each returns the number of bytes written at `at`: LEAT_<frame>_BYTES if the frame has a
+ * fixed size. */
 size_t leat_frame_write_attach(uint8_t *at, const struct leat_frame_attach *attach);
 size_t leat_frame_write_attached(uint8_t *at, const struct leat_frame_attached *attached);
-/* Only the header: LEAT_PUBLISH_HEADER_BYTES; publish->bytes is sent behind it by the caller. */
+/* Writes only the header, LEAT_PUBLISH_HEADER_BYTES; the caller sends publish->bytes after it. */
 size_t leat_frame_write_publish(uint8_t *at, uint32_t stream,
                                 const struct leat_frame_publish *publish);
 size_t leat_frame_write_publish_ack(uint8_t *at, uint32_t stream, uint64_t log_epoch,
                                     const struct leat_ack_run *runs, uint32_t run_count);
-/* Only the header: LEAT_DATA_HEADER_BYTES; the slice, or the piece, follows. */
+/* Writes only the header, LEAT_DATA_HEADER_BYTES; the caller sends the slice or piece after it. */
 size_t leat_frame_write_data(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size);
 size_t leat_frame_write_publish_at(uint8_t *at, uint32_t stream, uint64_t position, uint32_t size);
-/* `size` bytes in all, at least LEAT_FRAME_HEADER_BYTES; the rest is zeros. */
+/* `size` bytes in total, at least LEAT_FRAME_HEADER_BYTES; the body is zeros. */
 size_t leat_frame_write_pad(uint8_t *at, uint32_t size);
 size_t leat_frame_write_gap(uint8_t *at, uint32_t stream, const struct leat_frame_gap *gap);
 size_t leat_frame_write_credit(uint8_t *at, uint32_t stream,

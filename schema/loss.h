@@ -1,20 +1,20 @@
-/* Loss: how many records a range of offsets stands for, when it was lost with a log or with a
- * broker.
+/* Loss: how many records were in a range of offsets that was lost with a log or a broker.
  *
- * Role: the one way in which broker and client count what is certain. Must not know: who asks.
+ * Role: the lower bound, as both broker and client count it.
+ * Must not know: who asks.
+ * Threads: any; nothing here has state.
  *
- * A broker that keeps its state reserves offsets ahead. When it is killed, the next log begins
- * above the reserve, and nobody knows how many of the offsets in between were records. After an
- * orderly stop the next log begins where the last one ended. So a log is certain from some offset
- * on: those from there up to its end are records, also those of earlier lives of the log. Threads:
- * any; nothing here has state. */
+ * A broker that keeps its state reserves offsets ahead. If it is killed, the next log begins above
+ * the reserve, and nobody knows how many of the offsets in between were records. After an orderly
+ * stop the next log begins where the last one ended. A log is therefore certain from some offset
+ * on: every offset from there to its end is a record, also in earlier lives of the log. */
 #ifndef LEAT_SCHEMA_LOSS_H
 #define LEAT_SCHEMA_LOSS_H
 
 #include <stdint.h>
 
-/* Of the offsets [first, next), those that are known to be records: the ones below `seen`, which
- * were seen in the log that `first` belongs to, and the ones from `certain` on. Any values; 0 where
+/* The number of offsets in [first, next) that are known to be records: those below `seen`, which
+ * were seen in the log that `first` belongs to, and those from `certain` on. Takes any values; 0 if
  * next <= first. */
 static inline uint64_t leat_lost_at_least(uint64_t first, uint64_t next, uint64_t seen,
                                           uint64_t certain)

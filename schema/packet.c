@@ -1,4 +1,4 @@
-/* Packet header: what every datagram of a session begins with, in either direction. */
+/* Packet header: encoding, decoding, checksums. */
 #include "schema/packet.h"
 
 #include <assert.h>
@@ -137,21 +137,21 @@ void leat_packet_set_length(uint8_t *at, uint16_t length)
     leat_store16(((struct packet_wire *)at)->length, length);
 }
 
-/* Of the packet's first `size` bytes. */
+/* Whole checksum of the packet's first `size` bytes. */
 static uint32_t checksum(const uint8_t *at, size_t size)
 {
     const uint32_t crc = leat_crc32c(at, CRC_AT);
     return leat_crc32c_extend(crc, at + BEHIND_CRC, size - BEHIND_CRC);
 }
 
-/* The same without the bytes of batches. Frames are not checked yet: whatever their lengths say,
- * nothing beyond `size` is read. */
+/* Partial checksum: without the bytes of batches. Frames are not checked yet, so their lengths are
+ * not trusted: nothing beyond `size` is read. */
 static uint32_t partial_checksum(const uint8_t *at, size_t size)
 {
     const struct packet_wire *wire = (const struct packet_wire *)at;
     const bool has_ack = (wire->flags & LEAT_PACKET_ACK) != 0;
     size_t frame = BEHIND_GUARD + (has_ack ? sizeof(struct ack_wire) : 0);
-    size_t from = BEHIND_CRC; /* not summed up yet */
+    size_t from = BEHIND_CRC; /* first byte not yet in the checksum */
     uint32_t crc = leat_crc32c(at, CRC_AT);
     while (frame + LEAT_FRAME_HEADER_BYTES <= size) {
         bool carries_batches;

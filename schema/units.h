@@ -1,10 +1,10 @@
-/* Scalar vocabulary shared by every module. Names carry the unit at the end. */
+/* Scalar types and units for all modules. Names end with the unit. */
 #ifndef LEAT_SCHEMA_UNITS_H
 #define LEAT_SCHEMA_UNITS_H
 
 #include <stdint.h>
 
-typedef uint64_t leat_ns; /* monotonic nanoseconds; only differences have meaning */
+typedef uint64_t leat_ns; /* monotonic; only differences have a meaning */
 
 #define LEAT_NS_NEVER UINT64_MAX
 #define LEAT_NS_PER_US UINT64_C(1000)
@@ -15,6 +15,6 @@ typedef uint64_t leat_ns; /* monotonic nanoseconds; only differences have meanin
 #define LEAT_MIB (UINT64_C(1024) * LEAT_KIB)
 #define LEAT_GIB (UINT64_C(1024) * LEAT_MIB)
 
-#define LEAT_OFFSET_NONE UINT64_MAX /* "no offset": never given to a record */
+#define LEAT_OFFSET_NONE UINT64_MAX /* "no offset": no record has it */
 
 #endif

@@ -1,5 +1,5 @@
-/* The version of this source tree: broker, library and tool are released together. The Makefile and
- * leat.pc read it from here. */
+/* The version of this source tree. Broker, library and tool are released together. The Makefile
+ * reads it from here, for leat.pc too. */
 #ifndef LEAT_SCHEMA_VERSION_H
 #define LEAT_SCHEMA_VERSION_H
 
