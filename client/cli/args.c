@@ -1,4 +1,4 @@
-/* The options of one command: a table says what there is; parsing and the help page follow it. */
+/* The options of one command: a table defines them, for parsing and for the help page. */
 #include "client/cli/args.h"
 
 #include <inttypes.h>
@@ -88,13 +88,13 @@ static bool set_seconds(const struct args_option *option, const char *value, cha
     return false;
 }
 
-/* False: `expected` says what would have fitted. */
+/* Sets the option's variable. False: `expected` says what was expected. */
 static bool set_option(const struct args_option *option, const char *value, char *expected,
                        size_t room)
 {
     struct args_list *list = option->target;
     switch (option->kind) {
-    case ARGS_FLAG: break; /* the caller's: it takes no value */
+    case ARGS_FLAG: break; /* handled by the caller: it takes no value */
     case ARGS_TEXT: *(const char **)option->target = value; return true;
     case ARGS_LIST:
         snprintf(expected, room, "at most %d of them", ARGS_LIST_MAX);
@@ -112,7 +112,7 @@ static bool set_option(const struct args_option *option, const char *value, char
     return false;
 }
 
-/* One option at argv[*at], moved to its last word. Returns as args_parse. */
+/* Parses the option at argv[*at] and moves *at to its last word. Returns as args_parse does. */
 static int take_option(const struct args_command *command, const struct args_option *common,
                        int argc, char **argv, int *at)
 {

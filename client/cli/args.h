@@ -1,6 +1,7 @@
-/* The options of one command: a table says what there is; parsing and the help page follow it.
+/* The options of one command: a table defines them, for parsing and for the help page.
  *
- * Role: fill variables from argv, refuse what does not fit by name, value and expectation.
+ * Role: fill variables from argv; reject what does not fit, naming the option, the value and what
+ * was expected.
  * Must not know: what an option does.
  * Threads: one, before anything starts. */
 #ifndef LEAT_CLIENT_CLI_ARGS_H
@@ -14,8 +15,7 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 enum { ARGS_LIST_MAX = 64 };
 
-/* Texts of an option that may be given many times, or of what stands beside the options. Borrowed
- * from argv. */
+/* The values of an option that may be repeated, or the operands. Borrowed from argv. */
 struct args_list {
     const char *items[ARGS_LIST_MAX];
     size_t count;
@@ -43,24 +43,25 @@ struct args_option {
 
 struct args_command {
     const char *name;     /* "topic create" */
-    const char *synopsis; /* what stands beside the options: "TOPIC" */
+    const char *synopsis; /* the operands: "TOPIC" */
     const char *about;
-    const struct args_option *options; /* ends with a NULL name */
+    const struct args_option *options; /* terminated by a NULL name */
     size_t operands_min;
     size_t operands_max;
 };
 
-/* Options of every command, filled by args_parse beside the command's own. */
+/* Options that every command has, filled by args_parse. */
 struct args_common {
     const char *url;
     bool json;
 };
 
-/* -1: go on. Otherwise the exit code: 0 after --help, EXIT_USAGE after saying what is wrong. */
+/* Parses the command line. Returns -1 to continue, or an exit code: 0 after --help, EXIT_USAGE
+ * after an error message. */
 int args_parse(const struct args_command *command, int argc, char **argv,
                struct args_common *common, struct args_list *operands);
 
-/* "leat NAME: ..." on stderr, and where help is; returns EXIT_USAGE. */
+/* Prints "leat NAME: ..." and where to find help on stderr. Returns EXIT_USAGE. */
 int args_refuse(const struct args_command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

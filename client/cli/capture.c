@@ -1,4 +1,4 @@
-/* The UDP payloads of a capture file (pcap, pcapng). */
+/* The UDP payloads in a capture file (pcap, pcapng). */
 #include "client/cli/capture.h"
 
 #include <pcap/pcap.h>
@@ -36,7 +36,7 @@ struct capture *capture_open(const char *path, char error_text[256])
         return NULL;
     c->pcap = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, reason);
     if (c->pcap == NULL) {
-        /* libpcap names the file only where it could not open it. */
+        /* libpcap names the file only if it could not open it. */
         if (strstr(reason, path) == NULL)
             snprintf(error_text, 256, "%.120s: no packet capture: %.100s", path, reason);
         else
@@ -69,7 +69,7 @@ static uint16_t load16(const uint8_t *at)
     return (uint16_t)(at[0] << 8 | at[1]);
 }
 
-/* What is left of a packet. */
+/* The rest of a packet. */
 struct cut {
     const uint8_t *at;
     size_t size;
@@ -84,7 +84,8 @@ static bool skip(struct cut *cut, size_t bytes)
     return true;
 }
 
-/* Moves past the link header; *type is the EtherType. False: the packet ends in it. */
+/* Skips the link header and sets *type to the EtherType. False: the packet ends inside the
+ * header. */
 static bool skip_link(int link, struct cut *cut, uint16_t *type)
 {
     const uint8_t *const begin = cut->at;
@@ -102,7 +103,7 @@ static bool skip_link(int link, struct cut *cut, uint16_t *type)
     }
     if (!skip(cut, header) || cut->size == 0)
         return false;
-    if (type_at == SIZE_MAX) /* the packet says it itself */
+    if (type_at == SIZE_MAX) /* no EtherType: use the IP version */
         *type = cut->at[0] >> 4 == 6 ? TYPE_IPV6 : TYPE_IPV4;
     else
         *type = load16(begin + type_at);
@@ -124,7 +125,7 @@ static enum capture_kind skip_ipv4(struct cut *cut)
     const size_t total = load16(ip + 2);
     if (ip[0] >> 4 != 4 || ip[9] != PROTOCOL_UDP || header < IPV4_BYTES || total < header)
         return CAPTURE_OTHER;
-    if ((load16(ip + 6) & 0x3FFF) != 0) /* more fragments, or not the first */
+    if ((load16(ip + 6) & 0x3FFF) != 0) /* more fragments follow, or this is not the first */
         return CAPTURE_FRAGMENT;
     if (cut->size < total)
         return CAPTURE_TRUNCATED;
@@ -133,7 +134,7 @@ static enum capture_kind skip_ipv4(struct cut *cut)
     return CAPTURE_UDP;
 }
 
-/* Without extension headers, but for a fragment's: feeds have none. */
+/* Extension headers are not supported, except that fragments are recognised: feeds have none. */
 static enum capture_kind skip_ipv6(struct cut *cut)
 {
     const uint8_t *const ip = cut->at;

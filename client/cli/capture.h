@@ -1,7 +1,8 @@
-/* The UDP payloads of a capture file (pcap, pcapng).
+/* The UDP payloads in a capture file (pcap, pcapng).
  *
- * Role: link headers, IPv4 and IPv6, UDP; one whole datagram after the other.
- * Must not know: what is in them. Threads: one. */
+ * Role: link headers, IPv4 and IPv6, UDP; one whole datagram after another.
+ * Must not know: what the payloads contain.
+ * Threads: one. */
 #ifndef LEAT_CLIENT_CLI_CAPTURE_H
 #define LEAT_CLIENT_CLI_CAPTURE_H
 
@@ -19,18 +20,18 @@ struct capture_datagram {
 
 enum capture_said { CAPTURE_DATAGRAM, CAPTURE_END, CAPTURE_ERROR };
 
-/* What became of every packet of the file. */
+/* How many packets of the file were handed out or skipped. */
 struct capture_counts {
     uint64_t packets;
-    uint64_t datagrams; /* whole UDP datagrams: handed out */
-    uint64_t fragments; /* of IP datagrams: not put together */
+    uint64_t datagrams; /* whole UDP datagrams, handed out */
+    uint64_t fragments; /* fragments of IP datagrams; not reassembled */
     uint64_t truncated; /* cut by the capture's snap length */
-    uint64_t other;     /* no UDP */
+    uint64_t other;     /* not UDP */
 };
 
 enum capture_kind { CAPTURE_UDP, CAPTURE_FRAGMENT, CAPTURE_TRUNCATED, CAPTURE_OTHER };
 
-/* NULL with a sentence in `error_text`. */
+/* Opens a capture file. NULL: `error_text` says why. */
 struct capture *capture_open(const char *path, char error_text[256]);
 enum capture_said capture_next(struct capture *c, struct capture_datagram *out);
 const char *capture_error(const struct capture *c);
@@ -38,7 +39,7 @@ const struct capture_counts *capture_counts(const struct capture *c);
 void capture_close(struct capture *c);
 
 /* Finds the UDP payload in one packet of link type `link` (libpcap's DLT_ number), of which `size`
- * bytes were captured. The payload is set for CAPTURE_UDP. Pure. */
+ * bytes were captured. Sets the payload only for CAPTURE_UDP. Pure. */
 enum capture_kind capture_payload(int link, const uint8_t *packet, size_t size,
                                   const uint8_t **payload, size_t *payload_size);
 

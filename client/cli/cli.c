@@ -1,5 +1,4 @@
-/* What every command of `leat` shares: a connection, a way to wait, a way to stop, a way to
- * complain. */
+/* What the commands of `leat` share: connecting, waiting, stopping, errors. */
 #include "client/cli/cli.h"
 
 #include <errno.h>
@@ -19,7 +18,7 @@
 
 enum {
     OTHERS_MAX = 4,
-    ERROR_BYTES = 4096, /* of one error's text; the rest of it is cut */
+    ERROR_BYTES = 4096, /* longest error text; the rest is cut */
 };
 
 static uint64_t clock_ns(clockid_t clock)
@@ -39,8 +38,8 @@ uint64_t cli_wall_ns(void)
     return clock_ns(CLOCK_REALTIME);
 }
 
-/* Terminals obey UTF-8's second block of control characters (U+0080 to U+009F) too, and some lone
- * bytes. */
+/* Terminals also interpret the C1 control characters (U+0080 to U+009F) and some bytes that are not
+ * UTF-8. */
 size_t cli_printable(const char *bytes, size_t size)
 {
     const unsigned char first = (unsigned char)bytes[0];
@@ -80,7 +79,7 @@ int cli_fail_error(const struct cli *cli, const char *what, int error)
         error == cli->fatal && error != 0 ? cli->fatal_story : leat_client_error(cli->client);
     if (story == NULL || *story == '\0')
         return cli_fail(cli, "%s: %s", what, leat_strerror(error));
-    /* The broker's texts often name it themselves. */
+    /* The broker's text often begins with the object already. */
     if (strncmp(story, what, strlen(what)) == 0)
         return cli_fail(cli, "%s", story);
     return cli_fail(cli, "%s: %s", what, story);
@@ -139,32 +138,32 @@ static const char *gap_reason(int32_t reason)
     }
 }
 
-/* Whether it says how many records are gone. */
+/* True if the event reports how many records were lost. */
 static bool event_has_loss(int32_t type)
 {
     return type == LEAT_EVENT_GAP || type == LEAT_EVENT_LOG_RESET;
 }
 
-/* Whether it says where reading ended. */
+/* True if the event reports where reading ended. */
 static bool event_has_end(const struct leat_event *event)
 {
     return event->type == LEAT_EVENT_TOPIC_DELETED && event->consumer != NULL;
 }
 
-/* Where the offsets of an event mean something. */
+/* True if both offsets of the event have a meaning. */
 static bool event_has_range(int32_t type)
 {
     return type == LEAT_EVENT_GAP || type == LEAT_EVENT_RECORDS_LOST
            || type == LEAT_EVENT_BAD_BATCH;
 }
 
-/* Where only the second one does. */
+/* True if only next_offset has a meaning. */
 static bool event_has_next(int32_t type)
 {
     return type == LEAT_EVENT_LOG_RESET || type == LEAT_EVENT_ASSIGNED;
 }
 
-/* `,"NAME":N`, or null where `value` is LEAT_UNKNOWN (which LEAT_NO_OFFSET is too). */
+/* Prints `,"NAME":N`, with null if `value` is LEAT_UNKNOWN, which LEAT_NO_OFFSET equals. */
 static void print_json_number(const char *name, uint64_t value)
 {
     if (value == LEAT_UNKNOWN)
@@ -204,7 +203,7 @@ static void print_event_json(const struct leat_event *event)
     fprintf(stderr, ",\"text\":%s}\n", text);
 }
 
-/* ", 7 records", or what is known of their number. */
+/* Prints ", 7 records", or what is known of the number. */
 static void print_loss(const struct leat_event *event)
 {
     if (event->lost_at_most == LEAT_UNKNOWN && event->lost_at_least == 0)
@@ -218,7 +217,7 @@ static void print_loss(const struct leat_event *event)
         fprintf(stderr, ", %" PRIu64 " records", event->lost_at_most);
 }
 
-/* What the event says of offsets: those that are gone, and where it goes on. */
+/* Prints the event's offsets: which records were lost, and where reading continues. */
 static void print_offsets(const struct leat_event *event)
 {
     if (event_has_range(event->type))
@@ -260,7 +259,7 @@ static void print_event_text(const struct cli *cli, const struct leat_event *eve
         fprintf(stderr, ": %s", leat_strerror(event->error));
     if (event->text != NULL) {
         fputs(": ", stderr);
-        cli_print(stderr, event->text); /* it may be the broker's */
+        cli_print(stderr, event->text); /* the text may come from the broker */
     }
     fputc('\n', stderr);
 }
@@ -269,7 +268,7 @@ static void on_event(void *user, const struct leat_event *event)
 {
     struct cli *cli = user;
     switch (event->type) {
-    case LEAT_EVENT_CONNECTED: return; /* no news */
+    case LEAT_EVENT_CONNECTED: return; /* expected */
     case LEAT_EVENT_RECORDS_LOST: cli->vanished += event->next_offset - event->first_offset; break;
     case LEAT_EVENT_PRODUCER_FENCED: cli->fatal = LEAT_ERR_FENCED; break;
     case LEAT_EVENT_MEMBER_FENCED: cli->fatal = event->error; break;
@@ -290,7 +289,8 @@ static void on_event(void *user, const struct leat_event *event)
         print_event_text(cli, event);
 }
 
-/* What asks to end. SIGHUP (its terminal is gone) not where it is ignored already: nohup. */
+/* The signals that end a command. SIGHUP (the terminal was closed) is left ignored if it is, as
+ * under nohup. */
 static void set_signals(sigset_t *signals)
 {
     struct sigaction hangup;
@@ -320,7 +320,7 @@ int cli_open(struct cli *cli, const char *command, const struct args_common *com
     const int error = leat_client_open(&cli->client, cli->url, &options);
     if (error != 0)
         return cli_fail_error(cli, cli->url, error);
-    /* Waits end when they should, not 50 us later. */
+    /* Let waits end on time, not 50 us later. */
     prctl(PR_SET_TIMERSLACK, 1UL);
     set_signals(&signals);
     sigprocmask(SIG_BLOCK, &signals, NULL);
@@ -343,8 +343,8 @@ bool cli_stopped(struct cli *cli)
     sigset_t signals;
     if (!cli->stopped && read(cli->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         cli->stopped = true;
-        /* Whoever asks twice does not want to wait for what is left to do. A terminal that goes
-         * does not ask: the kernel and the shell may both send SIGHUP then. */
+        /* A second signal ends the process at once. SIGHUP does not count: when a terminal goes
+         * away, the kernel and the shell may both send one. */
         sigemptyset(&signals);
         sigaddset(&signals, SIGINT);
         sigaddset(&signals, SIGTERM);
@@ -364,11 +364,11 @@ int cli_wait(struct cli *cli, struct pollfd *others, nfds_t count, uint64_t time
     const int client_fd = leat_client_fd(cli->client);
     if (client_fd < 0 && client_fd != LEAT_ERR_NOFD)
         return client_fd;
-    if (client_fd < 0) /* a spinning link: look again soon */
+    if (client_fd < 0) /* the link has to be polled: poll again soon */
         timeout_ns = 0;
     fds[0] = (struct pollfd){ .fd = cli->signal_fd, .events = POLLIN };
     fds[1] = (struct pollfd){ .fd = client_fd, .events = POLLIN };
-    for (nfds_t i = 0; i < count; i++) /* `others` may be NULL when there are none */
+    for (nfds_t i = 0; i < count; i++) /* `others` may be NULL if count is 0 */
         fds[2 + i] = others[i];
     const struct timespec timeout = { .tv_sec = (time_t)(timeout_ns / LEAT_NS_PER_S),
                                       .tv_nsec = (long)(timeout_ns % LEAT_NS_PER_S) };
@@ -384,7 +384,7 @@ void cli_progress_show(struct cli_progress *progress, uint64_t now_ns, const cha
     va_list list;
     if (now_ns < progress->next_ns || !isatty(STDERR_FILENO))
         return;
-    /* The first line comes late: short work says nothing. */
+    /* The first line is delayed: short commands print none. */
     const bool first = progress->next_ns == 0;
     progress->next_ns = now_ns + LEAT_NS_PER_S / 2;
     if (first)

@@ -1,5 +1,5 @@
-/* The commands. Each parses its own words (argv without the command's name) and returns the exit
- * code of `leat`. */
+/* The commands. Each parses its own arguments (argv without the command's name) and returns the
+ * exit code of `leat`. */
 #ifndef LEAT_CLIENT_CLI_COMMANDS_H
 #define LEAT_CLIENT_CLI_COMMANDS_H
 

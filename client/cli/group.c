@@ -11,7 +11,7 @@
 
 enum { LOST_WIDTH = 20 };
 
-/* -------------------------------------------------------------- what the broker says */
+/* -------------------------------------------------------------- answers as JSON */
 
 static const char *state_name(int32_t state)
 {
@@ -22,13 +22,13 @@ static const char *state_name(int32_t state)
     }
 }
 
-/* Null where nothing stands committed. */
+/* Null if nothing is committed. */
 static json_t *offset_json(uint64_t offset)
 {
     return offset != LEAT_NO_OFFSET ? report_number(offset) : json_null();
 }
 
-/* A visitor: appends the group to the list `user`. */
+/* Callback: appends the group to the list `user`. */
 static void collect_group(void *user, const struct leat_group_info *info)
 {
     json_array_append_new(user, json_pack("{s:s, s:s, s:o, s:o}", "group", info->name, "state",
@@ -37,11 +37,11 @@ static void collect_group(void *user, const struct leat_group_info *info)
                                           report_number(info->partitions)));
 }
 
-/* What the member has of each topic: [{"topic": "t", "partitions": [0, 1]}]. */
+/* The member's partitions by topic: [{"topic": "t", "partitions": [0, 1]}]. */
 static json_t *assignment_json(const struct leat_group_description *d, const char *member)
 {
     json_t *topics = json_array();
-    json_t *partitions = NULL; /* of the last one */
+    json_t *partitions = NULL; /* of the last topic */
     const char *topic = "";
     for (uint32_t i = 0; i < d->partition_count; i++) {
         const struct leat_group_partition *p = &d->partitions[i];
@@ -92,7 +92,7 @@ static json_t *partition_json(const struct leat_group_partition *p)
     return json;
 }
 
-/* A visitor: fills the object `user`. */
+/* Callback: fills the object `user`. */
 static void collect_description(void *user, const struct leat_group_description *d)
 {
     json_t *members = json_array();
@@ -109,7 +109,7 @@ static void collect_description(void *user, const struct leat_group_description 
     json_object_set_new(user, "cut", json_boolean(d->cut));
 }
 
-/* A visitor: appends to the list `user`. */
+/* Callback: appends to the list `user`. */
 static void collect_move(void *user, const struct leat_group_move *move)
 {
     json_array_append_new(
@@ -174,7 +174,7 @@ static void print_members(const json_t *members)
     }
 }
 
-/* A number, or "-" where the JSON has null. */
+/* Prints a number, or "-" if the JSON has null. */
 static void print_or_dash(const json_t *object, const char *name, int width)
 {
     const json_t *value = json_object_get(object, name);
@@ -192,7 +192,7 @@ static void print_seconds(const json_t *ms, int width)
         printf(" %*.1f", width, (double)json_integer_value(ms) / 1e3);
 }
 
-/* Committed in an earlier life of the log? */
+/* True if the commit belongs to an earlier log. */
 static bool is_before(const json_t *p)
 {
     const char *epoch = report_text_of(p, "committed_log_epoch");
@@ -200,7 +200,7 @@ static bool is_before(const json_t *p)
            && strcmp(epoch, report_text_of(p, "log_epoch")) != 0;
 }
 
-/* "19", or what is known: "7 to 1048576", "at most 1048576". */
+/* Prints "19", or what is known: "7 to 1048576", "at most 1048576". */
 static void print_lost(const json_t *p, int width)
 {
     char text[64];
@@ -348,7 +348,7 @@ struct reset_options {
     bool dry_run;
 };
 
-/* -1, or the exit code of a refusal. */
+/* Returns -1, or the exit code after an error message. */
 static int reset_understand(struct reset_options *o, const struct args_command *command)
 {
     if (o->topic == NULL)

@@ -1,4 +1,4 @@
-/* leat: publish, subscribe, look after topics and groups, measure. */
+/* leat: publish, subscribe, manage topics and groups, measure. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ static const struct {
     { "perf", command_perf, "measure latency and throughput" },
 };
 
-/* Names that are promised, so that nobody takes the refusal for a typing error. */
+/* Planned commands, so that the error message does not suggest a typing error. */
 static const char *const later[] = { "compare", "doctor", "top", "capture" };
 
 static void print_help(FILE *to)
@@ -51,8 +51,8 @@ static int refuse(const char *word)
     return EXIT_USAGE;
 }
 
-/* The exit code, once all that was said on stdout is there. A reader that has seen enough (`|
- * head`) is no failure. */
+/* Flushes stdout and returns the exit code. A reader that closed the pipe early (`| head`) is not
+ * an error. */
 static int end(int code)
 {
     struct pollfd out = { .fd = STDOUT_FILENO, .events = 0 };
@@ -70,9 +70,9 @@ static int end(int code)
 int main(int argc, char **argv)
 {
     standard_files_keep();
-    /* A reader that went away is met where we write. */
+    /* A closed pipe is handled where it is written to. */
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* the write fails instead, and the command ends in order */
+    signal(SIGXFSZ, SIG_IGN); /* let the write fail, so that the command ends in order */
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

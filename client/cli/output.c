@@ -1,4 +1,5 @@
-/* Standard output, gathered and written when it is worth it or when there is nothing else to do. */
+/* Buffered standard output, written when the buffer is full enough or there is nothing else to
+ * do. */
 #include "client/cli/output.h"
 
 #include <errno.h>
@@ -28,8 +29,8 @@ void output_close(struct output *out)
     free(out->bytes);
 }
 
-/* Room for `size` more. One record is the most that is gathered beyond the flush mark, and a record
- * has a limit, so the buffer has one too. */
+/* Makes room for `size` more bytes. At most one record is added beyond the flush mark, and a record
+ * has a size limit, so the buffer has one too. */
 static uint8_t *output_reserve(struct output *out, size_t size)
 {
     if (out->size + size > out->room) {
@@ -116,13 +117,13 @@ bool output_full(const struct output *out)
     return out->size >= OUTPUT_FLUSH_BYTES;
 }
 
-/* Waits until a pipe or a terminal takes PIPE_BUF bytes without blocking. False: do not write. */
+/* Waits until a pipe or terminal accepts PIPE_BUF bytes without blocking. False: do not write. */
 static bool output_wait(struct output *out)
 {
     struct pollfd writable = { .fd = STDOUT_FILENO, .events = POLLOUT };
     if (poll(&writable, 1, 0) > 0)
         return true;
-    /* The client stays alive meanwhile; its errors are met again where its records are polled. */
+    /* Keep the client running; its errors are seen again when its records are polled. */
     cli_wait(out->cli, &writable, 1, LEAT_NS_PER_S);
     return writable.revents != 0;
 }

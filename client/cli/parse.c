@@ -1,4 +1,4 @@
-/* What a user types, as numbers, sizes, times and bytes. */
+/* Numbers, sizes, times and bytes as a user types them. */
 #include "client/cli/parse.h"
 
 #include <math.h>
@@ -109,7 +109,7 @@ static uint64_t days_since_1970(uint64_t year, uint64_t month, uint64_t day)
     return y * 365 + y / 4 - y / 100 + y / 400 + (153 * from_march + 2) / 5 + day - 1 - 719468;
 }
 
-/* `count` digits at *text, then one of `ends`; moves past both. */
+/* Parses `count` digits at *text followed by one of `ends`, and moves past both. */
 static bool take_field(const char **text, size_t count, const char *ends, uint64_t *value)
 {
     if (digits_of(*text) != count || !parse_u64(*text, count, value))
@@ -194,7 +194,8 @@ static int hex_digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* The byte that the escape behind a backslash stands for, -1 for none; *used is its length. */
+/* The byte that the escape after a backslash stands for, or -1; *used is the length of the
+ * escape. */
 static int escaped_byte(const char *text, size_t *used)
 {
     static const char names[] = "nrt0\\";

@@ -1,10 +1,10 @@
-/* leat perf: latency at a given rate, and throughput, measured by one process that publishes and
- * subscribes, so that one clock tells both ends.
+/* leat perf: latency at a given rate, and throughput. One process publishes and subscribes, so that
+ * one clock measures both ends.
  *
- * Latency is an open loop: a record is due at a moment that does not depend on how the one before
- * fared, and its latency counts from that moment. A stall is thus seen by every record that was due
- * in it. Throughput is a closed loop that keeps the pipe full; its latencies count from the send.
- */
+ * Latency is an open loop: the time at which a record is due does not depend on the record before,
+ * and its latency counts from that time. A stall therefore shows in every record that was due
+ * during it. Throughput is a closed loop that keeps the pipeline full; its latencies count from the
+ * send. */
 #include "client/cli/commands.h"
 
 #include <assert.h>
@@ -22,18 +22,18 @@
 enum {
     PERF_STAMP_BYTES = 16,
     PERF_RECORDS = 256,
-    /* A send this much behind its moment is counted: the measuring program itself was late. */
+    /* A send this much after its due time is counted: the measuring program itself was late. */
     PERF_LATE_NS = 100000,
 };
 #define PERF_WARMUP_NS (LEAT_NS_PER_S / 5)
 #define PERF_DRAIN_NS (5 * LEAT_NS_PER_S)
 #define PERF_RATE_MAX UINT64_C(10000000)
 
-/* In front of every value. */
+/* At the beginning of every value. */
 struct stamp {
     uint64_t due_ns;
     uint32_t number; /* of the record, from 0 */
-    uint32_t run;    /* tells our records from others of the same topic */
+    uint32_t run;    /* distinguishes our records from others in the topic */
 };
 
 static_assert(sizeof(struct stamp) == PERF_STAMP_BYTES, "a stamp fits the smallest record");
@@ -43,24 +43,24 @@ struct perf {
     leat_producer *producer;
     leat_consumer *consumer;
     const char *topic;
-    char own_topic[32]; /* made for this run; empty: the user's */
+    char own_topic[32]; /* created for this run; empty: the user's topic */
     uint8_t *value;
-    /* What is asked for. */
+    /* Options. */
     uint64_t rate;
     uint64_t duration_ns;
     uint64_t size;
     uint64_t batch_bytes;
     bool spin;
     bool json;
-    /* What came of it. Records of the warm-up are sent and checked, but not measured. */
+    /* Results. Records of the warm-up are sent and checked, but not measured. */
     uint32_t run;
-    uint32_t warm; /* first number that is measured; UINT32_MAX during the warm-up */
+    uint32_t warm; /* first record measured; UINT32_MAX during the warm-up */
     uint64_t sent;
     uint64_t received;
     uint64_t refused;
     uint64_t disorder;
     uint64_t late;
-    uint64_t begin_ns; /* of what is measured */
+    uint64_t begin_ns; /* start of the measurement */
     uint64_t sent_end_ns;
     uint64_t received_end_ns;
     struct histogram latency;
@@ -125,8 +125,7 @@ static void take_record(struct perf *p, const struct leat_record *record, uint64
     memcpy(&stamp, record->value, sizeof(stamp));
     if (stamp.run != p->run)
         return;
-    /* One topic may have many partitions, and order is per partition: only one has a total order.
-     */
+    /* Order is per partition: only a topic with one partition has a total order. */
     p->disorder +=
         leat_producer_partitions(p->producer) == 1 && stamp.number != (uint32_t)p->received;
     p->received++;
@@ -135,7 +134,7 @@ static void take_record(struct perf *p, const struct leat_record *record, uint64
         histogram_record(&p->latency, now > stamp.due_ns ? now - stamp.due_ns : 0);
 }
 
-/* What has arrived: how much, or an error. */
+/* Takes the records that have arrived. Returns how many, or an error. */
 static int take_all(struct perf *p)
 {
     struct leat_record records[PERF_RECORDS];
@@ -151,7 +150,7 @@ static int take_all(struct perf *p)
     }
 }
 
-/* Sends number p->sent. LEAT_BUSY leaves it to be sent later, with the same moment. */
+/* Sends record p->sent. After LEAT_BUSY it is sent later, with the same due time. */
 static int send_one(struct perf *p, uint64_t due_ns)
 {
     const struct stamp stamp = { .due_ns = due_ns, .number = (uint32_t)p->sent, .run = p->run };
@@ -164,7 +163,7 @@ static int send_one(struct perf *p, uint64_t due_ns)
     return error;
 }
 
-/* The client's work, then sleep until due_ns unless it had any. */
+/* Runs the client, then sleeps until due_ns unless there was something to do. */
 static int wait_until(struct perf *p, uint64_t due_ns)
 {
     int error = leat_client_poll(p->cli.client, 0);
@@ -205,7 +204,7 @@ static int run_latency(struct perf *p)
             p->late += error == 0 && p->sent > p->warm && now - due_ns > PERF_LATE_NS;
             if (error == 0) {
                 p->sent_end_ns = now;
-                continue; /* whatever else is due joins the batch */
+                continue; /* other records that are due join the batch */
             }
         }
         if (error >= 0 || error == LEAT_BUSY)
@@ -218,7 +217,7 @@ static int run_latency(struct perf *p)
 
 static int run_throughput(struct perf *p)
 {
-    /* Never so far ahead of the reader that the ring could overtake it. */
+    /* Stay close enough to the reader that the ring does not overwrite unread records. */
     const uint64_t ahead = 8 * LEAT_MIB / (p->size + 64) + 1;
     const uint64_t start_ns = cli_monotonic_ns();
     uint64_t now = start_ns;
@@ -345,7 +344,7 @@ static int perf_measure(int argc, char **argv, bool latency)
             ? "Publishes at a fixed rate and measures until each record is delivered, from the\n"
               "moment it should have been sent."
             : "Publishes as fast as the broker takes it, and subscribes to the same.",
-        /* Throughput has no rate: its table begins behind it. */
+        /* Throughput has no --rate: skip the first option. */
         latency ? all : all + 1, 0, 0
     };
     int code = args_parse(&command, argc, argv, &common, &operands);

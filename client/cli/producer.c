@@ -7,7 +7,7 @@
 #include "client/cli/cli.h"
 #include "client/cli/report.h"
 
-/* A visitor: appends the name to the list `user`. */
+/* Callback: appends the name to the list `user`. */
 static void collect(void *user, const struct leat_producer_name *name)
 {
     json_array_append_new(user, json_pack("{s:s, s:o, s:b, s:o}", "producer", name->name, "epoch",

@@ -40,7 +40,7 @@ struct pub {
     bool found;
 };
 
-/* NAME=VALUE. The name needs an end of its own. */
+/* Adds a NAME=VALUE header. The name is copied to terminate it. */
 static int take_header(struct pub *pub, const char *text, const struct args_command *command)
 {
     struct publish *p = &pub->publish;
@@ -85,7 +85,7 @@ static int understand_time(struct pub *pub, const struct pub_options *o,
     return -1;
 }
 
-/* -1, or the exit code of a refusal. */
+/* Returns -1, or the exit code after an error message. */
 static int pub_understand(struct pub *pub, const struct pub_options *o,
                           const struct args_command *command)
 {
@@ -216,7 +216,7 @@ static void print_text(const struct pub *pub)
                c->packets, c->fragments, c->truncated, c->other);
 }
 
-/* What happened, once the producer was open; the exit code. */
+/* Prints the result, once the producer was open. Returns the exit code. */
 static int pub_report(struct pub *pub, int code, bool json)
 {
     const struct publish *p = &pub->publish;

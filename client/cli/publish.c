@@ -1,4 +1,5 @@
-/* The loop of `leat pub`: records from a source, at their pace, to a producer that may be busy. */
+/* The loop of `leat pub`: records from a source to a producer that may be busy, at the pace of the
+ * source. */
 #include "client/cli/publish.h"
 
 #include <inttypes.h>
@@ -8,7 +9,7 @@
 #include "schema/limits.h"
 
 enum { POLL_EVERY = 64 };
-/* Once told to stop, the broker has this long to answer what it was sent. */
+/* How long to wait for answers after the user stopped the command. */
 #define STOPPED_NS LEAT_NS_PER_S
 
 void publish_on_delivery(void *user, const struct leat_delivery *delivery)
@@ -37,7 +38,7 @@ static int fail_record(const struct publish *p, uint64_t number, const char *wha
     return cli_fail(p->cli, "%s: record %" PRIu64 ": %s", p->source_name, number, what);
 }
 
-/* One wait for the broker. Fails when it was silent for too long. */
+/* Waits once for the broker. Fails if the broker was silent for too long. */
 static int wait_for_broker(struct publish *p)
 {
     const uint64_t answered = p->answered;
@@ -61,7 +62,7 @@ static int wait_for_broker(struct publish *p)
     return 0;
 }
 
-/* Until the moment `due_ns`, or a stop. */
+/* Waits until `due_ns`, or until the user stops the command. */
 static int wait_until(struct publish *p, uint64_t due_ns)
 {
     uint64_t now = cli_monotonic_ns();
@@ -74,7 +75,7 @@ static int wait_until(struct publish *p, uint64_t due_ns)
     return 0;
 }
 
-/* The record's own time, and the wait for its turn. */
+/* Reads the record's time and waits until the record is due. */
 static int keep_time(struct publish *p, const struct source_record *from,
                      struct leat_record *record)
 {
@@ -93,14 +94,14 @@ static int keep_time(struct publish *p, const struct source_record *from,
         p->first_send_ns = cli_monotonic_ns();
         p->first_time_ns = time_ns;
     }
-    /* A time that lies before the first one's is due at once. */
+    /* A record older than the first one is due at once. */
     if (time_ns <= p->first_time_ns)
         return 0;
     const double wait_ns = (double)(time_ns - p->first_time_ns) / p->speed;
     return wait_until(p, p->first_send_ns + (wait_ns < 9e18 ? (uint64_t)wait_ns : INT64_MAX));
 }
 
-/* Key and value of what the source gave. */
+/* Splits the source's record into key and value. */
 static int fill_record(struct publish *p, const struct source_record *from,
                        struct leat_record *record)
 {
@@ -167,7 +168,7 @@ static int wait_for_source(struct publish *p)
     return error == 0 ? 0 : cli_fail_error(p->cli, p->topic, error);
 }
 
-/* Everything the source has. */
+/* Sends everything the source has. */
 static int send_all(struct publish *p)
 {
     struct source_record from;
@@ -182,7 +183,7 @@ static int send_all(struct publish *p)
         }
         if (code != 0)
             return code;
-        /* A paced record leaves at once; a file's leave by the batch. */
+        /* Paced records are sent at once, others in batches. */
         if (p->speed > 0 || p->sent % POLL_EVERY == 0) {
             const int handled = leat_client_poll(p->cli->client, 0);
             if (handled < 0 || p->cli->fatal != 0)
@@ -200,7 +201,7 @@ int publish_run(struct publish *p)
     p->progress_ns = cli_monotonic_ns();
     int code = send_all(p);
     p->progress_ns = cli_monotonic_ns();
-    /* What was sent before a failure is in the log or is not: say which. */
+    /* Wait for the records sent before a failure, to report whether they are in the log. */
     while (p->cli->fatal == 0 && leat_producer_pending(p->producer) > 0) {
         if (wait_for_broker(p) != 0) {
             code = EXIT_FAILED;

@@ -1,7 +1,8 @@
-/* The loop of `leat pub`: records from a source, at their pace, to a producer that may be busy.
+/* The loop of `leat pub`: records from a source to a producer that may be busy, at the pace of the
+ * source.
  *
- * Role: split key and value, keep time, wait instead of dropping, count what was answered.
- * Must not know: options' spelling, what is printed at the end.
+ * Role: split key and value, keep the pace, wait instead of dropping, count answers.
+ * Must not know: how options are spelled, what is printed at the end.
  * Threads: one. */
 #ifndef LEAT_CLIENT_CLI_PUBLISH_H
 #define LEAT_CLIENT_CLI_PUBLISH_H
@@ -28,7 +29,7 @@ struct publish {
     const char *source_name; /* "stdin" or the file */
     leat_producer *producer;
     uint32_t record_bytes_max;
-    /* What is asked for. */
+    /* Options. */
     const struct leat_header *headers;
     uint32_t headers_count;
     uint32_t headers_bytes;
@@ -37,29 +38,29 @@ struct publish {
     int32_t partition;
     uint64_t count; /* UINT64_MAX: all */
     double speed;   /* 0: as fast as possible */
-    bool timed;     /* `field` says when a record was recorded */
+    bool timed;     /* `field` gives the time of a record */
     struct timefield field;
-    uint64_t timeout_ns; /* the broker may accept nothing for so long; 0: for ever */
-    /* What came of it. */
+    uint64_t timeout_ns; /* give up if the broker accepts nothing for this long; 0: never */
+    /* Results. */
     struct publish_partition *partitions;
     uint64_t sent;
     uint64_t answered;
     uint64_t failed;
-    uint64_t bytes;         /* keys and values of what was sent */
-    uint64_t failed_number; /* of the first one refused */
+    uint64_t bytes;         /* keys and values of the records sent */
+    uint64_t failed_number; /* of the first record refused */
     int32_t failed_status;
     /* Pace. */
     uint64_t first_time_ns;
     uint64_t first_send_ns;
-    uint64_t progress_ns; /* when the broker last took or answered something */
+    uint64_t progress_ns; /* when the broker last accepted or answered something */
     struct cli_progress progress;
 };
 
-/* For the producer's options, with the struct publish as user. */
+/* on_delivery of the producer's options; `user` is the struct publish. */
 void publish_on_delivery(void *user, const struct leat_delivery *delivery);
 
-/* Sends everything and waits for every answer. 0 or EXIT_FAILED, having said why; what was sent
- * before a failure is answered for all the same. */
+/* Sends everything and waits for every answer. Returns 0, or EXIT_FAILED after an error message.
+ * Records sent before a failure are still waited for. */
 int publish_run(struct publish *p);
 
 #endif

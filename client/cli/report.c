@@ -1,4 +1,4 @@
-/* What administration says: JSON values, and tables made of them. */
+/* Output of the administration commands: JSON values, and tables made from them. */
 #include "client/cli/report.h"
 
 #include <inttypes.h>
@@ -41,7 +41,7 @@ uint64_t report_number_of(const json_t *object, const char *name)
     return (uint64_t)json_integer_value(json_object_get(object, name));
 }
 
-/* Jansson leaves DEL as it is. */
+/* Jansson does not escape DEL. */
 static int print_piece(const char *piece, size_t size, void *unused)
 {
     (void)unused;

@@ -1,5 +1,5 @@
-/* Where `leat pub` takes records from: delimited text of a file or of standard input, or the UDP
- * payloads of a capture. */
+/* The source of `leat pub`: delimited text from a file or standard input, or the UDP payloads of a
+ * capture. */
 #include "client/cli/source.h"
 
 #include <errno.h>
@@ -18,11 +18,11 @@ enum {
 };
 
 struct source {
-    struct capture *capture; /* a capture; else text */
-    gzFile file;             /* a file; NULL: standard input */
+    struct capture *capture; /* NULL: text */
+    gzFile file;             /* NULL: standard input */
     uint8_t *bytes;
     size_t from, to, room;
-    size_t searched; /* of the bytes from `from` on, these hold no delimiter's begin */
+    size_t searched; /* bytes after `from` in which no delimiter begins */
     bool ended;
     uint64_t number;
     size_t delimiter_size;
@@ -42,7 +42,7 @@ struct source *source_open_text(const char *path, const char *delimiter, size_t 
     memcpy(s->delimiter, delimiter, delimiter_size);
     s->delimiter_size = delimiter_size;
     if (path != NULL && strcmp(path, "-") != 0) {
-        s->file = gzopen(path, "rb"); /* reads plain files as they are */
+        s->file = gzopen(path, "rb"); /* also reads uncompressed files */
         if (s->file == NULL) {
             snprintf(error_text, 256, "%.200s: %s", path, strerror(errno));
             free(s);
@@ -72,7 +72,7 @@ static enum source_said fail(struct source *s, const char *what)
     return SOURCE_ERROR;
 }
 
-/* Room for one more read, what is unread moved to the front. */
+/* Makes room for one more read; unread bytes move to the front. */
 static bool make_room(struct source *s)
 {
     if (s->from != 0) {
@@ -96,7 +96,7 @@ static enum source_said read_file(struct source *s)
     const int got = gzread(s->file, s->bytes + s->to, READ_BYTES);
     int error = Z_OK;
     if (got < READ_BYTES) {
-        /* A file that ends in the middle of its compressed stream says so only here. */
+        /* A truncated gzip file is only detected here. */
         const char *text = gzerror(s->file, &error);
         if (error != Z_OK && error != Z_STREAM_END)
             return fail(s, error == Z_BUF_ERROR ? "the gzip file is truncated" : text);
@@ -108,8 +108,8 @@ static enum source_said read_file(struct source *s)
 
 static enum source_said read_input(struct source *s)
 {
-    /* Asked before every read instead of O_NONBLOCK, which others at the same terminal would share.
-     */
+    /* Poll before each read: O_NONBLOCK would also affect other processes that share the
+     * terminal. */
     struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
     if (poll(&input, 1, 0) == 0)
         return SOURCE_WAIT;
@@ -123,7 +123,7 @@ static enum source_said read_input(struct source *s)
     return SOURCE_RECORD;
 }
 
-/* The record's size, without the delimiter; SIZE_MAX: its end has not come. */
+/* The record's size without the delimiter; SIZE_MAX: the delimiter has not arrived yet. */
 static size_t find_end(struct source *s)
 {
     const size_t have = s->to - s->from;
@@ -158,7 +158,7 @@ static enum source_said next_text(struct source *s, struct source_record *out)
             return take(s, out, size, s->delimiter_size);
         if (s->ended && s->from == s->to)
             return SOURCE_END;
-        if (s->ended) /* a last line without its delimiter counts */
+        if (s->ended) /* a last line without a delimiter is a record too */
             return take(s, out, s->to - s->from, 0);
         if (s->to - s->from > SOURCE_RECORD_BYTES_MAX + DELIMITER_BYTES_MAX)
             return fail(s, "larger than 16 MiB, the largest record there can be");
@@ -191,7 +191,7 @@ enum source_said source_next(struct source *s, struct source_record *out)
 int source_fd(const struct source *s)
 {
     (void)s;
-    return STDIN_FILENO; /* files never wait */
+    return STDIN_FILENO; /* not used for files, which never return SOURCE_WAIT */
 }
 
 const char *source_error(const struct source *s)

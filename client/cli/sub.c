@@ -1,4 +1,4 @@
-/* leat sub: records on stdout as they come. */
+/* leat sub: prints records on stdout as they arrive. */
 #include "client/cli/commands.h"
 
 #include <errno.h>
@@ -39,8 +39,8 @@ struct sub {
     uint8_t delimiter[SUB_DELIMITER_MAX];
     size_t delimiter_size;
     bool json;
-    bool visible;   /* a terminal reads it: what it would obey is escaped */
-    uint64_t count; /* UINT64_MAX: no end */
+    bool visible;   /* stdout is a terminal: control characters are escaped */
+    uint64_t count; /* UINT64_MAX: no limit */
     uint64_t timeout_ns;
     uint64_t received;
 };
@@ -57,7 +57,7 @@ static struct args_command sub_command(const struct args_option *options)
     };
 }
 
-/* -1, or the exit code of a refusal. */
+/* Returns -1, or the exit code after an error message. */
 static int sub_understand(struct sub *sub, const struct sub_options *o,
                           const struct args_common *common, const struct args_command *command)
 {
@@ -99,7 +99,7 @@ static int sub_understand(struct sub *sub, const struct sub_options *o,
     consumer->required = o->required;
     consumer->group = o->group;
     consumer->member = o->member;
-    consumer->commit = LEAT_COMMIT_OFF; /* sub_commit does, behind the output */
+    consumer->commit = LEAT_COMMIT_OFF; /* sub_commit() commits after the output was written */
     sub->visible = !o->raw && isatty(STDOUT_FILENO);
     sub->json = common->json || strcmp(o->format, "json") == 0;
     sub->count = o->count == 0 ? UINT64_MAX : o->count;
@@ -115,7 +115,7 @@ static void put_name(struct output *out, const char *name, const char *suffix)
     output_text(out, "\":");
 }
 
-/* "NAME": text, "NAME_base64": what is not text, or "NAME": null. */
+/* Appends "NAME": text, "NAME_base64": bytes that are not UTF-8, or "NAME": null. */
 static void put_bytes(struct output *out, const char *name, const void *bytes, size_t size)
 {
     if (bytes == NULL) {
@@ -130,7 +130,7 @@ static void put_bytes(struct output *out, const char *name, const void *bytes, s
     }
 }
 
-/* A list, since a name may stand twice and the order is the producer's. */
+/* A list, because names may repeat and the producer's order matters. */
 static void put_headers(struct output *out, const struct leat_record *record)
 {
     struct leat_header header;
@@ -168,11 +168,11 @@ static void put_json(struct output *out, const struct leat_record *record)
     output_text(out, "}\n");
 }
 
-/* Tabs and line feeds stay: they move nothing but what comes after them. */
+/* Tabs and line feeds are not escaped: they only move the text after them. */
 static void put_visible(struct output *out, const char *bytes, size_t size)
 {
     static const char hex[] = "0123456789ABCDEF";
-    size_t shown = 0; /* from here on it was not put yet */
+    size_t shown = 0; /* bytes appended so far */
     for (size_t at = 0; at < size;) {
         const size_t length = cli_printable(bytes + at, size - at);
         if (length != 0 || bytes[at] == '\n' || bytes[at] == '\t') {
@@ -203,7 +203,7 @@ static void put_record(struct sub *sub, const struct leat_record *record)
     sub->received++;
 }
 
-/* Prints what has arrived; 0 when nothing had. */
+/* Prints the records that have arrived. Returns 0 if there were none. */
 static int sub_drain(struct sub *sub)
 {
     struct leat_record records[SUB_RECORDS];
@@ -218,7 +218,7 @@ static int sub_drain(struct sub *sub)
     return n;
 }
 
-/* What was printed is processed once it is out of our hands. */
+/* Commits printed records once the output was written. */
 static int sub_commit(struct sub *sub)
 {
     output_flush(&sub->out);
@@ -237,8 +237,8 @@ static int sub_timed_out(const struct sub *sub)
                     sub->timeout_ns / LEAT_NS_PER_MS, sub->received, sub->count);
 }
 
-/* Records that came before an event are out before it: who merges stdout and stderr sees the place
- * of a loss. */
+/* Writes records that arrived before an event before the event is printed, so that merged stdout
+ * and stderr show where records were lost. */
 static void put_out_records(void *user)
 {
     struct sub *sub = user;
@@ -247,12 +247,12 @@ static void put_out_records(void *user)
 
 static int sub_run(struct sub *sub)
 {
-    /* No event asked for: only to hear that the reader of a pipe is gone. */
+    /* No events: poll() still reports that the reader closed the pipe. */
     struct pollfd reader = { .fd = STDOUT_FILENO, .events = 0 };
     uint64_t last_ns = cli_monotonic_ns();
     while (sub->received < sub->count && !cli_stopped(&sub->cli)) {
         const int n = sub_drain(sub);
-        /* What the poll told of comes behind the records before it. */
+        /* Print the error of the poll after the records before it. */
         if (n < 0 || (n == 0 && sub->cli.fatal != 0)) {
             output_flush(&sub->out);
             return cli_fail_error(&sub->cli, "reading", n < 0 ? n : sub->cli.fatal);
@@ -278,10 +278,10 @@ static int sub_run(struct sub *sub)
         if ((reader.revents & (POLLERR | POLLHUP)) != 0 || sub->out.closed)
             return 0;
         if (sub->out.error != 0)
-            return 0; /* the caller says it */
+            return 0; /* the caller prints the error */
     }
-    /* Without --count a stop is how it ends; with it, whoever asked has not got what was asked for.
-     */
+    /* Without --count, stopping is the normal end. With it, the user got fewer records than
+     * requested. */
     if (sub->count != UINT64_MAX && sub->received < sub->count)
         return cli_fail(&sub->cli, "stopped: got %" PRIu64 " of %" PRIu64 " records", sub->received,
                         sub->count);

@@ -1,4 +1,4 @@
-/* The time a record of a text feed was recorded at, found in the record itself. */
+/* The recording time of a record of a text feed, found in the record itself. */
 #include "client/cli/timefield.h"
 
 #include <jansson.h>
@@ -47,7 +47,7 @@ static bool read_column(const struct timefield *field, const char *record, size_
     return false;
 }
 
-/* The value `path` leads to; NULL when it leads nowhere. Borrowed. */
+/* The value at `path`, borrowed; NULL: none. */
 static json_t *follow(json_t *value, const char *path)
 {
     while (value != NULL && *path != '\0') {
@@ -73,7 +73,7 @@ static bool value_ns(const json_t *value, uint64_t unit_ns, uint64_t *ns)
         *ns = (uint64_t)number * unit_ns;
         return true;
     }
-    /* A fraction is as exact as a double holds it. */
+    /* A fraction has the precision of a double. */
     const double real = json_real_value(value) * (double)unit_ns;
     if (!json_is_real(value) || real < 0 || real >= 18e18)
         return false;
@@ -84,7 +84,7 @@ static bool value_ns(const json_t *value, uint64_t unit_ns, uint64_t *ns)
 static bool read_path(const struct timefield *field, const char *record, size_t size, uint64_t *ns,
                       char said[160])
 {
-    /* Some feeds put the receive time in front of the JSON. */
+    /* Some feeds put the receive time before the JSON. */
     const char *begin = memchr(record, '{', size);
     json_error_t error;
     if (begin == NULL) {

@@ -1,7 +1,8 @@
-/* The time a record of a text feed was recorded at, found in the record itself.
+/* The recording time of a record of a text feed, found in the record itself.
  *
- * Role: a column ("1": separated by blanks, counted from 1) or a path into JSON (".data.E", list
- * elements by number), in a unit. Must not know: where the text comes from, what the time is for.
+ * Role: a column ("1": separated by spaces, counted from 1) or a path into JSON (".data.E", list
+ * elements by number), in a given unit.
+ * Must not know: where the text comes from, what the time is for.
  * Threads: one per timefield. */
 #ifndef LEAT_CLIENT_CLI_TIMEFIELD_H
 #define LEAT_CLIENT_CLI_TIMEFIELD_H
@@ -16,10 +17,10 @@ struct timefield {
     uint64_t unit_ns;
 };
 
-/* False: neither a column nor a path. */
+/* Parses `text`. False: neither a column nor a path. */
 bool timefield_parse(struct timefield *field, const char *text, uint64_t unit_ns);
 
-/* False: there is none; `said` tells why. */
+/* Reads the time of a record. False: there is none; `said` says why. */
 bool timefield_read(const struct timefield *field, const char *record, size_t size, uint64_t *ns,
                     char said[160]);
 

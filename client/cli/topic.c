@@ -11,7 +11,7 @@
 #include "client/cli/report.h"
 #include "schema/limits.h"
 
-/* -------------------------------------------------------------- what the broker says */
+/* -------------------------------------------------------------- answers as JSON */
 
 static json_t *partition_json(const struct leat_partition_info *p)
 {
@@ -22,7 +22,7 @@ static json_t *partition_json(const struct leat_partition_info *p)
                      p->hugepages != 0);
 }
 
-/* A visitor: appends the topic to the list `user`. */
+/* Callback: appends the topic to the list `user`. */
 static void collect(void *user, const struct leat_topic_info *info)
 {
     const struct leat_topic_settings *s = &info->settings;
@@ -63,7 +63,7 @@ static json_t *sorted(const json_t *list)
     json_t **items = calloc(count + 1, sizeof(json_t *));
     json_t *result = json_array();
     if (items == NULL)
-        abort(); /* a list this small: there is no memory for anything */
+        abort(); /* out of memory for a tiny list: give up */
     for (size_t i = 0; i < count; i++)
         items[i] = json_array_get(list, i);
     qsort(items, count, sizeof(json_t *), by_name);

@@ -36,7 +36,7 @@ int main(int argc, char **argv)
             .cookie = i,
         };
         while ((error = leat_producer_send(producer, &record)) == LEAT_BUSY)
-            leat_client_poll(client, LEAT_FOREVER); /* back-pressure: make room, try again */
+            leat_client_poll(client, LEAT_FOREVER); /* back-pressure: make room, then retry */
     }
     if (error == LEAT_OK)
         error = leat_producer_flush(producer, 5000000000u);

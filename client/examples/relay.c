@@ -1,6 +1,7 @@
-/* Copies one topic to another from an event loop of its own: the client has one descriptor to wait
- * on, next to the service's others (here: standard input, whose end ends the program). relay FROM
- * TO [URL] */
+/* Copies one topic to another, driven by the application's own event loop: the client has one
+ * descriptor to wait for, next to the application's others (here standard input; its end ends the
+ * program).
+ *      relay FROM TO [URL] */
 #include <leat.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -9,7 +10,7 @@
 
 enum { HELD_MAX = 64 };
 
-/* Sends on what it can; what the producer has no room for stays first in line. */
+/* Forwards records. Those that the producer has no room for stay first in line. */
 static int relay(leat_consumer *consumer, leat_producer *producer)
 {
     static struct leat_record held[HELD_MAX]; /* valid until the consumer is polled again */

@@ -1,5 +1,5 @@
-/* Prints the records of a topic from the oldest that is kept, and says what it lost, if anything.
- *     subscribe TOPIC COUNT [URL] */
+/* Prints the records of a topic from the oldest one kept, and reports lost records.
+ *      subscribe TOPIC COUNT [URL] */
 #include <leat.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 static void on_event(void *user, const struct leat_event *event)
 {
     (void)user;
-    fprintf(stderr, "%s\n", event->text); /* gaps, resets, connections lost and back */
+    fprintf(stderr, "%s\n", event->text); /* gaps, resets, disconnects and reconnects */
 }
 
 int main(int argc, char **argv)
