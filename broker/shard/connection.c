@@ -1,4 +1,4 @@
-/* Connection: an accepted data connection that no session has yet, or no longer. */
+/* Connection: an accepted data connection that has no session yet, or not any more. */
 #include "broker/shard/connection.h"
 
 #include <stdlib.h>
@@ -85,7 +85,7 @@ leat_ns connections_deadline(const struct connections *c)
     return deadline;
 }
 
-static enum connection_said drop_what_comes(struct connection *connection)
+static enum connection_said discard_input(struct connection *connection)
 {
     uint8_t scrap[16384];
     size_t got;
@@ -97,9 +97,9 @@ enum connection_said connection_read(struct connection *connection,
                                      struct leat_frame_attach *attach)
 {
     if (connection->lingering)
-        return drop_what_comes(connection);
+        return discard_input(connection);
     size_t got;
-    /* Never beyond ATTACH: the session reads the rest into its own memory. */
+    /* Not beyond ATTACH: the session reads the rest into its own memory. */
     const enum leat_error error =
         link_tcp_receive(connection->fd, connection->attach + connection->used,
                          sizeof connection->attach - connection->used, &got);

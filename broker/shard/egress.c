@@ -1,4 +1,4 @@
-/* Egress: what one session has still to send, and the one system call that sends it. */
+/* Egress: what one session still has to send, and the one system call that sends it. */
 #include "broker/shard/egress.h"
 
 #include <assert.h>
@@ -46,7 +46,7 @@ static void close_ack(struct egress *out)
     out->ack_run_count = 0;
 }
 
-/* `size` more bytes of the stage, behind any ack. */
+/* Reserves `size` bytes of the stage, behind the pending ack. */
 static uint8_t *stage(struct egress *out, uint32_t size)
 {
     assert(egress_room(out) >= size);
@@ -129,7 +129,7 @@ void egress_ack(struct egress *out, uint32_t stream, uint64_t log_epoch,
         close_ack(out);
 }
 
-/* What is left moves to the front: room is counted from the end. */
+/* Moves what is left to the front, because room is counted from the end. */
 static void close_up(struct egress *out)
 {
     if (out->stage_from == 0)
@@ -172,7 +172,7 @@ bool egress_add_data(struct egress_batch *batch, uint32_t stream, const struct e
     return true;
 }
 
-/* Takes `sent` bytes off the front of [*from, *to) and returns what is left of `sent`. */
+/* Consumes up to `sent` bytes from the front of [*from, *to). Returns what is left of `sent`. */
 static size_t take(uint32_t *from, uint32_t *to, size_t sent)
 {
     const uint32_t held = *to - *from;
@@ -184,7 +184,7 @@ static size_t take(uint32_t *from, uint32_t *to, size_t sent)
     return 0;
 }
 
-/* The frame `i` was cut after `sent` of its bytes: keeps its rest. */
+/* Frame `i` was cut after `sent` of its bytes: copies the rest to the spill. */
 static void keep_rest(struct egress *out, const struct egress_batch *batch, int i, size_t sent)
 {
     uint8_t *to = out->spill;

@@ -1,5 +1,5 @@
-/* Owned partition: a partition on the shard that owns it: who publishes to it, who reads it, what
- * it owes control. */
+/* Owned partition: a partition on the shard that owns it: its publishers, its readers, and its
+ * pending notices to control. */
 #include "broker/shard/owned_partition.h"
 
 #include <assert.h>
@@ -10,7 +10,7 @@ enum { LINE_BYTES = 64 };
 
 struct owned_partition *owned_partition_new(void)
 {
-    /* Lines of its own: the neighbour's may be another shard's. */
+    /* Whole cache lines: the memory next to it may be another shard's. */
     const size_t size = (sizeof(struct owned_partition) + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
     struct owned_partition *owned = aligned_alloc(LINE_BYTES, size);
     if (owned != NULL)
@@ -26,12 +26,13 @@ void owned_partitions_init(struct owned_partitions *h)
 
 static uint32_t place_of(const struct partition *partition)
 {
-    /* Fibonacci hashing of the address: its low bits are alike. */
+    /* Fibonacci hashing of the address, whose low bits are alike. */
     const uint64_t mixed = (uint64_t)(uintptr_t)partition * UINT64_C(0x9E3779B97F4A7C15);
     return (uint32_t)(mixed >> 32) & (OWNED_PARTITIONS_PLACES - 1);
 }
 
-/* Control hands over a topic's partitions one behind the other: a sibling is the last there is. */
+/* Control adds the partitions of a topic one after the other, so a sibling can only be the last in
+ * the list. */
 static struct topic_share *share_of(const struct owned_partitions *h, struct owned_partition *mine)
 {
     const struct owned_partition *last = TAILQ_LAST(&h->all, owned_partition_list);

@@ -1,7 +1,7 @@
-/* Publish stream: the batches of one producer for one partition, as they come over one session. */
+/* Publish stream: the batches of one producer for one partition, as they arrive over one
+ * session. */
 #include "broker/shard/publish_stream.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,11 +12,11 @@ enum {
     WINDOW_BYTES_MIN = 4 << 20,
     PACKET_WINDOW_BATCHES = 2,
     PACKET_WINDOW_BYTES_MIN = 1 << 20,
-    BUSY_MEMORY_US = 100000, /* until others have given some back */
+    BUSY_MEMORY_US = 100000, /* others may have released some by then */
     PROMISE_BYTES_MIN = 1 << 16,
 };
 
-/* Of those that hold for it, a second; 0: none does. */
+/* The lowest quota that applies, in bytes a second; 0: none. */
 static uint64_t lowest_rate(const struct session *session, const struct owned_partition *owned)
 {
     const uint64_t topic = owned->share->publish_quota.rate;
@@ -24,8 +24,9 @@ static uint64_t lowest_rate(const struct session *session, const struct owned_pa
     return topic == 0 || (client != 0 && client < topic) ? client : topic;
 }
 
-/* A quota may be overdrawn by what was promised: where there is one, a tenth of a second's worth is
- * promised at a time, and a whole batch to a client that says it waits to send one. */
+/* A quota may be overdrawn by the credit that was granted. So a stream with a quota is granted a
+ * tenth of a second's worth at a time, and a whole batch when its client says that it waits to send
+ * one. */
 static uint32_t promise_bytes(uint64_t rate, uint32_t batch_bytes_max)
 {
     const uint64_t tenth = rate / 10 > PROMISE_BYTES_MIN ? rate / 10 : PROMISE_BYTES_MIN;
@@ -96,7 +97,7 @@ void publish_stream_hand_over(struct publish_stream *stream)
         LIST_REMOVE(stream, producer_node);
     stream->producer = NULL;
     stream->ended_status = LEAT_ERR_FENCED;
-    /* What has come of a batch is not taken any more: only its header is answered. */
+    /* The rest of a batch that has begun is dropped: only its header is kept, to be answered. */
     if (stream->partial_size != 0 && stream->partial_refusal == LEAT_OK) {
         memcpy(stream->partial_header, stream->buffer.bytes, LEAT_BATCH_HEADER_BYTES);
         stream->partial_refusal = LEAT_ERR_FENCED;
@@ -130,7 +131,7 @@ static enum publish_outcome broken(struct leat_ack_run *run, enum leat_error sta
 
 static enum publish_outcome answer(struct leat_ack_run *run, const struct publish_result *result)
 {
-    /* A header that cannot be read has no sequence to answer. */
+    /* Without a readable header there is no sequence to answer. */
     if (result->count == 0)
         return broken(run, result->status);
     const bool has_level = result->status == LEAT_OK || result->status == LEAT_ERR_DUPLICATE;
@@ -145,7 +146,7 @@ static enum publish_outcome answer(struct leat_ack_run *run, const struct publis
     return PUBLISH_ANSWER;
 }
 
-/* Answers for a stream whose producer went elsewhere: nothing may be appended. */
+/* Answers for a stream without a producer: nothing may be appended. */
 static enum publish_outcome refuse_ended(const struct publish_stream *stream, const uint8_t *bytes,
                                          uint32_t size, struct leat_ack_run *run)
 {
@@ -167,10 +168,10 @@ static bool is_damaged(const uint8_t *bytes, uint32_t size)
            != leat_load32(wire->crc32c);
 }
 
-/* What follows of a whole batch that was not appended. The numbers in damaged bytes are not the
- * producer's: an answer would reach nobody, or answer for another batch. Then the session ends, and
- * its client resumes where it was. Only when a checksum of its way says that this is how it was
- * sent is the damage the producer's own. */
+/* Handles a whole batch that was not appended. If its bytes are damaged, the numbers in them are
+ * not the producer's: an answer would reach nobody, or answer another batch. So the session ends,
+ * and the client resumes where it was. Only when the transport's checksum shows that the bytes
+ * arrived as they were sent is the damage the producer's own. */
 __attribute__((noinline, cold)) static enum publish_outcome not_appended(
     struct publish_stream *stream, const uint8_t *bytes, uint32_t size,
     struct publish_result *result, struct leat_ack_run *run)
@@ -208,7 +209,7 @@ static enum publish_outcome take_whole(struct publish_stream *stream, const uint
                                        leat_ns now, uint64_t wall_ns, struct leat_ack_run *run)
 {
     count_received(stream, size, now);
-    /* Only a batch that is refused for its size may go beyond. */
+    /* Only a batch that is refused for its size may exceed the credit. */
     if (stream->credit < stream->received_bytes)
         stream->credit = stream->received_bytes;
     if (stream->producer == NULL)
@@ -218,7 +219,7 @@ static enum publish_outcome take_whole(struct publish_stream *stream, const uint
     return publish(stream, bytes, size, now, wall_ns, run);
 }
 
-/* The first piece of a batch that comes in several. */
+/* Handles the first piece of a batch that arrives in several. */
 static bool begin_partial(struct publish_stream *stream, const struct leat_frame_publish *publish)
 {
     if (publish->piece_at != 0 || publish->size < LEAT_BATCH_HEADER_BYTES)
@@ -237,7 +238,7 @@ static bool begin_partial(struct publish_stream *stream, const struct leat_frame
     return true;
 }
 
-/* All of a batch has come of which only the header was kept. */
+/* Answers a batch of which only the header was kept, now that all of it has arrived. */
 static enum publish_outcome refuse_partial(struct publish_stream *stream, uint32_t size,
                                            leat_ns now, uint64_t wall_ns, struct leat_ack_run *run)
 {
@@ -245,7 +246,7 @@ static enum publish_outcome refuse_partial(struct publish_stream *stream, uint32
     struct publish_result refused;
     struct leat_batch batch;
     if (stream->producer != NULL && status == LEAT_BUSY) {
-        /* Nothing is consumed. A header that cannot be read has no sequence: count 0. */
+        /* BUSY consumes nothing. A header that cannot be read has no sequence: count 0. */
         const bool right = leat_batch_parse(&batch, stream->partial_header, size) == LEAT_OK;
         refused = (struct publish_result){ .status = right ? LEAT_BUSY : LEAT_ERR_MALFORMED,
                                            .first_sequence = right ? batch.base_sequence : 0,
@@ -294,13 +295,13 @@ enum publish_outcome publish_stream_take_in_order(struct publish_stream *stream,
 
 /* ---- in packets */
 
-/* Whether the batch was dealt with for good, or has to come again. */
+/* True when the answer is final; else the batch has to be sent again. */
 static bool is_settled(int16_t status)
 {
     return status != LEAT_BUSY && status != LEAT_ERR_THROTTLED && status != LEAT_ERR_OUT_OF_ORDER;
 }
 
-/* The whole batch at received_bytes. */
+/* Publishes the whole batch at received_bytes. */
 static enum publish_outcome take_next(struct publish_stream *stream, const uint8_t *bytes,
                                       uint32_t size, leat_ns now, uint64_t wall_ns,
                                       struct leat_ack_run *run)
@@ -320,15 +321,15 @@ static uint8_t *window_at(const struct publish_stream *stream, uint64_t position
     return stream->buffer.bytes + (position - stream->partial_from);
 }
 
-/* Nothing of the window is needed. */
+/* True when nothing in the window is needed. */
 static bool is_idle(const struct publish_stream *stream)
 {
     return stream->joined->next == stream->received_bytes && stream->joined->count == 0;
 }
 
-/* Makes the buffer reach up to `end`. Where there is memory it has room for twice what is in use,
- * so that it moves or grows at most once for so many bytes. False: no memory. */
-static bool reach(struct publish_stream *stream, uint64_t end)
+/* Extends the buffer to `end`. If there is memory, it has room for twice what is in use, so that it
+ * is moved or grown at most once for so many bytes. False: no memory. */
+static bool extend_window(struct publish_stream *stream, uint64_t end)
 {
     if (stream->buffer.bytes != NULL && end - stream->partial_from <= stream->buffer.room)
         return stream_buffer_reserve(stream->buffers, &stream->buffer, 0, 0, 0, 0);
@@ -372,7 +373,8 @@ enum publish_outcome publish_stream_more(struct publish_stream *stream, leat_ns 
     return PUBLISH_NOTHING;
 }
 
-/* A piece for a stream that has ended: told once more, in a run that answers no batch. */
+/* Answers a piece for a stream that has ended: repeats the status, in a run that answers no
+ * batch. */
 static enum publish_outcome refuse_piece(const struct publish_stream *stream,
                                          struct leat_ack_run *run)
 {
@@ -394,15 +396,16 @@ enum publish_outcome publish_stream_take_any_order(struct publish_stream *stream
     if (end <= stream->received_bytes)
         return PUBLISH_NOTHING;
     if (at <= stream->received_bytes)
-        stream->busy = false; /* sent again: try again */
-    /* One whole batch where one is awaited, as nearly all are: taken from where it is. */
+        stream->busy = false; /* a retransmission: try again */
+    /* Fast path, nearly always taken: the piece is the next batch, whole, and is published in
+     * place. */
     if (idle && at == stream->received_bytes
         && leat_batch_parse(&batch, piece->bytes, piece->size) == LEAT_OK
         && batch.size == piece->size && batch.size <= stream->owned->batch_bytes_max) {
         const enum publish_outcome outcome =
             take_next(stream, piece->bytes, piece->size, now, wall_ns, run);
         stream_map_skip(stream->joined, stream->received_bytes);
-        stream->busy = false; /* it was not kept */
+        stream->busy = false; /* the batch was not stored */
         return outcome;
     }
     if (stream->producer == NULL)
@@ -410,7 +413,7 @@ enum publish_outcome publish_stream_take_any_order(struct publish_stream *stream
     if (idle)
         stream->partial_from = stream->received_bytes;
     const uint32_t skip = at < stream->received_bytes ? (uint32_t)(stream->received_bytes - at) : 0;
-    if (!reach(stream, end))
+    if (!extend_window(stream, end))
         return PUBLISH_FULL;
     if (stream_map_add(stream->joined, at + skip, piece->size - skip) == STREAM_FULL)
         return PUBLISH_FULL;
@@ -426,7 +429,7 @@ bool publish_stream_answer_again(const struct publish_stream *stream, uint64_t *
     if (*from >= to)
         return false;
     if (stream->producer == NULL) {
-        /* What was answered is forgotten; what counts is that the producer is over. */
+        /* The answers are forgotten; what matters is that the producer has ended. */
         const uint64_t left = to - *from;
         *run = (struct leat_ack_run){ .first_sequence = *from,
                                       .base_offset = LEAT_OFFSET_NONE,
@@ -436,7 +439,7 @@ bool publish_stream_answer_again(const struct publish_stream *stream, uint64_t *
         return true;
     }
     if (!producer_dedup_recall(stream->producer, *from, &count, &verdict)) {
-        /* Too long ago to remember one by one. */
+        /* Too old to be remembered one by one. */
         const uint64_t next = producer_dedup_next_sequence(stream->producer);
         const uint64_t end = to < next ? to : next;
         if (end <= *from)

@@ -1,4 +1,4 @@
-/* Reset limit: how many RESETs a shard sends to strangers. */
+/* Reset limit: limits the RESETs that a shard sends to senders it does not know. */
 #include "broker/shard/reset_limit.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Session: one client's relation with one shard: its token, its connection or its path of packets,
- * its streams, its buffers. */
+/* Session: one client's relation with one shard: its token, its TCP connection or its path for
+ * packets, its streams, its buffers. */
 #include "broker/shard/session.h"
 
 #include <assert.h>
@@ -46,8 +46,8 @@ enum leat_error session_grant(struct session **out, uint32_t id, const struct me
     return LEAT_OK;
 }
 
-/* Mapped, not allocated: an attached client that says little costs the pages it used. All of it is
- * charged: it may use them all. */
+/* Mapped, not allocated, so that an attached client that sends little costs only the pages it used.
+ * All of it is charged, because it may use all of it. */
 static uint8_t *map(struct session *s, size_t size)
 {
     if (!memory_account_take(&s->memory_account, size))

@@ -1,8 +1,8 @@
 /* Shard: one thread that owns a set of partitions and all I/O for them, run to completion. */
 #include "broker/shard/shard.h"
+
 #include <errno.h>
 #include <fcntl.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +28,7 @@ static bool watch_readable(const struct shard *shard, int fd, void *what)
     return watch(shard, fd, EPOLLIN, what);
 }
 
-/* Another way in for packets. False: no descriptor to wait on it. */
+/* Adds a link for packets. False: it cannot be watched by epoll. */
 static bool add_link(struct shard *shard, struct link *link)
 {
     struct shard_link *place = &shard->links[shard->link_count];
@@ -51,14 +51,15 @@ static enum leat_error open_udp(struct shard *shard, char error_text[256])
     const uint16_t port = (uint16_t)strtoul(colon + 1, NULL, 10);
     enum leat_error error = link_udp_open(&link, AF_UNSPEC, shard->options.listen_host, port,
                                           &options, shard->udp_address, error_text);
-    /* The TCP port was free-chosen: the same number may be taken over UDP. */
+    /* The kernel chose the TCP port: the same number may be in use over UDP. */
     if (error == LEAT_ERR_IO && shard->options.listen_port == 0)
         error = link_udp_open(&link, AF_UNSPEC, shard->options.listen_host, 0, &options,
                               shard->udp_address, error_text);
     if (error != LEAT_OK)
         return error;
     if (!add_link(shard, link)) {
-        snprintf(error_text, 256, "shard %u: no descriptor to watch", shard->options.index);
+        snprintf(error_text, 256, "shard %u: epoll cannot watch the UDP socket",
+                 shard->options.index);
         return LEAT_ERR_IO;
     }
     shard->owns_udp = true;
@@ -75,7 +76,7 @@ static enum leat_error open_links(struct shard *shard, char error_text[256])
     }
     for (uint32_t i = 0; i < options->link_count; i++) {
         if (!add_link(shard, options->links[i])) {
-            snprintf(error_text, 256, "shard %u: no descriptor to watch a port", options->index);
+            snprintf(error_text, 256, "shard %u: epoll cannot watch a port", options->index);
             return LEAT_ERR_IO;
         }
     }
@@ -140,7 +141,7 @@ enum leat_error shard_open(struct shard **out, const struct shard_options *optio
     if (error == LEAT_OK
         && (shard->epoll < 0 || !watch_readable(shard, shard->listener.fd, &shard->listener)
             || !watch_readable(shard, shard->inbox.fd, &shard->inbox))) {
-        snprintf(error_text, 256, "shard %u: no epoll descriptor (%s): raise `ulimit -n`",
+        snprintf(error_text, 256, "shard %u: epoll cannot be set up (%s): raise `ulimit -n`",
                  options->index, strerror(errno));
         error = LEAT_ERR_IO;
     }
@@ -207,7 +208,7 @@ static void handle_session_event(struct shard *shard, struct session *s, uint32_
         return;
     if ((events & EPOLLOUT) != 0 && s->out.blocked) {
         s->out.blocked = false;
-        s->stuck_bytes = SIZE_MAX; /* something left */
+        s->stuck_bytes = SIZE_MAX; /* something was sent */
         shard_want_output(shard, s);
         if (!s->in_output)
             shard_set_interest(shard, s);
@@ -231,13 +232,14 @@ static void handle_event(struct shard *shard, const struct epoll_event *event)
     }
     case SOURCE_LINK:
         ((struct shard_link *)event->data.ptr)->ready = true;
-        break; /* its turn comes */
+        break; /* the iteration reads it in turn */
     case SOURCE_CONNECTION: shard_connection_ready(shard, event->data.ptr); break;
     case SOURCE_SESSION: handle_session_event(shard, event->data.ptr, event->events); break;
     }
 }
 
-/* A session that has the reader open whose mark this was; 0: none. */
+/* Clears a lost mark in the subscriptions that had it. Returns the session of one of them; 0:
+ * none. */
 static uint32_t forget_mark(struct owned_partition *owned, int mark)
 {
     struct subscription *sub;
@@ -252,7 +254,7 @@ static uint32_t forget_mark(struct owned_partition *owned, int mark)
     return session;
 }
 
-/* Apart from the iteration, which keeps its registers then. */
+/* Not inlined, so that the iteration keeps its registers. */
 __attribute__((noinline, cold)) static void tick(struct shard *shard)
 {
     struct owned_partition *owned;
@@ -269,7 +271,8 @@ __attribute__((noinline, cold)) static void tick(struct shard *shard)
     }
 }
 
-/* Sessions' own counters are read now and then: a packet pays for one place only. */
+/* The sessions' own counters are added up now and then, so that a packet updates one counter
+ * only. */
 static void count_flows(struct shard *shard)
 {
     struct session *s;
@@ -342,7 +345,7 @@ bool shard_iterate(struct shard *shard, bool read_busy)
     for (int i = 0; i < shard->event_count; i++)
         handle_event(shard, &shard->events[i]);
     shard->event_count = 0;
-    /* Before packets: a grant is here before the first packet of its session. */
+    /* Before packets, so that a grant is known before the first packet of its session. */
     if (shard->holds || !mailbox_is_empty(shard->options.inbox))
         worked |= shard_read_mail(shard);
     for (int i = 0; read_busy && shard->watched != 0 && i < SHARD_BUSY_MAX; i++)

@@ -1,12 +1,12 @@
 /* Shard: one thread that owns a set of partitions and all I/O for them, run to completion.
  *
- * Role: composition of the data path: receive -> frames -> append -> serve subscriptions ->
- * transmit -> timers -> mailbox -> quiescent state -> idle. Everything staged in an iteration
- * leaves in it. Must not know: topics' administration, the control protocol, state files, byte
- * layouts.
+ * Role: composition of the data path: receive -> frames -> append -> deliver to subscriptions ->
+ * transmit -> timers -> mailbox -> quiescent state -> idle. Everything that is staged in an
+ * iteration is sent in it. Must not know: administration of topics, the control protocol, state
+ * files, byte layouts.
  *
- * Threads: shard_open, shard_close and the getters before and after the thread runs; shard_run is
- * the thread; counters are read by anyone. */
+ * Threads: shard_open, shard_close and the getters run before and after the thread; shard_run is
+ * the thread. Any thread may read the counters. */
 #ifndef LEAT_BROKER_SHARD_SHARD_H
 #define LEAT_BROKER_SHARD_SHARD_H
 
@@ -39,35 +39,36 @@ struct shard_options {
     uint16_t listen_port;         /* 0: any free one */
     uint32_t sessions_max;        /* attached and granted; at most 16,384 */
     uint32_t connections_max;     /* accepted, attached or not */
-    uint32_t socket_buffer_bytes; /* 0: the kernel's own */
-    const char *tcp_congestion;   /* NULL: the kernel's own */
-    bool udp;                     /* take packets over UDP, on the same port number if it is free */
-    struct link *const *links;  /* more ways in for packets; the caller's, closed after the shard */
-    uint32_t link_count;        /* at most SHARD_LINKS_MAX - 1 */
-    void (*thread_enter)(void); /* called by the thread before and after; NULL: nothing to do */
+    uint32_t socket_buffer_bytes; /* 0: the kernel's default */
+    const char *tcp_congestion;   /* NULL: the kernel's default */
+    bool udp; /* receive packets over UDP, on the same port number if it is free */
+    /* Further links for packets. They are the caller's, and are closed after the shard. */
+    struct link *const *links;
+    uint32_t link_count; /* at most SHARD_LINKS_MAX - 1 */
+    /* Called by the shard's thread before and after its loop; NULL: not called. */
+    void (*thread_enter)(void);
     void (*thread_leave)(void);
     uint8_t reset_secret[RESET_SECRET_BYTES];
-    leat_ns keepalive_ns;        /* sessions that are silent for so long end; 0: none does */
-    leat_ns producer_idle_ns;    /* unbound producers are forgotten after this */
+    leat_ns keepalive_ns;        /* sessions that are silent for so long end; 0: none do */
+    leat_ns producer_idle_ns;    /* unbound producers that are idle for so long are forgotten */
     const struct topics *topics; /* read under QSBR */
-    struct mailbox *inbox;       /* from control; its eventfd is shard_wake_fd() */
+    struct mailbox *inbox;       /* from control; its eventfd wakes the shard */
     struct mailbox *outbox;      /* to control */
     struct metrics *metrics;     /* the shard registers its counters here */
 };
 
-/* Binds and listens. `inbox->eventfd` must be an eventfd the shard may read. On failure *error_text
- * (256 bytes) names the address and what to do.
- * LEAT_ERR_IO, LEAT_ERR_NO_MEMORY. */
+/* Binds and listens. `inbox->eventfd` must be an eventfd that the shard may read. Errors:
+ * LEAT_ERR_IO, LEAT_ERR_NO_MEMORY; then error_text names the address and what to do. */
 enum leat_error shard_open(struct shard **out, const struct shard_options *options,
                            char error_text[256]);
-/* "host:port" bound. Valid until close. */
+/* The bound address as "host:port". Valid until shard_close. */
 const char *shard_tcp_address(const struct shard *shard);
 /* The same over UDP; NULL: none. */
 const char *shard_udp_address(const struct shard *shard);
-/* The thread: returns after MESSAGE_STOP. Registers with RCU itself. `arg` is the shard. */
+/* The shard's thread; `arg` is the shard. Registers itself with RCU. Returns after MESSAGE_STOP. */
 void *shard_run(void *arg);
-/* One iteration at `now` (monotonic) and `wall_ns`, without waiting; true when it did any work. The
- * caller is RCU-registered. What shard_run loops over; simulations call it themselves. */
+/* Runs one iteration at `now` (monotonic) and `wall_ns` without waiting. True when it did any work.
+ * The caller must be registered with RCU. Simulations call this; shard_run loops over the same. */
 bool shard_step(struct shard *shard, leat_ns now, uint64_t wall_ns);
 void shard_close(struct shard *shard);
 

@@ -1,14 +1,15 @@
-/* Frames a session received: what each means, and its answer. */
+/* Frames that a session received: handles each and answers it. */
 #include <assert.h>
 #include <string.h>
 
 #include "broker/shard/shard_state.h"
 
 enum {
-    NOT_BUSY_AFTER = 64, /* empty reads in a row that take a session out of the busy set */
+    NOT_BUSY_AFTER = 64, /* a session leaves the busy set after so many empty reads in a row */
 };
 
-#define HELD_EVERY_NS LEAT_NS_PER_S /* control hears of it so often */
+/* At most so often control is told of a reader that holds producers back. */
+#define HELD_EVERY_NS LEAT_NS_PER_S
 
 static void count_answer(struct shard *shard, const struct leat_ack_run *run, uint64_t bytes)
 {
@@ -43,8 +44,9 @@ void shard_refuse_unknown(struct session *s, uint32_t stream, uint64_t first_seq
     egress_ack(&s->out, stream, 0, &run);
 }
 
-/* A batch for a stream that is not there: its topic was deleted, most likely. Said once a batch, so
- * that its client need not wait to find out. False: these bytes are not a batch's first. */
+/* Answers a batch for an unknown stream, most likely of a topic that was deleted. Each batch is
+ * answered, so that the client need not wait to find out. False: the bytes are not the start of a
+ * batch. */
 static bool refuse_unknown(struct shard *shard, struct session *s, uint32_t stream,
                            const uint8_t *bytes, uint32_t size)
 {
@@ -56,7 +58,7 @@ static bool refuse_unknown(struct shard *shard, struct session *s, uint32_t stre
     return true;
 }
 
-/* Says what came of a batch of `size` bytes. */
+/* Answers a batch of `size` bytes. */
 static void answer(struct shard *shard, const struct publish_stream *stream,
                    const struct leat_ack_run *run, uint64_t size)
 {
@@ -90,7 +92,7 @@ static enum leat_error publish(struct shard *shard, struct session *s,
     const struct stream *place = session_stream(s, frame->stream);
     struct leat_ack_run run;
     if (place == NULL || place->publish == NULL) {
-        /* Whatever it is that should be a batch: its sender hears that there is no such stream. */
+        /* Even if it is no batch, the sender is told that there is no such stream. */
         if (frame->publish.piece_at == 0
             && !refuse_unknown(shard, s, frame->stream, frame->publish.bytes, frame->publish.size))
             shard_refuse_stream(s, frame->stream, LEAT_ERR_UNKNOWN_STREAM);
@@ -111,8 +113,8 @@ static enum leat_error publish(struct shard *shard, struct session *s,
     return LEAT_OK;
 }
 
-/* Says what came of a batch, and takes those behind it that are whole, as far as there is room for
- * their answers. `before`: received_bytes before the first. */
+/* Answers a batch and handles the whole batches behind it, as far as there is room for their
+ * answers. `before` is received_bytes before the first. */
 static enum leat_error answer_whole(struct shard *shard, struct publish_stream *stream,
                                     enum publish_outcome outcome, uint64_t before,
                                     struct leat_ack_run *run)
@@ -167,9 +169,9 @@ void shard_take_waiting(struct shard *shard, struct session *s)
     }
 }
 
-/* Credit for a stream that is over. What was said at its end its client may have heard before the
- * grant, over another connection, and not known what to do with: said once more, it asks control.
- */
+/* CREDIT for a stream that has ended. The client may have received the GAP of its end before the
+ * grant on the control connection, and have ignored it as unknown. Repeated now, it makes the
+ * client ask control. */
 static void refuse_credit(struct shard *shard, struct session *s, uint32_t stream)
 {
     const struct leat_frame_gap gone = { .offset = LEAT_OFFSET_NONE,
@@ -192,7 +194,8 @@ static enum leat_error credit(struct shard *shard, struct session *s,
     return LEAT_OK;
 }
 
-/* A client that waits for credit. It would wait for ever for one that is over. */
+/* The client waits for credit. If the stream has ended, it must be told so, or it would wait for
+ * ever. */
 static void blocked(struct shard *shard, struct session *s, uint32_t stream)
 {
     const struct stream *place = session_stream(s, stream);
@@ -205,7 +208,7 @@ static void blocked(struct shard *shard, struct session *s, uint32_t stream)
         shard_publisher_waits(shard, place->publish);
 }
 
-/* What stands committed where this stream commits, as the answer to the COMMIT of `asked`. */
+/* Sends the committed offset of this stream's entry, as the answer to the COMMIT of `asked`. */
 void shard_say_committed(struct session *s, uint32_t number, uint64_t asked, int16_t status)
 {
     const struct stream *place = session_stream(s, number);
@@ -215,7 +218,7 @@ void shard_say_committed(struct session *s, uint32_t number, uint64_t asked, int
         said.offset = offsets_committed(sub->entry);
         said.log_epoch = sub->entry->log_epoch;
     } else {
-        /* A commit that was taken stands, at least. */
+        /* A commit that was accepted is committed, at least. */
         said.offset = status == LEAT_OK ? asked : LEAT_OFFSET_NONE;
     }
     egress_committed(&s->out, number, &said);
@@ -235,7 +238,7 @@ static enum leat_error commit(struct shard *shard, struct session *s,
 
 static enum leat_error attach_again(struct session *s, const struct leat_frame *frame)
 {
-    /* Over a connection once is enough; in packets it is said until it is answered. */
+    /* Over TCP one ATTACH is enough; in packets it is repeated until it is answered. */
     if (!session_is_packets(s) || frame->attach.session != s->id
         || !session_token_is(s->token, frame->attach.token))
         return LEAT_ERR_PROTOCOL;
@@ -276,7 +279,7 @@ enum leat_error shard_handle_frame(struct shard *shard, struct session *s,
     case LEAT_FRAME_PUBLISH_ACK:
     case LEAT_FRAME_DATA:
     case LEAT_FRAME_COMMITTED:
-    case LEAT_FRAME_GAP: return LEAT_ERR_PROTOCOL; /* not a client's to say, or not now */
+    case LEAT_FRAME_GAP: return LEAT_ERR_PROTOCOL; /* not sent by clients, or not allowed now */
     default: metric_add(&shard->counters.frames_dropped, 1); return LEAT_OK;
     }
 }
@@ -316,20 +319,20 @@ void shard_handle_frames(struct shard *shard, struct session *s)
     shard_set_interest(shard, s);
 }
 
-/* Keeps the busiest few where the spinning loop reads them without asking epoll. */
-static void make_hot(struct shard *shard, struct session *s)
+/* Adds the session to the busy set: the spinning loop reads its members without asking epoll. */
+static void add_to_busy_set(struct shard *shard, struct session *s)
 {
-    struct session **coldest = NULL;
+    struct session **idlest = NULL;
     s->empty_reads = 0;
     for (int i = 0; i < SHARD_BUSY_MAX; i++) {
         struct session **place = &shard->busy_set[i];
         if (*place == s)
             return;
         if (*place == NULL || (*place)->empty_reads >= NOT_BUSY_AFTER)
-            coldest = place;
+            idlest = place;
     }
-    if (coldest != NULL)
-        *coldest = s;
+    if (idlest != NULL)
+        *idlest = s;
 }
 
 bool shard_receive(struct shard *shard, struct session *s)
@@ -350,7 +353,7 @@ bool shard_receive(struct shard *shard, struct session *s)
     }
     s->receive_to += (uint32_t)got;
     shard_heard(shard, s);
-    make_hot(shard, s);
+    add_to_busy_set(shard, s);
     shard_handle_frames(shard, s);
     return true;
 }

@@ -1,4 +1,5 @@
-/* Groups, as a shard serves them: where readers begin, revoking, commits, resets, measuring. */
+/* The shard's part of consumer groups: where readers begin, revoking, commits, resets,
+ * measuring. */
 #include "broker/shard/shard_state.h"
 #include "schema/loss.h"
 
@@ -9,7 +10,7 @@ enum leat_error shard_find_start(const struct shard *shard, struct partition *p,
 {
     struct partition_place place;
     enum partition_seek_at at = (enum partition_seek_at)want->at;
-    /* An offset of another life of this log: all of the new one comes after it. */
+    /* The offset is of another life of this log: all of this one comes after it. */
     if (at == PARTITION_OFFSET && want->log_epoch != 0 && want->log_epoch != partition_log_epoch(p))
         at = PARTITION_EARLIEST;
     if (at == PARTITION_TIME)
@@ -24,7 +25,7 @@ enum leat_error shard_find_start(const struct shard *shard, struct partition *p,
     return LEAT_OK;
 }
 
-/* What stands, for the reply: in this life of the log, or in an earlier one. */
+/* The group's committed offset, for the reply: in this life of the log, or in an earlier one. */
 static void set_committed(const struct offsets_entry *entry, struct message_subscribe *want)
 {
     const uint64_t stands = offsets_committed(entry);
@@ -33,8 +34,9 @@ static void set_committed(const struct offsets_entry *entry, struct message_subs
     want->committed_log_epoch = here ? entry->log_epoch : entry->before_log_epoch;
 }
 
-/* Where the group stood in an earlier life of the log is as old as the last snapshot. A member that
- * read there may know better, and what there was to lose; of any other log it does not count. */
+/* The group's offset in an earlier life of the log is as old as the last snapshot. A member that
+ * read there may know a later one, and up to where there was anything to lose. What it knows of any
+ * other log does not count. */
 static void ask_member(const struct partition *p, struct message_subscribe *want)
 {
     const bool before = offsets_committed(want->entry) == LEAT_OFFSET_NONE;
@@ -46,11 +48,11 @@ static void ask_member(const struct partition *p, struct message_subscribe *want
         want->committed = want->processed;
 }
 
-/* Nothing stands, and a member knows an earlier life of the log: where it stood in it is all that
- * is known of the group's place. A member that did not stand there knows only that there was
+/* Nothing is committed, and the member knows an earlier life of the log: its own offset there is
+ * all that is known of the group's. If it had no offset there, it knows only that there was
  * something to lose. */
-__attribute__((noinline, cold)) static void take_word(const struct partition *p,
-                                                      struct message_subscribe *want)
+__attribute__((noinline, cold)) static void use_member_offset(const struct partition *p,
+                                                              struct message_subscribe *want)
 {
     if (want->committed_log_epoch != 0 || !want->same_topic || want->log_epoch == 0
         || want->log_epoch == partition_log_epoch(p))
@@ -71,19 +73,19 @@ enum leat_error shard_find_group_start(const struct shard *shard, struct partiti
     const bool stands = offsets_committed(entry) != LEAT_OFFSET_NONE;
     set_committed(entry, want);
     if (at_committed) {
-        take_word(p, want);
+        use_member_offset(p, want);
         ask_member(p, want);
     }
     struct message_subscribe found = *want;
     if (at_committed && want->committed_log_epoch == 0) {
-        /* A member that knows another life of the log wants all of this one. */
+        /* A member that knows another life of the log reads all of this one. */
         const bool here = want->log_epoch == 0 || want->log_epoch == partition_log_epoch(p);
         found.at = here ? want->otherwise : PARTITION_EARLIEST;
     } else if (at_committed) {
         /* All of a later life comes after an offset of an earlier one. */
         found.at = stands ? PARTITION_OFFSET : PARTITION_EARLIEST;
         found.start = want->committed;
-        found.log_epoch = 0; /* the group's place, not one that the member knows of another log */
+        found.log_epoch = 0; /* the group's offset, not one that the member knows of another log */
     }
     const enum leat_error error = shard_find_start(shard, p, &found);
     found.at = want->at;
@@ -100,13 +102,13 @@ void shard_begin_group(const struct shard *shard, const struct message_subscribe
         && found->committed < found->offset)
         offsets_lose(entry, found->lost_at_least, found->offset - found->committed);
     else if (found->at == MESSAGE_AT_COMMITTED && found->lost_unknown)
-        offsets_lose(entry, 0, found->offset); /* at most all that there ever was */
+        offsets_lose(entry, 0, found->offset); /* at most every offset that was ever assigned */
     else if (offsets_committed(entry) != LEAT_OFFSET_NONE)
         return;
     offsets_commit(entry, found->offset, shard->wall_ns);
 }
 
-/* ---- what control asks */
+/* ---- requests from control */
 
 void shard_revoke(struct shard *shard, struct offsets_entry *entry)
 {
@@ -118,7 +120,7 @@ void shard_revoke(struct shard *shard, struct offsets_entry *entry)
                                          .offset = offsets_committed(entry),
                                          .log_epoch = entry->log_epoch,
                                          .reason = LEAT_REASON_REVOKED };
-    /* A client that does not read has no room to be told; its heartbeats tell it. */
+    /* A client that does not read leaves no room for the GAP; its heartbeats will tell it. */
     if (session_is_attached(s) && egress_room(&s->out) >= EGRESS_ANSWER_BYTES) {
         egress_gap(&s->out, sub->number, &over);
         shard_want_output(shard, s);
@@ -137,7 +139,7 @@ static enum leat_error reset(struct shard *shard, struct partition *p,
     return error;
 }
 
-/* How long `bytes` last at the rate of what the log holds; 0: it cannot be told. */
+/* How many ms `bytes` last at the average rate of what the log holds; 0: unknown. */
 static uint64_t time_for(const struct shard *shard, const struct partition *p, uint64_t bytes)
 {
     const uint64_t head = partition_head(p), held = partition_visible(p) - head;
@@ -180,7 +182,7 @@ static enum leat_error measure(const struct shard *shard, const struct partition
 enum leat_error shard_handle_group_mail(struct shard *shard, const struct owned_partition *owned,
                                         struct message *m)
 {
-    if (m->type == MESSAGE_REVOKE) { /* also of a log that is leaving */
+    if (m->type == MESSAGE_REVOKE) { /* also when the partition is being removed */
         shard_revoke(shard, m->commit.entry);
         m->value = offsets_committed(m->commit.entry);
         return LEAT_OK;

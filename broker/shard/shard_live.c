@@ -1,18 +1,18 @@
-/* Liveness: ends sessions whose client is silent or does not take what it is sent. */
+/* Liveness: ends sessions whose client is silent, or does not take what it is sent. */
 #include "broker/shard/shard_state.h"
 #include "ops/log.h"
 
-/* A session whose client has vanished ends here, without a sign from the network: nothing comes for
- * a keepalive, or nothing of what it is owed leaves. Both lists are in the order of time, so that
- * only what is due is looked at. */
+/* A client may vanish without a sign from the network. Its session ends here: nothing was received
+ * for a keepalive, or nothing of what it is owed was sent. Both lists are in the order of time, so
+ * only sessions that are due are checked. */
 
 enum {
-    LOOKS_IN_KEEPALIVE = 2, /* at a socket that is full */
+    CHECKS_PER_KEEPALIVE = 2, /* checks of a full socket */
 };
 
-static leat_ns look_ns(const struct shard *shard)
+static leat_ns check_interval_ns(const struct shard *shard)
 {
-    return shard->options.keepalive_ns / LOOKS_IN_KEEPALIVE;
+    return shard->options.keepalive_ns / CHECKS_PER_KEEPALIVE;
 }
 
 /* ---- silent */
@@ -24,7 +24,7 @@ void shard_heard_anew(struct shard *shard, struct session *s)
     TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_node);
 }
 
-/* Once a second at most: a middlebox that restarts forgets many at once. */
+/* Logged once a second at most: a middlebox that restarts forgets many connections at once. */
 static void end_dead(struct shard *shard, struct session *s, metric *counter, const char *what)
 {
     metric_add(counter, 1);
@@ -45,13 +45,12 @@ static bool has_unread_packets(const struct shard *shard, const struct link *lin
     return false;
 }
 
-/* Whether there is something of it that was not looked at: the shard may have been off its
- * processor for long. */
-static bool may_have_spoken(struct shard *shard, struct session *s)
+/* True when input from the session may be unread: the shard may have been descheduled for long. */
+static bool may_have_input(struct shard *shard, struct session *s)
 {
     if (session_is_packets(s))
         return has_unread_packets(shard, s->path->link);
-    if (s->unread) /* it is not read while it does not take its answers: see below */
+    if (s->unread) /* it is not read while it does not take its answers: see `stuck` below */
         return true;
     shard_receive(shard, s);
     return s->ending || s->heard_ns == shard->now;
@@ -69,7 +68,7 @@ static void expire_silent(struct shard *shard)
 {
     while (silent_at(shard) <= shard->now) {
         struct session *s = TAILQ_FIRST(&shard->attached);
-        if (!may_have_spoken(shard, s))
+        if (!may_have_input(shard, s))
             end_dead(shard, s, &shard->counters.sessions_silent, "shard.session_silent");
         else if (!s->ending)
             shard_heard_anew(shard, s);
@@ -78,7 +77,7 @@ static void expire_silent(struct shard *shard)
 
 /* ---- stuck */
 
-static void look_again(struct shard *shard, struct session *s)
+static void check_later(struct shard *shard, struct session *s)
 {
     s->stuck_ns = shard->now;
     TAILQ_INSERT_TAIL(&shard->stuck, s, stuck_node);
@@ -91,7 +90,7 @@ void shard_set_stuck(struct shard *shard, struct session *s, bool stuck)
     s->stuck = stuck;
     s->stuck_bytes = SIZE_MAX;
     if (stuck)
-        look_again(shard, s);
+        check_later(shard, s);
     else
         TAILQ_REMOVE(&shard->stuck, s, stuck_node);
 }
@@ -100,10 +99,10 @@ static leat_ns stuck_at(const struct shard *shard)
 {
     const struct session *s = TAILQ_FIRST(&shard->stuck);
     return s == NULL || shard->options.keepalive_ns == 0 ? LEAT_NS_NEVER
-                                                         : s->stuck_ns + look_ns(shard);
+                                                         : s->stuck_ns + check_interval_ns(shard);
 }
 
-/* A slow reader's socket may stay full for long: what counts is whether anything leaves. */
+/* A slow reader's socket may stay full for long: what counts is whether bytes leave it. */
 static void expire_stuck(struct shard *shard)
 {
     while (stuck_at(shard) <= shard->now) {
@@ -111,12 +110,12 @@ static void expire_stuck(struct shard *shard)
         const size_t bytes = link_tcp_unsent(s->fd);
         s->stuck_looks = bytes < s->stuck_bytes ? 0 : (uint8_t)(s->stuck_looks + 1);
         s->stuck_bytes = bytes;
-        if (s->stuck_looks >= LOOKS_IN_KEEPALIVE) {
+        if (s->stuck_looks >= CHECKS_PER_KEEPALIVE) {
             end_dead(shard, s, &shard->counters.sessions_stuck, "shard.session_stuck");
             continue;
         }
         TAILQ_REMOVE(&shard->stuck, s, stuck_node);
-        look_again(shard, s);
+        check_later(shard, s);
     }
 }
 

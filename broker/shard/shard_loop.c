@@ -9,9 +9,9 @@
 #include "ops/log.h"
 #include "transport/event_wait.h"
 
-/* How long epoll is left alone while what is busy is read directly: so many turns at least, and so
- * long. Where it has only newcomers to tell of, a system call every few microseconds would be the
- * worst that happens to a record. */
+/* While the busy set is read directly, epoll is polled only after so many turns and so much time.
+ * Polling it every few microseconds, when it only watches the listener, would dominate a record's
+ * latency. */
 enum { POLL_TURNS = 32 };
 #define POLL_NS (4 * LEAT_NS_PER_US)
 #define POLL_SELDOM_NS (200 * LEAT_NS_PER_US)
@@ -51,8 +51,8 @@ static bool pending_work(const struct shard *shard)
     return !TAILQ_EMPTY(&shard->output);
 }
 
-/* What control has no room for, or a link has not let go of, is tried again soon: neither is
- * announced. */
+/* Messages that the mailbox to control had no room for, and logs that a link still sends from, are
+ * retried soon: nothing announces that they can go. */
 static bool has_unreported(const struct shard *shard)
 {
     return shard->holds || shard_has_notices(shard) || !TAILQ_EMPTY(&shard->unreported)
@@ -79,8 +79,8 @@ static void disarm_links(struct shard *shard)
     }
 }
 
-/* Polled links that can wake us shall do so, if all of them can; else they are polled, with a
- * backoff. True: they are armed now, and have to be asked once more before we sleep. */
+/* Arms the polled links to wake the shard, if all of them can. Otherwise they are polled with a
+ * backoff. True: they were armed just now, and must be polled once more before sleeping. */
 static bool arm_links(struct shard *shard)
 {
     if (shard->armed || shard->polled_links == 0 || shard->unarmed_links != 0)
@@ -96,7 +96,7 @@ static bool arm_links(struct shard *shard)
     return true;
 }
 
-/* When an armed link wants to be flushed: the others are all the time. */
+/* When an armed link needs a flush. Links that are not armed are flushed all the time. */
 static leat_ns links_deadline(const struct shard *shard)
 {
     leat_ns first = LEAT_NS_NEVER;
@@ -108,7 +108,8 @@ static leat_ns links_deadline(const struct shard *shard)
     return first;
 }
 
-/* A link that cannot wake us is polled, with a backoff that grows while nothing comes. */
+/* The backoff between polls of a link that cannot wake the shard; it grows while nothing
+ * arrives. */
 static leat_ns next_backoff(struct shard *shard)
 {
     const leat_ns longest =
@@ -118,7 +119,7 @@ static leat_ns next_backoff(struct shard *shard)
     return shard->backoff;
 }
 
-/* How long to wait at most; LEAT_NS_NEVER: for something to happen. */
+/* How long to wait at most; LEAT_NS_NEVER: until an event. */
 static leat_ns longest_wait(struct shard *shard)
 {
     const leat_ns links = links_deadline(shard);
@@ -139,7 +140,7 @@ static leat_ns longest_wait(struct shard *shard)
     return wait;
 }
 
-/* Blocks until there is something to do. */
+/* Blocks until an event or a deadline. */
 static void sleep_until_event(struct shard *shard)
 {
     if (!mailbox_prepare_sleep(shard->options.inbox))
@@ -164,7 +165,7 @@ static bool any_busy(const struct shard *shard)
     return false;
 }
 
-/* Whether epoll is to be asked beside what is read directly. */
+/* True when epoll should be polled while the busy set is read directly. */
 static bool poll_is_due(struct shard *shard)
 {
     const bool seldom = shard->watched == 0 && shard->polled_links != 0;

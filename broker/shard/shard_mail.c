@@ -1,4 +1,5 @@
-/* Mail from control: partitions, sessions and streams that come and go; notices to control. */
+/* Mail from control: partitions, sessions and streams that are added and removed; notices to
+ * control. */
 #include <assert.h>
 
 #include "broker/shard/shard_state.h"
@@ -18,7 +19,7 @@ static void reply(struct shard *shard, const struct message *request, enum leat_
     struct message answer = *request;
     answer.type = MESSAGE_REPLY;
     answer.status = (int16_t)status;
-    /* No further mail is read before this one has gone, so one place is enough. */
+    /* No further mail is read before this reply is sent, so one slot is enough. */
     if (!shard_tell(shard, &answer)) {
         shard->held = answer;
         shard->holds = true;
@@ -27,7 +28,7 @@ static void reply(struct shard *shard, const struct message *request, enum leat_
 
 /* ---- partitions */
 
-/* The one it is about; NULL: this shard has it not, or not any more. */
+/* The partition of the message; NULL: this shard does not own it, or is removing it. */
 static struct owned_partition *owned_of(const struct shard *shard, const struct message *m)
 {
     struct owned_partition *owned = owned_partitions_find(&shard->owned_partitions, m->partition);
@@ -38,14 +39,14 @@ static void apply_settings(struct shard *shard, struct owned_partition *owned)
 {
     const struct topic *topic = topics_find(shard->options.topics, owned->topic_id);
     if (topic == NULL) {
-        owned->ticks = true; /* nothing is known against it */
+        owned->ticks = true; /* unknown, so assume it has deadlines */
         return;
     }
     const struct topic_settings *settings = &topic->settings;
     owned->ticks = settings->retention_ms != 0 || settings->overrun == PARTITION_BLOCK;
     if (owned->share->owned_partitions != 1)
         return;
-    /* The topic's rate is shared out to the shards by the partitions they have. */
+    /* The topic's rate is divided among the shards by the number of partitions they have. */
     uint64_t mine = 0;
     assert(settings->partitions != 0);
     for (uint32_t i = 0; i < settings->partitions; i++)
@@ -81,8 +82,8 @@ void shard_close_stream(struct shard *shard, struct session *s, uint32_t number)
     session_stream_free(s, number);
 }
 
-/* Told at once, not when it publishes again. One that does not read has no room to be told: it is
- * when it publishes, or says that it is blocked. */
+/* Tells the publisher at once. One that does not read leaves no room for it: it is told when it
+ * publishes next, or says that it is blocked. */
 static void tell_publisher(struct shard *shard, struct publish_stream *stream,
                            enum leat_error status)
 {
@@ -109,7 +110,8 @@ static void remove_partition(struct shard *shard, const struct message *m)
     struct subscription *sub;
     struct publish_stream *stream;
     while ((sub = TAILQ_FIRST(&owned->readers)) != NULL) {
-        /* A reader that does not read has no room to be told; it finds out when it asks. */
+        /* A reader whose client does not read leaves no room for the GAP; it finds out when it
+         * asks. */
         struct session *s = sub->session;
         if (session_is_attached(s) && egress_room(&s->out) >= EGRESS_ANSWER_BYTES) {
             egress_gap(&s->out, sub->number, &gone);
@@ -129,7 +131,8 @@ static void remove_partition(struct shard *shard, const struct message *m)
     TAILQ_INSERT_TAIL(&shard->leaving, owned, leaving_node);
 }
 
-/* Nothing new is sent from it, so that a link that is asked lets go of it in the end. */
+/* Nothing new is sent from a log that is being removed, so links that are asked to reclaim release
+ * it in the end. */
 static bool is_sent_from(struct shard *shard, const struct owned_partition *owned)
 {
     if (!partition_is_pinned(owned->partition))
@@ -189,15 +192,15 @@ static enum leat_error close_session(struct shard *shard, const struct message *
     struct session *s = shard_session(shard, m->session);
     if (s == NULL)
         return LEAT_ERR_UNKNOWN_SESSION;
-    s->say_closed = false; /* the reply says it */
+    s->say_closed = false; /* the reply tells control */
     shard_end_session(shard, s, LEAT_OK);
     return LEAT_OK;
 }
 
 /* ---- streams */
 
-/* The producer is bound to `mine` now: nothing that its older streams still send may come between,
- * and who has them is told. */
+/* The producer is bound to `mine` now. Its older streams end, so that what they still send cannot
+ * come in between, and their clients are told. */
 static void end_other_streams(struct shard *shard, const struct publish_stream *mine)
 {
     struct publish_stream *stream, *next;
@@ -251,7 +254,7 @@ static enum leat_error open_publish(struct shard *shard, struct message *m)
     enum leat_error error = session_stream_new(s, &place, &m->stream);
     if (error != LEAT_OK)
         return error;
-    /* All that can fail comes before an older stream of the producer ends. */
+    /* Everything that can fail comes before an older stream of the producer ends. */
     struct publish_stream *stream;
     error = publish_stream_open(&stream, s, owned, &shard->buffers, NULL, &m->publish);
     if (error != LEAT_OK)
@@ -274,7 +277,7 @@ static enum leat_error open_publish(struct shard *shard, struct message *m)
     return LEAT_OK;
 }
 
-/* What it needs it has since it was prepared. */
+/* Everything the stream needs was reserved when it was prepared. */
 static enum leat_error bind_publish(struct shard *shard, struct message *m)
 {
     struct session *s = shard_session(shard, m->session);
@@ -319,8 +322,8 @@ static enum leat_error open_subscription(struct shard *shard, struct message *m)
         shard_tell_lost(shard, owned, given_up, 0, LEAT_ERR_LIMIT);
     if (error != LEAT_OK)
         return error;
-    /* All that can fail is behind us: only now the group moves, and an older stream of the same
-     * member, which may still be here after a reconnect, ends. */
+    /* Nothing can fail from here on. Only now the group's offset moves, and an older stream of the
+     * same member ends, which may still be open after a reconnect. */
     place->subscription->number = m->stream;
     if (m->subscribe.entry == NULL)
         return LEAT_OK;
@@ -348,8 +351,8 @@ static enum leat_error end_stream(struct shard *shard, const struct message *m)
     return LEAT_OK;
 }
 
-/* Control resumes nobody of an older epoch any more: what is bound is all that there is to fence.
- */
+/* Control no longer resumes a producer of an older epoch, so only bound streams have to be
+ * fenced. */
 static void fence(struct shard *shard, const struct message *m)
 {
     struct publish_stream *stream, *next;
@@ -416,7 +419,7 @@ static void handle(struct shard *shard, struct message *m)
     case MESSAGE_RESERVE_OFFSETS:
     case MESSAGE_HELD_BACK:
     case MESSAGE_HELD_BY_QUOTA:
-    case MESSAGE_REQUIRED_LOST: break; /* said by shards only */
+    case MESSAGE_REQUIRED_LOST: break; /* sent by shards only */
     }
 }
 
@@ -487,7 +490,7 @@ void shard_tell_lost(struct shard *shard, struct owned_partition *owned, uint64_
                      uint32_t session, enum leat_error why)
 {
     shard_notice(shard, owned);
-    /* So many are only there when control has read nothing for long: the newest are told. */
+    /* There are so many only when control has read nothing for long: the newest are kept. */
     if (owned->required_lost_count == REQUIRED_READERS_MAX)
         owned->required_lost_count--;
     owned->required_lost[owned->required_lost_count++] = (struct owned_partition_lost){

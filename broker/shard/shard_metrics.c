@@ -1,4 +1,4 @@
-/* Names of the shard's counters. */
+/* Registers the shard's counters: their names, help texts and labels. */
 #include <stdio.h>
 
 #include "broker/shard/shard_state.h"
@@ -32,7 +32,7 @@ static void register_packet_drops(const struct shard *shard)
         char labels[64];
         snprintf(labels, sizeof labels, "shard=\"%u\",reason=\"%s\"", shard->options.index, why[i]);
         register_one(shard, "leat_packets_dropped_total",
-                     "Packets a link accepted and the shard did not take.", labels,
+                     "Packets that a link accepted and the shard dropped.", labels,
                      &shard->counters.packet_drops[i]);
     }
 }
@@ -44,18 +44,18 @@ void shard_register_counters(const struct shard *shard)
         const char *name, *help;
         const metric *value;
     } list[] = {
-        { "leat_packets_in_total", "Packets the links accepted.", &c->packets_in },
-        { "leat_packets_taken_total", "Packets handled: in less the dropped.", &c->packets_taken },
+        { "leat_packets_in_total", "Packets that the links accepted.", &c->packets_in },
+        { "leat_packets_taken_total", "Packets handled: received and not dropped.",
+          &c->packets_taken },
         { "leat_packets_sent_total", "Packets sent; each has a number of its own.",
           &c->packets_sent },
-        { "leat_packets_acked_total", "Packets the peers acknowledged.", &c->packets_acked },
-        { "leat_packets_lost_total", "Packets taken for lost; what they carried was sent again.",
+        { "leat_packets_acked_total", "Packets that the peers acknowledged.", &c->packets_acked },
+        { "leat_packets_lost_total", "Packets declared lost; their content was sent again.",
           &c->packets_lost },
         { "leat_packets_spurious_total",
-          "Packets taken for lost and acknowledged later: they had only been late.",
-          &c->packets_spurious },
+          "Spurious losses: packets declared lost and acknowledged later.", &c->packets_spurious },
         { "leat_bytes_resent_total", "Log bytes sent again.", &c->bytes_resent },
-        { "leat_probes_total", "Times a probe timer ran out.", &c->probes },
+        { "leat_probes_total", "Times a probe timer expired.", &c->probes },
         { "leat_bytes_in_total", "Bytes of batches appended.", &c->bytes_in },
         { "leat_bytes_out_total", "Bytes sent on data connections.", &c->bytes_out },
         { "leat_records_in_total", "Records appended.", &c->records_in },
@@ -64,28 +64,28 @@ void shard_register_counters(const struct shard *shard)
         { "leat_batches_duplicate_total", "Batches that had been appended before.",
           &c->duplicates },
         { "leat_batches_busy_total", "Batches answered BUSY.", &c->busy },
-        { "leat_frames_unknown_stream_total", "Frames for a stream that is not there.",
+        { "leat_frames_unknown_stream_total", "Frames for an unknown stream.",
           &c->frames_unknown_stream },
         { "leat_frames_dropped_total", "Frames of unknown types that may be skipped.",
           &c->frames_dropped },
         { "leat_connections_accepted_total", "Data connections accepted.",
           &c->connections_accepted },
         { "leat_connections_refused_total",
-          "Data connections refused for want of descriptors or beyond connections_max.",
+          "Data connections refused: out of descriptors, or beyond connections_max.",
           &c->connections_refused },
         { "leat_attach_refused_total", "ATTACH frames refused.", &c->attach_refused },
         { "leat_sessions_opened_total", "Sessions attached.", &c->sessions_opened },
         { "leat_sessions_ended_total", "Attached sessions that ended.", &c->sessions_ended },
         { "leat_sessions_silent_total",
-          "Sessions ended because nothing was heard for keepalive_ms.", &c->sessions_silent },
+          "Sessions ended because nothing was received for keepalive_ms.", &c->sessions_silent },
         { "leat_sessions_stuck_total",
           "Sessions ended because their connection did not drain for keepalive_ms.",
           &c->sessions_stuck },
-        { "leat_protocol_errors_total", "Sessions ended for breaking the protocol.",
+        { "leat_protocol_errors_total", "Sessions ended because the client violated the protocol.",
           &c->protocol_errors },
         { "leat_gaps_total", "GAPs sent to overtaken readers.", &c->gaps },
         { "leat_blocked_total", "Times a side had something to send and no credit.", &c->blocked },
-        { "leat_commits_total", "COMMITs of groups that were taken.", &c->commits },
+        { "leat_commits_total", "COMMITs of groups that were accepted.", &c->commits },
         { "leat_commits_refused_total", "COMMITs of groups that were refused.",
           &c->commits_refused },
         { "leat_streams_revoked_total", "Streams taken from members of groups.", &c->revoked },
@@ -96,7 +96,7 @@ void shard_register_counters(const struct shard *shard)
         { "leat_log_reclaims_total",
           "Times an append waited for log memory that a link was still sending from.",
           &c->reclaims },
-        { "leat_clock_steps_total", "Steps of the system's clock by more than a second.",
+        { "leat_clock_steps_total", "Steps of the system clock by more than a second.",
           &c->clock_steps },
     };
     char labels[32];
@@ -123,15 +123,16 @@ void shard_register_link(const struct shard *shard, uint32_t index)
     } list[] = {
         { "leat_link_rx_total", "Datagrams that reached the link.", &c->rx },
         { "leat_link_accepted_total", "Datagrams handed to the shard.", &c->accepted },
-        { "leat_link_answered_total", "ARP and ICMP answered by the link.", &c->answered },
-        { "leat_link_rx_bytes_total", "Payload of the accepted.", &c->rx_bytes },
+        { "leat_link_answered_total", "ARP and ICMP requests answered by the link.", &c->answered },
+        { "leat_link_rx_bytes_total", "Payload bytes of accepted datagrams.", &c->rx_bytes },
         { "leat_link_tx_total", "Datagrams sent.", &c->tx },
-        { "leat_link_tx_bytes_total", "Payload sent.", &c->tx_bytes },
+        { "leat_link_tx_bytes_total", "Payload bytes sent.", &c->tx_bytes },
         { "leat_link_tx_references_total", "Datagrams sent from the log's own memory.",
           &c->tx_references },
-        { "leat_link_tx_kept_total", "Times the wire had no room at once.", &c->tx_kept },
+        { "leat_link_tx_kept_total", "Times the wire could not take a datagram at once.",
+          &c->tx_kept },
         { "leat_link_tx_no_buffer_total", "Times no buffer was free.", &c->tx_no_buffer },
-        { "leat_link_tx_lost_total", "Datagrams given up: no neighbour, or refused.", &c->tx_lost },
+        { "leat_link_tx_lost_total", "Datagrams dropped: no neighbour, or refused.", &c->tx_lost },
     };
     char labels[64];
     snprintf(labels, sizeof labels, "shard=\"%u\",link=\"%u\"", shard->options.index, index);
@@ -140,7 +141,7 @@ void shard_register_link(const struct shard *shard, uint32_t index)
     for (int i = 0; i < LINK_DROPS; i++) {
         snprintf(labels, sizeof labels, "shard=\"%u\",link=\"%u\",reason=\"%s\"",
                  shard->options.index, index, why[i]);
-        register_one(shard, "leat_link_dropped_total", "Datagrams the link did not hand on.",
-                     labels, &c->drops[i]);
+        register_one(shard, "leat_link_dropped_total", "Datagrams that the link dropped.", labels,
+                     &c->drops[i]);
     }
 }

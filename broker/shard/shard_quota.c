@@ -1,4 +1,4 @@
-/* Who is held by a quota: when there is more, and who is told. */
+/* Quotas: when a client that one holds back may go on, and who is told. */
 #include "broker/shard/shard_state.h"
 
 static void wake_at(struct shard *shard, leat_ns when)
@@ -7,7 +7,7 @@ static void wake_at(struct shard *shard, leat_ns when)
         shard->quota_deadline = when;
 }
 
-/* Control is to write it to the log: once an episode, and one at a time. */
+/* Has control log it: once an episode, and one notice at a time. */
 static void note(struct shard *shard, const struct session *s, struct quota_hold *hold,
                  uint64_t topic_id, bool publishes)
 {
@@ -49,7 +49,7 @@ void shard_first_credit(struct shard *shard, struct publish_stream *stream)
     struct quota *topic = &stream->owned->share->publish_quota;
     struct quota *client = s->bucket != NULL ? &s->bucket->publish : NULL;
     if (quota_ready(topic, shard->now) && (client == NULL || quota_ready(client, shard->now)))
-        publish_stream_promise(stream); /* the reply says so */
+        publish_stream_promise(stream); /* the reply carries the credit */
     else
         shard_renew_credit(shard, stream);
 }
@@ -58,7 +58,7 @@ void shard_publisher_waits(struct shard *shard, struct publish_stream *stream)
 {
     struct session *s = stream->session;
     if (!stream->limited)
-        return; /* its credit is on the way */
+        return; /* its credit is on the way already */
     stream->wants_batch = true;
     shard_renew_credit(shard, stream);
     if (!stream->throttled)
@@ -72,15 +72,15 @@ void shard_publisher_waits(struct shard *shard, struct publish_stream *stream)
         note(shard, s, &stream->owned->share->publish_hold, stream->owned->topic_id, true);
 }
 
-/* Each gets a little at once; a whole batch only one after the other, so that those who wait do not
- * overdraw by a batch each. */
+/* Every stream gets a little credit at once. A whole batch is granted to one stream after the
+ * other, so that the waiting streams do not each overdraw the quota by a batch. */
 static void retry_publishers(struct shard *shard)
 {
     struct publish_stream *stream, *next;
     for (stream = TAILQ_FIRST(&shard->throttled_publishers); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, throttled_node);
         if (egress_room(&stream->session->out) < EGRESS_ANSWER_BYTES) {
-            /* Its client does not read: look again with the next one's turn. */
+            /* Its client does not read: try again in a millisecond. */
             wake_at(shard, shard->now + LEAT_NS_PER_MS);
             continue;
         }
@@ -99,9 +99,9 @@ void shard_retry_throttled(struct shard *shard)
     struct subscription *sub;
     shard->quota_deadline = LEAT_NS_NEVER;
     retry_publishers(shard);
+    /* Each is asked for its next action again, and may be throttled again. */
     while ((sub = TAILQ_FIRST(&shard->throttled_subscriptions)) != NULL)
-        shard_set_ready(shard,
-                        sub); /* asked for its next action again, it may be throttled again */
+        shard_set_ready(shard, sub);
 }
 
 void shard_set_throttled(struct shard *shard, struct subscription *sub,

@@ -1,4 +1,4 @@
-/* Packets received: whose they are, ATTACH, flow timers, resets. */
+/* Packets received: finds the session, handles ATTACH, flow timers and resets. */
 #include <string.h>
 
 #include "broker/shard/shard_state.h"
@@ -7,11 +7,11 @@
 #include "schema/packet.h"
 
 enum {
-    /* Of one link in one iteration: an ack block speaks of 64 packets. What a bypass port brings is
+    /* Bursts of one link in one iteration: an ack block covers 64 packets. A bypass port is
      * answered burst by burst, so that both ends work at the same time. */
     BURSTS_MAX = 2,
     BYPASS_BURSTS_MAX = 1,
-    LINK_COLD_AFTER = 64,
+    LINK_IDLE_AFTER = 64, /* empty reads in a row */
     RESET_PACKET_BYTES = LEAT_PACKET_HEADER_BYTES + LEAT_PACKET_GUARD_BYTES + LEAT_RESET_BYTES,
     RECEIVE_WINDOW = 512, /* packets: streams have memory for all that credit allows */
 };
@@ -24,18 +24,16 @@ static void drop(struct shard *shard, enum packet_drop why)
     metric_add(&shard->counters.packet_drops[why], 1);
 }
 
-/* ---- sessions nobody knows */
+/* ---- unknown sessions */
 
-static void send_reset(const struct shard *shard, struct link *link, const struct link_peer *to,
-                       uint32_t session, const uint8_t token[LEAT_TOKEN_BYTES],
-                       enum leat_error status)
+static void send_reset(struct link *link, const struct link_peer *to, uint32_t session,
+                       const uint8_t token[LEAT_TOKEN_BYTES], enum leat_error status)
 {
     struct link_outgoing out;
     struct leat_packet packet = { .type = LEAT_PACKET_RESET,
                                   .length = RESET_PACKET_BYTES,
                                   .session = session };
     struct leat_frame_reset reset = { .status = (int16_t)status };
-    (void)shard;
     if (!link->ops->reserve(link, &out))
         return;
     memcpy(reset.token, token, sizeof reset.token);
@@ -45,15 +43,15 @@ static void send_reset(const struct shard *shard, struct link *link, const struc
     link->ops->send(link, &out, RESET_PACKET_BYTES, NULL, to);
 }
 
-/* At most so often, and never with more bytes than came in. */
+/* RESETs are limited in number, and never larger than the packet that they answer. */
 static bool may_reset(struct shard *shard, const struct link_datagram *datagram)
 {
     return datagram->size >= RESET_PACKET_BYTES
            && reset_limit_take(&shard->resets, datagram->peer.key.address, shard->now);
 }
 
-/* Says so. The token is made again from the packet: nothing is remembered of sessions that ended.
- */
+/* Sends a RESET. Its token is derived from the packet: nothing is remembered of sessions that
+ * ended. */
 static void reset_unknown(struct shard *shard, struct link *link,
                           const struct link_datagram *datagram, const struct leat_packet *packet)
 {
@@ -62,14 +60,14 @@ static void reset_unknown(struct shard *shard, struct link *link,
     if (!may_reset(shard, datagram))
         return;
     reset_token_make(shard->options.reset_secret, packet->session, packet->tag, token);
-    send_reset(shard, link, &datagram->peer, packet->session, token, LEAT_ERR_UNKNOWN_SESSION);
+    send_reset(link, &datagram->peer, packet->session, token, LEAT_ERR_UNKNOWN_SESSION);
 }
 
-void shard_reset_packets(struct shard *shard, const struct session *s, enum leat_error status)
+void shard_reset_packets(const struct session *s, enum leat_error status)
 {
     if (session_may_say(s->path) < RESET_PACKET_BYTES)
         return;
-    send_reset(shard, s->path->link, &s->path->peer, s->id, s->reset_token, status);
+    send_reset(s->path->link, &s->path->peer, s->id, s->reset_token, status);
 }
 
 /* ---- attaching */
@@ -90,7 +88,7 @@ static struct flow_options flow_options(const struct shard *shard, const struct 
     };
 }
 
-/* A granted session's first packet: it must say ATTACH, with the token. */
+/* Handles a granted session's first packet: it must be an ATTACH with the token. */
 static bool attach(struct shard *shard, struct session *s, struct link *link,
                    const struct link_datagram *datagram, const struct leat_packet *packet)
 {
@@ -100,9 +98,10 @@ static bool attach(struct shard *shard, struct session *s, struct link *link,
                        && frame.type == LEAT_FRAME_ATTACH && frame.attach.session == s->id
                        && session_token_is(s->token, frame.attach.token);
     const bool speaks = right && frame.attach.version == LEAT_PROTOCOL_VERSION;
-    /* Its owner has said so, with tag and token: it need not find out by waiting. */
+    /* The client proved with tag and token that it owns the session, so it is told, and need not
+     * wait. */
     if (right && !speaks && may_reset(shard, datagram))
-        send_reset(shard, link, &datagram->peer, s->id, s->reset_token, LEAT_ERR_VERSION);
+        send_reset(link, &datagram->peer, s->id, s->reset_token, LEAT_ERR_VERSION);
     if (!speaks) {
         metric_add(&shard->counters.attach_refused, 1);
         drop(shard, PACKET_DROP_ATTACH);
@@ -114,7 +113,7 @@ static bool attach(struct shard *shard, struct session *s, struct link *link,
         drop(shard, PACKET_DROP_ATTACH);
         return false;
     }
-    s->path->sealed = !leat_packet_is_partial(packet); /* its client knows its own link */
+    s->path->sealed = !leat_packet_is_partial(packet); /* the client knows its own link */
     TAILQ_REMOVE(&shard->granted, s, lifetime_node);
     TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_node);
     s->heard_ns = shard->now;
@@ -125,8 +124,8 @@ static bool attach(struct shard *shard, struct session *s, struct link *link,
 
 /* ---- packets */
 
-/* Whether the packet is the session's, as it was sent. Asked before anything of it has an effect.
- */
+/* True when the packet is the session's and undamaged. Checked before anything in it has an
+ * effect. */
 static bool is_genuine(struct shard *shard, const struct session *s, const struct link *link,
                        const struct link_datagram *datagram, const struct leat_packet *packet)
 {
@@ -142,8 +141,8 @@ static bool is_genuine(struct shard *shard, const struct session *s, const struc
     return true;
 }
 
-/* Handles the frames of a packet. LEAT_OK; LEAT_BUSY: no room for what it says, as if it had never
- * come; else the session is over. */
+/* Handles the frames of a packet. LEAT_OK; LEAT_BUSY: no room for its content, the packet counts as
+ * never received; another error ends the session. */
 static enum leat_error handle_frames(struct shard *shard, struct session *s,
                                      const struct leat_packet *packet, bool *eliciting)
 {
@@ -153,7 +152,7 @@ static enum leat_error handle_frames(struct shard *shard, struct session *s,
         if (egress_room(&s->out) < EGRESS_ANSWER_BYTES)
             return LEAT_BUSY;
         if (leat_frame_decode(&frame, at, (size_t)(end - at)) != LEAT_OK)
-            return LEAT_ERR_MALFORMED; /* a frame never goes beyond its packet */
+            return LEAT_ERR_MALFORMED; /* a frame never crosses its packet's end */
         at += frame.length;
         *eliciting = true;
         const enum leat_error error = shard_handle_frame(shard, s, &frame);
@@ -193,8 +192,7 @@ static void take_packet(struct shard *shard, struct session *s, const struct lea
     }
     metric_add(&shard->counters.packets_taken, 1);
     flow_take(flow, number, eliciting, (packet->flags & LEAT_PACKET_ACK_NOW) != 0, shard->now);
-    /* An acknowledgement that came alone, and lets nothing go, leads to nothing; but it may have
-     * shown when a packet that it does not speak of is lost. */
+    /* A bare ACK that frees nothing needs no output, but it may have armed the loss timer. */
     if (eliciting || flow_lost(flow) != NULL || !TAILQ_EMPTY(&s->ready) || egress_pending(&s->out))
         shard_want_output(shard, s);
     else
@@ -213,13 +211,13 @@ static void take_datagram(struct shard *shard, struct link *link,
     }
     struct session *s = shard_session(shard, packet.session);
     if (packet.type != LEAT_PACKET_SESSION)
-        drop(shard, PACKET_DROP_MALFORMED); /* clients end sessions by a frame, or by control */
+        drop(shard, PACKET_DROP_MALFORMED); /* clients end sessions by a frame or by control */
     else if (s == NULL || s->ending)
         reset_unknown(shard, link, datagram, &packet);
     else if (s->fd >= 0
              || (s->path != NULL
                  && (s->path->link != link || !link_peer_same(&s->path->peer, &datagram->peer))))
-        drop(shard, PACKET_DROP_PEER); /* a session stays where it attached */
+        drop(shard, PACKET_DROP_PEER); /* a session cannot change its link or peer */
     else if (!is_genuine(shard, s, link, datagram, &packet))
         return;
     else if (s->path != NULL || attach(shard, s, link, datagram, &packet))
@@ -235,7 +233,8 @@ bool shard_receive_link(struct shard *shard, struct shard_link *source)
     source->ready = false;
     for (int burst = 0; burst < most; burst++) {
         const unsigned count = link->ops->receive(link, datagrams, LINK_BURST, shard->now);
-        /* It may hold more that it has already from the kernel: nothing would wake us for it. */
+        /* The link may hold more that it took from the kernel already: no event would announce
+         * it. */
         source->ready = count == LINK_BURST;
         if (count == 0)
             break;
@@ -248,14 +247,14 @@ bool shard_receive_link(struct shard *shard, struct shard_link *source)
     }
     if (any)
         source->empty_reads = 0;
-    else if (source->empty_reads < LINK_COLD_AFTER)
+    else if (source->empty_reads < LINK_IDLE_AFTER)
         source->empty_reads++;
     return any;
 }
 
 bool shard_link_is_busy(const struct shard_link *source)
 {
-    return source->link->limits.polled || source->empty_reads < LINK_COLD_AFTER;
+    return source->link->limits.polled || source->empty_reads < LINK_IDLE_AFTER;
 }
 
 /* ---- counting */
@@ -284,7 +283,7 @@ void shard_run_flow_timers(struct shard *shard)
             (struct session_path *)((char *)timer - offsetof(struct session_path, timer));
         if (flow_deadline(&path->flow) <= shard->now)
             flow_timeout(&path->flow, shard->now);
-        /* What is really due is looked at when the session is served, in this iteration. */
+        /* The session's turn, in this iteration, checks what is really due. */
         shard_want_output(shard, path->session);
     }
 }

@@ -1,14 +1,14 @@
-/* Packets sent: filling them with what a session has, and sending again what was lost. */
+/* Packets sent: fills them with what a session has, and sends again what was lost. */
 #include <string.h>
 
 #include "broker/shard/shard_state.h"
 #include "ops/log.h"
 
 enum {
-    PACKETS_PER_TURN = 64, /* of one session, before the next has its turn */
-    QUANTUM_BYTES = 16384, /* of one subscription, before the next of its session has its turn */
-    SLICE_MIN_BYTES = 64,  /* less room than this at a packet's end is left empty */
-    /* To an address that has not answered: what is kept back for an acknowledgement, and the least
+    PACKETS_PER_TURN = 64, /* of one session, before the next gets its turn */
+    QUANTUM_BYTES = 16384, /* of one subscription, before the session's next gets its turn */
+    SLICE_MIN_BYTES = 64,  /* less room than this at the end of a packet is left empty */
+    /* For an address that has not answered: what is reserved for an acknowledgement, and the least
      * that is worth a packet. */
     ACK_BYTES = LEAT_PACKET_OVERHEAD_BYTES,
     SMALLEST_BYTES = LEAT_PACKET_OVERHEAD_BYTES + LEAT_ATTACHED_BYTES + LEAT_PING_BYTES,
@@ -38,8 +38,8 @@ static uint32_t room(const struct filling *f)
 static bool begin(struct filling *f, leat_ns now)
 {
     if (!f->link->ops->reserve(f->link, &f->out)) {
-        /* All are taken by what others staged: unless the wire is full, they are free in a moment.
-         */
+        /* All buffers hold what other sessions staged. Unless the wire is full, a flush frees
+         * some. */
         f->starved =
             f->link->ops->flush(f->link, now) != 0 || !f->link->ops->reserve(f->link, &f->out);
         if (f->starved)
@@ -77,7 +77,8 @@ static void abandon(struct filling *f)
 
 /* ---- staged frames */
 
-/* What a lost packet must bring back for this frame. False: nothing, ever. */
+/* Fills `item` with what has to be sent again for this frame if its packet is lost. False:
+ * nothing. */
 static bool note_of(const struct leat_frame *frame, struct flow_item *item)
 {
     *item = (struct flow_item){ .kind = frame->type, .stream = frame->stream };
@@ -118,7 +119,7 @@ static void add_staged(struct filling *f)
         leat_frame_peek(&frame, bytes);
         const bool returns = note_of(&frame, &item);
         if (!returns)
-            item.kind = 0; /* must arrive for nothing, but its packet is acknowledged */
+            item.kind = 0; /* it need not arrive, but its packet is acknowledged */
         if ((returns || !f->any) && !flow_note(f->flow, &item))
             return;
         memcpy(f->out.bytes + f->used, bytes, size);
@@ -135,7 +136,7 @@ static void release_pin(void *partition, uint32_t chunk)
     partition_unpin(partition, chunk);
 }
 
-/* [at, at + size) of the subscription's log, as a DATA frame. False: no room to remember it. */
+/* Adds [at, at + size) of the subscription's log as a DATA frame. False: no room to remember it. */
 static bool add_slice(struct filling *f, const struct subscription *sub, uint64_t at, uint32_t size)
 {
     struct partition *p = sub->owned->partition;
@@ -168,7 +169,7 @@ static void end_turn(struct session *s, struct subscription *sub)
     TAILQ_INSERT_TAIL(&s->ready, sub, state_node);
 }
 
-/* New log bytes for whoever is ready. False: this packet is full. */
+/* Adds new log bytes for the subscriptions that are ready. False: this packet is full. */
 static bool add_fresh(struct shard *shard, struct filling *f)
 {
     struct session *s = f->session;
@@ -197,7 +198,7 @@ static bool add_fresh(struct shard *shard, struct filling *f)
             egress_gap(&s->out, sub->number, &next.gap);
             subscription_skip(sub, &next.gap);
             metric_add(&shard->counters.gaps, 1);
-            return true; /* it goes before what follows it */
+            return true; /* the GAP must be sent before what follows it */
         case SUBSCRIPTION_CAUGHT_UP: shard_set_waiting(shard, sub); break;
         case SUBSCRIPTION_NO_QUOTA: shard_set_throttled(shard, sub, &next); break;
         case SUBSCRIPTION_NO_CREDIT:
@@ -215,7 +216,8 @@ static bool add_fresh(struct shard *shard, struct filling *f)
 
 /* ---- what was lost */
 
-/* False: no room for all of it; what is left stays in `item`. */
+/* Stages the acknowledgements of a lost packet again. False: no room for all of them; `item` keeps
+ * the rest. */
 static bool answer_again(struct session *s, const struct publish_stream *stream,
                          struct flow_item *item)
 {
@@ -240,13 +242,13 @@ static bool answer_again(struct session *s, const struct publish_stream *stream,
     return true;
 }
 
-/* A BLOCKED that says who is held by a quota, and is true still. */
+/* True for a BLOCKED that names a quota, when the quota still holds. */
 static bool is_held(uint64_t limit, bool throttled)
 {
     return throttled && limit >= LEAT_BLOCKED_BY_TOPIC_QUOTA;
 }
 
-/* Stages once more what a lost packet said, as it is now. False: no room for all of it. */
+/* Stages what a lost packet carried again, as it is now. False: no room for all of it. */
 static bool restage(struct session *s, struct flow_item *item)
 {
     const struct stream *place = session_stream(s, item->stream);
@@ -282,7 +284,7 @@ static bool restage(struct session *s, struct flow_item *item)
         } else if (sub == NULL
                    && (item->flags == LEAT_REASON_TOPIC_DELETED
                        || item->flags == LEAT_REASON_REVOKED)) {
-            /* All that counts of it is that nothing follows. */
+            /* What matters is that nothing follows. */
             const struct leat_frame_gap gone = { .position = item->at,
                                                  .offset = LEAT_OFFSET_NONE,
                                                  .reason = item->flags };
@@ -297,7 +299,7 @@ static bool restage(struct session *s, struct flow_item *item)
 
 enum resend { RESEND_DONE, RESEND_FULL, RESEND_STAGED };
 
-/* DATA that was lost, again from the log. */
+/* Sends DATA that was lost again, from the log. */
 static enum resend resend_slice(struct shard *shard, struct filling *f, struct flow_item *item)
 {
     struct session *s = f->session;
@@ -326,7 +328,7 @@ static enum resend resend_slice(struct shard *shard, struct filling *f, struct f
     return item->size == 0 ? RESEND_DONE : RESEND_FULL;
 }
 
-/* False: this packet is full. */
+/* Adds what was lost. False: this packet is full. */
 static bool add_lost(struct shard *shard, struct filling *f)
 {
     struct flow_item *item;
@@ -371,7 +373,8 @@ static void add_ping(struct filling *f, uint64_t value)
     f->used += (uint32_t)leat_frame_write_ping(f->out.bytes + f->used, LEAT_FRAME_PING, value);
 }
 
-/* An address that has not answered gets small packets, and is asked to. False: not even those. */
+/* An address that has not answered gets small packets and a PING. False: it may get no packet at
+ * all now. */
 static bool begin_content(struct filling *f, leat_ns now)
 {
     struct session_path *path = f->session->path;
@@ -388,7 +391,7 @@ static bool begin_content(struct filling *f, leat_ns now)
     return true;
 }
 
-/* Fills one packet and hands it over. False: nothing more to send, or no buffer. */
+/* Fills one packet and passes it to the link. False: nothing more to send, or no buffer. */
 static bool send_packet(struct shard *shard, struct filling *f)
 {
     struct session *s = f->session;
@@ -402,8 +405,8 @@ static bool send_packet(struct shard *shard, struct filling *f)
         return true;
     }
     if (f->flow->probes_due != 0) {
-        /* The peer is to say what it has: the answer to this tells. It answers the newest, and
-         * until its address has answered that must do for both. */
+        /* A PING makes the peer say what it has received. The peer answers only the newest, so
+         * until its address has answered, the challenge serves as both. */
         add_ping(f, s->path->answered ? shard->now : s->challenge);
         commit(f, shard->now);
         return has_content(shard, s);
@@ -412,7 +415,7 @@ static bool send_packet(struct shard *shard, struct filling *f)
     return false;
 }
 
-/* One packet of the size that is to be proved. */
+/* Sends one MTU probe of `bytes`. */
 static void send_probe(struct shard *shard, struct filling *f, uint32_t bytes)
 {
     struct session_path *path = f->session->path;
@@ -436,14 +439,14 @@ static void send_ack(struct shard *shard, struct filling *f)
         commit(f, shard->now);
 }
 
-/* When the session has to be looked at though nothing comes. */
+/* When the session needs a turn even if nothing arrives. */
 static leat_ns path_deadline(const struct session_path *path, leat_ns now)
 {
     const leat_ns deadline = flow_deadline(&path->flow);
-    /* What may not leave yet is let go by what comes. */
+    /* What may not be sent yet is released by what arrives. */
     if (!path->answered)
         return deadline > now ? deadline : now + UNANSWERED_PAUSE_NS;
-    /* A probe of the path waits for its turn without a timer of its own. */
+    /* An MTU probe waits until the flow allows it, without a timer of its own. */
     const leat_ns due_at = path->mtu.due_at;
     const leat_ns probe_at =
         due_at != LEAT_NS_NEVER && flow_may_try(&path->flow) ? due_at : LEAT_NS_NEVER;
@@ -474,7 +477,7 @@ void shard_send_packets(struct shard *shard, struct session *s)
         timers_set(&shard->timers, &path->timer, shard->now + NO_BUFFER_PAUSE_NS);
         return;
     }
-    /* What waits for the window is woken by acknowledgements or the timer. */
+    /* What waits for the congestion window is resumed by acknowledgements or the timer. */
     if (path->answered && has_content(shard, s) && flow_may_send(&path->flow))
         shard_want_output(shard, s);
     timers_set(&shard->timers, &path->timer, path_deadline(path, shard->now));
@@ -496,10 +499,11 @@ void shard_reclaim_links(struct shard *shard, uint64_t topic_id)
         const unsigned out = link->ops->reclaim(link);
         if (out == 0 || shard->now - shard->reclaim_said < LEAT_NS_PER_S)
             continue;
-        /* The producer is told BUSY and comes again; a device that never lets go is for people. */
+        /* The producer gets BUSY and retries. A device that never releases memory is for the
+         * operator. */
         shard->reclaim_said = shard->now;
         log_line(LOG_WARN, "shard.log_held_by_link", log_u64("shard", shard->options.index),
                  log_u64("link", i), log_u64("topic_id", topic_id), log_u64("references", out),
-                 log_text("do", "look at the port: it has not sent what it was given"));
+                 log_text("do", "check the port: it has not transmitted the packets it was given"));
     }
 }

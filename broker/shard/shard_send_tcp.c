@@ -1,8 +1,8 @@
-/* The turn of all sessions that have something to send, and how it goes over TCP: acks, credits,
- * slices of the log. */
+/* Delivery: the turn of every session with something to send, and how it goes over TCP: acks,
+ * credits, slices of the log. */
 #include "broker/shard/shard_state.h"
 
-/* Log bytes one session may get in one turn, so that a reader that catches up does not delay
+/* Log bytes that one session may get in one turn, so that a reader that catches up does not delay
  * others. */
 #define TURN_BYTES ((uint64_t)256 * LEAT_KIB)
 
@@ -64,13 +64,13 @@ static bool add_slice(struct shard *shard, struct subscription *sub, uint64_t si
     if (!egress_add_data(&shard->batch, sub->number, &data, bytes))
         return false;
     subscription_sent(sub, got, shard->now);
-    /* To the end of the line: everyone with something to send gets a slice in turn. */
+    /* To the end of the list: every subscription with something to send gets a slice in turn. */
     TAILQ_REMOVE(&sub->session->ready, sub, state_node);
     TAILQ_INSERT_TAIL(&sub->session->ready, sub, state_node);
     return true;
 }
 
-/* Gathers what this session gets in this turn. */
+/* Collects what this session gets in this turn. */
 static void gather(struct shard *shard, struct session *s)
 {
     uint64_t budget = TURN_BYTES;
@@ -104,7 +104,7 @@ static void gather(struct shard *shard, struct session *s)
     }
 }
 
-/* What the kernel did not take is the log's again, and first in line. */
+/* Returns what the kernel did not take to the log; its subscriptions are first in the next turn. */
 static void take_back(struct shard *shard, int taken)
 {
     for (int i = shard->batch.data_count - 1; i >= taken; i--) {

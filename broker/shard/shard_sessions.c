@@ -10,10 +10,11 @@
 
 enum {
     ACCEPTS_PER_ITERATION = 64,
-    GUESTS_MAX = 16, /* taken beyond connections_max, to be told so */
+    /* Connections accepted beyond connections_max, only to be refused. */
+    EXTRA_CONNECTIONS_MAX = 16,
 };
 #define ACCEPT_PAUSE_NS (100 * LEAT_NS_PER_MS)
-/* The log tells once of each time without room, which is over when there was room for so long. */
+/* A shortage is logged once; it is over when there was room for so long. */
 #define EPISODE_NS (10 * LEAT_NS_PER_S)
 
 static bool watch(struct shard *shard, int fd, void *what, int operation, uint32_t events)
@@ -44,8 +45,9 @@ static void say_full(struct shard *shard, const char *event, const char *advice)
                  log_u64("connections", shard->connections.count), log_text("do", advice));
 }
 
-/* No descriptor is left. Those who do not attach give way; else the one kept in reserve takes who
- * waits, to be told so (*refused). False: they wait a little. */
+/* No descriptor is left. The oldest connection that has not attached is closed; if there is none,
+ * the reserved descriptor is released, to accept the next one and refuse it (*refused). False:
+ * accepting pauses for a while. */
 static bool evict_oldest(struct shard *shard, bool *refused)
 {
     say_full(shard, "shard.no_descriptors",
@@ -63,8 +65,8 @@ static bool evict_oldest(struct shard *shard, bool *refused)
     return true;
 }
 
-/* As many as there may be, of which none has waited for long. A few more are taken, to be told why
- * not (*refused). False: they wait a little. */
+/* There are connections_max connections, none of which has waited for long. A few more are
+ * accepted, to be refused with a reason (*refused). False: accepting pauses for a while. */
 static bool make_room(struct shard *shard, bool *refused)
 {
     if (shard->connections.count < shard->options.connections_max
@@ -72,7 +74,7 @@ static bool make_room(struct shard *shard, bool *refused)
         return true;
     say_full(shard, "shard.connections_max", "raise connections_max");
     *refused = true;
-    if (shard->connections.count < shard->options.connections_max + GUESTS_MAX)
+    if (shard->connections.count < shard->options.connections_max + EXTRA_CONNECTIONS_MAX)
         return true;
     pause_accepting(shard);
     return false;
@@ -110,12 +112,13 @@ void shard_accept(struct shard *shard)
         bool refused = false;
         int fd;
         if (any && shard->connections.count >= shard->options.connections_max)
-            return; /* the same as below */
+            return; /* nobody may be waiting: see below */
         if (!make_room(shard, &refused))
             return;
         enum leat_error error = link_tcp_accept(shard->listener.fd, &fd);
-        /* The kernel looks for a descriptor before it looks whether anybody waits: behind one that
-         * was taken, nobody may be there for whom another has to go. */
+        /* accept() needs a descriptor before it checks whether a connection is waiting. Once one
+         * was accepted, nobody may be waiting, and closing another connection would be for
+         * nothing. */
         if (error == LEAT_ERR_LIMIT && (any || !evict_oldest(shard, &refused)))
             return;
         if (error == LEAT_ERR_LIMIT)
@@ -154,7 +157,7 @@ static enum leat_error attach(struct shard *shard, struct connection *connection
     TAILQ_REMOVE(&shard->granted, s, lifetime_node);
     TAILQ_INSERT_TAIL(&shard->attached, s, lifetime_node);
     s->heard_ns = shard->now;
-    connection->fd = -1; /* the session's now */
+    connection->fd = -1; /* owned by the session now */
     shard->watched++;
     connections_end(&shard->connections, connection);
     s->interest = EPOLLIN;
@@ -169,7 +172,7 @@ static enum leat_error attach(struct shard *shard, struct connection *connection
     return LEAT_OK;
 }
 
-/* Sends the last bytes of a connection as far as they go, and leaves it to linger. */
+/* Sends the last bytes of a connection, as far as the socket takes them, and lets it linger. */
 static void linger(struct shard *shard, int fd, const uint8_t *bytes, size_t size)
 {
     const struct iovec piece = { .iov_base = (void *)bytes, .iov_len = size };
@@ -231,7 +234,7 @@ static void close_streams(struct shard *shard, struct session *s)
     }
 }
 
-/* What was staged for it, then why it ends. */
+/* Sends what was staged for the session, then a RESET with the reason. */
 static void reset(struct shard *shard, struct session *s, enum leat_error status)
 {
     uint8_t bytes[LEAT_RESET_BYTES];
@@ -243,7 +246,7 @@ static void reset(struct shard *shard, struct session *s, enum leat_error status
     shard->batch.data_count = 0;
     const enum leat_error error =
         s->out.blocked ? LEAT_AGAIN : egress_flush(&s->out, &shard->batch, s->fd, &taken, &sent);
-    /* It may stand only between frames: not behind a cut one. */
+    /* A RESET may only follow a whole frame. */
     if (error == LEAT_OK && !egress_pending(&s->out))
         linger(shard, s->fd, bytes, size);
     else
@@ -271,7 +274,7 @@ void shard_end_session(struct shard *shard, struct session *s, enum leat_error s
         timers_remove(&shard->timers, &s->path->timer);
         shard_count_flow(shard, s->path);
         if (status != LEAT_OK)
-            shard_reset_packets(shard, s, status);
+            shard_reset_packets(s, status);
     } else if (s->fd >= 0 && status != LEAT_OK) {
         reset(shard, s, status);
     } else if (s->fd >= 0) {

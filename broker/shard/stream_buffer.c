@@ -1,4 +1,4 @@
-/* Stream buffer: room for what of a publish stream's batches has come in pieces. */
+/* Stream buffer: memory for a publish stream's batches that arrive in pieces. */
 #include "broker/shard/stream_buffer.h"
 
 #include <assert.h>
@@ -46,11 +46,12 @@ void stream_buffers_trim(struct stream_buffers *all)
     all->turn++;
 }
 
-/* Frees one that rests, and that helps `account`. False: there is none near. */
+/* Frees one resting buffer that helps `account`. False: there is none among the first. */
 static bool free_resting(struct stream_buffers *all, const struct memory_account *account,
                          uint64_t bytes)
 {
-    const bool any = memory_account_fits(account, bytes); /* then it is the budget that lacks */
+    /* When the account has room left, the budget is used up, and any buffer helps. */
+    const bool any = memory_account_fits(account, bytes);
     struct stream_buffer *buffer = TAILQ_FIRST(&all->resting);
     for (int looks = 0; buffer != NULL && looks < STREAM_BUFFER_LOOKS; looks++) {
         if (any || buffer->account == account) {
@@ -62,7 +63,7 @@ static bool free_resting(struct stream_buffers *all, const struct memory_account
     return false;
 }
 
-/* Charges `bytes`. */
+/* Charges `bytes`, and frees resting buffers for them as needed. */
 static bool take(struct stream_buffers *all, struct memory_account *account, uint64_t bytes)
 {
     while (!memory_account_try(account, bytes))

@@ -1,11 +1,11 @@
-/* Stream buffer: room for what of a publish stream's batches has come in pieces.
+/* Stream buffer: memory for a publish stream's batches that arrive in pieces.
  *
- * Role: take room when the first piece comes, as much as is needed, charged to the session's
- * account; let go of it when others need it or nothing has used it for a while.
- * Must not know: pieces, batches, what is to be done when there is no room.
+ * Role: allocate as much as is needed when the first piece arrives, charged to the session's
+ * account; free it when others need it, or when nothing has used it for a while. Must not know:
+ * pieces, batches, what to do without memory.
  *
- * A buffer that rests holds nothing: those of a shard are in one list, longest resting first, and
- * give way when the budget or the account has no more.
+ * A resting buffer holds nothing that is needed. Those of a shard are in one list, longest resting
+ * first, and are freed when the budget or the account is used up.
  *
  * Threads: the owning shard. */
 #ifndef LEAT_BROKER_SHARD_STREAM_BUFFER_H
@@ -19,35 +19,36 @@
 
 enum {
     STREAM_BUFFER_BYTES_MIN = 4096,
-    STREAM_BUFFER_LOOKS = 32, /* at resting ones, for room within one account */
+    STREAM_BUFFER_LOOKS = 32, /* resting buffers that are searched for one of the same account */
 };
 
 struct stream_buffer {
     uint8_t *bytes; /* NULL: none */
     uint32_t room;
-    bool resting;  /* in the list */
-    uint32_t turn; /* of the trim after which it began to rest */
+    bool resting;  /* in the list of resting buffers */
+    uint32_t turn; /* turn of `all` when it began to rest */
     struct memory_account *account;
     TAILQ_ENTRY(stream_buffer) node;
 };
 
-/* Of one shard. */
+/* The buffers of one shard. */
 struct stream_buffers {
     TAILQ_HEAD(stream_buffer_list, stream_buffer) resting;
     uint32_t turn;
 };
 
 void stream_buffers_init(struct stream_buffers *all);
-/* Frees those that have rested since before the last call. */
+/* Frees the buffers that have rested since before the last call. */
 void stream_buffers_trim(struct stream_buffers *all);
 
-/* Room for `need` bytes, and for `want` if there is so much; the `keep` bytes from `from` on are at
- * its beginning then. It does not rest. False: no room, nothing has changed. */
+/* Makes room for `need` bytes, or for `want` if there is so much memory. The `keep` bytes at `from`
+ * are moved to the beginning. The buffer no longer rests. False: no memory; the bytes have not
+ * changed. */
 bool stream_buffer_reserve(struct stream_buffers *all, struct stream_buffer *buffer, uint32_t need,
                            uint32_t want, uint32_t from, uint32_t keep);
-/* The power of two that holds `need`, or `most` when that is less: room that grows seldom. */
+/* Rounds `need` up to a power of two, but at most to `most`, so that the buffer is seldom grown. */
 uint32_t stream_buffer_round(uint64_t need, uint32_t most);
-/* Nothing in it is needed any more. */
+/* The buffer holds nothing that is needed: it may be freed when others need memory. */
 void stream_buffer_rest(struct stream_buffers *all, struct stream_buffer *buffer);
 void stream_buffer_free(struct stream_buffers *all, struct stream_buffer *buffer);
 

@@ -38,11 +38,12 @@ enum leat_error subscription_open(struct subscription **out, struct session *ses
     sub->entry = opening->entry;
     if (sub->entry != NULL) {
         offsets_hold(sub->entry);
-        /* What it wanted may have been gone before it came. */
+        /* What the reader wanted may have been evicted before it opened, and counts as lost. */
         sub->first_offset = opening->at == PARTITION_OFFSET && opening->start < opening->offset
                                 ? opening->start
                                 : opening->offset;
-        /* Nor what its client did not get to tell before, of what the group has not committed. */
+        /* So does a loss that its client could not report before, of what the group has not
+         * committed. */
         if (opening->at == PARTITION_OFFSET && opening->committed_log_epoch == sub->entry->log_epoch
             && opening->committed < sub->first_offset)
             sub->first_offset = opening->committed;
@@ -73,7 +74,7 @@ void subscription_close(struct subscription *sub, leat_ns now)
     free(sub);
 }
 
-/* For a reader that wants what lay at `position`, below the head. */
+/* The GAP for a reader that wants `position`, which is below the head. */
 static struct leat_frame_gap gap_at_head(const struct subscription *sub, uint64_t position)
 {
     const struct partition *p = sub->owned->partition;
@@ -126,14 +127,14 @@ void subscription_sent(struct subscription *sub, uint64_t size, leat_ns now)
 
 void subscription_take_back(struct subscription *sub, uint64_t position)
 {
-    /* What the quotas were charged for bytes that a full socket sent back is not refunded: they
-     * will be charged again. A reader that keeps its socket full is below its quota anyway. */
+    /* The quotas are not refunded for bytes that a full socket did not take, and are charged for
+     * them again. A reader that keeps its socket full is below its quota anyway. */
     sub->position = position;
 }
 
 void subscription_skip(struct subscription *sub, const struct leat_frame_gap *gap)
 {
-    /* After a loss the reader may be beyond the gap already. */
+    /* After a retransmission the reader may be beyond the gap already. */
     if (sub->position < gap->position)
         sub->position = gap->position;
     sub->gap = *gap;
@@ -159,11 +160,11 @@ bool subscription_again(const struct subscription *sub, uint64_t *at, uint32_t *
 bool subscription_credit(struct subscription *sub, const struct leat_frame_credit *credit)
 {
     const uint64_t visible = partition_visible(sub->owned->partition);
-    /* Nobody has consumed what was not sent. */
+    /* A client cannot have consumed what was not sent. */
     const uint64_t consumed = credit->consumed < sub->position ? credit->consumed : sub->position;
     if (consumed > sub->consumed && consumed <= visible) {
         sub->consumed = consumed;
-        /* What a group has consumed and not committed, its next member reads again. */
+        /* What a group has consumed and not committed is read again by the next member. */
         if (sub->required_mark >= 0 && sub->entry == NULL)
             partition_required_advance(sub->owned->partition, sub->required_mark, consumed);
     }
@@ -173,7 +174,7 @@ bool subscription_credit(struct subscription *sub, const struct leat_frame_credi
     return true;
 }
 
-/* Under block they need not wait any longer for what is below `offset`. */
+/* When overrun is block, producers no longer wait for what is below `offset`. */
 static void release_producers(struct partition *p, const struct subscription *sub, uint64_t offset)
 {
     struct partition_place place;
@@ -199,7 +200,7 @@ enum leat_error subscription_commit_to(struct partition *p, struct offsets_entry
     return LEAT_OK;
 }
 
-/* Of packets an older one may come behind a newer one. */
+/* In packets, an older COMMIT may arrive after a newer one. */
 __attribute__((noinline, cold)) static void count_lost(struct subscription *sub, uint64_t at_least,
                                                        uint64_t at_most)
 {

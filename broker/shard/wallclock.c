@@ -1,5 +1,5 @@
-/* Wall clock: time of day that never jumps by surprise: monotonic time plus an offset that is
- * slewed towards the system's clock. */
+/* Wall clock: monotonic time plus an offset that is slewed towards the system clock, so that small
+ * corrections never make it jump. */
 #include "broker/shard/wallclock.h"
 
 #define SLEW_NS_PER_S (500 * (int64_t)LEAT_NS_PER_US)

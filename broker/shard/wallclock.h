@@ -1,8 +1,8 @@
-/* Wall clock: time of day that never jumps by surprise: monotonic time plus an offset that is
- * slewed towards the system's clock.
+/* Wall clock: monotonic time plus an offset that is slewed towards the system clock, so that small
+ * corrections never make it jump.
  *
  * Role: turn monotonic time into wall time. Must not know: which clocks there are, who asks.
- * Threads: its owner. */
+ * Threads: its owner's. */
 #ifndef LEAT_BROKER_SHARD_WALLCLOCK_H
 #define LEAT_BROKER_SHARD_WALLCLOCK_H
 
@@ -18,14 +18,14 @@ struct wallclock {
 
 void wallclock_init(struct wallclock *w, leat_ns now, uint64_t real_ns);
 
-/* Whether it is time (once a second) to compare with the system's clock. */
+/* True once a second, when the offset should be compared with the system clock. */
 static inline bool wallclock_due(const struct wallclock *w, leat_ns now)
 {
     return now - w->checked_at >= LEAT_NS_PER_S;
 }
 
-/* The system's clock says `real_ns`. Slews by at most 500 us a second (as adjtime does); a
- * difference above a second is taken over at once and returned in ns, else 0. */
+/* The system clock reads `real_ns`. The offset is slewed by at most 500 us a second, as adjtime
+ * does. A difference of more than a second is applied at once and returned in ns; else 0. */
 int64_t wallclock_check(struct wallclock *w, leat_ns now, uint64_t real_ns);
 
 /* Wall time, ns since 1970. May step back in wallclock_check. */
