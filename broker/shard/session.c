@@ -115,9 +115,14 @@ bool session_token_is(const uint8_t expected[LEAT_TOKEN_BYTES],
     return difference == 0;
 }
 
+static bool is_open(const struct stream *stream)
+{
+    return stream->publish != NULL || stream->subscription != NULL;
+}
+
 static bool is_free(const struct stream *stream)
 {
-    return stream->publish == NULL && stream->subscription == NULL;
+    return !is_open(stream) && stream->unreported == STREAM_REPORTED;
 }
 
 static uint32_t number_of(uint32_t index, uint16_t generation)
@@ -155,16 +160,45 @@ struct stream *session_stream(const struct session *s, uint32_t number)
     if (index >= s->stream_count)
         return NULL;
     struct stream *stream = &s->streams[index];
-    return number_of(index, stream->generation) == number && !is_free(stream) ? stream : NULL;
+    return number_of(index, stream->generation) == number && is_open(stream) ? stream : NULL;
+}
+
+static void free_slot(struct session *s, uint32_t index)
+{
+    const uint16_t next = (uint16_t)(s->streams[index].generation + 1);
+    s->streams[index] = (struct stream){ .generation = next == 0 ? 1 : next };
+    if (index < s->stream_hint)
+        s->stream_hint = index;
 }
 
 void session_stream_free(struct session *s, uint32_t number)
 {
+    assert(session_stream(s, number) != NULL);
+    free_slot(s, number & (SESSION_STREAMS_MAX - 1));
+}
+
+void session_stream_leave_unreported(struct session *s, uint32_t number, enum stream_end unreported)
+{
     struct stream *stream = session_stream(s, number);
-    assert(stream != NULL);
-    const uint32_t index = number & (SESSION_STREAMS_MAX - 1);
-    const uint16_t next = (uint16_t)(stream->generation + 1);
-    *stream = (struct stream){ .generation = next == 0 ? 1 : next };
-    if (index < s->stream_hint)
-        s->stream_hint = index;
+    assert(stream != NULL && unreported != STREAM_REPORTED);
+    stream->publish = NULL;
+    stream->subscription = NULL;
+    stream->unreported = (uint8_t)unreported;
+    s->unreported++;
+    s->unread = true;
+}
+
+enum stream_end session_take_unreported(struct session *s, uint32_t *index, uint32_t *number)
+{
+    for (; *index < s->stream_count; (*index)++) {
+        const struct stream *stream = &s->streams[*index];
+        const enum stream_end unreported = (enum stream_end)stream->unreported;
+        if (unreported == STREAM_REPORTED)
+            continue;
+        *number = number_of(*index, stream->generation);
+        free_slot(s, *index);
+        s->unreported--;
+        return unreported;
+    }
+    return STREAM_REPORTED;
 }

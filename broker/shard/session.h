@@ -44,11 +44,19 @@ enum source { SOURCE_LISTENER, SOURCE_INBOX, SOURCE_LINK, SOURCE_CONNECTION, SOU
 struct publish_stream;
 struct subscription;
 
+/* What the client has still to be told of a stream that has ended. */
+enum stream_end {
+    STREAM_REPORTED, /* nothing */
+    STREAM_READER_UNREPORTED,
+    STREAM_PUBLISHER_UNREPORTED,
+};
+
 /* One slot of the stream table. */
 struct stream {
-    struct publish_stream *publish; /* at most one of the two is set; both NULL: free */
+    struct publish_stream *publish; /* at most one of the two is set; none: free, if reported */
     struct subscription *subscription;
     uint16_t generation; /* of the stream number */
+    uint8_t unreported;  /* enum stream_end */
 };
 
 /* The path of a session's packets: link, peer, flow, MTU. */
@@ -80,8 +88,9 @@ struct session {
     struct memory_account memory_account; /* all memory that is held for it */
     uint8_t *memory;                      /* receive buffer, then egress; NULL: not attached */
     uint32_t receive_from, receive_to;
-    bool unread; /* whole frames may wait in the receive buffer, or whole batches in the windows of
-                    streams in packets, because there was no room for answers */
+    bool unread; /* whole frames may wait in the receive buffer, whole batches in the windows of
+                    streams in packets, or ends in the stream table: no room for answers */
+    uint32_t unreported; /* streams whose end the client was not told; 0 unless `unread` */
     struct egress out;
 
     struct stream *streams;
@@ -157,5 +166,12 @@ enum leat_error session_stream_new(struct session *s, struct stream **out, uint3
 struct stream *session_stream(const struct session *s, uint32_t number);
 /* Frees the stream's slot. The number will not be reused soon. */
 void session_stream_free(struct session *s, uint32_t number);
+/* Ends the stream without telling the client, which there is no room for. Until it is told, the
+ * number names nothing and the slot is not reused. The session is `unread` from now on. */
+void session_stream_leave_unreported(struct session *s, uint32_t number,
+                                     enum stream_end unreported);
+/* Frees the slot of the next such stream, from slot *index on, and returns what its client has to
+ * be told of *number now. *index is kept for the next call. STREAM_REPORTED: there is none. */
+enum stream_end session_take_unreported(struct session *s, uint32_t *index, uint32_t *number);
 
 #endif

@@ -68,9 +68,8 @@ static void add_partition(struct shard *shard, const struct message *m)
         shard->tick_deadline = shard->now;
 }
 
-void shard_close_stream(struct shard *shard, struct session *s, uint32_t number)
+static void close_end(struct shard *shard, const struct stream *place)
 {
-    struct stream *place = session_stream(s, number);
     if (place->publish != NULL) {
         if (place->publish->throttled)
             TAILQ_REMOVE(&shard->throttled_publishers, place->publish, throttled_node);
@@ -79,7 +78,44 @@ void shard_close_stream(struct shard *shard, struct session *s, uint32_t number)
         shard_unlist(shard, place->subscription);
         subscription_close(place->subscription, shard->now);
     }
+}
+
+void shard_close_stream(struct shard *shard, struct session *s, uint32_t number)
+{
+    close_end(shard, session_stream(s, number));
     session_stream_free(s, number);
+}
+
+static bool may_be_told(const struct session *s)
+{
+    return session_is_attached(s) && egress_room(&s->out) >= EGRESS_ANSWER_BYTES;
+}
+
+/* Closes the stream of a client that cannot be told now; it is told when there is room. A client
+ * that has not attached yet asks by itself: it has to send CREDIT or a batch. Another one may wait
+ * for records without sending anything. */
+static void close_unreported(struct shard *shard, struct session *s, uint32_t number,
+                             enum stream_end unreported)
+{
+    if (!session_is_attached(s)) {
+        shard_close_stream(shard, s, number);
+        return;
+    }
+    close_end(shard, session_stream(s, number));
+    session_stream_leave_unreported(s, number, unreported);
+    shard_set_interest(shard, s); /* may end it */
+}
+
+void shard_report_ends(struct session *s)
+{
+    const struct leat_frame_gap gone = { .offset = LEAT_OFFSET_NONE,
+                                         .reason = LEAT_REASON_TOPIC_DELETED };
+    uint32_t index = 0, number;
+    while (s->unreported != 0 && egress_room(&s->out) >= 2 * EGRESS_ANSWER_BYTES)
+        if (session_take_unreported(s, &index, &number) == STREAM_READER_UNREPORTED)
+            egress_gap(&s->out, number, &gone);
+        else
+            shard_refuse_stream(s, number, LEAT_ERR_UNKNOWN_STREAM);
 }
 
 /* Tells the publisher at once. One that does not read leaves no room for it: it is told when it
@@ -88,7 +124,7 @@ static void tell_publisher(struct shard *shard, struct publish_stream *stream,
                            enum leat_error status)
 {
     struct session *s = stream->session;
-    if (!session_is_attached(s) || egress_room(&s->out) < EGRESS_ANSWER_BYTES)
+    if (!may_be_told(s))
         return;
     shard_refuse_stream(s, stream->number, status);
     shard_want_output(shard, s);
@@ -110,16 +146,20 @@ static void remove_partition(struct shard *shard, const struct message *m)
     struct subscription *sub;
     struct publish_stream *stream;
     while ((sub = TAILQ_FIRST(&owned->readers)) != NULL) {
-        /* A reader whose client does not read leaves no room for the GAP; it finds out when it
-         * asks. */
         struct session *s = sub->session;
-        if (session_is_attached(s) && egress_room(&s->out) >= EGRESS_ANSWER_BYTES) {
-            egress_gap(&s->out, sub->number, &gone);
-            shard_want_output(shard, s);
+        if (!may_be_told(s)) {
+            close_unreported(shard, s, sub->number, STREAM_READER_UNREPORTED);
+            continue;
         }
+        egress_gap(&s->out, sub->number, &gone);
+        shard_want_output(shard, s);
         shard_close_stream(shard, s, sub->number);
     }
     while ((stream = TAILQ_FIRST(&owned->publishers)) != NULL) {
+        if (!may_be_told(stream->session)) {
+            close_unreported(shard, stream->session, stream->number, STREAM_PUBLISHER_UNREPORTED);
+            continue;
+        }
         tell_publisher(shard, stream, LEAT_ERR_UNKNOWN_STREAM);
         shard_close_stream(shard, stream->session, stream->number);
     }

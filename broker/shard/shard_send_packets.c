@@ -469,9 +469,11 @@ void shard_send_packets(struct shard *shard, struct session *s)
     if (flow_ack_due(&path->flow, shard->now))
         send_ack(shard, &f);
     if (s->unread && egress_room(&s->out) >= EGRESS_STAGE_BYTES / 2) {
+        shard_report_ends(s);
         shard_take_waiting(shard, s); /* may end it */
         if (s->ending)
             return;
+        s->unread |= s->unreported != 0;
     }
     if (f.starved) {
         timers_set(&shard->timers, &path->timer, shard->now + NO_BUFFER_PAUSE_NS);

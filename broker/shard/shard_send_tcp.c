@@ -130,9 +130,11 @@ static void serve_session(struct shard *shard, struct session *s)
     metric_add(&shard->counters.bytes_out, sent);
     take_back(shard, taken);
     if (s->unread && egress_room(&s->out) >= EGRESS_STAGE_BYTES / 2) {
+        shard_report_ends(s);
         shard_handle_frames(shard, s); /* may end it; sets its interest */
         if (s->ending)
             return;
+        s->unread |= s->unreported != 0;
     }
     if (!TAILQ_EMPTY(&s->ready) || egress_pending(&s->out))
         shard_want_output(shard, s);

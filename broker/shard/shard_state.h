@@ -300,6 +300,9 @@ enum leat_error shard_handle_group_mail(struct shard *shard, const struct owned_
 /* ---- shard_mail.c */
 
 void shard_close_stream(struct shard *shard, struct session *s, uint32_t number);
+/* Tells the client the ends of streams that there was no room for, as far as there is room now.
+ * Leaves room for one answer. */
+void shard_report_ends(struct session *s);
 
 /* Handles messages from control, as far as there is room for replies. True when there were any. */
 bool shard_read_mail(struct shard *shard);

@@ -252,6 +252,8 @@ static inline void take_frame(struct peer *peer, const struct leat_frame *frame)
     case LEAT_FRAME_GAP:
         peer->gap = frame->gap;
         peer->gaps++;
+        if (frame->gap.reason == LEAT_REASON_TOPIC_DELETED)
+            break; /* nothing follows */
         cr_assert_gt(frame->gap.position, peer->position);
         peer->position = frame->gap.position;
         break;

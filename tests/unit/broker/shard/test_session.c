@@ -63,6 +63,34 @@ Test(session, numbers_nobody_gave_name_nothing)
     session_free(s);
 }
 
+/* Else a client would take the end of the old one for that of the new one. */
+Test(session, a_stream_whose_end_was_not_told_keeps_its_number)
+{
+    enum { STREAMS = 20 };
+    struct session *s = new_session();
+    struct stream *place;
+    uint32_t numbers[STREAMS], number, index = 0;
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        cr_assert_eq(session_stream_new(s, &place, &numbers[i]), LEAT_OK);
+        place->subscription = (struct subscription *)8;
+    }
+    session_stream_leave_unreported(s, numbers[3], STREAM_READER_UNREPORTED);
+    session_stream_leave_unreported(s, numbers[7], STREAM_PUBLISHER_UNREPORTED);
+    cr_assert_eq(session_stream(s, numbers[3]), NULL, "it has ended");
+    cr_assert(s->unreported == 2 && s->unread);
+    cr_assert_eq(session_stream_new(s, &place, &number), LEAT_OK);
+    cr_assert_eq(place, &s->streams[STREAMS]);
+    cr_assert_eq(session_take_unreported(s, &index, &number), STREAM_READER_UNREPORTED);
+    cr_assert_eq(number, numbers[3]);
+    cr_assert_eq(session_take_unreported(s, &index, &number), STREAM_PUBLISHER_UNREPORTED);
+    cr_assert_eq(number, numbers[7]);
+    cr_assert_eq(s->unreported, 0u);
+    cr_assert_eq(session_stream_new(s, &place, &number), LEAT_OK);
+    cr_assert_eq(place, &s->streams[3]);
+    cr_assert_neq(number, numbers[3]);
+    session_free(s);
+}
+
 Test(session, streams_are_bounded)
 {
     struct session *s = new_session();

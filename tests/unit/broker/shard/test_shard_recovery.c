@@ -176,6 +176,27 @@ Test(shard_recovery, batches_that_became_whole_are_answered_when_there_is_room)
     cr_assert_eq(partition_next_offset(shard_peer.partition), BATCHES);
 }
 
+/* A client that awaits records, or credit, says nothing: it hears of the end all the same. */
+Test(shard_recovery, who_had_no_room_to_be_told_of_a_removed_partition_is_told_when_there_is_some)
+{
+    shard_peer_attach();
+    shard_peer_open_streams();
+    shard_peer_send_credit(SHARD_PEER_RING);
+    shard_peer_turn();
+    fabric_cut(shard_peer.fabric, SHARD_PEER_BROKER_HOST, SHARD_PEER_CLIENT_HOST, true);
+    fill_stage(0);
+    for (int i = 0; i < 4; i++)
+        shard_peer_shard_turn();
+    cr_assert_lt(egress_room(&session()->out), EGRESS_ANSWER_BYTES);
+    const struct message removal = { .type = MESSAGE_REMOVE_PARTITION,
+                                     .topic_id = SHARD_PEER_TOPIC,
+                                     .partition = shard_peer.partition };
+    cr_assert_eq(shard_peer_ask(removal).status, LEAT_OK);
+    fabric_cut(shard_peer.fabric, SHARD_PEER_BROKER_HOST, SHARD_PEER_CLIENT_HOST, false);
+    UNTIL(shard_peer.gaps != 0 && shard_peer.last_status == LEAT_ERR_UNKNOWN_STREAM, 400000);
+    cr_assert_eq(shard_peer.gap.reason, LEAT_REASON_TOPIC_DELETED);
+}
+
 /* Over a connection the answer would have come before; a client that waits for it must learn that
  * its producer is over without sending more. */
 Test(shard_recovery, an_answer_lost_before_a_fence_is_a_fence)
