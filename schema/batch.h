@@ -1,3 +1,4 @@
+/* clang-format off */
 /* Batch and record layout. The producer writes these bytes, the wire carries them, the log stores
  * them and the consumer reads them: one format from end to end.
  *
@@ -11,6 +12,7 @@
  *
  * Integers are little-endian. Every member of a wire image is a byte array, so an image has
  * alignment 1 and may overlay any received buffer. */
+/* clang-format on */
 #ifndef LEAT_SCHEMA_BATCH_H
 #define LEAT_SCHEMA_BATCH_H
 

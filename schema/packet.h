@@ -1,3 +1,4 @@
+/* clang-format off */
 /* Packet header: the first bytes of every datagram of a session, in both directions.
  *
  * Role: the only file that knows this byte layout; encodes and decodes, nothing more.
@@ -24,6 +25,7 @@
  * the authentication tag will replace the guard.
  *
  * Integers are little-endian. */
+/* clang-format on */
 #ifndef LEAT_SCHEMA_PACKET_H
 #define LEAT_SCHEMA_PACKET_H
 
