@@ -1,7 +1,9 @@
 /* Rules that the checks of requests and of responses share.
  *
  * Each check returns NULL if the field is valid, else static text: the field, and what it may hold.
- * Role: within schema/control_check*.c only. Threads: any; nothing here has state. */
+ *
+ * Role: for schema/control_check*.c only.
+ * Threads: any; nothing here has state. */
 #ifndef LEAT_SCHEMA_CONTROL_CHECK_H
 #define LEAT_SCHEMA_CONTROL_CHECK_H
 

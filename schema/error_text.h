@@ -1,8 +1,9 @@
 /* Error codes as text for people.
  *
- * Role: the text of every code in schema/error.h, from the table there. A header of its own,
- * because error.h is pasted into the installed leat.h and may declare no functions. Must not know:
- * who fails, or why; callers add the object and the value. Threads: any. */
+ * Role: the text of every code, from the table in schema/error.h. That file is pasted into the
+ * installed leat.h and may declare no functions; hence this one.
+ * Must not know: who fails, or why; callers add the object and the value.
+ * Threads: any. */
 #ifndef LEAT_SCHEMA_ERROR_TEXT_H
 #define LEAT_SCHEMA_ERROR_TEXT_H
 
