@@ -1,6 +1,8 @@
-/* Accepting: accept4, or accept and fcntl where older filters of system calls refuse that.
+/* Accept a connection with accept4, or with accept and fcntl where an older seccomp filter refuses
+ * accept4.
  *
- * Role: that. Must not know: who knocks. Threads: any. */
+ * Role: returns a descriptor with the right flags. Must not know: protocols, peers. Threads: any.
+ */
 #ifndef LEAT_TRANSPORT_ACCEPT_H
 #define LEAT_TRANSPORT_ACCEPT_H
 
@@ -10,7 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A non-blocking descriptor that no program we start gets; -1: errno says why. */
+/* Accepts one connection. Returns a descriptor with O_NONBLOCK and FD_CLOEXEC set, owned by the
+ * caller, or -1 with errno set (EPERM if the flags could not be set). */
 static inline int accept_connection(int listener)
 {
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -1,11 +1,11 @@
-/* Congestion control: how many packets may be on the wire. */
+/* Congestion control: how many packets may be in flight. */
 #include "transport/cc.h"
 
 #include <stdbool.h>
 
 enum {
     FORGIVEN_ONE_IN = 50,    /* 2 % */
-    RTT_SLACK_NS = 50 * 1000 /* above twice the least: a queue, not a loop's pause */
+    RTT_SLACK_NS = 50 * 1000 /* allowed above twice the minimum RTT, for pauses of the loops */
 };
 
 void cc_init(struct cc *cc)

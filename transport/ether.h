@@ -1,13 +1,13 @@
-/* Ether: the bytes around a datagram on a wire of our own.
+/* Ether: Ethernet, ARP, ICMP echo, IPv4 and UDP headers for bypass ports.
  *
  *      Ethernet, at most one VLAN tag
- *       +-- ARP                     asked and answered
+ *       +-- ARP                     requests sent and answered
  *       +-- IPv4 without options, never a fragment
- *            +-- UDP                what sessions travel in
+ *            +-- UDP                carries sessions' packets
  *            +-- ICMP echo          answered
  *
- * Role: checks every length and checksum of a frame once and says what it is, or why it is nothing;
- * writes headers and answers. An answer is never larger than what it answers.
+ * Role: parses a frame, checks each length and checksum once, and returns its kind or the reason to
+ * drop it. Writes headers and replies. A reply is never larger than its request.
  * Must not know: ports, lanes, DPDK, sessions, clocks.
  * Threads: any; nothing here has state. */
 #ifndef LEAT_TRANSPORT_ETHER_H
@@ -27,20 +27,20 @@ enum {
     ETHER_IPV4_BYTES = 20,
     ETHER_UDP_BYTES = 8,
     ETHER_ARP_BYTES = 28,
-    ETHER_FRAME_MIN = 60,                                      /* what an Ethernet card pads to */
-    ETHER_OVERHEAD_BYTES = ETHER_IPV4_BYTES + ETHER_UDP_BYTES, /* of the MTU */
-    ETHER_TEMPLATE_BYTES = 48, /* all headers, tagged, and two bytes of nothing before them */
+    ETHER_FRAME_MIN = 60, /* minimum frame without FCS: NICs pad to it */
+    ETHER_OVERHEAD_BYTES = ETHER_IPV4_BYTES + ETHER_UDP_BYTES, /* MTU less UDP payload */
+    ETHER_TEMPLATE_BYTES = 48, /* all headers with a VLAN tag, after two bytes of padding */
 };
 
-/* Who we are on one port. */
+/* Our own addresses on one port. */
 struct ether_self {
     uint8_t mac[ETHER_MAC_BYTES];
     uint32_t ip; /* host order, as everywhere here */
-    /* A kernel at the other end of a local device leaves UDP checksums half made (the sum of the
-     * pseudo header alone), for hardware that is not there. Accept those, and only those. */
+    /* The peer is a kernel behind a virtual device. It leaves checksum offload to hardware that
+     * does not exist, so a UDP checksum may cover the pseudo header alone: accept that as well. */
     bool partial_checksums;
-    /* Nobody else is on this wire (a memif, a vhost): all frames are ours, also those of a peer
-     * that knew us with another address, before a restart. */
+    /* A point-to-point device (memif, vhost): take frames for any MAC address. After a restart the
+     * peer may still use our previous one. */
     bool alone;
 };
 
@@ -52,31 +52,32 @@ struct ether_arp {
     uint32_t sender_ip, target_ip;
 };
 
-/* What a frame is. Only what `kind` has is set. */
+/* A parsed frame. Fields are set only for the kinds named at them. */
 struct ether_frame {
     enum ether_kind kind;
-    enum link_drop drop; /* ETHER_DROP: why */
-    uint16_t vlan;       /* all but ETHER_DROP: tag control, 0: untagged */
-    uint8_t l2_bytes;
+    enum link_drop drop; /* ETHER_DROP: the reason */
+    uint16_t vlan;       /* all but ETHER_DROP: VLAN tag control information; 0: untagged */
+    uint8_t l2_bytes;    /* all but ETHER_DROP: Ethernet header with its tag */
     uint16_t source_port, target_port; /* ETHER_DATAGRAM */
     uint32_t source_ip;                /* ETHER_DATAGRAM, ETHER_ECHO */
-    uint32_t size;                     /* ETHER_DATAGRAM: of the payload; ETHER_ECHO: of the
-                                          answer, with all headers */
-    const uint8_t *payload;            /* ETHER_DATAGRAM */
+    uint32_t size;                     /* ETHER_DATAGRAM: bytes of payload; ETHER_ECHO: bytes of the
+                                          reply with all headers */
+    const uint8_t *payload;            /* ETHER_DATAGRAM: points into the frame */
     struct ether_arp arp;              /* ETHER_ARP */
 };
 
-/* `frame` has `size` bytes, in one piece. */
+/* Parses `frame`, `size` contiguous bytes. */
 void ether_parse(struct ether_frame *out, const struct ether_self *self, const uint8_t *frame,
                  uint32_t size);
 
-/* Turns the request that `parsed` is of into its answer, in place; returns the answer's size. */
+/* Turns the request in `frame`, of which `parsed` is the result, into its reply in place. Returns
+ * the size of the reply in bytes. */
 uint32_t ether_answer_arp(uint8_t *frame, const struct ether_frame *parsed,
                           const struct ether_self *self);
 uint32_t ether_answer_echo(uint8_t *frame, const struct ether_frame *parsed);
 
-/* Asks everybody who `target_ip` is; of our own address it is an announcement. `frame` has room for
- * ETHER_FRAME_MIN bytes, all of which are written: the size. */
+/* Writes a broadcast ARP request for `target_ip`; with our own address it is a gratuitous ARP.
+ * `frame` has room for ETHER_FRAME_MIN bytes. Writes and returns that many. */
 uint32_t ether_ask_arp(uint8_t *frame, const struct ether_self *self, uint32_t target_ip,
                        uint16_t vlan);
 
@@ -87,16 +88,17 @@ struct ether_route {
     uint16_t source_port, target_port;
 };
 
-/* Headers towards one peer, waiting for a payload's size. */
+/* Prebuilt headers for one peer; lengths and the IP checksum are filled in per datagram. */
 struct ether_template {
-    uint8_t bytes[ETHER_TEMPLATE_BYTES]; /* the headers are the last `size` of them */
+    uint8_t bytes[ETHER_TEMPLATE_BYTES]; /* the headers are the last `size` bytes */
     uint32_t size;
-    uint32_t sum; /* of the IP header without its length */
+    uint32_t sum; /* checksum of the IP header without its total length, not complemented */
 };
 
 void ether_template(struct ether_template *out, const struct ether_self *self,
                     const struct ether_route *route);
-/* Addresses a frame whose headers end at `payload`, later than it was built. */
+/* Sets the destination MAC address of a frame that was built before the address was known. Its
+ * headers are the `headers_size` bytes before `payload`. */
 void ether_set_mac(uint8_t *payload, uint32_t headers_size, const uint8_t mac[ETHER_MAC_BYTES]);
 
 /* ---- in network byte order */
@@ -133,8 +135,8 @@ static inline uint16_t ether_fold(uint64_t sum)
     return (uint16_t)sum;
 }
 
-/* Writes the headers of a datagram of `size` bytes before `payload`, which has room for
- * ETHER_TEMPLATE_BYTES there. The UDP checksum is 0, "none": sessions check what matters. */
+/* Writes the headers of a datagram with `size` bytes of payload in front of `payload`, where there
+ * is room for ETHER_TEMPLATE_BYTES. The UDP checksum is 0 (none): sessions have their own. */
 static inline void ether_prepend(const struct ether_template *t, uint8_t *payload, uint32_t size)
 {
     uint8_t *const ip = payload - ETHER_UDP_BYTES - ETHER_IPV4_BYTES;

@@ -1,4 +1,4 @@
-/* Waiting on an epoll instance with a timeout in nanoseconds, and leaving it. */
+/* Wait on an epoll instance with a timeout in nanoseconds, and remove descriptors from it. */
 #include "transport/event_wait.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Kernels before 5.11 answer ENOSYS, older seccomp profiles EPERM. */
+/* epoll_pwait2 was refused: kernels before 5.11 return ENOSYS, older seccomp profiles EPERM. */
 static atomic_bool refused;
 
 int event_wait(int epoll, struct epoll_event *events, int max, leat_ns timeout)

@@ -1,4 +1,4 @@
-/* Flow: the reliable half of a session over datagrams, one end of it, as pure state. */
+/* Flow: one end of a session's reliable transport over datagrams, as pure state. */
 #include "transport/flow.h"
 
 #include <assert.h>
@@ -7,7 +7,7 @@ enum {
     PROBES_AT_ONCE = 2,
     PROBES_BEFORE_DEATH = 3,
     PROBE_VARIANCE_NS_MIN = 50 * 1000,
-    RESEND_SHARE = 4, /* a quarter of what is sent */
+    RESEND_SHARE = 4, /* retransmission budget: one byte per 4 bytes sent */
 };
 #define PROBE_NS_MAX LEAT_NS_PER_S
 
@@ -56,7 +56,7 @@ enum flow_verdict flow_open(struct flow *flow, const struct leat_packet *packet,
     else
         flow->counters.duplicates++;
     if (packet->frames_size != 0 || (packet->flags & LEAT_PACKET_ACK_NOW) != 0)
-        recvmap_again(received, now); /* not for an ack that came twice: nobody waits for it */
+        recvmap_again(received, now); /* an ACK-only duplicate needs no ack */
     return FLOW_DUPLICATE;
 }
 
@@ -88,7 +88,7 @@ bool flow_acked(struct flow *flow, const struct leat_packet_ack *ack, leat_ns no
         flow->counters.acks_bogus++;
         return false;
     }
-    if (largest >= known) /* not one that was overtaken */
+    if (largest >= known) /* a reordered, older ack has an outdated window */
         flow->peer_window = ack->window != 0 ? ack->window : 1;
     settle(flow, &news, now);
     if (news.acked != 0)
@@ -114,7 +114,7 @@ static uint32_t window(const struct flow *flow)
     return flow->cc.window < flow->peer_window ? flow->cc.window : flow->peer_window;
 }
 
-/* A probe is due, and can only be a packet that carries nothing to remember. */
+/* True if a probe is due but there is no room for items: the probe must be ACK-only. */
 static bool must_probe_bare(const struct flow *flow)
 {
     return flow->probes_due != 0 && !sentmap_has_room(&flow->sent);
@@ -242,7 +242,7 @@ void flow_resent(struct flow *flow, uint32_t bytes)
 
 /* ---- time */
 
-/* When the probe timer runs out (RFC 9002, section 6.2, with a floor of our own). */
+/* When the probe timer expires: RFC 9002, section 6.2, with a minimum of our own. */
 static leat_ns probe_at(const struct flow *flow)
 {
     const struct sentmap *sent = &flow->sent;
@@ -258,7 +258,7 @@ static leat_ns probe_at(const struct flow *flow)
     return flow->probe_base + smaller(wait, PROBE_NS_MAX);
 }
 
-/* When what was lost, and waits for nothing but its budget, has one again. */
+/* When the retransmission budget is refilled, if lost items wait for nothing else. */
 static leat_ns budget_at(const struct flow *flow)
 {
     const bool waits = sentmap_lost_items(&flow->sent) != 0 && !has_budget(flow);

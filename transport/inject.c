@@ -1,7 +1,7 @@
-/* Inject: faults on purpose. See inject.h. One thread.
+/* Fault injection into a lane's packets. See inject.h.
  *
- * A packet held back to come out of order leaves with the next one, or after HELD_MAX calls that
- * brought none, so that nothing is held for ever. */
+ * A packet held back for reordering is returned after the next packet, or after HELD_CALLS calls
+ * that returned none, so that no packet is held for ever. */
 #include "transport/inject.h"
 
 #include <stdlib.h>
@@ -12,12 +12,12 @@ enum { PPM = 1000000, HELD_CALLS = 4096 };
 struct inject {
     struct link_dpdk_inject options;
     uint64_t random;
-    uint32_t rx_losing, tx_losing; /* of a burst, still to come */
+    uint32_t rx_losing, tx_losing; /* packets still to be dropped of the current burst */
     struct rte_mbuf *held;
     uint32_t held_calls;
 };
 
-/* xorshift64*: fast, and good enough to throw dice with. */
+/* xorshift64*: fast, and random enough for fault injection. */
 static uint64_t next_random(struct inject *i)
 {
     i->random ^= i->random >> 12;

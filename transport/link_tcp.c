@@ -1,4 +1,4 @@
-/* TCP link: non-blocking stream sockets, their options and their errors in our words. */
+/* TCP link: non-blocking stream sockets, their options, and their errors as enum leat_error. */
 #include "transport/link_tcp.h"
 
 #include <arpa/inet.h>
@@ -147,7 +147,7 @@ enum leat_error link_tcp_accept(int listener, int *fd)
 {
     const int accepted = accept_connection(listener);
     if (accepted >= 0) {
-        /* Linux hands the listener's options down, TCP_NODELAY among them. */
+        /* On Linux it inherits the listener's options, TCP_NODELAY among them. */
         *fd = accepted;
         return LEAT_OK;
     }
@@ -156,9 +156,9 @@ enum leat_error link_tcp_accept(int listener, int *fd)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-    case EPERM: /* a filter, or a firewall: not to be asked for again and again */
+    case EPERM: /* from a seccomp filter or a firewall: the caller must not retry at once */
     case ENOSYS: return LEAT_ERR_LIMIT;
-    default: return LEAT_AGAIN; /* also a connection that broke while it waited */
+    default: return LEAT_AGAIN; /* including a connection that was reset while pending */
     }
 }
 

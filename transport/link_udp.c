@@ -1,6 +1,5 @@
-/* UDP link: datagrams over one kernel socket, many a system call. */
+/* UDP link: datagrams over one kernel socket, many per system call. */
 #include "transport/link_udp.h"
-#include "transport/messages.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,32 +11,34 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "transport/messages.h"
+
 enum {
-    MESSAGES_MAX = LINK_BURST, /* of one recvmmsg */
-    RECEIVE_BYTES = 1 << 16,   /* one message: with GRO it holds many datagrams */
-    OUTGOING_MAX = 256,        /* taken and not yet sent, and reserved */
-    OUTGOING_BYTES = 1 << 14,  /* a buffer; whole pages, at least the payload */
-    SEGMENTS_MAX = 64,         /* of one message with GSO: the kernel's limit */
-    GSO_BYTES_MAX = 65000,     /* and of its payload */
-    CONTROL_BYTES = 64,        /* of one message: GRO's size and the drop count */
+    MESSAGES_MAX = LINK_BURST, /* per recvmmsg */
+    RECEIVE_BYTES = 1 << 16,   /* per message; with GRO a message holds many datagrams */
+    OUTGOING_MAX = 256,        /* buffers that are reserved or queued */
+    OUTGOING_BYTES = 1 << 14,  /* per buffer: whole pages, at least the payload */
+    SEGMENTS_MAX = 64,         /* datagrams per message with GSO: the kernel's limit */
+    GSO_BYTES_MAX = 65000,     /* payload per message with GSO */
+    CONTROL_BYTES = 64,        /* per message: GRO's segment size and the drop count */
     BUFFER_BYTES_DEFAULT = 4 << 20,
     REFERENCE_MIN = 512, /* the kernel copies either way: below this a second iovec costs more */
 };
-static_assert((int)OUTGOING_BYTES >= (int)LINK_UDP_PAYLOAD_MAX, "one datagram");
+static_assert((int)OUTGOING_BYTES >= (int)LINK_UDP_PAYLOAD_MAX, "a buffer holds one datagram");
 
 struct outgoing {
-    uint32_t size; /* in the buffer */
+    uint32_t size; /* bytes in the buffer */
     uint32_t buffer;
     struct link_reference reference; /* size 0: none */
     struct link_peer to;
 };
 
-/* What one sendmmsg works with. */
+/* The arguments of one sendmmsg. */
 struct send_plan {
     struct mmsghdr messages[OUTGOING_MAX];
     struct iovec pieces[2 * OUTGOING_MAX];
     struct sockaddr_storage addresses[OUTGOING_MAX];
-    uint32_t datagrams[OUTGOING_MAX]; /* of each message */
+    uint32_t datagrams[OUTGOING_MAX]; /* number in each message */
     uint8_t controls[OUTGOING_MAX][CMSG_SPACE(sizeof(uint16_t))];
     uint32_t count;
 };
@@ -47,12 +48,12 @@ struct link_udp {
     int fd;
     int family;
     bool gso;
-    uint32_t alone;        /* the first of the queue, each a message: together they were refused */
-    uint32_t kernel_drops; /* as last told by the kernel */
+    uint32_t alone; /* so many at the queue's head go one per message: with GSO they were refused */
+    uint32_t kernel_drops; /* the kernel's counter, as last reported */
 
-    /* What the last recvmmsg brought and was not handed out yet. */
+    /* Messages of the last recvmmsg that were not returned yet. */
     int message_count, message_next;
-    uint32_t segment_at; /* in the message */
+    uint32_t segment_at; /* offset in the message */
     struct mmsghdr messages[MESSAGES_MAX];
     struct iovec receive_places[MESSAGES_MAX];
     struct sockaddr_storage senders[MESSAGES_MAX];
@@ -125,7 +126,7 @@ static socklen_t peer_address(const struct link_udp *u, const struct link_peer *
 
 /* ---- receiving */
 
-/* What the kernel says beside a message: GRO's segment size, and how many it dropped so far. */
+/* Reads a message's control data: GRO's segment size, and the kernel's count of drops. */
 static void read_control(struct link_udp *u, int index)
 {
     struct msghdr *header = &u->messages[index].msg_hdr;
@@ -199,7 +200,7 @@ static unsigned udp_receive(struct link *link, struct link_datagram *out, unsign
 
 static void udp_release(struct link *link, struct link_datagram *datagrams, unsigned count)
 {
-    (void)link; /* their buffers are filled again by the next receive */
+    (void)link; /* the next receive reuses all buffers */
     (void)datagrams;
     (void)count;
 }
@@ -229,7 +230,7 @@ static void udp_send(struct link *link, struct link_outgoing *out, uint32_t size
                      const struct link_reference *reference, const struct link_peer *to)
 {
     struct link_udp *u = of(link);
-    struct outgoing *o = &u->queue[u->queue_count++]; /* as many places as buffers */
+    struct outgoing *o = &u->queue[u->queue_count++]; /* has as many entries as there are buffers */
     o->size = size;
     o->buffer = buffer_index(u, out->handle);
     o->to = *to;
@@ -244,8 +245,8 @@ static uint32_t whole_size(const struct outgoing *o)
     return o->size + o->reference.size;
 }
 
-/* How many datagrams from `first` on leave as one message: to one peer, all of one size but the
- * last, which may be smaller. */
+/* How many datagrams from `first` on fit into one GSO message. They must go to the same peer and
+ * have the same size; the last may be smaller. */
 static uint32_t run_length(const struct link_udp *u, uint32_t first)
 {
     const struct outgoing *head = &u->queue[first];
@@ -305,7 +306,7 @@ static void make_plan(struct link_udp *u)
     }
 }
 
-/* Takes the first `count` datagrams off the queue: they left, or never will. */
+/* Removes the first `count` datagrams, sent or given up, from the queue. */
 static void forget(struct link_udp *u, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -356,15 +357,14 @@ static unsigned udp_flush(struct link *link, leat_ns now)
             break;
         }
         if (plan->datagrams[0] > 1 && errno == EIO) {
-            u->gso = false; /* the device cannot: one datagram a message from now on */
+            u->gso = false; /* the device does not support it */
             continue;
         }
         if (plan->datagrams[0] > 1 && (errno == EMSGSIZE || errno == EINVAL)) {
-            u->alone =
-                plan->datagrams[0]; /* the path is too narrow for some of them, not for all */
+            u->alone = plan->datagrams[0]; /* some may be too large for the path: send each alone */
             continue;
         }
-        /* Refused for good (no route, too large for the path): as if the wire had lost it. */
+        /* A permanent error (no route, too large for the path): treat it as loss. */
         link_count(&link->counters.tx_lost, plan->datagrams[0]);
         forget(u, plan->datagrams[0]);
     }
@@ -426,7 +426,7 @@ static const struct link_ops udp_ops = {
     .close = udp_close,
 };
 
-/* As much as asked; beyond the system's limit only a privileged process gets it. */
+/* Only a privileged process can exceed the system's limit (the FORCE option). */
 static void set_buffer(int fd, int force, int plain, uint32_t bytes)
 {
     const int value = bytes != 0 ? (int)bytes : BUFFER_BYTES_DEFAULT;
@@ -441,7 +441,8 @@ static void set_options(struct link_udp *u, const struct link_udp_options *optio
     set_buffer(u->fd, SO_SNDBUFFORCE, SO_SNDBUF, options->socket_buffer_bytes);
     setsockopt(u->fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on);
     setsockopt(u->fd, SOL_UDP, UDP_GRO, &on, sizeof on);
-    /* Never fragments: a datagram that does not fit is refused, and the session finds out. */
+    /* No fragmentation: the kernel refuses a datagram above the interface's MTU, and the session
+     * detects the path's MTU itself (mtu.h). */
     const int probe = u->family == AF_INET ? IP_PMTUDISC_PROBE : IPV6_PMTUDISC_PROBE;
     if (u->family == AF_INET) {
         setsockopt(u->fd, IPPROTO_IP, IP_MTU_DISCOVER, &probe, sizeof probe);
@@ -462,7 +463,7 @@ static void prepare(struct link_udp *u)
                                                   .msg_iovlen = 1,
                                                   .msg_control = u->controls[i] };
     }
-    /* Last in, first out, from the first one on: the memory in use stays small and warm. */
+    /* LIFO, beginning with buffer 0: the memory in use stays small and in the cache. */
     for (uint32_t i = 0; i < OUTGOING_MAX; i++)
         u->free_buffers[i] = OUTGOING_MAX - 1 - i;
     u->free_count = OUTGOING_MAX;
@@ -511,7 +512,7 @@ enum leat_error link_udp_open(struct link **out, int family, const char *host, u
         (struct link_limits){ .payload_max = LINK_UDP_PAYLOAD_MAX, .reference_min = REFERENCE_MIN };
     u->family = family;
     u->fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    /* Mapped: of buffers that are never used no page is ever touched. */
+    /* mmap: pages of buffers that are never used are never allocated. */
     void *memory =
         mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     u->memory = memory != MAP_FAILED ? memory : NULL;

@@ -1,5 +1,4 @@
-/* Loopgap: how long this loop's own pauses are, so that its timers do not blame the wire for them.
- */
+/* Loop jitter: the distribution of an event loop's own pauses. See loop_jitter.h. */
 #include "transport/loop_jitter.h"
 
 #include <assert.h>
@@ -8,11 +7,11 @@
 
 enum {
     FIRST_POWER = 8,         /* 256 ns */
-    RANK_SHIFT = 10,         /* one in 1024 lies above the percentile */
-    FRESHEN_EVERY = 1 << 10, /* ticks, from then on; before, whenever their number doubled */
-    FORGET_AT = 1 << 16,     /* then all counts are halved */
+    RANK_SHIFT = 10,         /* one in 1024 samples lies above the percentile */
+    FRESHEN_EVERY = 1 << 10, /* ticks between updates; below this many, whenever they doubled */
+    FORGET_AT = 1 << 16,     /* samples at which all counts are halved */
 };
-static_assert((LOOP_JITTER_BUCKETS & 3) == 0, "four a power of two");
+static_assert((LOOP_JITTER_BUCKETS & 3) == 0, "four buckets per power of two");
 
 void loop_jitter_init(struct loop_jitter *gap)
 {
@@ -28,7 +27,7 @@ static uint32_t bucket_of(leat_ns pause)
     return bucket < LOOP_JITTER_BUCKETS ? bucket : LOOP_JITTER_BUCKETS - 1;
 }
 
-/* The longest pause that falls into it, and one more. */
+/* The exclusive upper bound of a bucket. */
 static leat_ns bucket_end(uint32_t bucket)
 {
     return (leat_ns)(5 + bucket % 4) << (FIRST_POWER - 2 + bucket / 4);

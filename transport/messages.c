@@ -1,4 +1,4 @@
-/* Many datagrams in one system call, where the kernel and its filters have that. */
+/* Many datagrams per system call, where the kernel and seccomp allow it. */
 #include "transport/messages.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 
 static atomic_bool receive_refused, send_refused;
 
-/* EPERM may be a firewall's answer to a datagram too. */
+/* EPERM from sendmmsg is ambiguous: a firewall also returns it for a single datagram. */
 static bool is_refusal(int error)
 {
     return error == ENOSYS || error == EPERM;
@@ -63,7 +63,7 @@ int messages_send(int fd, struct mmsghdr *messages, unsigned count, int flags)
     if (sent >= 0 || !is_refusal(errno))
         return sent;
     sent = send_each(fd, messages, count, flags);
-    if (sent > 0) /* it was the call, and not the datagram */
+    if (sent > 0) /* so sendmmsg was refused, not the datagram */
         atomic_store_explicit(&send_refused, true, memory_order_relaxed);
     return sent;
 }

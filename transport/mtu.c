@@ -6,14 +6,14 @@
 #include "schema/frame.h"
 
 enum { LOOPBACK_NET = 127 };
-#define PROBE_TAG (UINT64_C(0x4D545500) << 32) /* no other PING has it */
+#define PROBE_TAG (UINT64_C(0x4D545500) << 32) /* "MTU": no other PING's value begins with it */
 
 static uint32_t lesser(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
 }
 
-/* What a path to there may well carry. */
+/* The UDP payload in bytes that a path to `peer` most likely carries. */
 static uint32_t usual(const struct link_peer *peer)
 {
     static const uint8_t mapped[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF };

@@ -1,4 +1,4 @@
-/* Neighbour: the ARP table's states and timers. See neighbour.h. Pure; the owner's thread. */
+/* Neighbour: states and timers of the ARP table. See neighbour.h. */
 #include "transport/neighbour.h"
 
 #include <assert.h>
@@ -27,7 +27,7 @@ static struct neighbour *lookup(struct neighbours *n, uint32_t ip)
     return NULL;
 }
 
-/* A free place, or that of the one used longest ago which nothing waits for. */
+/* A free entry, or the least recently used one that is neither static nor being resolved. */
 static struct neighbour *take_place(struct neighbours *n, uint32_t ip, leat_ns now)
 {
     struct neighbour *best = NULL;
@@ -67,7 +67,7 @@ static bool in_prefix(const struct neighbour_options *o, uint32_t ip)
     return o->prefix_bits == 0 || (ip ^ o->ip) >> (32 - o->prefix_bits) == 0;
 }
 
-/* NEIGHBOUR_WAITS: all are taken. */
+/* The index of a free wait; NEIGHBOUR_WAITS: none is free. */
 static uint8_t free_wait(const struct neighbours *n)
 {
     uint8_t i = 0;
@@ -152,7 +152,7 @@ bool neighbour_heard(struct neighbours *n, uint32_t ip, const uint8_t mac[NEIGHB
     return true;
 }
 
-/* Asked often enough: whoever waits is told so. */
+/* The last request went unanswered: ends the wait of an unresolved address, frees a known one. */
 static void give_up(struct neighbours *n, struct neighbour *e, leat_ns now)
 {
     if (e->state == NEIGHBOUR_ASKING) {

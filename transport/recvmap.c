@@ -1,4 +1,4 @@
-/* Recvmap: which packets arrived, and when that must be said. */
+/* Recvmap: the packet numbers received, and when an acknowledgement is due. */
 #include "transport/recvmap.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
-/* Recvmap: which packets arrived, and when that must be said.
+/* Recvmap: the packet numbers received, and when an acknowledgement is due.
  *
- * Role: pure; duplicates are told from news, an ack block is made of the rest.
+ * Role: pure. Detects duplicates and builds ack blocks.
  * Must not know: what packets carry, links, clocks.
  * Threads: the owner's. */
 #ifndef LEAT_TRANSPORT_RECVMAP_H
@@ -14,36 +14,39 @@
 #include "transport/ringbits.h"
 
 enum {
-    /* How far behind the largest a packet may come and still be told from a duplicate. */
+    /* Packets that are this far or farther behind the largest cannot be told from duplicates. */
     RECVMAP_BITS = RINGBITS,
-    RECVMAP_ELICITING_MAX = 2, /* unacknowledged ones that make an ack due */
+    RECVMAP_ELICITING_MAX = 2, /* unacknowledged eliciting packets that make an ack due at once */
 };
 
 struct recvmap {
-    uint64_t largest; /* 0: none came, numbers start at 1 */
+    uint64_t largest; /* 0: none was received; numbers start at 1 */
     leat_ns largest_at;
-    leat_ns ack_at;     /* due by then; LEAT_NS_NEVER: nothing to say */
-    uint32_t eliciting; /* arrived since the last ack */
+    leat_ns ack_at;     /* when an ack is due, or LEAT_NS_NEVER */
+    uint32_t eliciting; /* ack-eliciting packets received since the last ack */
     bool any;
-    leat_ns said_ack_at; /* the two as they were before recvmap_ack */
+    /* ack_at and eliciting before the last recvmap_ack, for recvmap_unsaid. */
+    leat_ns said_ack_at;
     uint32_t said_eliciting;
     uint64_t bits[RINGBITS_WORDS];
 };
 
 void recvmap_init(struct recvmap *map);
-/* So far behind that it cannot be told from a duplicate. */
+/* True if `number` is so far behind the largest that it cannot be told from a duplicate. */
 bool recvmap_is_too_old(const struct recvmap *map, uint64_t number);
-/* False: it came before, or is too old to tell. */
+/* False: the number was received before, or is too old to tell. */
 bool recvmap_is_new(const struct recvmap *map, uint64_t number);
-/* It arrived (and is new). An eliciting one makes an ack due after `delay_ns`; at once when it is
- * the second one, or when it closes or leaves a hole. `ack_now`: at once in any case. */
+/* Records a new number. An ack-eliciting packet makes an ack due after `delay_ns`; without delay if
+ * it is the second one, or if it was not received in order. `ack_now`: without delay in any case.
+ */
 void recvmap_add(struct recvmap *map, uint64_t number, bool eliciting, bool ack_now,
                  leat_ns delay_ns, leat_ns now);
-/* A duplicate of something eliciting came: its sender missed our ack. */
+/* An ack-eliciting packet was received again, so its sender may have missed our ack: an ack is due.
+ */
 void recvmap_again(struct recvmap *map, leat_ns now);
-/* Fills the block for what arrived and takes it as said. False: nothing ever came. */
+/* Fills an ack block; no ack is due afterwards. False: no packet was ever received. */
 bool recvmap_ack(struct recvmap *map, uint16_t window, struct leat_packet_ack *out, leat_ns now);
-/* The block of the last recvmap_ack did not leave. */
+/* Undoes the last recvmap_ack, because its block was not sent. */
 void recvmap_unsaid(struct recvmap *map);
 
 #endif

@@ -1,9 +1,10 @@
-/* Ringbits: one bit for each of the newest RINGBITS numbers of a sequence that only grows.
+/* Ringbits: a bitmap of the newest RINGBITS numbers of an increasing sequence.
  *
- * Role: pure; test, set, clear, search. Places run against the numbers, so that what an ack block's
- * map says (bit i: number - 1 - i) is one shift away.
- * Must not know: what a bit means. Numbers that are RINGBITS or more apart share a place: the user
- * clears what falls out, and asks for nothing outside.
+ * Role: pure. Tests, sets, clears and searches bits. Bit positions descend as numbers ascend, so
+ * that an ack block's map (bit i: number - 1 - i) is one shift away. Numbers that are RINGBITS or
+ * more apart share a bit: the user clears the bits of numbers that leave the range, and asks for no
+ * number outside it.
+ * Must not know: what a bit means.
  * Threads: the owner's. */
 #ifndef LEAT_TRANSPORT_RINGBITS_H
 #define LEAT_TRANSPORT_RINGBITS_H
@@ -36,7 +37,7 @@ static inline void ringbits_clear(uint64_t *bits, uint64_t number)
     bits[place / 64] &= ~(UINT64_C(1) << place % 64);
 }
 
-/* Bit i: number - 1 - i. */
+/* The 64 numbers before `number`. Bit i: number - 1 - i. */
 static inline uint64_t ringbits_before(const uint64_t *bits, uint64_t number)
 {
     const uint32_t place = ringbits_place(number - 1);

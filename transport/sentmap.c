@@ -1,24 +1,23 @@
-/* Sentmap: the packets that are on the wire, what each carried, and which of them were lost. */
+/* Sentmap: the packets in flight, what each carried, and which of them were lost. */
 #include "transport/sentmap.h"
 
 #include <assert.h>
 #include <string.h>
 
 enum {
-    GRANULARITY_NS = 10000, /* a loss by time is not told finer than this */
+    GRANULARITY_NS = 10000, /* kGranularity of RFC 9002: minimum of the time threshold */
     ITEMS_MASK = SENTMAP_ITEMS - 1,
     PACKETS_MASK = SENTMAP_PACKETS - 1,
 };
 static_assert((SENTMAP_ITEMS & ITEMS_MASK) == 0 && (SENTMAP_PACKETS & PACKETS_MASK) == 0,
-              "rings are masked");
+              "ring sizes are powers of two");
 static_assert(SENTMAP_ITEMS <= UINT16_MAX, "item_count");
 static_assert(SENTMAP_THRESHOLD_MAX <= (int)LEAT_PACKET_MAP_BITS,
-              "what an ack no longer tells is lost");
+              "packets that an ack block no longer covers are lost");
 
 void sentmap_init(struct sentmap *map)
 {
-    memset(map, 0,
-           offsetof(struct sentmap, packets)); /* the rings are written before they are read */
+    memset(map, 0, offsetof(struct sentmap, packets)); /* ring slots are written before read */
     map->next = 1;
     map->oldest = 1;
     map->threshold = SENTMAP_THRESHOLD;
@@ -54,7 +53,7 @@ uint64_t sentmap_sent(struct sentmap *map, uint32_t bytes, bool awaited, leat_ns
     packet->item_count = (uint16_t)map->noted;
     packet->given = false;
     packet->state = awaited ? SENT_OUTSTANDING : SENT_QUIET;
-    if (map->lost_marks != 0) /* of the one before it in this place */
+    if (map->lost_marks != 0) /* of the packet that had this slot before */
         unmark_lost(map, number);
     if (awaited) {
         ringbits_set(map->outstanding_bits, number);
@@ -68,7 +67,7 @@ uint64_t sentmap_sent(struct sentmap *map, uint32_t bytes, bool awaited, leat_ns
     return number;
 }
 
-/* ---- what becomes of a packet */
+/* ---- acknowledged and lost packets */
 
 static bool is_large(const struct sent_packet *packet)
 {
@@ -126,7 +125,7 @@ static void settle_lost(struct sentmap *map, uint64_t number, struct sentmap_new
         news->large_lost_sent_at = later(packet->sent_at, news->large_lost_sent_at);
 }
 
-/* It was only late: from now on we wait until as many newer ones have come as came before it. */
+/* Spurious loss: raise the packet threshold to the observed reordering distance. */
 static void settle_spurious(struct sentmap *map, uint64_t number, struct sentmap_news *news)
 {
     struct sent_packet *packet = packet_of(map, number);
@@ -150,10 +149,10 @@ static void age_threshold(struct sentmap *map, uint32_t acked)
     }
 }
 
-/* Everything below `oldest` is decided, and its items' places are free. */
+/* Moves `oldest` to the oldest outstanding packet, and frees the items below it. */
 static void advance(struct sentmap *map)
 {
-    if (map->outstanding == 0) { /* as after most packets of a session that is not in a hurry */
+    if (map->outstanding == 0) { /* fast path: the usual case at a low rate */
         map->oldest = map->next;
         map->items_from = map->items_to - map->noted;
         return;
@@ -189,9 +188,9 @@ static leat_ns loss_delay(const struct sentmap *map)
     return delay > GRANULARITY_NS ? delay : GRANULARITY_NS;
 }
 
-/* Among those older than the newest acknowledged: lost by number, or by time. Times ascend with
- * numbers, so the first that is not lost says when the next one will be. Without a round trip known
- * there is no loss by time. */
+/* Declares packets older than the largest acknowledged lost, by packet or time threshold. Send
+ * times ascend with numbers, so the first packet that is not lost sets the loss timer. Without an
+ * RTT sample there is no time threshold. */
 static void find_lost(struct sentmap *map, struct sentmap_news *news, leat_ns now)
 {
     const uint64_t end = map->largest_acked;
@@ -209,15 +208,15 @@ static void find_lost(struct sentmap *map, struct sentmap_news *news, leat_ns no
     }
 }
 
-/* Of the numbers before `largest`, those still in the ring. */
+/* The bits of an ack map, without those of numbers that have left the ring. */
 static uint64_t told(const struct sentmap *map, uint64_t largest, uint64_t bits)
 {
     const uint64_t left = SENTMAP_PACKETS - (map->next - largest);
     return left < LEAT_PACKET_MAP_BITS ? bits & ~(UINT64_MAX << left) : bits;
 }
 
-/* The ack is for the one packet that is outstanding, and none is marked lost: what is left of all
- * the below in a session that says one thing at a time. */
+/* Fast path of sentmap_acked: exactly one packet is outstanding, the ack is for it, and none is
+ * marked lost. */
 static void settle_only(struct sentmap *map, leat_ns delay, leat_ns now, struct sentmap_news *news)
 {
     const uint64_t number = map->oldest;
@@ -238,7 +237,7 @@ void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_pack
         return;
     }
     if (map->next - largest > SENTMAP_PACKETS)
-        return; /* about packets forgotten long since */
+        return; /* every number has left the ring */
     if (map->outstanding == 1 && map->oldest == largest && largest > map->largest_acked
         && map->lost_marks == 0) {
         settle_only(map, ack->delay_ns, now, news);

@@ -1,7 +1,7 @@
-/* Sentmap: the packets that are on the wire, what each carried, and which of them were lost.
+/* Sentmap: the packets in flight, what each carried, and which of them were lost.
  *
- * Role: pure; a ring of packets and a ring of items, round-trip time, loss by number and by time in
- * RFC 9002's shape (sections 5 and 6.1) with the clock in nanoseconds.
+ * Role: pure. A ring of packets and a ring of items, RTT estimation and loss detection by packet
+ * threshold and time threshold as in RFC 9002 (sections 5 and 6.1), in nanoseconds.
  * Must not know: what an item means, windows, links, clocks.
  * Threads: the owner's. */
 #ifndef LEAT_TRANSPORT_SENTMAP_H
@@ -15,60 +15,61 @@
 #include "transport/ringbits.h"
 
 enum {
-    SENTMAP_PACKETS = RINGBITS,  /* numbers in the ring, ack-only ones included */
-    SENTMAP_PACKETS_SPARE = 64,  /* of them for acks and probes alone */
-    SENTMAP_ITEMS = 4096,        /* on the wire and lost, together */
-    SENTMAP_ITEMS_SPARE = 64,    /* of them for what was lost alone: see sentmap_is_tight */
-    SENTMAP_THRESHOLD = 3,       /* newer packets acknowledged before an older one is lost */
-    SENTMAP_THRESHOLD_MAX = 64,  /* how far spurious losses raise it */
-    SENTMAP_THRESHOLD_AGE = 256, /* packets acknowledged until it comes down by one */
+    SENTMAP_PACKETS = RINGBITS,  /* packet numbers in the ring, ACK-only packets included */
+    SENTMAP_PACKETS_SPARE = 64,  /* of them reserved for acks and probes */
+    SENTMAP_ITEMS = 4096,        /* items in flight and lost, together */
+    SENTMAP_ITEMS_SPARE = 64,    /* of them reserved for lost items: see sentmap_is_tight */
+    SENTMAP_THRESHOLD = 3,       /* packet threshold: reordering distance that means loss */
+    SENTMAP_THRESHOLD_MAX = 64,  /* up to which spurious losses raise the threshold */
+    SENTMAP_THRESHOLD_AGE = 256, /* acknowledged packets after which it falls by one */
 };
 
-/* What one packet carried, one frame of it, in the owner's words. */
+/* One frame that a packet carried, as the owner describes it. This module interprets no field. */
 struct flow_item {
     uint64_t at;     /* position, sequence */
-    uint32_t stream; /* number */
+    uint32_t stream; /* stream number */
     uint32_t size;   /* bytes, records */
     uint32_t more;
-    uint8_t kind; /* leat_frame_type */
+    uint8_t kind; /* enum leat_frame_type */
     uint8_t flags;
     uint16_t reserved;
 };
 
 enum sent_state {
     SENT_QUIET,       /* carried nothing that must arrive */
-    SENT_OUTSTANDING, /* not yet heard of */
+    SENT_OUTSTANDING, /* neither acknowledged nor lost yet */
     SENT_ACKED,
-    SENT_LOST, /* its items were given back; an ack may still come */
+    SENT_LOST, /* its items were returned; a late ack may still arrive */
 };
 
 struct sent_packet {
     leat_ns sent_at;
     uint32_t bytes;
-    uint32_t item_first; /* in the ring of items, counting on */
+    uint32_t item_first; /* free-running index into the ring of items */
     uint16_t item_count;
-    uint8_t state; /* sent_state */
-    bool given;    /* outstanding, but its items were given back */
+    uint8_t state; /* enum sent_state */
+    bool given;    /* its items were returned already */
 };
 
+/* The current packet is the one between flow_begin and flow_commit. */
 struct sentmap {
     uint64_t next;                 /* number of the next packet; numbers start at 1 */
-    uint64_t oldest;               /* below it everything is decided */
+    uint64_t oldest;               /* no packet below it is outstanding */
     uint64_t largest_acked;        /* 0: none */
-    uint32_t items_from, items_to; /* of packets from `oldest` on, and of the packet under way */
-    uint32_t noted;                /* items of the packet under way */
-    uint32_t items_live;           /* those that may still be lost: not acked, not given back */
-    uint32_t lost_from, lost_to;   /* the queue of lost items, counting on */
+    uint32_t items_from, items_to; /* of packets from `oldest` on, and of the current packet */
+    uint32_t noted;                /* items of the current packet */
+    uint32_t items_live;           /* items that may still be lost: not acked, not returned */
+    uint32_t lost_from, lost_to;   /* the queue of lost items, free-running indices */
     uint32_t outstanding;          /* packets */
     uint64_t outstanding_bytes;
     uint32_t threshold, threshold_age;
     leat_ns srtt, rttvar, rtt_latest, rtt_min; /* srtt 0: no sample yet */
-    leat_ns loss_at; /* an outstanding packet will be lost by time then; LEAT_NS_NEVER */
-    uint64_t trial;  /* number of the packet that last tried what size the path carries */
-    /* The states that are searched for. */
+    leat_ns loss_at; /* loss timer: when an outstanding packet is lost by time, or LEAT_NS_NEVER */
+    uint64_t trial;  /* number of the last packet that tested the path's MTU */
+    /* Packets in states SENT_OUTSTANDING and SENT_LOST, for fast search. */
     uint64_t outstanding_bits[RINGBITS_WORDS];
     uint64_t lost_bits[RINGBITS_WORDS];
-    uint32_t lost_marks; /* bits set in it */
+    uint32_t lost_marks; /* bits set in lost_bits */
     struct sent_packet packets[SENTMAP_PACKETS];
     struct flow_item items[SENTMAP_ITEMS];
     struct flow_item lost[SENTMAP_ITEMS];
@@ -81,15 +82,15 @@ static inline uint32_t sentmap_lost_items(const struct sentmap *map)
     return map->lost_to - map->lost_from;
 }
 
-/* Nearly out of items. What is lost needs one more when it is sent again, so the last ones are
- * kept for that: while anything is lost each packet takes one item, and nothing new may go before
- * what was lost. */
+/* True if only the reserve of items is left. A lost item needs another one when it is sent again,
+ * so the reserve is kept for that. While the map is tight and has lost items, a packet takes at
+ * most one item, and the lost ones come before new content. */
 static inline bool sentmap_is_tight(const struct sentmap *map)
 {
     return map->items_live + sentmap_lost_items(map) >= SENTMAP_ITEMS - SENTMAP_ITEMS_SPARE;
 }
 
-/* True when the packet under way can take one more item. */
+/* True when the current packet can take one more item. */
 static inline bool sentmap_has_item(const struct sentmap *map)
 {
     const uint32_t lost = sentmap_lost_items(map);
@@ -113,8 +114,8 @@ static inline bool sentmap_has_room(const struct sentmap *map)
     return sentmap_packets_left(map) != 0 && sentmap_has_item(map);
 }
 
-/* False: no room. Here, and field by field, because it is written to be kept and read at once: a
- * copy of the whole would wait for the caller's stores. */
+/* Notes an item of the current packet. False: there is no room. Inline, and copied by field,
+ * because the caller has just written the fields: wider loads would stall on its stores. */
 static inline bool sentmap_note(struct sentmap *map, const struct flow_item *item)
 {
     if (!sentmap_has_item(map))
@@ -132,41 +133,41 @@ static inline bool sentmap_note(struct sentmap *map, const struct flow_item *ite
     map->items_live++;
     return true;
 }
-/* The packet under way does not leave. */
+/* Drops the items of the current packet, which is not sent. */
 void sentmap_abandon(struct sentmap *map);
-/* The ring of numbers is full: sentmap_sent needs the oldest one's place. */
+/* True if the ring of packets is full: call sentmap_drop_oldest before sentmap_sent. */
 static inline bool sentmap_is_full(const struct sentmap *map)
 {
     return map->next - map->oldest >= SENTMAP_PACKETS;
 }
-/* The packet under way left, with what was noted; not when the map is full. `awaited`: it must be
- * acknowledged, as everything with items is. Returns its number. */
+/* The current packet was sent with the items noted. The ring must not be full. `awaited`: it must
+ * be acknowledged; true for every packet with items. Returns its number. */
 uint64_t sentmap_sent(struct sentmap *map, uint32_t bytes, bool awaited, leat_ns now);
 
+/* What a call found out. Large packets are those above LEAT_PACKET_BYTES_BASE. */
 struct sentmap_news {
-    uint32_t acked, lost, spurious; /* packets; acked does not count the spurious */
+    uint32_t acked, lost, spurious; /* packets; acked excludes the spurious ones */
     uint64_t acked_bytes, lost_bytes;
-    leat_ns lost_sent_at; /* when the newest of the lost left; not of a trial */
-    bool trial_lost;      /* one of the lost was a trial */
-    /* Of packets larger than any path carries: one arrived (on time or late); when the newest of
-     * those lost left that was no trial, 0: there is none. */
-    bool large_arrived;
-    leat_ns large_lost_sent_at;
-    bool bogus; /* speaks of packets never sent: nothing was changed */
+    leat_ns lost_sent_at;       /* when the newest lost packet was sent; trials excluded */
+    bool trial_lost;            /* the trial was lost */
+    bool large_arrived;         /* a large packet arrived, on time or late */
+    leat_ns large_lost_sent_at; /* as lost_sent_at, of large packets; 0: none */
+    bool bogus;                 /* the ack is of packets never sent: nothing was changed */
 };
-/* An ack block, its `largest` widened by the caller. Each of these fills *news anew. */
+/* Each of the next three calls overwrites *news.
+ * Processes an ack block; `largest` is ack->largest widened to 64 bits. */
 void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_packet_ack *ack,
                    leat_ns now, struct sentmap_news *news);
-/* Losses by time. */
+/* Declares packets lost whose loss timer has expired. */
 void sentmap_expire(struct sentmap *map, leat_ns now, struct sentmap_news *news);
-/* The oldest outstanding packet is lost, to make room. */
+/* Declares the oldest packet in the ring lost, to make room. */
 void sentmap_drop_oldest(struct sentmap *map, struct sentmap_news *news);
-/* Gives the items of the `count` oldest outstanding packets that have any and were not given back
- * before back as if lost, but leaves the packets outstanding (their round trip may still be
- * measured). Returns how many items. */
+/* Returns the items of the `count` oldest outstanding packets whose items were not returned yet, as
+ * if they were lost, for a probe. The packets stay outstanding, so that they can still give an RTT
+ * sample. The result is the number of items. */
 uint32_t sentmap_give_back(struct sentmap *map, uint32_t count);
 
-/* The oldest lost item; NULL: none. */
+/* The oldest lost item, valid until sentmap_lost_done removes it; NULL: none. */
 struct flow_item *sentmap_lost(struct sentmap *map);
 void sentmap_lost_done(struct sentmap *map);
 

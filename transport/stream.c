@@ -1,4 +1,4 @@
-/* Stream: pieces of a byte stream by position, joined whatever order they come in. */
+/* Stream: the received ranges of a byte stream, merged as they arrive in any order. */
 #include "transport/stream.h"
 
 #include <assert.h>
@@ -16,7 +16,7 @@ static void remove_ranges(struct stream_map *map, uint32_t at, uint32_t count)
     memmove(&map->ranges[at], &map->ranges[at + count], (map->count - at) * sizeof map->ranges[0]);
 }
 
-/* What has come up to `next` is no range any more. */
+/* Removes the ranges that `next` has reached. */
 static void join(struct stream_map *map)
 {
     uint32_t passed = 0;
@@ -32,10 +32,11 @@ static void join(struct stream_map *map)
 static enum stream_piece keep(struct stream_map *map, uint64_t from, uint64_t to)
 {
     struct stream_range *ranges = map->ranges;
-    uint32_t at = map->count; /* from here on ranges end at `from` or above; mostly none does */
+    /* The first range that ends at `from` or above. Usually there is none: search backwards. */
+    uint32_t at = map->count;
     while (at > 0 && ranges[at - 1].to >= from)
         at--;
-    uint32_t end = at; /* [at, end) touch it */
+    uint32_t end = at; /* ranges [at, end) touch or overlap [from, to) */
     while (end < map->count && ranges[end].from <= to)
         end++;
     if (at == end) {

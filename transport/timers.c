@@ -1,4 +1,4 @@
-/* Timers: many deadlines, the nearest one first. */
+/* Timers: a priority queue of deadlines, earliest first. */
 #include "transport/timers.h"
 
 #include <assert.h>
@@ -71,7 +71,7 @@ void timers_remove(struct timers *timers, struct timer *timer)
     struct timer *last = timers->heap[timers->count--];
     if (last == timer)
         return;
-    /* The last one fills the gap: it belongs above or below it. */
+    /* The last timer takes the free slot, and moves up or down from there. */
     if (place > 1 && timers->heap[place / 2]->at > last->at)
         sift_up(timers, place, last);
     else

@@ -1,8 +1,8 @@
-/* Timers: many deadlines, the nearest one first.
+/* Timers: a priority queue of deadlines, earliest first.
  *
- * Role: pure; a heap of borrowed timers. A timer that is put off stays where it is until its old
- * time comes and its owner puts it in again: what moves most (a probe timer, pushed on by every
- * acknowledgement) costs nothing.
+ * Role: pure. A binary heap of timers that belong to their owners. A timer that moves later stays
+ * where it is; when its old time comes its owner sets it again. So the most frequent change, every
+ * acknowledgement moving a probe timer later, costs nothing.
  * Must not know: what is due, clocks.
  * Threads: the owner's. Allocates only in timers_open. */
 #ifndef LEAT_TRANSPORT_TIMERS_H
@@ -16,7 +16,7 @@
 
 struct timer {
     leat_ns at;
-    uint32_t place; /* in the heap, counting from 1; 0: not in it */
+    uint32_t place; /* index in the heap, from 1; 0: not in it */
 };
 
 struct timers {
@@ -24,16 +24,16 @@ struct timers {
     uint32_t count, capacity;
 };
 
-/* Room for `capacity` timers. LEAT_ERR_NO_MEMORY. */
+/* Allocates room for `capacity` timers. LEAT_OK or LEAT_ERR_NO_MEMORY. */
 enum leat_error timers_open(struct timers *timers, uint32_t capacity);
 void timers_close(struct timers *timers);
 
-/* Due at `at`, unless it is due earlier already. LEAT_NS_NEVER changes nothing. */
+/* Makes `timer` due at `at`, unless it is due earlier already. LEAT_NS_NEVER changes nothing. */
 void timers_set(struct timers *timers, struct timer *timer, leat_ns at);
 void timers_remove(struct timers *timers, struct timer *timer);
 
-/* Takes one that is due out; NULL: none is. Its owner looks what is really due, and sets it anew.
- */
+/* Removes and returns a timer that is due; NULL: none is. It may be early: its owner checks what is
+ * really due, and sets it again. */
 struct timer *timers_due(struct timers *timers, leat_ns now);
 
 static inline leat_ns timers_next(const struct timers *timers)
