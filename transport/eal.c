@@ -1,8 +1,8 @@
-/* EAL: starting DPDK's environment. See eal.h.
+/* EAL: starts DPDK's environment abstraction layer. See eal.h.
  *
- * rte_eal_init pins the thread that calls it and starts threads that inherit its signal mask: both
- * happen to a thread made for it, with every signal blocked but those a fault raises. What can be
- * refused is found out before, because a failed start cannot be repeated in this process. */
+ * rte_eal_init pins the calling thread, and starts threads that inherit its signal mask. So it is
+ * called on a temporary thread that blocks every signal except those raised by faults. A failed
+ * rte_eal_init cannot be repeated in the same process, so memory and options are checked before. */
 #include "transport/eal.h"
 
 #include <errno.h>
@@ -37,7 +37,7 @@ enum {
     PAGES_WAIT_MS = 10000,
 };
 
-/* ---- what was logged */
+/* ---- captured log */
 
 static struct {
     pthread_mutex_t mutex;
@@ -45,7 +45,7 @@ static struct {
     char text[LOG_BYTES];
 } logged = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
-/* Keeps the newest bytes. */
+/* Keeps the newest LOG_BYTES. */
 static ssize_t log_write(void *cookie, const char *bytes, size_t size)
 {
     (void)cookie;
@@ -97,8 +97,8 @@ void eal_forget_errors(void)
 
 struct pages {
     uint64_t free_bytes;
-    uint64_t size;     /* of the smallest kind the system knows */
-    uint64_t reserved; /* of that kind, free or not */
+    uint64_t size;     /* smallest hugepage size of this kernel, bytes */
+    uint64_t reserved; /* number of pages of that size, free or not */
 };
 
 static uint64_t read_number(const char *folder, const char *name)
@@ -133,9 +133,10 @@ static struct pages free_pages(void)
     return out;
 }
 
-/* Until unlock_pages this process alone looks for free pages and takes them: two that saw the same
- * ones would not both start. One that holds the lock for long (stopped, or hostile) is not waited
- * for, nor is one where there is no lock. Returns its descriptor, -1: none. */
+/* Serializes the check for free hugepages and their allocation between processes: of two that count
+ * the same free pages, only one could start. Held until unlock_pages. Continues without the lock
+ * after PAGES_WAIT_MS, because its holder may be stopped or hostile, and where it cannot be taken.
+ * Returns the lock's descriptor, or -1 if there is none. */
 static int lock_pages(void)
 {
     const struct timespec little = { .tv_nsec = LEAT_NS_PER_MS };
@@ -152,11 +153,11 @@ static void unlock_pages(int fd)
 {
     if (fd < 0)
         return;
-    flock(fd, LOCK_UN); /* a child of the application may have inherited it meanwhile */
+    flock(fd, LOCK_UN); /* close alone keeps it locked if a child has inherited the descriptor */
     close(fd);
 }
 
-/* Says what is missing and how to get it. */
+/* Describes the missing hugepages and how to get them. `then` is appended. */
 static void say_missing(uint32_t memory_mb, const struct pages *pages, const char *then,
                         char error_text[LINK_DPDK_ERROR_TEXT])
 {
@@ -183,7 +184,7 @@ static enum leat_error choose_pages(const struct link_dpdk_eal *options, uint32_
         if (options->pages == LINK_DPDK_PAGES_NORMAL)
             snprintf(
                 error_text, LINK_DPDK_ERROR_TEXT,
-                "DPDK with normal pages serves virtual devices only: a PCI device, or physical "
+                "DPDK with normal pages supports virtual devices only: a PCI device, or physical "
                 "addresses, need hugepages");
         else
             say_missing(memory_mb, &pages, "", error_text);
@@ -194,7 +195,7 @@ static enum leat_error choose_pages(const struct link_dpdk_eal *options, uint32_
         return LEAT_ERR_NO_MEMORY;
     }
     if (!*huge && options->pages == LINK_DPDK_PAGES_AUTO)
-        say_missing(memory_mb, &pages, "; normal pages are used, which cost throughput",
+        say_missing(memory_mb, &pages, "; using normal pages, which reduces throughput",
                     error_text);
     return LEAT_OK;
 }
@@ -218,8 +219,8 @@ __attribute__((format(printf, 2, 3))) static void add(struct arguments *a, const
     a->count++;
 }
 
-/* One EAL core over all CPUs that the process may use: EAL starts no worker and pins nobody to
- * less than what there was. False: the list does not fit. */
+/* Defines one lcore on all CPUs that the process may use, so that EAL starts no worker threads and
+ * narrows no affinity. False: the list does not fit. */
 static bool add_cores(struct arguments *a)
 {
     cpu_set_t allowed;
@@ -258,7 +259,7 @@ static bool build_arguments(struct arguments *a, const struct link_dpdk_eal *opt
     }
     add(a, "-m");
     add(a, "%u", memory_mb);
-    add(a, "--single-file-segments"); /* a memif or virtio peer maps it */
+    add(a, "--single-file-segments"); /* memif and virtio peers map the files */
     add(a, "--no-telemetry");
     add(a, "--log-level=%u", (unsigned)RTE_LOG_ERR);
     add(a, "--iova-mode=%s", options->iova_pa ? "pa" : "va");
@@ -307,7 +308,7 @@ static enum leat_error say_failed(const struct start *start, char error_text[LIN
     char said[LOG_BYTES];
     eal_last_error(said, sizeof said);
     snprintf(error_text, LINK_DPDK_ERROR_TEXT,
-             "DPDK does not start: %s%s%.300s. It cannot be tried again in this process",
+             "DPDK does not start: %s%s%.300s. This process cannot try again",
              rte_strerror(start->error), said[0] != '\0' ? ": " : "", said);
     return start->error == ENOMEM ? LEAT_ERR_NO_MEMORY : LEAT_ERR_IO;
 }
@@ -328,13 +329,13 @@ static enum leat_error start_first(const struct link_dpdk_eal *options,
     const enum leat_error refused = choose_pages(options, memory_mb, &huge, error_text);
     if (refused != LEAT_OK)
         return refused;
-    /* No buffer crosses a page, so that up to half of a normal one stays empty. What is not touched
-     * costs nothing. */
+    /* No buffer crosses a page boundary, so up to half of each normal page is wasted: ask for twice
+     * as much. Pages that are never touched cost nothing. */
     const uint32_t asked_mb = huge ? memory_mb : 2 * memory_mb;
     struct start *start = calloc(1, sizeof *start);
     if (start == NULL || !build_arguments(&start->arguments, options, asked_mb, huge)
         || !capture_log() || !run_on_own_thread(start)) {
-        snprintf(error_text, LINK_DPDK_ERROR_TEXT, "DPDK's thread does not start: %s",
+        snprintf(error_text, LINK_DPDK_ERROR_TEXT, "cannot prepare the start of DPDK: %s",
                  strerror(errno));
         free(start);
         return LEAT_ERR_IO;
@@ -353,7 +354,7 @@ enum leat_error eal_start(const struct link_dpdk_eal *options,
                           char error_text[LINK_DPDK_ERROR_TEXT])
 {
     error_text[0] = '\0';
-    if (!eal.started && rte_lcore_count() != 0) /* the application runs it */
+    if (!eal.started && rte_lcore_count() != 0) /* the application has started EAL */
         eal.started = eal.pci = true;
     if (eal.started)
         return LEAT_OK;

@@ -1,4 +1,4 @@
-/* Ether: parsing and writing frames. See ether.h. Pure; any thread. */
+/* Ether: parses and writes frames. See ether.h. */
 #include "transport/ether.h"
 
 enum {
@@ -11,15 +11,15 @@ enum {
     ARP_REPLY = 2,
     ICMP_BYTES = 8,
     ICMP_ECHO_REQUEST = 8,
-    IP_VERSION_AND_SIZE = 0x45, /* version 4, five words: no options */
+    IP_VERSION_AND_SIZE = 0x45, /* version 4, header of five words: no options */
     IP_DONT_FRAGMENT = 0x4000,
-    IP_FRAGMENT_BITS = 0x3FFF, /* more to come, or an offset */
+    IP_FRAGMENT_BITS = 0x3FFF, /* more-fragments flag and fragment offset */
     IP_TTL = 64,
 };
 
 static const uint8_t broadcast[ETHER_MAC_BYTES] = { 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF };
 
-/* Sum of 16-bit words in network order, `size` bytes from an even place on. */
+/* The sum of 16-bit words in network order. `p` is at an even offset of what is summed. */
 static uint64_t sum_bytes(const uint8_t *p, uint32_t size)
 {
     uint64_t sum = 0;
@@ -38,7 +38,8 @@ static uint64_t sum_bytes(const uint8_t *p, uint32_t size)
     return sum;
 }
 
-/* A host that can be answered: not this network, loopback, multicast, reserved or broadcast. */
+/* False for addresses that cannot be answered: this network, loopback, multicast, reserved and
+ * broadcast. */
 static bool is_host(uint32_t ip)
 {
     const uint32_t first = ip >> 24;
@@ -71,7 +72,7 @@ static void parse_arp(struct ether_frame *out, const struct ether_self *self, co
     a->sender_ip = ether_load32(arp + 14);
     a->target_ip = ether_load32(arp + 24);
     a->request = operation == ARP_REQUEST;
-    /* For us, or an announcement; a probe (sender 0) for our address is answered too. */
+    /* For us, or a gratuitous ARP. An ARP probe (sender 0) for our address is answered too. */
     const bool for_us = a->target_ip == self->ip || a->target_ip == a->sender_ip;
     const bool from_host = is_host(a->sender_ip) || (a->sender_ip == 0 && a->request);
     if (memcmp(arp, ethernet_ipv4, sizeof ethernet_ipv4) != 0
@@ -173,7 +174,7 @@ void ether_parse(struct ether_frame *out, const struct ether_self *self, const u
     }
     out->l2_bytes = (uint8_t)at;
     if (type == TYPE_IPV4) {
-        /* A frame that a switch flooded for somebody else, or a sender that cannot be answered. */
+        /* Drops frames for others that a switch flooded, and senders that cannot be answered. */
         const bool to_us = self->alone || memcmp(frame, self->mac, ETHER_MAC_BYTES) == 0;
         if (!to_us || !is_station(frame + ETHER_MAC_BYTES))
             drop(out, LINK_DROP_IP);
@@ -221,9 +222,9 @@ uint32_t ether_answer_echo(uint8_t *frame, const struct ether_frame *parsed)
     memcpy(frame, frame + ETHER_MAC_BYTES, sizeof mac);
     memcpy(frame + ETHER_MAC_BYTES, mac, sizeof mac);
     memcpy(address, ip + 12, sizeof address);
-    memcpy(ip + 12, ip + 16, sizeof address); /* swapped: the header's sum stays */
+    memcpy(ip + 12, ip + 16, sizeof address); /* swapping keeps the header's checksum valid */
     memcpy(ip + 16, address, sizeof address);
-    /* Type 8 becomes 0: the sum of the rest is what the checksum has to complement. */
+    /* Incremental update: the type changes from 8 to 0. */
     const uint16_t sum = (uint16_t)~ether_load16(icmp + 2);
     const uint16_t less = (uint16_t) ~(ICMP_ECHO_REQUEST << 8);
     icmp[0] = 0;
@@ -231,9 +232,9 @@ uint32_t ether_answer_echo(uint8_t *frame, const struct ether_frame *parsed)
     return parsed->size;
 }
 
-/* ---- what we send */
+/* ---- frames that we send */
 
-/* Returns where the type's successor begins. */
+/* Writes an Ethernet header with a tag if `vlan` is not 0. Returns the end of the header. */
 static uint8_t *write_ether(uint8_t *at, const uint8_t target[ETHER_MAC_BYTES],
                             const struct ether_self *self, uint16_t vlan, uint16_t type)
 {

@@ -1,6 +1,6 @@
-/* DPDK driver: the table that libleat-dpdk.so offers. See link_dpdk.h.
+/* DPDK driver: the function table that libleat-dpdk.so exports. See link_dpdk.h.
  *
- * Role: ties the driver's files to the seam. Must not know: anything they know.
+ * Role: connects the driver's files with link_dpdk.h and link.h. Must not know: how they work.
  * Threads: as link_dpdk.h says. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "transport/eal.h"
 #include "transport/link_dpdk_port.h"
 
-/* The port's close does it. */
+/* The port's close frees its lanes. */
 static void lane_close(struct link *link)
 {
     (void)link;
@@ -51,7 +51,7 @@ static enum leat_error driver_open(struct link_dpdk_port **out,
     return error;
 }
 
-/* Buffer pools keep a cache for each thread that EAL knows. */
+/* Only threads registered with EAL have a mempool cache. */
 static _Thread_local bool entered;
 
 static void driver_enter(void)
@@ -76,7 +76,7 @@ static uint32_t driver_buffers_in_use(const struct link_dpdk_port *port)
            + (port->reference_pool != NULL ? rte_mempool_in_use_count(port->reference_pool) : 0);
 }
 
-/* The one symbol that is looked up. */
+/* The only exported symbol: see link_dpdk_load. */
 extern const struct link_dpdk_driver leat_dpdk_driver;
 __attribute__((visibility("default"))) const struct link_dpdk_driver leat_dpdk_driver = {
     .abi = LINK_DPDK_ABI,

@@ -1,14 +1,14 @@
-/* DPDK handshake: what a memif peer says before it is connected, heard to its end before the driver
- * hears any of it.
+/* DPDK memif handshake: receives all of a peer's handshake before forwarding any of it to the
+ * driver.
  *
- *      peer                     here                          driver
- *      INIT, regions, rings  -> checked, answered
- *      CONNECT               -> all of it, with our rings  -> CONNECTED
+ *      peer                     here                               driver
+ *      INIT, regions, rings  -> checked, acknowledged
+ *      CONNECT               -> forwarded whole, with our rings -> CONNECTED
  *
- * So the driver never has half a peer, of which it would keep descriptors, and what it maps is what
- * was checked (link_dpdk_rings.c). Its own answers in between are dropped.
+ * So the driver never has a half-connected peer, whose descriptors it would leak, and it maps only
+ * what was checked (link_dpdk_rings.c). The driver's own acknowledgements are dropped.
  *
- * Role: that conversation. Must not know: sockets' names, ports. Threads: the proxy's. */
+ * Role: the messages of the handshake. Must not know: socket names, ports. Threads: the proxy's. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 
 #include "transport/link_dpdk_port.h"
 
-/* memif.h of DPDK 22.11: fields are packed, behind the type of 16 bits. */
+/* Messages of memif.h, DPDK 22.11: a 16-bit type, followed by packed fields. */
 enum {
     ID_AT = 4,           /* INIT: u16 version, u32 id */
     REGION_INDEX_AT = 2, /* ADD_REGION: u16 index, u64 size */
@@ -87,14 +87,14 @@ static const char *hear_region(struct link_dpdk_handshake *h, const uint8_t *m, 
     uint64_t size;
     memcpy(&size, m + REGION_SIZE_AT, sizeof size);
     if (fd < 0 || h->has_rings)
-        return "regions come before rings, each with its file";
+        return "expected regions before rings, each with its file descriptor";
     return link_dpdk_rings_add_region(h->rings, load16(m + REGION_INDEX_AT), size, fd);
 }
 
 static const char *hear_ring(struct link_dpdk_handshake *h, const uint8_t *m, int fd)
 {
     if (fd < 0 || load16(m + RING_INDEX_AT) != 0)
-        return "one ring goes each way, with its event";
+        return "expected one ring per direction, each with its eventfd";
     h->has_rings = true;
     return link_dpdk_rings_add_ring(h->rings, (load16(m + RING_FLAGS_AT) & RING_IN) != 0,
                                     load16(m + RING_REGION_AT), load32(m + RING_OFFSET_AT),
@@ -119,7 +119,7 @@ const char *link_dpdk_handshake_hear(struct link_dpdk_handshake *h,
         h->stage = STAGE_WHOLE;
         return NULL;
     }
-    return "that was not to be said now";
+    return "unexpected message in the handshake";
 }
 
 bool link_dpdk_handshake_is_whole(const struct link_dpdk_handshake *h)
@@ -135,7 +135,7 @@ static bool tell_region(int to, uint16_t index, uint64_t size, int fd)
     return link_dpdk_message_tell(to, m, fd);
 }
 
-/* Nobody waits for the event: both ends poll. */
+/* The protocol requires an eventfd, but nobody waits for it: both ends poll. */
 static bool tell_ring(int to, bool in, uint16_t region, uint16_t size)
 {
     uint8_t m[LINK_DPDK_MEMIF_BYTES] = { LINK_DPDK_MEMIF_ADD_RING };
@@ -167,5 +167,5 @@ const char *link_dpdk_handshake_tell(struct link_dpdk_handshake *h, int to, uint
     told = told && tell_ring(to, true, own, shared.in_size)
            && tell_ring(to, false, own, shared.out_size)
            && link_dpdk_message_tell(to, h->connect, -1);
-    return told ? NULL : "the driver does not listen";
+    return told ? NULL : "cannot forward the handshake to the driver";
 }

@@ -1,16 +1,15 @@
-/* DPDK hold: closing a device that EAL's interrupt thread may just be calling.
+/* DPDK hold: blocks EAL's interrupt thread while a device is closed.
  *
- * A driver that stops takes its handlers back, but 22.11's virtio-user does not look whether EAL
- * let go of them: while the thread is in one, it does not. The device is freed, and the thread goes
- * on in it, or comes back with the alarm that a link which went down has set. memif leaves the
- * handler of its listener behind for good. So a device is closed in two steps, and the thread
- * stands still during each, in a handler of ours (a memif's in the one of
- * link_dpdk_memif_quiesce.c), where it can be in no other:
+ * A driver that stops unregisters its interrupt handlers. EAL refuses that while a handler runs,
+ * and DPDK 22.11's virtio-user ignores the refusal: the device is freed while EAL's thread runs in
+ * it, or later runs the alarm that a link going down has set. memif never unregisters the handler
+ * of its listener. So a device is closed in two steps. During each, EAL's thread is blocked in a
+ * handler of ours (for memif that of link_dpdk_memif_quiesce.c), so that it runs no other handler:
  *
- *      stop, still: handlers go | everything that was due runs | close, still: memory goes
+ *      stop, held: handlers unregister | everything due runs | close, held: memory is freed
  *
- * Role: that. Must not know: devices.
- * Threads: any but EAL's interrupt thread, one at a time; the handlers EAL's. */
+ * Role: holding EAL's interrupt thread. Must not know: devices.
+ * Threads: any but EAL's interrupt thread, one call at a time; the handlers EAL's. */
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -23,13 +22,15 @@
 
 #include "transport/link_dpdk_port.h"
 
-enum { HURRY_NS = 5000000 /* then the gate, in which the thread may wait, is woken once more */ };
+enum {
+    HURRY_NS = 5000000 /* then the quiesce handler, where the thread may wait, is woken again */
+};
 
 static struct {
-    pthread_mutex_t mutex; /* of everything here */
+    pthread_mutex_t mutex; /* guards all fields */
     pthread_cond_t changed;
     struct rte_intr_handle *handle; /* NULL: not installed */
-    int call;                       /* makes EAL call it */
+    int call;                       /* eventfd that makes EAL call hold_thread */
     enum { FREE, WANTED, HELD } state;
 } hold = { .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
@@ -45,7 +46,7 @@ static struct timespec soon(void)
     return t;
 }
 
-static void stand(void *unused)
+static void hold_thread(void *unused)
 {
     eventfd_t value;
     (void)unused;
@@ -65,7 +66,7 @@ static bool install(void)
     hold.handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
     if (hold.call >= 0 && hold.handle != NULL && rte_intr_fd_set(hold.handle, hold.call) == 0
         && rte_intr_type_set(hold.handle, RTE_INTR_HANDLE_EXT) == 0
-        && rte_intr_callback_register(hold.handle, stand, NULL) == 0)
+        && rte_intr_callback_register(hold.handle, hold_thread, NULL) == 0)
         return true;
     rte_intr_instance_free(hold.handle);
     hold.handle = NULL;
@@ -99,17 +100,17 @@ void link_dpdk_let_go(void)
     pthread_mutex_unlock(&hold.mutex);
 }
 
-static void come_about(void *due)
+static void post(void *due)
 {
     sem_post(due);
 }
 
-/* Alarms run in the order of their times. */
+/* Alarms run in the order of their times: those due earlier have run before ours. */
 void link_dpdk_run_due(void)
 {
     sem_t due;
     sem_init(&due, 0, 0);
-    if (rte_eal_alarm_set(1, come_about, &due) == 0) {
+    if (rte_eal_alarm_set(1, post, &due) == 0) {
         struct timespec until = soon();
         while (sem_timedwait(&due, &until) != 0) {
             link_dpdk_memif_quiesce_hurry();

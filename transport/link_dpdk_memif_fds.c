@@ -1,12 +1,13 @@
-/* DPDK memory files: those that a zero-copy memif client gives away once too often.
+/* DPDK memory files: restores descriptors that a zero-copy memif client closes by mistake.
  *
- * To share EAL's memory with its peer, 22.11's zero-copy memif client sends the descriptors of
- * EAL's memory files, and when it is connected it closes them: EAL's own, not copies. The next
- * connection would send, and close, whatever has got those numbers since. So a copy of each is kept
- * here, and put back under the old number as soon as that is free; where it is not, nothing
- * connects.
+ * To share EAL's memory with its peer, the zero-copy memif client of DPDK 22.11 sends the
+ * descriptors of EAL's memory files. Once connected it closes them, although they are EAL's own and
+ * not duplicates. The next connection would send, and close, whatever has these numbers by then. So
+ * a duplicate of each is kept here, and moved back to the old number if that is free. If it is not,
+ * no client connects.
  *
- * Role: that. Must not know: ports. Threads: any; a mutex guards it. */
+ * Role: saving and restoring the descriptors. Must not know: ports.
+ * Threads: any; a mutex guards the state. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -23,8 +24,8 @@ static struct {
     pthread_mutex_t mutex;
     uint32_t count;
     struct file {
-        int number; /* EAL's */
-        int copy;
+        int number; /* EAL's descriptor */
+        int copy;   /* our duplicate */
     } files[FILES_MAX];
 } held = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
@@ -58,7 +59,7 @@ static bool restore_one(const struct file *f)
 {
     if (same_file(f->number, f->copy))
         return true;
-    /* The lowest number from there on that is free: nobody else's is taken. */
+    /* Not dup2, which would close a descriptor that has this number now. */
     const int got = fcntl(f->copy, F_DUPFD_CLOEXEC, f->number);
     if (got == f->number)
         return true;

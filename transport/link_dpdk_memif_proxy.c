@@ -1,18 +1,20 @@
-/* DPDK memif proxy: accepts memif's peers in the place of its server, and connects to it for them.
+/* DPDK memif proxy: accepts peers in place of memif's server, and connects to the server for them.
  *
- * 22.11's memif server cannot bear a peer that is gone before it was greeted: the connection stays
- * among EAL's interrupts with its memory freed and its number given back, and the next change of
- * those interrupts ends the process. So the server listens in a place of its own, which nobody else
- * can reach, and its only peer is this proxy: it connects for those who come to the public socket,
- * closes no sooner than it was greeted, and hands messages and descriptors to and fro.
+ * DPDK 22.11's memif server does not survive a peer that disconnects before the server's first
+ * message (HELLO): the connection's interrupt handler stays registered with EAL after its memory
+ * was freed and its descriptor closed, and the next change of EAL's interrupts ends the process. So
+ * the server listens on a private socket that only this proxy can reach. For each peer of the
+ * public socket the proxy connects to the server, disconnects only after the first message, and
+ * forwards messages and descriptors:
  *
- *      peer --- public socket --- proxy -- private socket --- memif's server
+ *      peer --- public socket --- proxy --- private socket --- memif's server
  *
- * What the peer says goes through link_dpdk_handshake.c, and its rings through link_dpdk_rings.c:
- * the server believes every word and every byte of them.
+ * The server does not validate a peer's messages and rings. link_dpdk_handshake.c checks the
+ * messages, link_dpdk_rings.c the rings.
  *
- * Role: that. Must not know: regions and rings.
- * Threads: prepare, open and close control's; a thread of its own, which sleeps in poll. */
+ * Role: connections and forwarding. Must not know: regions and rings.
+ * Threads: prepare, open and close control's; the rest a thread of the proxy, which sleeps in poll.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -35,53 +37,54 @@ enum {
     PROXIES_MAX = 32,
     PEERS_MAX = 64,
     POLLED_MAX = 1 + PROXIES_MAX + 2 * PEERS_MAX,
-    KNOCK_AGAIN_MS = 10, /* the server has not taken those before */
+    RECONNECT_MS = 10, /* until the next attempt, if the server's backlog is full */
     RETIRED_MAX = PEERS_MAX,
-    RETIRED_MS = 10,
-    HANDSHAKE_MS = 2000, /* then a peer that has not said enough has to go */
+    RETIRED_MS = 10,     /* between attempts to free retired rings */
+    HANDSHAKE_MS = 2000, /* timeout of a peer's handshake */
 };
 
 struct link_dpdk_memif_proxy {
     struct link_dpdk_memif_proxy *next;
     char public_name[LINK_DPDK_SOCKET_BYTES];
-    bool abstract; /* the public one has no file */
+    bool abstract; /* the public name is in the abstract namespace */
     char folder[LINK_DPDK_SOCKET_BYTES - sizeof "/memif"];
     char private_name[LINK_DPDK_SOCKET_BYTES];
-    uint32_t ports; /* that are behind it, memif can tell them apart */
+    uint32_t ports; /* number of ports served; memif tells them apart by id */
     int listener;   /* -1: not open yet */
-    int server;     /* names the private socket, whose file is gone */
+    int server;     /* O_PATH descriptor of the private socket, whose file is unlinked */
 };
 
 struct peer {
-    struct link_dpdk_memif_proxy *proxy; /* NULL: a free place */
-    int outer;
-    int inner; /* -1: not taken by the server yet */
-    bool greeted, connected;
-    leat_ns since;
-    struct link_dpdk_handshake *handshake; /* NULL: over, or not begun */
-    struct link_dpdk_port *port;           /* that its rings are at */
+    struct link_dpdk_memif_proxy *proxy;   /* NULL: a free slot */
+    int outer;                             /* connection with the peer */
+    int inner;                             /* connection with the server; -1: none yet */
+    bool greeted;                          /* the server has sent its first message */
+    bool connected;                        /* the handshake is complete */
+    leat_ns since;                         /* when the peer was accepted */
+    struct link_dpdk_handshake *handshake; /* NULL: complete, or not begun */
+    struct link_dpdk_port *port;           /* the port that uses its rings */
     struct link_dpdk_rings *rings;
 };
 
-/* Rings of a peer that is gone: a lane may just be in them, and the driver has its memory mapped
- * until EAL's thread has heard. */
+/* Rings of a disconnected peer. They cannot be freed yet: a lane may be using them, and the driver
+ * keeps its mapping until EAL's thread has handled the disconnection. */
 struct retired {
-    struct link_dpdk_rings *rings; /* NULL: a free place */
-    struct link_dpdk_port *port;   /* NULL: no lane uses them */
-    int inner;                     /* the server hangs up once it has let go; -1: it has */
+    struct link_dpdk_rings *rings; /* NULL: a free slot */
+    struct link_dpdk_port *port;   /* NULL: no lane uses the rings */
+    int inner;                     /* the server closes it after unmapping; -1: done */
 };
 
 static struct {
-    pthread_mutex_t mutex; /* of everything here */
+    pthread_mutex_t mutex; /* guards all fields */
     struct link_dpdk_memif_proxy *all;
     uint32_t count;
     struct peer peers[PEERS_MAX];
     struct retired retired[RETIRED_MAX];
-    struct link_dpdk_port *ports[PROXIES_MAX]; /* that are behind proxies */
+    struct link_dpdk_port *ports[PROXIES_MAX]; /* ports that proxies serve */
     uint32_t port_count;
-    uint32_t generation; /* of the descriptors that are polled */
+    uint32_t generation; /* grows when the set of polled descriptors changes */
     pthread_t thread;
-    int wake; /* -1: no thread */
+    int wake; /* eventfd; -1: the thread is not running */
 } proxies = { .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = -1 };
 
 static leat_ns clock_now(void)
@@ -98,7 +101,7 @@ static void close_known(int *fd)
     *fd = -1;
 }
 
-/* ---- rings that no lane shall use any more */
+/* ---- retired rings */
 
 static bool has_hung_up(int fd)
 {
@@ -108,7 +111,7 @@ static bool has_hung_up(int fd)
     return m.size >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
-/* True: they are gone. */
+/* True: the rings were freed. `at_once`: no lane and no driver uses them any more. */
 static bool try_free(struct retired *r, bool at_once)
 {
     if (r->port != NULL && !at_once && atomic_load_explicit(&r->port->inside, memory_order_acquire))
@@ -122,7 +125,7 @@ static bool try_free(struct retired *r, bool at_once)
     return true;
 }
 
-/* True: some are left. */
+/* True: some could not be freed yet. */
 static bool free_retired(bool at_once)
 {
     bool left = false;
@@ -149,7 +152,7 @@ static void retire(struct peer *peer)
     peer->port = NULL;
 }
 
-/* There is a place to retire the rings of one more peer. */
+/* True if one more peer may connect: its rings will need a slot when they are retired. */
 static bool has_place(void)
 {
     uint32_t taken = 0;
@@ -162,7 +165,7 @@ static bool has_place(void)
 
 /* ---- peers */
 
-static void dismiss(struct peer *peer)
+static void disconnect(struct peer *peer)
 {
     retire(peer);
     link_dpdk_handshake_free(peer->handshake);
@@ -176,10 +179,10 @@ static void dismiss(struct peer *peer)
 static void refuse(struct peer *peer, const char *why)
 {
     link_dpdk_message_say_why(peer->outer, why);
-    dismiss(peer);
+    disconnect(peer);
 }
 
-/* False: not now. */
+/* Connects to the private socket. False: not now, or it failed and the peer was disconnected. */
 static bool connect_server(struct peer *peer)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -194,7 +197,7 @@ static bool connect_server(struct peer *peer)
     if (fd >= 0)
         close(fd);
     if (!full)
-        dismiss(peer);
+        disconnect(peer);
     return false;
 }
 
@@ -228,15 +231,15 @@ static struct link_dpdk_port *find_port(const struct peer *peer)
     return NULL;
 }
 
-/* NULL, or why the peer has to go. */
+/* Handles a message of the handshake. Returns NULL, or the reason to refuse the peer. */
 static const char *hear_handshake(struct peer *peer, const struct link_dpdk_message *m)
 {
     const int fd = m->descriptor_count == 1 ? m->descriptors[0] : -1;
     if (m->size != LINK_DPDK_MEMIF_BYTES || m->descriptor_count > 1)
-        return "that is no message of memif";
+        return "not a memif message";
     if (peer->handshake == NULL
         && (peer->handshake = link_dpdk_handshake_new(proxies.wake)) == NULL)
-        return "there is no memory for one more peer";
+        return "out of memory or descriptors";
     const char *why = link_dpdk_handshake_hear(peer->handshake, (const uint8_t *)m->bytes, fd);
     if (why != NULL)
         return why;
@@ -261,15 +264,15 @@ static void hear_peer(struct peer *peer)
              && m.descriptor_count == 0)
         stays = link_dpdk_message_send(peer->inner, &m);
     else if (stays)
-        why = "that was not to be said now";
+        why = "unexpected message from a connected peer";
     link_dpdk_message_drop(&m);
     if (why != NULL)
         refuse(peer, why);
     else if (!stays)
-        dismiss(peer);
+        disconnect(peer);
 }
 
-/* The driver has taken the peer: its rings may be used. */
+/* The driver has accepted the peer: lanes may use its rings. */
 static bool connect_rings(struct peer *peer)
 {
     if (peer->handshake == NULL || peer->port == NULL || !has_place())
@@ -282,7 +285,7 @@ static bool connect_rings(struct peer *peer)
     return true;
 }
 
-/* Acknowledgements are the handshake's: the peer had its own. */
+/* Forwards a message of the server, except acknowledgements: the handshake sends those itself. */
 static void hear_server(struct peer *peer)
 {
     struct link_dpdk_message m;
@@ -296,14 +299,15 @@ static void hear_server(struct peer *peer)
     proxies.generation += stays && !peer->greeted;
     peer->greeted |= stays;
     if (!stays)
-        dismiss(peer);
+        disconnect(peer);
 }
 
 static void serve(struct peer *peer, bool from_inner, bool from_outer)
 {
     if (from_inner)
         hear_server(peer);
-    /* Who was not greeted yet may be gone already: the server must not find out. */
+    /* Before the server's first message do not read from the peer: if it has disconnected, the
+     * proxy must not disconnect from the server yet. */
     if (from_outer && peer->proxy != NULL && peer->greeted)
         hear_peer(peer);
 }
@@ -326,7 +330,7 @@ static nfds_t collect(struct pollfd fds[POLLED_MAX])
     return n;
 }
 
-/* In the order of collect. */
+/* `fds` is in the order of collect. */
 static void serve_all(const struct pollfd fds[POLLED_MAX], leat_ns now)
 {
     nfds_t n = 1;
@@ -342,14 +346,15 @@ static void serve_all(const struct pollfd fds[POLLED_MAX], leat_ns now)
         serve(known[i], fds[n].revents != 0, fds[n + 1].revents != 0);
 }
 
-/* How long the thread may sleep for who waits, ms; -1: for ever. */
+/* Handles broken rings, timeouts and reconnects. Returns how long poll may wait, in ms; -1: without
+ * a limit. */
 static int look_after_waiting(leat_ns now)
 {
     int sleep_ms = free_retired(false) ? RETIRED_MS : -1;
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
         struct peer *p = &proxies.peers[i];
         if (p->proxy != NULL && p->rings != NULL && link_dpdk_rings_broken(p->rings))
-            refuse(p, "its rings or its memory were not what they have to be");
+            refuse(p, "the rings or the memory of the peer are invalid");
         if (p->proxy == NULL || p->connected)
             continue;
         const bool again = p->inner < 0 && !connect_server(p);
@@ -358,7 +363,7 @@ static int look_after_waiting(leat_ns now)
         if (p->greeted && now - p->since > HANDSHAKE_MS * LEAT_NS_PER_MS)
             refuse(p, "the handshake took too long");
         else if (again)
-            sleep_ms = KNOCK_AGAIN_MS; /* as often as for the retired */
+            sleep_ms = RECONNECT_MS; /* not above RETIRED_MS */
         else if (sleep_ms < 0)
             sleep_ms = HANDSHAKE_MS;
     }
@@ -379,7 +384,7 @@ static void *run(void *unused)
         pthread_mutex_unlock(&proxies.mutex);
         const int spoken = poll(fds, n, sleep_ms);
         if (fds[0].revents != 0 && read(wake, &value, sizeof value) < 0)
-            value = 0; /* what changed is seen below */
+            value = 0; /* a failed read is harmless: all state is checked below */
         pthread_mutex_lock(&proxies.mutex);
         if (spoken > 0 && proxies.generation == generation)
             serve_all(fds, clock_now());
@@ -394,7 +399,7 @@ static bool start_thread(void)
     proxies.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (proxies.wake < 0)
         return false;
-    sigfillset(&all); /* signals are the application's, but for what a peer's memory raises */
+    sigfillset(&all); /* signals go to the application, except SIGBUS from a peer's memory */
     sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     fault_tell(proxies.wake);
@@ -412,7 +417,7 @@ static void wake(void)
     const uint64_t one = 1;
     proxies.generation++;
     if (write(proxies.wake, &one, sizeof one) < 0)
-        return; /* full: it is awake */
+        return; /* the counter is full, so the thread wakes anyway */
 }
 
 /* ---- proxies */
@@ -442,7 +447,7 @@ static bool make_folder(struct link_dpdk_memif_proxy *proxy)
     return true;
 }
 
-/* Whoever holds its descriptor still reaches the private socket. */
+/* Unlinks the private socket. It stays reachable through the O_PATH descriptor. */
 static void hide(const struct link_dpdk_memif_proxy *proxy)
 {
     unlink(proxy->private_name);
@@ -503,10 +508,10 @@ bool link_dpdk_memif_proxy_open(struct link_dpdk_port *port)
     return serves;
 }
 
-/* Of a port that closes, no lane of which runs any more: what the server had to say to its peers
- * last, and their rings. `proxy`: all that is behind it. */
-static void dismiss_all(const struct link_dpdk_port *port,
-                        const struct link_dpdk_memif_proxy *proxy)
+/* Disconnects the peers of a port that closes, after forwarding the server's last messages. No lane
+ * of the port may be running. `proxy`: disconnects its peers as well; may be NULL. */
+static void disconnect_all(const struct link_dpdk_port *port,
+                           const struct link_dpdk_memif_proxy *proxy)
 {
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
         struct peer *p = &proxies.peers[i];
@@ -517,7 +522,7 @@ static void dismiss_all(const struct link_dpdk_port *port,
             link_dpdk_message_send(p->outer, &m);
             link_dpdk_message_drop(&m);
         }
-        dismiss(p);
+        disconnect(p);
     }
     for (uint32_t i = 0; i < RETIRED_MAX; i++)
         if (proxies.retired[i].port == port)
@@ -552,7 +557,7 @@ bool link_dpdk_memif_proxy_close(struct link_dpdk_port *port)
         return false;
     pthread_mutex_lock(&proxies.mutex);
     const bool others = --proxy->ports > 0;
-    dismiss_all(port, others ? NULL : proxy);
+    disconnect_all(port, others ? NULL : proxy);
     forget_port(port);
     port->proxy = NULL;
     if (!others)
@@ -567,7 +572,7 @@ bool link_dpdk_memif_proxy_close(struct link_dpdk_port *port)
     }
     if (others)
         return false;
-    hide(proxy); /* where it was not even opened */
+    hide(proxy); /* if link_dpdk_memif_proxy_open was not called */
     close_known(&proxy->listener);
     close_known(&proxy->server);
     free(proxy);

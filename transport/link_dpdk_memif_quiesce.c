@@ -1,17 +1,17 @@
-/* DPDK memif quiescence: keeps memif's driver from pulling rings away under a lane.
+/* DPDK memif quiescence: keeps memif's driver from unmapping rings that a lane is using.
  *
- * When a memif peer leaves, 22.11 unmaps its rings on EAL's interrupt thread, while the polling
- * lane may stand in the middle of a burst over them: a client that dies would take the broker with
- * it. EAL has one interrupt thread, and it calls one handler at a time. One of them is ours; it
- * stays inside and watches memif's control sockets itself. Only when one of them has something to
- * say does it send the lanes out, and returns, so that EAL calls memif's handlers:
+ * When a memif peer disconnects, DPDK 22.11 unmaps its rings on EAL's interrupt thread. The polling
+ * lane may be in a burst over them at that time, so a client that dies would crash the broker. EAL
+ * has one interrupt thread, which calls one handler at a time. One handler is ours: it does not
+ * return, and polls memif's control sockets itself. Only when one of them is readable does it make
+ * the lanes leave the device, and returns, so that EAL calls memif's handlers:
  *
- *      parked: lanes run --(a control socket speaks)--> quiesced, lanes out: EAL calls the handlers
- *        ^--------------------(nothing more is said)-----------------------------+
+ *      parked: lanes run --(a control socket is readable)--> quiesced: EAL calls memif's handlers
+ *        ^--------------------(no control socket is readable)--------------------+
  *
- * A lane pays two plain stores and a load a burst; the fence is on the other side (membarrier).
+ * A lane pays two plain stores and a load per burst; the fence is on the other side (membarrier).
  *
- * Role: that. Must not know: what memif says.
+ * Role: parking EAL's thread and quiescing lanes. Must not know: memif's messages.
  * Threads: link_dpdk_enter and _leave the polling lane's (or control's, when that one has ended);
  * add and remove control's; the handler EAL's. */
 #include <dirent.h>
@@ -35,23 +35,23 @@
 enum {
     PORTS_MAX = 32,
     SOCKETS_MAX = 128,
-    PARKED_MS = 1000,   /* other interrupts wait so long at most */
-    UNHEARD_MAX = 1000, /* times a socket may speak and nobody listens, before it is ignored */
-    IGNORED_MS = 10,
+    PARKED_MS = 1000,   /* maximum delay of other interrupts */
+    UNHEARD_MAX = 1000, /* calls in a row with a readable socket, before sockets are ignored */
+    IGNORED_MS = 10,    /* for how long */
 };
 
-/* From the start: a peer may have spoken before the handler was ever called. */
+/* Initially true: a peer may have sent something before the handler is first called. */
 _Atomic bool link_dpdk_quiesced = true;
 
 static struct {
-    pthread_mutex_t mutex; /* of ports */
+    pthread_mutex_t mutex; /* guards ports and port_count */
     struct link_dpdk_port *ports[PORTS_MAX];
     uint32_t port_count;
     struct rte_intr_handle *handle; /* NULL: not installed */
-    int always;                     /* its event, which is there as long as there are ports */
-    int wake;                       /* sockets or ports changed */
+    int always;                     /* eventfd of the handler, readable while there are ports */
+    int wake;                       /* eventfd: sockets or ports changed */
     bool expedited;                 /* membarrier works: lanes need no fence */
-    uint32_t unheard;
+    uint32_t unheard;               /* calls in a row with a readable socket */
 } guard = { .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = -1 };
 
 void link_dpdk_fence_lanes(void)
@@ -73,7 +73,7 @@ static void quiesce(void)
     pthread_mutex_unlock(&guard.mutex);
 }
 
-/* ---- memif's control sockets, told by their address */
+/* ---- memif's control sockets, identified by their address */
 
 static bool is_named(const struct sockaddr_un *address, socklen_t size, const char *name)
 {
@@ -106,8 +106,9 @@ static bool is_control(int fd)
     return false;
 }
 
-/* The first of `out` is the event that wakes the handler. Every descriptor of the process is looked
- * at: meanwhile this thread holds what another one may be closing (see event_close). */
+/* Finds the control sockets; out[0] is the eventfd that wakes the handler. Inspects every
+ * descriptor of the process, and so briefly holds a reference to files that another thread may be
+ * closing (see event_close). */
 static nfds_t find_sockets(struct pollfd out[SOCKETS_MAX])
 {
     nfds_t count = 0;
@@ -141,7 +142,7 @@ static bool listens(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) == 0 && yes != 0;
 }
 
-/* Calls `visit` with each socket of this process that serves this name; returns how many there are.
+/* Calls `visit` with each socket of this process that is bound to this name; returns their number.
  */
 static uint32_t walk_served(const char *name, void (*visit)(int fd, int argument), int argument)
 {
@@ -161,7 +162,7 @@ static uint32_t walk_served(const char *name, void (*visit)(int fd, int argument
     return count;
 }
 
-/* EAL goes on waiting for the number. */
+/* Replaces a listener by an eventfd that is never readable: EAL keeps polling its number. */
 static void silence(int fd, int never)
 {
     if (listens(fd))
@@ -201,12 +202,12 @@ static void watch(void *unused)
     uint64_t value;
     (void)unused;
     const ssize_t woken = read(guard.wake, &value, sizeof value);
-    (void)woken;                   /* whether or not: everything is looked at */
-    link_dpdk_memif_fds_restore(); /* memif's handlers may just have connected */
+    (void)woken;                   /* all sockets are checked in either case */
+    link_dpdk_memif_fds_restore(); /* a handler of memif may just have connected */
     const nfds_t count = find_sockets(fds);
     const bool spoken = poll(fds + 1, count - 1, 0) > 0;
     if (spoken && ++guard.unheard < UNHEARD_MAX)
-        return; /* still quiesced: EAL calls who listens, and then us again */
+        return; /* still quiesced: EAL calls memif's handlers, then this one again */
     atomic_store_explicit(&link_dpdk_quiesced, false, memory_order_release);
     if (!spoken)
         guard.unheard = 0;
@@ -238,7 +239,7 @@ static void wake(void)
 {
     const uint64_t one = 1;
     if (guard.wake >= 0 && write(guard.wake, &one, sizeof one) < 0)
-        return; /* full: it is awake */
+        return; /* the counter is full, so the handler wakes anyway */
 }
 
 void link_dpdk_memif_quiesce_hurry(void)

@@ -1,10 +1,10 @@
-/* DPDK memory that is ours: log rings that are sent from in place.
+/* DPDK memory: registers our log memory, which is sent by reference.
  *
- * Role: tells EAL about them, and devices that reach memory by themselves. Must not know: what is
- * in them. Threads: control's, one call at a time.
+ * Role: registers it with EAL, and maps it for devices that use DMA. Must not know: what is in it.
+ * Threads: control's, one call at a time.
  *
- * The zero-copy memif client of 22.11 shares all memory EAL knows of with its peer, and fails on
- * memory that is not EAL's own: the two exclude each other. */
+ * The zero-copy memif client of DPDK 22.11 shares all memory known to EAL with its peer, and fails
+ * if some of it is not EAL's own. So such a client and registered memory exclude each other. */
 #include <errno.h>
 
 #include <rte_dev.h>
@@ -22,9 +22,9 @@ struct region {
 
 static struct {
     struct region regions[REGIONS_MAX];
-    uint32_t region_count; /* places used so far */
-    uint16_t ports[PORTS_MAX];
-    uint32_t port_count; /* that reach memory by themselves */
+    uint32_t region_count;     /* entries in use, free ones between them included */
+    uint16_t ports[PORTS_MAX]; /* ports that use DMA */
+    uint32_t port_count;
     uint32_t zero_copy_memifs;
 } memory;
 
@@ -34,7 +34,7 @@ static struct rte_device *device_of(uint16_t port)
     return rte_eth_dev_info_get(port, &info) == 0 ? info.device : NULL;
 }
 
-/* Devices behind an IOMMU need it; those that do not, say so. */
+/* Devices behind an IOMMU need a mapping; the others return ENOTSUP. */
 static bool map(uint16_t port, const struct region *region)
 {
     struct rte_device *device = device_of(port);
@@ -60,7 +60,7 @@ static struct region *find(const void *base)
     return NULL;
 }
 
-/* Physical addresses, page by page, where devices want those. */
+/* The physical address of each page; NULL: no memory. The caller frees the array. */
 static rte_iova_t *addresses(void *base, size_t size, size_t page_size)
 {
     const size_t count = size / page_size;

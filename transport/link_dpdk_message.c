@@ -1,7 +1,7 @@
-/* DPDK messages: memif's control channel, one message at a time.
+/* DPDK memif messages: sends and receives single messages of memif's control channel.
  *
- * Role: bytes and descriptors in and out. Must not know: in which order. Threads: the proxy's; any
- * at a close. */
+ * Role: bytes and descriptors of a message. Must not know: the order of messages.
+ * Threads: the proxy's; control's while a port closes. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,7 +10,7 @@
 #include "transport/link_dpdk_port.h"
 
 enum {
-    REASON_AT = 6, /* in DISCONNECT: a code of 32 bits, and a text; memif.h of DPDK 22.11 */
+    REASON_AT = 6, /* in DISCONNECT, behind a 32-bit code: memif.h of DPDK 22.11 */
     REASON_BYTES = 96,
 };
 
@@ -75,7 +75,6 @@ uint16_t link_dpdk_message_type(const struct link_dpdk_message *m)
     return m->size == LINK_DPDK_MEMIF_BYTES ? type : 0;
 }
 
-/* The last word to a peer: a message of the protocol, which its driver shows. */
 void link_dpdk_message_say_why(int fd, const char *why)
 {
     uint8_t bytes[LINK_DPDK_MEMIF_BYTES] = { LINK_DPDK_MEMIF_DISCONNECT };

@@ -1,17 +1,18 @@
-/* DPDK rings: memif's, read before the driver reads them.
+/* DPDK memif rings: validates a peer's descriptors before the driver reads them.
  *
- * 22.11's memif server believes what stands in its peer's rings: a region that is none, an offset
- * behind its end, a chain without one. Checking them where they are would not help, because the
- * peer can change them afterwards. So the driver gets rings of our own, in memory that nobody else
- * has, and at each burst descriptors are copied from one to the other, each read once and checked:
+ * DPDK 22.11's memif server trusts its peer's rings: it does not check for an unknown region, an
+ * offset beyond its end, or an endless chain. Checks in place would not help, because the peer can
+ * change a descriptor after the check. So the driver gets shadow rings in memory that only this
+ * process maps. Before each burst the peer's descriptors are read once, checked, and copied; after
+ * it the results are copied back:
  *
- *      theirs --(copied, checked)--> ours --> the driver --> ours --(what it used)--> theirs
+ *      theirs --(copied, checked)--> ours --> the driver --> ours --(results)--> theirs
  *
- * The packets stay where they are. Regions are as large as was said; one that has a ring must be
- * sealed against becoming smaller, others are watched (fault.c).
+ * Packet data is not copied. A region is never larger than its file. A region that contains a ring
+ * must be sealed against shrinking; accesses to the others are guarded by fault.c.
  *
- * Role: that. Must not know: sockets.
- * Threads: before and after the polling lane's; the rest the proxy's. */
+ * Role: the two copies and the checks. Must not know: sockets.
+ * Threads: the functions before and after a burst the polling lane's, the others the proxy's. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -23,13 +24,13 @@
 
 #include "transport/link_dpdk_port.h"
 
-/* memif.h of DPDK 22.11, the protocol's own. */
+/* The memif protocol, from memif.h of DPDK 22.11. */
 enum {
     COOKIE = 0x3E31F20,
     MASK_INTERRUPT = 1,
     IS_CHAINED = 1,
     RING_LOG2_MAX = 14,
-    BUFFER_BYTES_MIN = 64, /* that a peer offers for what we send */
+    BUFFER_BYTES_MIN = 64, /* smallest buffer that a peer may offer for our packets */
 };
 #define REGION_BYTES_MAX (64 * LEAT_GIB)
 
@@ -40,7 +41,7 @@ struct descriptor {
     uint32_t offset;
     uint32_t metadata;
 };
-_Static_assert(sizeof(struct descriptor) == 16, "memif's");
+_Static_assert(sizeof(struct descriptor) == 16, "layout of memif's descriptor");
 
 struct ring {
     _Alignas(RTE_CACHE_LINE_SIZE) uint32_t cookie;
@@ -52,24 +53,24 @@ struct ring {
 
 struct way {
     struct ring *theirs, *ours;
-    void *mapped; /* the region of theirs */
+    void *mapped; /* the region that contains their ring */
     size_t mapped_bytes;
-    uint16_t size;   /* a power of two; 0: there is none */
-    uint16_t copied; /* descriptors taken from theirs so far */
-    uint16_t given;  /* of those, back to theirs; of what we send */
+    uint16_t size;   /* number of descriptors, a power of two; 0: no ring yet */
+    uint16_t copied; /* free-running index: descriptors copied from theirs to ours */
+    uint16_t given;  /* free-running index, `out` only: descriptors returned to theirs */
 };
 
 struct link_dpdk_rings {
     struct region {
         uint64_t size;
-        int fd; /* the peer's, until it is connected */
-        int watched;
+        int fd;      /* our duplicate of the peer's descriptor */
+        int watched; /* handle of fault_watch */
     } regions[LINK_DPDK_REGIONS];
     uint32_t region_count;
-    struct way in, out;
-    uint32_t packet_bytes; /* of one packet that comes, at most: a buffer */
-    int wake;
-    int own; /* the file of our rings */
+    struct way in, out;    /* `in`: from the peer to us */
+    uint32_t packet_bytes; /* maximum size of a received packet: that of our buffers */
+    int wake;              /* eventfd of the proxy */
+    int own;               /* file of our rings */
     uint8_t *own_base;
     _Atomic bool broken;
 };
@@ -89,8 +90,8 @@ uint32_t link_dpdk_rings_own_offset(bool in)
     return in ? 0 : (uint32_t)ring_bytes(RING_LOG2_MAX);
 }
 
-/* A file in memory without a name, which the driver alone gets. The oldest kernels and filters have
- * no memfd_create. */
+/* An unnamed file in memory, passed only to the driver. Where the kernel lacks memfd_create or a
+ * seccomp filter refuses it, a temporary file takes its place. */
 static int make_file(void)
 {
     const int fd = memfd_create("leat_rings", MFD_CLOEXEC);
@@ -134,16 +135,16 @@ void link_dpdk_rings_free(struct link_dpdk_rings *r)
     free(r);
 }
 
-/* ---- what a peer shares */
+/* ---- regions and rings that a peer shares */
 
 const char *link_dpdk_rings_add_region(struct link_dpdk_rings *r, uint16_t index, uint64_t size,
                                        int fd)
 {
     struct stat found;
     if (index != r->region_count || index >= LINK_DPDK_REGIONS)
-        return "regions are to be numbered from 0, and few";
+        return "bad region index, or too many regions";
     if (fstat(fd, &found) != 0 || !S_ISREG(found.st_mode))
-        return "a region is to be a file in memory";
+        return "a region must be a regular file";
     if (size == 0 || size > REGION_BYTES_MAX || size > (uint64_t)found.st_size)
         return "a region is larger than its file";
     const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -151,7 +152,7 @@ const char *link_dpdk_rings_add_region(struct link_dpdk_rings *r, uint16_t index
     if (watched < 0) {
         if (copy >= 0)
             close(copy);
-        return "there is no room for one more region";
+        return "too many regions are shared with this process";
     }
     r->regions[r->region_count++] = (struct region){ .size = size, .fd = copy, .watched = watched };
     return NULL;
@@ -163,9 +164,9 @@ const char *link_dpdk_rings_add_ring(struct link_dpdk_rings *r, bool in, uint16_
     struct way *w = in ? &r->in : &r->out;
     struct stat found;
     if (w->size != 0)
-        return "one ring goes each way";
+        return "expected one ring per direction";
     if (region >= r->region_count)
-        return "a ring is in a region that there is not";
+        return "a ring is in an unknown region";
     const struct region *at = &r->regions[region];
     if (log2 == 0 || log2 > RING_LOG2_MAX || offset % RTE_CACHE_LINE_SIZE != 0
         || offset + ring_bytes(log2) > at->size)
@@ -173,7 +174,7 @@ const char *link_dpdk_rings_add_ring(struct link_dpdk_rings *r, bool in, uint16_
     const int seals = fcntl(at->fd, F_GET_SEALS);
     if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(at->fd, &found) != 0
         || (uint64_t)found.st_size < at->size)
-        return "a region of rings is to be sealed against shrinking";
+        return "a region with a ring must be sealed with F_SEAL_SHRINK";
     void *mapped = mmap(NULL, at->size, PROT_READ | PROT_WRITE, MAP_SHARED, at->fd, 0);
     if (mapped == MAP_FAILED)
         return "a region cannot be mapped";
@@ -190,11 +191,11 @@ static const char *begin(struct way *w)
     if (w->size == 0)
         return "a ring is missing";
     if (w->theirs->cookie != COOKIE)
-        return "a ring has no cookie";
+        return "a ring has a wrong cookie";
     atomic_store(&w->theirs->head, 0);
     atomic_store(&w->theirs->tail, 0);
     w->ours->cookie = COOKIE;
-    w->ours->flags = MASK_INTERRUPT; /* who shares memory polls */
+    w->ours->flags = MASK_INTERRUPT; /* both ends poll */
     w->copied = w->given = 0;
     return NULL;
 }
@@ -233,14 +234,14 @@ bool link_dpdk_rings_broken(const struct link_dpdk_rings *r)
 
 /* ---- bursts */
 
-/* The peer is hung up on, and nothing of its rings is read any more. */
+/* Stops reading the peer's rings, and makes the proxy disconnect the peer. */
 static void give_up(struct link_dpdk_rings *r)
 {
     if (!atomic_exchange(&r->broken, true))
         eventfd_write(r->wake, 1);
 }
 
-/* Read once: the peer may change it meanwhile. */
+/* Reads the descriptor once, because the peer may change it at any time. */
 static inline struct descriptor read_descriptor(const struct descriptor *at)
 {
     union {
@@ -258,7 +259,9 @@ static inline bool in_region(const struct link_dpdk_rings *r, const struct descr
            && (uint64_t)d->offset + d->length <= r->regions[d->region].size;
 }
 
-/* The driver takes what `head` says, and of a chain all of it. */
+/* Copies received descriptors. The driver consumes everything below `head` and follows chains
+ * without a bound, so `head` only advances over complete chains. False: the peer broke the rules.
+ */
 static bool copy_in(struct link_dpdk_rings *r)
 {
     struct way *w = &r->in;
@@ -285,12 +288,13 @@ static bool copy_in(struct link_dpdk_rings *r)
         }
     }
     if ((uint16_t)(w->copied - whole) == w->size)
-        return false; /* a chain as long as the ring */
+        return false; /* a chain that fills the ring */
     atomic_store_explicit(&w->ours->head, whole, memory_order_release);
     return true;
 }
 
-/* Buffers that the peer offers. */
+/* Copies descriptors of buffers that the peer offers for sending. False: the peer broke the rules.
+ */
 static bool copy_out(struct link_dpdk_rings *r)
 {
     struct way *w = &r->out;
@@ -336,7 +340,7 @@ void link_dpdk_rings_after_send(struct link_dpdk_rings *r)
     const uint16_t used = atomic_load_explicit(&w->ours->tail, memory_order_relaxed);
     const uint16_t head = atomic_load_explicit(&w->ours->head, memory_order_relaxed);
     if ((uint16_t)(used - w->given) > w->size || (uint16_t)(head - used) > w->size) {
-        give_up(r); /* its buffers were too small for a packet, and the driver took more than all */
+        give_up(r); /* the buffers were too small for a packet: the driver ran past `head` */
         return;
     }
     for (; w->given != used; w->given++) {

@@ -1,7 +1,7 @@
-/* DPDK receiving: bursts, checked once, to the lane that owns them.
+/* DPDK receive path: bursts from the device and from other lanes.
  *
- * Role: takes frames from the device and from other lanes, answers ARP and echo, drops with a
- * reason, hands on what another lane owns. Must not know: sessions beyond their id's place.
+ * Role: parses frames once, answers ARP and ICMP echo requests, counts drops by reason, and passes
+ * datagrams to the lane that owns them. Must not know: sessions, except where the id is.
  * Threads: the lane's. */
 #include <rte_prefetch.h>
 
@@ -19,11 +19,11 @@ static struct link_dpdk_lane *of(struct link *link)
     return (struct link_dpdk_lane *)link;
 }
 
-/* Counted once a burst. */
+/* Added to the counters once per burst. */
 struct tally {
     unsigned rx, accepted, answered;
     uint64_t bytes;
-    uint64_t handed; /* to these lanes, a bit each */
+    uint64_t handed; /* bitmap of lanes that were given something */
 };
 
 static void count_drop(struct link_dpdk_lane *lane, struct tally *tally, enum link_drop reason,
@@ -34,7 +34,7 @@ static void count_drop(struct link_dpdk_lane *lane, struct tally *tally, enum li
     rte_pktmbuf_free(m);
 }
 
-/* An answer in the buffer that brought the question. */
+/* Sends a reply of `size` bytes, which was written over the request in `m`. */
 static void answer(struct link_dpdk_lane *lane, struct tally *tally, struct rte_mbuf *m,
                    uint32_t size)
 {
@@ -47,7 +47,8 @@ static void answer(struct link_dpdk_lane *lane, struct tally *tally, struct rte_
     tally->answered++;
 }
 
-/* Other lanes asked, and the answer came here: they get to see it as well. */
+/* Copies an ARP frame to other lanes that are resolving addresses: the reply to their request may
+ * arrive on any queue. */
 static void share_arp(struct link_dpdk_lane *lane, struct tally *tally, struct rte_mbuf *m)
 {
     const struct link_dpdk_port *port = lane->port;
@@ -72,7 +73,7 @@ static void take_arp(struct link_dpdk_lane *lane, struct tally *tally, struct rt
                                         frame->vlan, to_us && arp->request, lane->now);
     if (useful)
         link_dpdk_settle(lane);
-    if (shared) { /* counted and answered where it arrived */
+    if (shared) { /* the lane that received it counts and answers it */
         rte_pktmbuf_free(m);
         return;
     }
@@ -105,7 +106,7 @@ static void fill(struct link_datagram *out, struct rte_mbuf *m, const struct eth
     out->peer.vlan = frame->vlan;
 }
 
-/* The lane that owns a datagram: the session's, or, if it is for none, that of its port. */
+/* The lane that owns a datagram: by its session id, or by its UDP port if it has none. */
 static uint32_t owner_of(const struct link_dpdk_port *port, const struct ether_frame *frame)
 {
     const uint32_t by_port = (uint32_t)(frame->target_port - port->udp_port);
@@ -139,7 +140,7 @@ static inline bool take(struct link_dpdk_lane *lane, struct tally *tally, struct
                 count_drop(lane, tally, LINK_DROP_HANDOVER, m);
             else
                 tally->handed |= UINT64_C(1) << owner;
-            return false; /* then it is counted where it goes */
+            return false; /* the owner counts it */
         }
         fill(out, m, &frame);
         tally->rx++;
@@ -156,8 +157,8 @@ static inline bool take(struct link_dpdk_lane *lane, struct tally *tally, struct
     return false;
 }
 
-/* Where the driver did not copy, the sender's core still has every line of the packet. One after
- * the other, as parsing comes to them, each would cost a trip there; now they come together. */
+/* If the driver does not copy, all cache lines of the packet are still in the sending core's cache.
+ * Parsing would miss on them one after the other; prefetching overlaps the misses. */
 static inline void prefetch(const struct link_dpdk_lane *lane, const struct rte_mbuf *m)
 {
     const uint32_t size = m->data_len < lane->prefetch_bytes ? m->data_len : lane->prefetch_bytes;
@@ -256,7 +257,7 @@ void link_dpdk_count_device(struct link_dpdk_lane *lane)
     struct rte_eth_stats stats;
     if (rte_eth_stats_get(lane->port->id, &stats) != 0)
         return;
-    /* A device that was restarted counts from 0 again. */
+    /* A restarted device counts from 0 again. */
     const uint64_t drops =
         stats.imissed >= lane->device_drops ? stats.imissed - lane->device_drops : stats.imissed;
     const uint64_t no_buffer = stats.rx_nombuf >= lane->device_no_buffer

@@ -1,18 +1,18 @@
-/* DPDK sleep: a lane's thread may block until something comes.
+/* DPDK sleep: lets a lane's thread block until something arrives.
  *
- *      sleeper   what the thread waits on: an epoll descriptor of
- *       +- the device's receive interrupt for its queue, armed while the thread sleeps
- *       +- nudged: other lanes have put something into its rings, or a peer came or went
+ *      sleeper   the epoll descriptor that the thread waits on. It contains
+ *       +- the receive interrupt of the lane's queue, armed while the thread sleeps
+ *       +- nudged: other lanes have filled its rings, or a peer connected or disconnected
  *
- * Nothing is lost between looking and sleeping: whoever has something for the lane puts it there,
- * and then looks whether it sleeps; the lane says that it sleeps, and is then asked once more (see
- * link.h). In between stands a full fence on both sides; the drivers have theirs.
+ * No wakeup is lost. A producer enqueues first, and then reads whether the lane is asleep. The lane
+ * first sets that it is asleep, and then polls once more (see link.h). Both sides have a full fence
+ * in between; the drivers have their own.
  *
- * A vhost peer's memory goes when the peer does, on a thread of the driver, and arming writes to
- * it. The driver announces that before it unmaps anything, in `changed`, which waits for a lane
- * that is about to arm; a lane that comes later finds the queue without a peer.
+ * When a vhost peer disconnects, a thread of the driver unmaps the peer's memory, and arming writes
+ * to that memory. The driver calls `changed` before it unmaps anything, and `changed` waits for a
+ * lane that is arming. A lane that arms later finds the queue without a peer.
  *
- * Role: that. Must not know: what comes.
+ * Role: arming, disarming and waking a lane. Must not know: what arrives.
  * Threads: open and close control's; arm and disarm the lane's; nudge any lane's; `changed` the
  * driver's. */
 #include <sched.h>
@@ -76,7 +76,7 @@ void link_dpdk_sleep_close(struct link_dpdk_port *port)
     if (port->interrupts)
         while (rte_eth_dev_callback_unregister(port->id, RTE_ETH_EVENT_INTR_LSC, changed, port)
                == -EAGAIN)
-            sched_yield(); /* it runs just now */
+            sched_yield(); /* the callback is running */
     for (uint32_t i = 0; i < port->lane_count; i++) {
         struct link_dpdk_lane *lane = port->lanes[i];
         if (lane == NULL || lane->sleeper < 0)
@@ -91,7 +91,7 @@ int link_dpdk_descriptor(const struct link *link)
     return ((const struct link_dpdk_lane *)link)->sleeper;
 }
 
-/* The device's part. */
+/* Arms or disarms the device's receive interrupt. */
 static bool set_interrupt(struct link_dpdk_lane *lane, bool on)
 {
     const struct link_dpdk_port *port = lane->port;
@@ -110,7 +110,7 @@ static bool set_interrupt(struct link_dpdk_lane *lane, bool on)
 bool link_dpdk_arm(struct link *link)
 {
     struct link_dpdk_lane *lane = (struct link_dpdk_lane *)link;
-    /* What the device holds of ours comes back only when it is asked. */
+    /* The device releases references only when it is polled. */
     if (lane->polls && atomic_load_explicit(&lane->references_out, memory_order_relaxed) != 0)
         return false;
     atomic_store_explicit(&lane->asleep, true, memory_order_relaxed);

@@ -1,12 +1,14 @@
-/* DPDK sockets: where one may be through which memory is shared.
+/* DPDK sockets: checks that a socket for sharing memory is in a safe directory.
  *
- * Who reaches such a socket reads and writes our memory, or we theirs: a server's lets peers in, a
- * client trusts whoever answers. What keeps others out is the folder, as of a private key: it and
- * all above it belong to our own user or to root, and nobody else may write there. A folder that
- * everybody may write to but with the sticky bit, as /tmp, is no place for a socket, because
- * another user may put one there first; a folder of our own in it is.
+ * A process at the other end of such a socket shares memory with us: a server shares with everyone
+ * who connects, a client with whoever serves. As for a private key, the directory is the
+ * protection: it and all its parents must belong to our own user or to root, and nobody else may
+ * write to them. A world-writable directory with the sticky bit, such as /tmp, is not safe for the
+ * socket itself, because another user may create it first. It is safe as a parent of our own
+ * directory.
  *
- * Role: that, for memif, vhost-user and virtio-user alike. Must not know: who connects.
+ * Role: paths and permissions of sockets, for memif, vhost-user and virtio-user. Must not know:
+ * what peers say.
  * Threads: control's. */
 #include <errno.h>
 #include <limits.h>
@@ -32,14 +34,15 @@ __attribute__((format(printf, 2, 3))) static enum leat_error refuse(
     return LEAT_ERR_INVALID;
 }
 
-/* A folder of the way down to the socket. `last`: the one it is in. NULL: right, else why not. */
+/* Checks one directory of the path. `last`: the one that contains the socket. NULL: it is safe,
+ * else the problem. */
 static const char *find_fault(const char *folder, bool last)
 {
     struct stat found;
     if (stat(folder, &found) != 0)
         return strerror(errno);
     if (!S_ISDIR(found.st_mode))
-        return "it is no folder";
+        return "it is not a directory";
     if (found.st_uid != geteuid() && found.st_uid != 0)
         return "it belongs to another user";
     const bool sticky = (found.st_mode & S_ISVTX) != 0 && !last;
@@ -60,7 +63,7 @@ static enum leat_error check_folders(const struct link_dpdk_device *d, const cha
         if (fault != NULL)
             return refuse(error_text,
                           "device %s: its socket shares memory, and \"%.*s\" does not keep others "
-                          "from it: %s; use a folder of mode 0700 that belongs to this user",
+                          "from it: %s; use a directory of mode 0700 that belongs to this user",
                           d->name, FOLDER_SHOWN, above, fault);
         char *slash = strrchr(above, '/');
         if (slash == NULL || above[1] == '\0')
@@ -69,7 +72,7 @@ static enum leat_error check_folders(const struct link_dpdk_device *d, const cha
     }
 }
 
-/* vhost-net's and vdpa's are devices of the kernel. */
+/* virtio-user's path may be a character device: vhost-net or vDPA. */
 static bool is_device(const char *path)
 {
     struct stat found;
@@ -91,8 +94,8 @@ enum leat_error link_dpdk_socket_place(struct link_dpdk_device *d,
         *slash = '\0';
     if (realpath(where, folder) == NULL)
         return refuse(error_text,
-                      "device %s: the folder \"%.*s\" of its socket: %s; it is to be there before, "
-                      "of mode 0700, and to belong to this user",
+                      "device %s: the directory \"%.*s\" of its socket: %s; create it with mode "
+                      "0700, owned by this user",
                       d->name, FOLDER_SHOWN, where, strerror(errno));
     snprintf(whole, sizeof whole, "%s/%s", folder[1] != '\0' ? folder : "", name);
     if (name[0] == '\0' || strlen(whole) >= sizeof address->sun_path)
@@ -110,8 +113,8 @@ enum leat_error link_dpdk_socket_place(struct link_dpdk_device *d,
     return LEAT_OK;
 }
 
-/* The drivers take the file for a server. A socket of another type than theirs disturbs none that
- * lives, and still finds a dead one. */
+/* The drivers take a leftover file for a running server. Probe with SOCK_DGRAM: a live server of
+ * another socket type does not notice it, a dead one returns ECONNREFUSED. */
 void link_dpdk_socket_clear(const struct link_dpdk_device *d)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -146,7 +149,7 @@ int link_dpdk_socket_listen(const char *name, bool abstract)
     }
     const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0)
-        fchmod(fd, S_IRUSR | S_IWUSR); /* the file that bind makes has it from the start */
+        fchmod(fd, S_IRUSR | S_IWUSR); /* before bind, so that the file never has another mode */
     memcpy(address.sun_path + abstract, name, size);
     const socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size + 1);
     if (fd < 0 || bind(fd, (const struct sockaddr *)&address, length) != 0
@@ -160,7 +163,7 @@ int link_dpdk_socket_listen(const char *name, bool abstract)
     return fd;
 }
 
-/* An abstract socket has no file that would keep others out. */
+/* Needed because an abstract socket has no file permissions. */
 bool link_dpdk_socket_is_ours(int fd)
 {
     struct ucred peer;

@@ -1,16 +1,16 @@
-/* DPDK sending: headers from a cache, staged, on the wire by bursts and with every flush.
+/* DPDK transmit path: frames are staged, and sent in bursts and with every flush.
  *
- * Role: gives out buffers, puts headers before what was written into them, finds out where peers
- * are, keeps in order what the device has no room for, sends log memory by reference where that
- * pays and is safe. Must not know: what is sent. Threads: the lane's; a reference comes back on the
- * thread that transmits. */
+ * Role: provides buffers, prepends cached headers, resolves neighbours, keeps frames that the
+ * device has no room for in order, sends log memory by reference where that is fast and safe.
+ * Must not know: what is sent.
+ * Threads: the lane's; references are released on the thread that transmits. */
 #include <assert.h>
 
 #include "transport/link_dpdk_port.h"
 
 enum { SPARES_AHEAD = 4 };
 
-/* Behind an external buffer's mbuf. */
+/* In the private area of an mbuf that refers to an external buffer. */
 struct reference {
     struct rte_mbuf_ext_shared_info shared;
     struct link_dpdk_lane *lane;
@@ -18,7 +18,7 @@ struct reference {
     void *owner;
     uint32_t token;
 };
-static_assert(sizeof(struct reference) <= LINK_DPDK_REFERENCE_BYTES, "the pool's private area");
+static_assert(sizeof(struct reference) <= LINK_DPDK_REFERENCE_BYTES, "fits the private area");
 
 static struct link_dpdk_lane *of(struct link *link)
 {
@@ -59,15 +59,15 @@ static void lose(struct link_dpdk_lane *lane, struct rte_mbuf *frame)
     link_count(&lane->link.counters.tx_lost, 1);
 }
 
-/* ---- where to */
+/* ---- routes */
 
 static bool is_zero(const uint8_t mac[ETHER_MAC_BYTES])
 {
     return (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) == 0;
 }
 
-/* Headers for a peer. *hold: they lack its Ethernet address, which is being asked for. NULL: there
- * is no way there. */
+/* Builds headers for a peer. *hold is set if its MAC address, missing in them, is being resolved.
+ * NULL: the peer is unreachable. */
 static const struct ether_template *make_route(struct link_dpdk_lane *lane,
                                                struct link_dpdk_route *r,
                                                const struct link_peer *to,
@@ -144,7 +144,7 @@ static void give_back(void *address, void *opaque)
     atomic_fetch_sub_explicit(&lane->references_out, 1, memory_order_release);
 }
 
-/* Nothing is out, or something came back lately: what is given away comes back soon. */
+/* True if no reference is in use, or one was released lately: the next will be released soon. */
 static bool come_back(const struct link_dpdk_lane *lane)
 {
     return atomic_load_explicit(&lane->references_out, memory_order_acquire) == 0
@@ -185,9 +185,9 @@ static bool attach(struct link_dpdk_lane *lane, struct rte_mbuf *head,
     return true;
 }
 
-/* ---- to the wire */
+/* ---- transmitting */
 
-/* How many of the staged were taken. */
+/* Sends staged frames; returns how many the device or the polling lane accepted. */
 static uint32_t transmit(struct link_dpdk_lane *lane)
 {
     struct link_dpdk_port *port = lane->port;
@@ -218,7 +218,7 @@ static uint32_t transmit(struct link_dpdk_lane *lane)
     return taken;
 }
 
-/* Offers the staged to the wire; what it does not take stays first in line. */
+/* Transmits staged frames; those not accepted stay at the head. */
 static void put_on_wire(struct link_dpdk_lane *lane)
 {
     const uint32_t taken = transmit(lane);
@@ -229,15 +229,15 @@ static void put_on_wire(struct link_dpdk_lane *lane)
 
 /* ---- the link's operations */
 
-/* The instruction is a no-op where the processor does not know it. */
+/* PREFETCHW is a no-op on processors that do not support it. */
 #if defined(__x86_64__)
 #define KNOWS_PREFETCHW __attribute__((target("prfchw")))
 #else
 #define KNOWS_PREFETCHW
 #endif
 
-/* Where the other end reads our memory, its core still has what was sent from this buffer the last
- * time. Taken back now, it need not be waited for when the next packet is on its way. */
+/* If the peer reads our memory, its core still caches the lines that were last sent from this
+ * buffer. Prefetch them for writing now, so that writing the next packet does not wait for them. */
 KNOWS_PREFETCHW static void take_back(const struct link_dpdk_lane *lane, const struct rte_mbuf *m)
 {
     const uint8_t *at = rte_pktmbuf_mtod_offset(m, const uint8_t *, -ETHER_TEMPLATE_BYTES);
@@ -248,7 +248,7 @@ KNOWS_PREFETCHW static void take_back(const struct link_dpdk_lane *lane, const s
 static struct rte_mbuf *take_spare(struct link_dpdk_lane *lane)
 {
     if (unlikely(lane->spare_count == 0)) {
-        /* The last few of a pool are given out one by one. */
+        /* The pool has less than a burst left: take one. */
         if (rte_pktmbuf_alloc_bulk(lane->port->pool, lane->spares, LINK_BURST) != 0)
             return rte_pktmbuf_alloc(lane->port->pool);
         lane->spare_count = LINK_BURST;
@@ -311,7 +311,7 @@ void link_dpdk_send(struct link *link, struct link_outgoing *out, uint32_t size,
     m->pkt_len = total + headers->size;
     if (likely(hold == NULL)) {
         push(lane, m);
-        /* A full burst leaves at once: the other end works on it while the next is being made. */
+        /* Send a full burst now: the peer processes it while we fill the next one. */
         if (lane->staged_count % LINK_BURST == 0)
             put_on_wire(lane);
     } else if (!neighbour_hold(&lane->neighbours, hold, m)) {
@@ -324,7 +324,7 @@ void link_dpdk_send(struct link *link, struct link_outgoing *out, uint32_t size,
 
 /* ---- flushing */
 
-/* What lanes without a queue want sent. */
+/* Stages the frames of lanes without a queue of their own. */
 static void collect(struct link_dpdk_lane *lane)
 {
     const struct link_dpdk_port *port = lane->port;
@@ -346,7 +346,7 @@ static void ask_neighbours(struct link_dpdk_lane *lane)
     while (has_room(lane) && neighbour_ask(&lane->neighbours, lane->now, &question)) {
         struct rte_mbuf *m = rte_pktmbuf_alloc(lane->port->pool);
         if (m == NULL)
-            break; /* the question is repeated */
+            break; /* neighbour_ask repeats the request */
         const uint32_t size =
             ether_ask_arp(rte_pktmbuf_mtod(m, uint8_t *), &lane->self, question.ip, question.vlan);
         m->data_len = (uint16_t)size;
@@ -360,8 +360,8 @@ static void ask_neighbours(struct link_dpdk_lane *lane)
     atomic_store_explicit(&lane->asking, asking, memory_order_relaxed);
 }
 
-/* The device takes nothing (its peer is away, or does not read): memory that others want back does
- * not wait with it. What was copied does. */
+/* The device accepts nothing, because its peer is disconnected or does not read. Drops staged
+ * references, whose memory the owner needs back. Copied frames stay staged. */
 static void shed_references(struct link_dpdk_lane *lane)
 {
     const uint32_t count = lane->staged_count;
@@ -375,7 +375,7 @@ static void shed_references(struct link_dpdk_lane *lane)
     lane->staged_count = kept;
 }
 
-/* What a few times a second is enough for. */
+/* Work that is needed only a few times a second. */
 static void do_chores(struct link_dpdk_lane *lane)
 {
     struct link_dpdk_port *port = lane->port;
@@ -401,7 +401,7 @@ static void do_chores(struct link_dpdk_lane *lane)
     lane->chores_at = lane->now + LINK_DPDK_CHORES_NS;
 }
 
-/* An idle queue does not look at what it has sent. */
+/* Releases sent frames, which a device does only when it sends more. */
 static void clean_up(struct link_dpdk_lane *lane)
 {
     lane->cleanup_at = lane->now + LINK_DPDK_CLEANUP_NS;
@@ -429,10 +429,10 @@ unsigned link_dpdk_flush(struct link *link, leat_ns now)
         if (lane->staged_count != 0)
             link_count(&link->counters.tx_kept, 1);
     }
-    /* Behind the wire's turn: what it was offered just now has not been waiting. */
+    /* After transmitting, so that frames staged just now do not count as stuck. */
     if (now >= lane->chores_at)
         do_chores(lane);
-    /* What waits for somebody to come is in no hurry. */
+    /* While the peer is disconnected there is no point in flushing again soon. */
     return atomic_load_explicit(&lane->port->away, memory_order_relaxed) ? 0 : lane->staged_count;
 }
 

@@ -1,8 +1,8 @@
-/* Finding the DPDK driver. See link_dpdk.h, link_dpdk_load.
+/* Loads the DPDK driver: link_dpdk_load of link_dpdk.h.
  *
- * Role: opens libleat-dpdk.so where an installation or a build has it. Must not know: DPDK; this
- * file is part of everything that may want a bypass port, and links none of it.
- * Threads: any, one at a time. */
+ * Role: finds libleat-dpdk.so in an installation or a build tree. Must not know: DPDK. Every
+ * program that may open a bypass port contains this file, and none of them links DPDK. Threads:
+ * any, one call at a time. */
 #include <dlfcn.h>
 #include <libgen.h>
 #include <limits.h>
@@ -17,7 +17,7 @@
 struct search {
     void *library;
     char *error_text;
-    size_t size; /* of the text so far */
+    size_t size; /* length of error_text */
 };
 
 static void note(struct search *s, const char *path, const char *why)
@@ -34,7 +34,7 @@ static void try(struct search *s, const char *path)
     if (s->library != NULL)
         return;
     if (strchr(path, '/') != NULL && access(path, F_OK) != 0) {
-        note(s, path, "not there");
+        note(s, path, "not found");
         return;
     }
     s->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -63,8 +63,8 @@ const struct link_dpdk_driver *link_dpdk_load(char error_text[LINK_DPDK_ERROR_TE
         try_beside(&s, program, "../lib/");
         try_beside(&s, program, "");
     }
-    /* Beside libleat, when this code is part of it. */
-    static const char mine; /* data of ours: an address that tells the file */
+    /* libleat's folder, if this code is part of libleat. */
+    static const char mine; /* dladdr finds the file that contains it */
     if (dladdr(&mine, &here) != 0 && here.dli_fname != NULL
         && strstr(here.dli_fname, ".so") != NULL)
         try_beside(&s, here.dli_fname, "");
@@ -78,8 +78,7 @@ const struct link_dpdk_driver *link_dpdk_load(char error_text[LINK_DPDK_ERROR_TE
     if (driver == NULL || driver->abi != LINK_DPDK_ABI) {
         snprintf(error_text, LINK_DPDK_ERROR_TEXT,
                  LIBRARY
-                 " is of another version (%u, expected %d): install the one that belongs to "
-                 "this program",
+                 " has ABI version %u, expected %d: install the one that belongs to this program",
                  driver != NULL ? driver->abi : 0, LINK_DPDK_ABI);
         return NULL;
     }

@@ -16,7 +16,7 @@
 #include "transport/accept.h"
 
 enum {
-    BACKLOG = 4096, /* the kernel cuts it to net.core.somaxconn */
+    BACKLOG = 4096, /* the kernel limits it to net.core.somaxconn */
 };
 
 enum leat_error link_tcp_address(const char *host, uint16_t port, struct sockaddr_storage *out)
@@ -88,7 +88,7 @@ static enum leat_error set_options(int fd, const struct link_tcp_options *option
 static const char *advice(int error)
 {
     switch (error) {
-    case EADDRINUSE: return "something listens there already: end it or choose another port";
+    case EADDRINUSE: return "another process listens there: stop it or choose another port";
     case EADDRNOTAVAIL: return "this machine does not have that address";
     case EACCES: return "ports below 1024 need root: choose a higher one";
     case EMFILE:

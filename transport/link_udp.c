@@ -478,14 +478,14 @@ static enum leat_error bind_to(struct link_udp *u, const char *host, uint16_t po
         u->family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
     if (host != NULL && link_tcp_address(host, port, &address) != LEAT_OK) {
         snprintf(error_text, LINK_TCP_ERROR_TEXT,
-                 "udp \"%s\": not a numeric address; expected 127.0.0.1 or ::1 or the like", host);
+                 "udp \"%s\": expected a numeric IPv4 or IPv6 address", host);
         return LEAT_ERR_INVALID;
     }
     if (bind(u->fd, (const struct sockaddr *)&address, length) != 0) {
         char text[LINK_TCP_ADDRESS_TEXT];
         link_tcp_address_text(&address, text);
         snprintf(error_text, LINK_TCP_ERROR_TEXT,
-                 "cannot take UDP %s: %s; is another leatd running? Choose another port", text,
+                 "cannot bind UDP %s: %s; is another leatd running? Choose another port", text,
                  strerror(errno));
         return LEAT_ERR_IO;
     }
@@ -501,7 +501,7 @@ enum leat_error link_udp_open(struct link **out, int family, const char *host, u
 {
     struct link_udp *u = calloc(1, sizeof *u);
     if (u == NULL) {
-        snprintf(error_text, LINK_TCP_ERROR_TEXT, "udp: no memory");
+        snprintf(error_text, LINK_TCP_ERROR_TEXT, "udp: out of memory");
         return LEAT_ERR_NO_MEMORY;
     }
     struct sockaddr_storage address;
@@ -517,7 +517,7 @@ enum leat_error link_udp_open(struct link **out, int family, const char *host, u
         mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     u->memory = memory != MAP_FAILED ? memory : NULL;
     if (u->fd < 0 || u->memory == NULL) {
-        snprintf(error_text, LINK_TCP_ERROR_TEXT, "udp: no socket or no memory: %s",
+        snprintf(error_text, LINK_TCP_ERROR_TEXT, "udp: cannot get a socket and its buffers: %s",
                  strerror(errno));
         udp_close(&u->link);
         return LEAT_ERR_IO;
