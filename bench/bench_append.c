@@ -1,11 +1,13 @@
-/* Goal: what one shard pays to take a batch into a log: header, producer's memory, CRC32C and
- * record walk, copy, stamp, index; beside the part nobody can avoid: memcpy and CRC32C of the same
- * bytes, into the same kind and number of mirrored rings. Method: rounds of about ROUND_BYTES, in
- * turns; both read batches that were sealed just before, outside the timing, as a receive leaves
- * them: in the cache.
+/* clang-format off */
+/* Goal: the cost for one shard of appending a batch to a log: header, producer deduplication,
+ * CRC32C and record walk, copy, stamp, index. The yardstick is the minimum: memcpy and CRC32C of the
+ * same bytes, into the same kind and number of double-mapped rings.
+ * Method: alternating rounds of about ROUND_BYTES. Both sides read batches that were sealed just
+ * before, outside the timing: they are in the cache, as after a receive.
  *
- *     bench_append count single|full N     appends N batches and prints nothing: for
- * bench/count.sh, which counts the instructions of append_some */
+ *     bench_append count single|full N     appends N batches and prints nothing: for bench/count.sh,
+ *                                          which counts the instructions of append_some */
+/* clang-format on */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,15 +21,15 @@
 enum {
     ROUNDS = 21,
     ROUND_BYTES = 64 << 20,
-    BATCHES = 16, /* distinct ones, in turn: about what a receive buffer holds */
+    BATCHES = 16, /* distinct batches, used in turn: about what a receive buffer holds */
     PARTITIONS_MAX = 1000,
 };
 
 static uint8_t *batches[BATCHES];
 static uint32_t batch_bytes, batch_records;
 
-/* At most `bytes` (0: one record) of records of `value_size`; their sequences are set when they are
- * published. */
+/* Fills the batches with records of `value_size` bytes, up to `bytes` (0: one record). append_round
+ * sets their sequences. */
 static void make_batches(uint32_t bytes, uint32_t value_size)
 {
     static uint8_t value[1 << 16];
@@ -102,8 +104,8 @@ void append_some(uint64_t done, uint64_t some, uint64_t now)
     }
 }
 
-/* Seals the batches for the next round: sequences go on partition by partition, outside the timing.
- */
+/* Appends `times` batches; returns the nanoseconds spent. Sealing them, with the next sequence of
+ * each partition, is outside the timing. */
 static uint64_t append_round(uint64_t times)
 {
     uint64_t spent = 0;
@@ -134,7 +136,7 @@ static uint64_t bare_round(uint64_t times)
     uint64_t spent = 0;
     for (uint64_t done = 0; done < times;) {
         const uint64_t some = times - done < BATCHES ? times - done : BATCHES;
-        for (uint64_t i = 0; i < some; i++) { /* touched just before, as on the other side */
+        for (uint64_t i = 0; i < some; i++) { /* brings the batch into the cache, as above */
             const struct leat_batch batch = { .producer_id = 1,
                                               .size = batch_bytes,
                                               .record_count = batch_records };
@@ -154,8 +156,8 @@ static uint64_t bare_round(uint64_t times)
     return spent;
 }
 
-/* Yardstick's time for a batch to Leat's (at least: nearer to 1 is better), or the other way round.
- */
+/* Emits the ratio of the yardstick's time per batch to Leat's for BENCH_AT_LEAST, or its inverse
+ * for BENCH_AT_MOST. */
 static void measure(const char *name, enum bench_goal goal, double target)
 {
     double ratio[ROUNDS], ns[ROUNDS];
@@ -169,8 +171,9 @@ static void measure(const char *name, enum bench_goal goal, double target)
     }
     char note[256];
     const struct bench_spread r = bench_spread(ratio, ROUNDS), n = bench_spread(ns, ROUNDS);
-    snprintf(note, sizeof note, "%.0f ns a batch of %u records, %u bytes; ratio %.3f..%.3f; CRC %s",
-             n.p50, batch_records, batch_bytes, r.p25, r.p75, leat_crc32c_path());
+    snprintf(note, sizeof note,
+             "%.0f ns per batch of %u records, %u bytes; ratio %.3f..%.3f; CRC %s", n.p50,
+             batch_records, batch_bytes, r.p25, r.p75, leat_crc32c_path());
     bench_emit(name, r.p50, "ratio", goal, target, note);
 }
 

@@ -1,10 +1,10 @@
-/* Goal: whoever asks control for what costs much makes nobody else wait: an honest client publishes
- * and asks as fast as before. Method: a real leatd; one process publishes a record and waits for
- * its ack, then sends a PING on control and waits for its answer, and so on, before, during and
- * after another process does one kind of attack as fast as it can. The samples of each phase
- * together; the attacker takes processor time from everybody on a small machine, so that `during`
- * also has what any busy process costs: the first kind is such a process, which asks for nothing.
- */
+/* Goal: a client that sends expensive requests to the control thread does not delay the others: an
+ * honest client publishes and asks as fast as before.
+ * Method: a real leatd. One process in a loop publishes a record and waits for its ack, then sends
+ * a PING on the control connection and waits for the answer. It does so before, during and after
+ * another process attacks as fast as it can; samples are pooled per phase. On a small machine an
+ * attacker also takes processor time from everybody, so the first attack is a process that only
+ * spins: its figures are what any busy process costs. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ enum { RECORD_BYTES = 64, GROUPS = 256, LISTS_AT_ONCE = 64, NS_PER_S = 100000000
 
 static struct leatd broker;
 
-/* ---- attacks: each runs in a process of its own until that is ended */
+/* ---- attacks: each runs in a process of its own until that is killed */
 
 static void drop(Leat__Control__Response *response)
 {
@@ -60,11 +60,11 @@ static void join_groups(int fd)
     for (unsigned i = 0; i < GROUPS; i++) {
         snprintf(name, sizeof name, "group-%u", i);
         drop(ask(fd, LEAT__CONTROL__REQUEST__BODY_JOIN_GROUP, &join));
-        usleep(2500); /* slower than what a connection may */
+        usleep(2500); /* below the rate limit of a connection */
     }
 }
 
-/* Many requests are under way, as in 4.6 KB sent at once. */
+/* Keeps LISTS_AT_ONCE requests pending, as if 4.6 KB of them were sent at once. */
 static void lists(void)
 {
     const int fd = wire_control(broker.control);
@@ -94,7 +94,7 @@ static void descriptions(void)
         drop(ask(fd, LEAT__CONTROL__REQUEST__BODY_DESCRIBE_TOPIC, &describe));
 }
 
-/* Half a GiB is taken and given back. */
+/* Allocates and frees half a GiB of log memory. */
 static void creations(void)
 {
     const int fd = wire_control(broker.control);
@@ -118,7 +118,7 @@ static void openings(const char *name)
     open.name = (char *)name;
     open.sessions = &session;
     open.n_sessions = 1;
-    /* What the session is told is read, else it is ended for that. */
+    /* Read what the broker sends to the session, which it would end otherwise. */
     if (fork() == 0) {
         uint8_t scrap[4096];
         while (read(data, scrap, sizeof scrap) > 0)
@@ -226,10 +226,10 @@ static void measure(const struct attack *attack)
         bench_samples_clear(&samples[0][i]);
     phase(&h, samples[0]);
     const pid_t pid = begin(attack);
-    usleep(800000); /* its groups are made */
+    usleep(800000); /* until join_groups has ended */
     phase(&h, samples[1]);
     if (waitpid(pid, NULL, WNOHANG) != 0)
-        bench_fail("the attacker was ended before its time");
+        bench_fail("the attacker ended too early");
     end(pid);
     phase(&h, samples[2]);
     for (int side = 0; side < 2; side++) {
@@ -238,7 +238,7 @@ static void measure(const struct attack *attack)
             p99[i] = bench_percentile(&samples[i][side], 99) / 1e3;
         snprintf(name, sizeof name, "attack_%s_%s_p99_us", attack->name, sides[side]);
         snprintf(note, sizeof note,
-                 "before %.0f, after %.0f us; p50 %.0f, %.0f, %.0f; most during: %.0f us", p99[0],
+                 "before %.0f, after %.0f us; p50 %.0f, %.0f, %.0f; max during: %.0f us", p99[0],
                  p99[2], bench_percentile(&samples[0][side], 50) / 1e3,
                  bench_percentile(&samples[1][side], 50) / 1e3,
                  bench_percentile(&samples[2][side], 50) / 1e3,

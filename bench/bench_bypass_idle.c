@@ -1,7 +1,7 @@
-/* Goal: what a bypass port costs while nothing comes, and what waking up costs then: leatd with a
- * memif, and with a vhost, in the modes latency (which spins), balanced and laptop. Method:
- * processor time of a broker that has had its first client, over IDLE_MS; before that, pings with
- * PAUSE_US between them, from a client that spins, so that only the broker's waiting is added. */
+/* Goal: the cost of an idle bypass port, and the latency of waking up: leatd with a memif, and with
+ * a vhost port, in the idle modes latency (which spins), balanced and laptop. Method: first pings
+ * with PAUSE_US between them, from a client that spins, so that only the broker's wake-up is added.
+ * Then the processor time of the broker over IDLE_MS. */
 #include <stdio.h>
 #include <time.h>
 
@@ -43,11 +43,11 @@ static void measure_all(enum bypass_wire wire)
             return;
         snprintf(name, sizeof name, "bypass_idle_cpu_%s_%s", modes[i], bypass_wire_name(wire));
         bench_emit(name, r->percent, "% of a core", BENCH_NO_GOAL, 0,
-                   "leatd with this port, its client gone");
+                   "leatd with this port, after its client has left");
         snprintf(name, sizeof name, "bypass_idle_latency_added_%s_%s", modes[i],
                  bypass_wire_name(wire));
         snprintf(note, sizeof note,
-                 "a record every %d ms: p50 / p99 %.1f / %.1f us to %.1f / %.1f spinning",
+                 "a record every %d ms: p50 / p99 %.1f / %.1f us, spinning %.1f / %.1f us",
                  PAUSE_US / 1000, r->p50, r->p99, spinning->p50, spinning->p99);
         bench_emit(name, r->p50 - spinning->p50, "us", BENCH_NO_GOAL, 0, note);
     }

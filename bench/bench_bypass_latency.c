@@ -1,9 +1,9 @@
-/* Goal: publish-to-deliver over memif, 64 B, one record at a time, beside a bare DPDK echo
- * of frames of the same size on ports of the same kind, the client's side in the same copy mode:
- * both make two hops and spin at both ends. Method: turns alternate, whoever is not on is stopped,
- * every turn's client is a new process; ratios are of neighbouring turns, their median and
- * quartiles. The size of a frame is what Leat's packets had on average, both ways together, in a
- * turn that does not count. */
+/* Goal: publish-to-deliver latency over memif, one record of 64 B at a time, beside a bare DPDK
+ * echo of frames of the same size. The echo uses ports of the same kind, the client's in the same
+ * copy mode. Both make two hops and spin at both ends. Method: turns alternate while the other side
+ * is stopped; every turn's client is a new process. Ratios are of neighbouring turns; median and
+ * quartiles are given. The echo's frames have the mean size of Leat's packets, both directions
+ * together, measured in a turn that does not count. */
 #include "bench/common/bench.h"
 #include "bench/common/beside.h"
 

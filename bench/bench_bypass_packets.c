@@ -1,9 +1,10 @@
-/* Goal: how many packets go through a memif, one 64 B record in each: one client that publishes and
- * consumes on one core, the shard on the other, both spinning, beside a bare echo's packets of that
- * size. Method: the echo has a window of WINDOW packets, both ways through the same kind of port,
- * every turn a new client; medians of neighbouring turns' ratios, and quartiles. The client sends
- * with batch_records_max = 1, which is one record to a PUBLISH packet, and has as many of them
- * under way as the echo; what the broker delivers shares packets as it falls. */
+/* Goal: the packet rate over a memif with one 64 B record per packet. One client publishes and
+ * consumes on one core, the shard runs on the other, and both spin. The yardstick is a bare echo of
+ * packets of the same size.
+ * Method: the echo has a window of WINDOW packets, through the same kind of port in both
+ * directions. Every turn has a new client. Ratios are of neighbouring turns; median and quartiles
+ * are given. The client sends with batch_records_max = 1, one record per PUBLISH packet, and has as
+ * many packets in flight as the echo. The broker may deliver several records in one packet. */
 #include <stdio.h>
 
 #include "bench/common/bench.h"
@@ -41,7 +42,7 @@ static void measure(enum bypass_wire wire)
     const struct bench_spread r = bench_spread(ratio, ROUNDS);
     snprintf(name, sizeof name, "bypass_packet_rate_ratio_%s", bypass_wire_name(wire));
     snprintf(note, sizeof note,
-             "%.3g million records/s in %.3g million packets (%.2f each) to %.3g of %u bytes; "
+             "%.3g million records/s in %.3g million packets (%.2f each), echo %.3g of %u bytes; "
              "rounds %.2f..%.2f",
              bench_spread(records, ROUNDS).p50 / 1e6, bench_spread(leat, ROUNDS).p50 / 1e6, each,
              bench_spread(echo, ROUNDS).p50 / 1e6, payload, r.p25, r.p75);
@@ -49,7 +50,7 @@ static void measure(enum bypass_wire wire)
     const struct bench_spread f = bench_spread(to_full, ROUNDS);
     snprintf(name, sizeof name, "bypass_packet_rate_ratio_%s_full", bypass_wire_name(wire));
     snprintf(note, sizeof note,
-             "to %.3g million/s of an echo whose client writes and reads its payload; rounds "
+             "echo whose client writes and reads its payload: %.3g million/s; rounds "
              "%.2f..%.2f",
              bench_spread(full, ROUNDS).p50 / 1e6, f.p25, f.p75);
     bench_emit(name, f.p50, "ratio", BENCH_NO_GOAL, 0, note);

@@ -1,10 +1,10 @@
-/* Goal: how long it takes until a packet is there that was lost and that nothing followed, on a
- * memif whose client loses so many of a million that it sends, then of those it receives. Method:
- * pings apart from one another, so that the packet lost was the last of its end; more than a
- * thousand losses where the machine is fast enough for PINGS in a run's bounded time. Packets the
- * client lost are counted by the client, so its repairs are known one by one. Those the broker lost
- * are not told apart from other slow pings: of these the median says something, the tail contains
- * the machine's pauses. */
+/* Goal: the time to repair a tail loss (a lost packet that no other follows), on a memif whose
+ * client drops LOSS_PPM of the packets that it sends, then of those that it receives. Method: pings
+ * with a pause between them, so that a lost packet is the last of its sender; more than a thousand
+ * losses if the machine is fast enough for PINGS in the bounded time of a run. The client counts
+ * the packets that it drops while sending, so each of its repairs is known. Repairs of the broker
+ * cannot be told from other slow pings: their median is meaningful, their tail contains pauses of
+ * the machine. */
 #include <stdio.h>
 
 #include "bench/common/bench.h"
@@ -13,7 +13,7 @@
 enum {
     RECORD_BYTES = 64,
     PINGS = 260000,
-    LOSS_PPM = 5000, /* few enough for a repair not to be lost as well, as a rule */
+    LOSS_PPM = 5000, /* low enough that a repair is rarely lost as well */
     PAUSE_US = 10,
 };
 
@@ -25,7 +25,7 @@ static void measure(struct bypass *b)
     const char *line = bypass_leat(b, "repair", more, PINGS, RECORD_BYTES, PAUSE_US);
     const double p50 = bypass_number(line, "p50_ns") / 1e3,
                  p99 = bypass_number(line, "p99_ns") / 1e3;
-    snprintf(note, sizeof note, "a lost last PUBLISH, %.0f tries; without a loss %.1f us",
+    snprintf(note, sizeof note, "PUBLISH lost at the tail, %.0f times; without loss %.1f us",
              bypass_number(line, "count"), bypass_number(line, "ping_p50_ns") / 1e3);
     bypass_pause(b);
     bench_noise(&noise, (uint64_t)(p50 * 1e3) + 1000, 200000000);
@@ -37,7 +37,7 @@ static void measure(struct bypass *b)
     line = bypass_leat(b, "repair", more, PINGS, RECORD_BYTES, PAUSE_US);
     snprintf(
         note, sizeof note,
-        "a lost last DATA: %.0f pings above 8 medians; p99 %.0f us, the machine's pauses in it",
+        "DATA lost at the tail: %.0f pings above 8 medians; p99 %.0f us includes machine pauses",
         bypass_number(line, "slow"), bypass_number(line, "slow_p99_ns") / 1e3);
     bench_emit("bypass_repair_data_p50", bypass_number(line, "slow_p50_ns") / 1e3, "us",
                BENCH_AT_MOST, 1000, note);

@@ -1,9 +1,9 @@
-/* Goal: a consumer that has stopped does not touch those that live. Method: on PAIRS pairs of turns
- * of pings over one memif, one turn of each with a second client, on a memif of its own and
- * subscribed to the same partition, stopped in the middle of everything; which turn comes first
- * alternates. The median of the pairs' p99 ratios, resampled (a bootstrap of the pairs): its lower
- * 95 % bound says whether there is anything to see. What the broker does for the stopped one is
- * counted by bench_stopped. */
+/* Goal: a stopped consumer does not slow down the others.
+ * Method: PAIRS pairs of turns of pings over one memif. In one turn of each pair a second client,
+ * on a memif of its own and subscribed to the same partition, is stopped (SIGSTOP). Which turn
+ * comes first alternates. The result is the median of the pairs' p99 ratios; the lower 95 % bound
+ * of a bootstrap over the pairs says whether there is a difference. bench_stopped counts the
+ * broker's work for the stopped client. */
 #include <stdio.h>
 
 #include "bench/common/bench.h"
@@ -31,7 +31,7 @@ static void turn_beside(struct bypass *b, struct bypass_process *pinger, struct 
     bypass_end(&stayer);
 }
 
-/* Of the median of `values`; the same values, the same bound. */
+/* The lower bound of the median of `values`. Deterministic: equal values give an equal bound. */
 static double lower_bound(const double values[PAIRS])
 {
     static double medians[RESAMPLES];
@@ -75,7 +75,7 @@ int main(void)
     const double lower = lower_bound(p99);
     const struct bench_spread s = bench_spread(p99, PAIRS);
     snprintf(note, sizeof note,
-             "%d pairs: median %.3f, quartiles %.2f..%.2f; p50 %.3f; p99 %.2f us to %.2f", PAIRS,
+             "%d pairs: median %.3f, quartiles %.2f..%.2f; p50 %.3f; p99 %.2f us, live %.2f", PAIRS,
              s.p50, s.p25, s.p75, bench_spread(p50, PAIRS).p50,
              bench_spread(stopped.p99, PAIRS).p50 / 1e3, bench_spread(live.p99, PAIRS).p50 / 1e3);
     bench_emit("bypass_stopped_consumer_p99_ratio_lower95", lower, "ratio", BENCH_AT_MOST, 1.1,

@@ -1,8 +1,8 @@
-/* Goal: what goes through a memif in batches, one client that publishes and consumes on one core,
- * the shard on the other, both spinning: 64 B records, a number alone; 1 KiB records, beside the
- * bytes of a bare echo whose packets are as large as Leat's largest. Method: the echo has a window
- * of WINDOW packets, both ways through the same kind of port, every turn a new client; medians of
- * neighbouring turns' ratios, and quartiles. */
+/* Goal: throughput in batches over a memif. One client publishes and consumes on one core, the
+ * shard runs on the other, and both spin. 64 B records have no yardstick; 1 KiB records are
+ * compared in bytes with a bare echo whose packets have the maximum size of Leat's. Method: the
+ * echo has a window of WINDOW packets, through the same kind of port in both directions. Every turn
+ * has a new client. Ratios are of neighbouring turns; median and quartiles are given. */
 #include <stdio.h>
 
 #include "bench/common/bench.h"
@@ -15,8 +15,8 @@ enum {
     ECHO_PACKETS = 400000,
     SMALL = 64,
     LARGE = 1024,
-    RECORD_HEADER = 16,   /* of each record in a batch: moved, too */
-    LARGE_PAYLOAD = 1472, /* of a packet, at most */
+    RECORD_HEADER = 16,   /* bytes of each record in a batch, counted as throughput */
+    LARGE_PAYLOAD = 1472, /* maximum payload of a packet */
 };
 
 struct rounds {
@@ -56,14 +56,15 @@ static void report(struct rounds *r, const char *wire)
              small.p75 / 1e6);
     bench_emit(name, small.p50 / 1e6, "million records/s", BENCH_AT_LEAST, 20, note);
     snprintf(name, sizeof name, "bypass_bytes_ratio_1KiB_%s", wire);
-    snprintf(note, sizeof note, "%.3g MB/s of records to %.3g in packets of %u; rounds %.2f..%.2f",
+    snprintf(note, sizeof note,
+             "records %.3g MB/s, echo %.3g MB/s in packets of %u; rounds %.2f..%.2f",
              bench_spread(r->large, ROUNDS).p50 / 1e6, bench_spread(r->bytes, ROUNDS).p50 / 1e6,
              LARGE_PAYLOAD, bytes.p25, bytes.p75);
     bench_emit(name, bytes.p50, "ratio", BENCH_AT_LEAST, 0.6, note);
     const struct bench_spread full = ratio_of(r, r->large, r->full);
     snprintf(name, sizeof name, "bypass_bytes_ratio_1KiB_%s_full", wire);
     snprintf(note, sizeof note,
-             "to %.3g MB/s of an echo whose client writes and reads its payload; rounds %.2f..%.2f",
+             "echo whose client writes and reads its payload: %.3g MB/s; rounds %.2f..%.2f",
              bench_spread(r->full, ROUNDS).p50 / 1e6, full.p25, full.p75);
     bench_emit(name, full.p50, "ratio", BENCH_NO_GOAL, 0, note);
 }

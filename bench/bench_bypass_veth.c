@@ -1,6 +1,7 @@
-/* Goal: publish-to-deliver where a bypass port is a kernel's interface: af_packet and af_xdp on
- * veth, 64 B, one record at a time, beside a bare DPDK echo on a wire of the same kind. Method:
- * that of bench_bypass_latency, in two namespaces that go away with the bench; needs root. */
+/* Goal: publish-to-deliver latency of bypass ports on kernel interfaces: af_packet and af_xdp on
+ * veth, one record of 64 B at a time, beside a bare DPDK echo on interfaces of the same kind.
+ * Method: that of bench_bypass_latency, in two network namespaces that are removed at the end.
+ * Needs root. */
 #include "bench/common/bench.h"
 #include "bench/common/beside.h"
 

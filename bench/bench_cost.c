@@ -1,11 +1,11 @@
-/* Goal: what a record costs the broker's processor, published and delivered, and that one more
- * subscriber of the same partition costs less than the first: it is served from the same bytes.
- * Method: the real shard, stepped by hand on one thread with its clients, metered around its
- * iterations, over a wire that costs nothing; the same trips with no reader, one and two, new
- * brokers each, interleaved. No reader: publishing. What the first reader adds: delivering. Records
- * of 64 B, one to a packet or as many as go into 1,472 bytes. A run is the median of its parts, so
- * that pauses of the machine do not count; medians of rounds, and quartiles. Instructions, too,
- * where the machine counts them. */
+/* Goal: the broker's processor cost of a record, published and delivered; and a second subscriber
+ * of the same partition costs less than the first, because it reads the same bytes. Method: the
+ * real shard and its clients are stepped on one thread over a wire that costs nothing. Only the
+ * shard's iterations are measured. The same trips run with no reader, one and two, each with a new
+ * broker, interleaved. No reader: the cost of publishing. The first reader adds the cost of
+ * delivering. Records of 64 B, one per packet or as many as fit into 1,472 bytes. A run is the
+ * median of its parts, to exclude pauses of the machine; median and quartiles of rounds are given.
+ * Instructions are counted as well where the machine can. */
 #include <stdio.h>
 #include <urcu-qsbr.h>
 
@@ -27,7 +27,7 @@ enum {
 
 static const struct shape {
     const char *name;
-    uint32_t trips, records; /* trips a part, records a trip */
+    uint32_t trips, records; /* trips per part, records per trip */
     leat_ns trip_ns;
 } shapes[] = {
     { "single", 800, 1, 2 * LEAT_NS_PER_US },
@@ -70,8 +70,8 @@ static uint64_t packets_to(const struct bus *bus, int reader)
 }
 
 struct cost {
-    double record;       /* on the meter */
-    double last_packets; /* to the last reader, a record */
+    double record;       /* per record, in the meter's unit */
+    double last_packets; /* packets to the last reader, per record */
 };
 
 static struct cost run(const struct shape *shape, int readers, enum path_meter meter)
@@ -111,7 +111,7 @@ static void emit(const char *what, const char *shape, double *values, const char
     char name[96], text[256], per[64];
     const struct bench_spread s = bench_spread(values, ROUNDS);
     snprintf(name, sizeof name, "%s_%s", what, shape);
-    snprintf(per, sizeof per, "%s a record", unit);
+    snprintf(per, sizeof per, "%s per record", unit);
     snprintf(text, sizeof text, "%s; rounds %.4g..%.4g", note, s.p25, s.p75);
     bench_emit(name, s.p50, per, BENCH_NO_GOAL, 0, text);
 }
@@ -137,7 +137,7 @@ static void measure(const struct shape *shape, enum path_meter meter)
     }
     emit(ticks ? "broker_cycles_publish" : "broker_instructions_publish", shape->name, publish,
          unit, "the shard's iterations with no reader");
-    snprintf(note, sizeof note, "what the first reader adds; %.3g packets a record",
+    snprintf(note, sizeof note, "added by the first reader; %.3g packets per record",
              cost[1].last_packets);
     emit(ticks ? "broker_cycles_deliver" : "broker_instructions_deliver", shape->name, deliver,
          unit, note);
@@ -145,8 +145,8 @@ static void measure(const struct shape *shape, enum path_meter meter)
     snprintf(name, sizeof name, "broker_second_subscriber_%sratio_%s", ticks ? "" : "instructions_",
              shape->name);
     snprintf(note, sizeof note,
-             "a delivered packet: %.4g %s to the first's %.4g; %.2f of what the first costs with "
-             "its publishing; rounds %.2f..%.2f",
+             "per delivered packet: %.4g %s, first reader %.4g; %.2f of the first reader's cost "
+             "with publishing; rounds %.2f..%.2f",
              bench_spread(second, ROUNDS).p50 / cost[2].last_packets, unit,
              bench_spread(deliver, ROUNDS).p50 / cost[1].last_packets,
              bench_spread(of_all, ROUNDS).p50, r.p25, r.p75);
@@ -164,7 +164,7 @@ int main(void)
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
             measure(&shapes[i], PATH_INSTRUCTIONS);
     else
-        bench_left_out("broker_instructions", "the kernel or machine counts no instructions");
+        bench_left_out("broker_instructions", "this machine cannot count instructions");
     rcu_unregister_thread();
     return 0;
 }

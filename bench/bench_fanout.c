@@ -1,6 +1,7 @@
-/* Goal: what a delivered record costs the broker's processor with 1, 10 and 100 subscribers, and
- * what a million records published to one subscriber cost. Method: the broker blocks when idle, so
- * its processor time is work; about the same number of deliveries each, rounds interleaved. */
+/* Goal: the broker's processor time per delivered record with 1, 10 and 100 subscribers, and per
+ * million records published to one subscriber.
+ * Method: the broker blocks when idle, so its processor time is work. About the same number of
+ * deliveries for each count; rounds are interleaved. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,7 +12,7 @@
 enum {
     ROUNDS = 5,
     RECORD_BYTES = 64,
-    DELIVERIES = 8000000, /* a round */
+    DELIVERIES = 8000000, /* per round */
     SUBSCRIBERS_MAX = 100,
 };
 
@@ -26,7 +27,7 @@ static leat_client *open_client(void)
     return client;
 }
 
-/* Broker nanoseconds per delivered record. */
+/* Returns the broker's processor time per delivered record, ns. */
 static double deliver(int subscribers)
 {
     static uint8_t value[RECORD_BYTES];
@@ -48,7 +49,7 @@ static double deliver(int subscribers)
     uint64_t sent = 0, received = 0;
     while (received < records_each * (uint64_t)subscribers) {
         const struct leat_record record = { .value = value, .value_size = sizeof value };
-        /* Ahead by at most a few batches: nobody falls off the ring. */
+        /* At most a few batches ahead, so that the ring overtakes no reader. */
         while (sent < records_each
                && sent * (uint64_t)subscribers < received + 8000u * (uint64_t)subscribers
                && leat_producer_send(producer, &record) == 0)
@@ -81,14 +82,15 @@ int main(void)
     char note[256];
     for (int i = 0; i < 3; i++)
         spread[i] = bench_spread(cost[i], ROUNDS);
-    snprintf(note, sizeof note, "publish and deliver to one; rounds %.3f..%.3f",
+    snprintf(note, sizeof note, "published and delivered to one; rounds %.3f..%.3f",
              spread[0].p25 / 1e3, spread[0].p75 / 1e3);
     bench_emit("tcp_broker_cpu_1_subscriber", spread[0].p50 / 1e3, "s/million records",
                BENCH_NO_GOAL, 0, note);
     for (int i = 1; i < 3; i++) {
         char name[64];
         snprintf(name, sizeof name, "tcp_fanout_cost_ratio_%d", subscribers[i]);
-        snprintf(note, sizeof note, "%.1f ns a delivered record (%.1f..%.1f) to %.1f ns with one",
+        snprintf(note, sizeof note,
+                 "%.1f ns per delivered record (%.1f..%.1f), %.1f ns with one subscriber",
                  spread[i].p50, spread[i].p25, spread[i].p75, spread[0].p50);
         bench_emit(name, spread[i].p50 / spread[0].p50, "ratio", BENCH_AT_MOST, 1.2, note);
     }

@@ -1,6 +1,6 @@
-/* Goal: what doing nothing costs, and how fast a test broker is ready. Method: processor time of an
- * idle leatd over IDLE_NS with connected clients that say nothing; fork to ready line, STARTS
- * times. */
+/* Goal: the cost of an idle broker, and how fast a test broker starts.
+ * Method: processor time of leatd over IDLE_S seconds with connected, silent clients; time from
+ * fork to the ready line, STARTS times. */
 #include <stdio.h>
 #include <time.h>
 
@@ -29,7 +29,7 @@ static void idle(void)
     nanosleep(&(struct timespec){ .tv_sec = IDLE_S }, NULL);
     const double used = (double)(leatd_cpu_ns(&broker) - before);
     bench_emit("idle_cpu_laptop", 100 * used / (double)(bench_now_ns() - start), "% of a core",
-               BENCH_AT_MOST, 1, "10 clients subscribed and silent; clock tick resolution");
+               BENCH_AT_MOST, 1, "10 subscribed, silent clients; resolution of a clock tick");
     for (int i = 0; i < CLIENTS; i++)
         leat_client_close(clients[i]);
     leatd_end(&broker);

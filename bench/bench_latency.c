@@ -1,8 +1,8 @@
-/* Goal: publish-to-deliver over kernel TCP, one record at a time, beside a bare TCP_NODELAY echo of
- * the same size on the wire: both make two hops. Both wait in the same way (spin, or block in the
- * kernel), with the same congestion control; turns alternate, and who is not on is stopped. Method:
- * rounds of ROUND_PINGS each, all samples of one side together; spread is over the rounds' medians.
- */
+/* Goal: publish-to-deliver latency over kernel TCP, one record at a time, beside a bare TCP_NODELAY
+ * echo of the same number of bytes. Both make two hops.
+ * Method: both sides wait in the same way (spin, or block in the kernel) and use the same
+ * congestion control. Rounds of ROUND_PINGS alternate while the other side is stopped. Samples of
+ * one side are pooled; the spread is over the medians of rounds. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,12 +117,12 @@ static void report(const char *mode, const char *congestion, struct bench_sample
     const struct bench_spread e = bench_spread(medians[0], ROUNDS);
     const struct bench_spread b = bench_spread(medians[1], ROUNDS);
     snprintf(name, sizeof name, "tcp_latency_p50_ratio_%s_%s", mode, congestion);
-    snprintf(note, sizeof note, "%.1f us to %.1f us; rounds %.1f..%.1f to %.1f..%.1f",
+    snprintf(note, sizeof note, "%.1f us, echo %.1f us; rounds %.1f..%.1f, echo %.1f..%.1f",
              bus_p50 / 1e3, echo_p50 / 1e3, b.p25 / 1e3, b.p75 / 1e3, e.p25 / 1e3, e.p75 / 1e3);
     bench_emit(name, bus_p50 / echo_p50, "ratio", BENCH_AT_MOST, 1.3, note);
     snprintf(name, sizeof name, "tcp_latency_p99_ratio_%s_%s", mode, congestion);
     snprintf(note, sizeof note,
-             "%.1f us to %.1f us; p99.9 %.1f to %.1f; noise p99 %.1f, p99.9 %.1f, max %.1f us",
+             "%.1f us, echo %.1f us; p99.9 %.1f, %.1f; noise p99 %.1f, p99.9 %.1f, max %.1f us",
              bus_p99 / 1e3, echo_p99 / 1e3, bench_percentile(&sides[1], 99.9) / 1e3,
              bench_percentile(&sides[0], 99.9) / 1e3, bench_percentile(noise, 99) / 1e3,
              bench_percentile(noise, 99.9) / 1e3, bench_percentile(noise, 100) / 1e3);
@@ -138,7 +138,7 @@ static void measure(bool spin, const char *congestion)
     const pid_t server = bench_serve(echo, spin, SERVER_CPU, congestion, 0, &port);
     const int fd = bench_connect(port, congestion, 0);
     bus_open(&bus, spin, congestion);
-    for (int i = -1; i < ROUNDS; i++) { /* the first is for warming up */
+    for (int i = -1; i < ROUNDS; i++) { /* the first is a warm-up */
         for (int side = 0; side < 2; side++) {
             bench_stop(side == 0 ? bus.broker.pid : server);
             bench_continue(side == 0 ? server : bus.broker.pid);

@@ -1,9 +1,10 @@
-/* Goal: what a commit costs, that a reader of the whole table does not slow those who commit, and
- * that the table stays as good when it grows. Method: one thread commits to entries it holds, as a
- * shard does, while another reads the table 100 times a second or does not, in turns; the same with
- * an array of the same entries behind a pthread rwlock. Lookups of keys in random order, beside an
- * open-addressing table of pointers with the same hash and half of its places used: two random
- * accesses, which is what a lookup cannot do without. */
+/* Goal: the cost of a commit; a scan of the whole table does not slow down commits; lookups and
+ * memory per entry do not get worse as the table grows.
+ * Method: one thread commits to entries that it holds, as a shard does, with and without another
+ * thread that scans the table 100 times a second, in turns. The same with an array of the entries
+ * behind a pthread rwlock. Lookups are of keys in random order. Their yardstick is an
+ * open-addressing table of pointers with the same hash, half full: two random memory accesses, the
+ * minimum of a lookup. */
 #include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,7 +20,7 @@ enum {
     ENTRIES = 10000,
     HELD = 1000,
     ROUNDS = 21,
-    PARTITIONS = 10, /* of each group */
+    PARTITIONS = 10, /* per group */
     LOOKUPS = 1 << 20,
     LOG_EPOCH = 7,
 };
@@ -29,7 +30,7 @@ enum {
 static struct offsets *offsets;
 static struct offsets_entry **entries;
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
-static _Atomic int scanning; /* 1: the table, 2: the array behind the lock */
+static _Atomic int scanning; /* 0: nothing, 1: the table, 2: the array behind the lock */
 static _Atomic bool ended;
 static _Atomic uint64_t sum;
 
@@ -96,7 +97,7 @@ static void *scan(void *arg)
     return NULL;
 }
 
-/* Nanoseconds a commit, over one round. */
+/* Returns the nanoseconds per commit over one round. */
 static double commit_for(uint64_t ns, bool locked)
 {
     struct seeded random = { .state = 1 };
@@ -160,11 +161,11 @@ static void commits_beside_scans(void)
     pthread_join(scanner, NULL);
     rcu_thread_online();
     bench_emit("offsets_commit_ns", bench_spread(net, ROUNDS).p50, "ns", BENCH_AT_MOST, 20,
-               "one commit to one of 1,000 held entries, without the loop around it");
+               "a commit to one of 1,000 held entries, without the loop's overhead");
     bench_emit("offsets_scan_slows_commits", bench_spread(slower, ROUNDS).p50, "%", BENCH_AT_MOST,
                5, "a scan of 10,000 entries 100 times a second on another core");
     bench_emit("offsets_rwlock_commit_ns", bench_spread(locked, ROUNDS).p50, "ns", BENCH_NO_GOAL, 0,
-               "the same behind a pthread rwlock, with the loop");
+               "the same behind a pthread rwlock, with the loop's overhead");
     bench_emit("offsets_rwlock_scan_slows_commits", bench_spread(locked_slower, ROUNDS).p50, "%",
                BENCH_NO_GOAL, 0, "a scan that holds the rwlock");
     empty();
@@ -223,14 +224,14 @@ static double look_up(const struct bare *bare, uint32_t count)
         const struct offsets_entry *entry =
             bare != NULL ? *bare_find(bare, &key) : offsets_find(offsets, &key);
         total += entry->key.partition;
-        /* The next key waits for this one's entry: nobody looks up several at once. */
+        /* The next key depends on this entry, so that lookups do not overlap. */
         random.state += entry->log_epoch - LOG_EPOCH;
     }
     atomic_fetch_add(&sum, total);
     return (double)(bench_now_ns() - begun) / LOOKUPS;
 }
 
-/* What must not depend on the size. */
+/* The range of a figure over table sizes. */
 struct flat {
     double least, most;
 };
@@ -258,15 +259,16 @@ static void lookups(uint32_t count, const char *size, struct flat *probes, struc
                "keys in random order");
     snprintf(name, sizeof name, "offsets_lookup_%s_ratio", size);
     bench_emit(name, bench_spread(ratio, ROUNDS).p50, "x", BENCH_AT_MOST, 1.5,
-               "to a bare random table of that size");
+               "beside a bare hash table of that size");
     snprintf(name, sizeof name, "offsets_probes_%s", size);
     const double looked_at = offsets_mean_probes(offsets);
-    bench_emit(name, looked_at, "entries", BENCH_AT_MOST, 2, "looked at in a lookup");
+    bench_emit(name, looked_at, "entries", BENCH_AT_MOST, 2, "examined per lookup");
     flat_add(probes, looked_at);
     snprintf(name, sizeof name, "offsets_memory_%s_bytes", size);
     const double bytes = (double)malloc_usable_size(entries[0])
                          + (double)offsets_table_bytes(offsets) / (double)count;
-    bench_emit(name, bytes, "bytes", BENCH_AT_MOST, 200, "an entry and its share of the table");
+    bench_emit(name, bytes, "bytes", BENCH_AT_MOST, 200,
+               "per entry, its share of the table included");
     flat_add(memory, bytes);
     free(bare.places);
     empty();
@@ -282,9 +284,9 @@ int main(void)
     lookups(100000, "1e5", &probes, &memory);
     lookups(1000000, "1e6", &probes, &memory);
     bench_emit("offsets_probes_flat", probes.most / probes.least, "x", BENCH_AT_MOST, 1.25,
-               "the most of these sizes to the least");
+               "maximum over these sizes to minimum");
     bench_emit("offsets_memory_flat", memory.most / memory.least, "x", BENCH_AT_MOST, 1.25,
-               "the same of an entry's memory");
+               "the same for the memory of an entry");
     rcu_unregister_thread();
     return 0;
 }

@@ -1,11 +1,13 @@
-/* Goal: what a record costs the processor on its way, without any link: client, shard and client
- * again, on one thread over a wire that is a queue of pointers. One record at a time (the whole
- * path once around), and many (records of full packets). Method: the real shard and control plane,
- * stepped by hand, and the real client; rounds, their median and spread; the broker's share is
- * measured around its steps.
+/* clang-format off */
+/* Goal: the processor cost of a record from client through the shard to the client, without a link:
+ * on one thread, over a wire that is a queue of pointers. One record at a time, and many in full
+ * packets.
+ * Method: the real client, shard and control plane, stepped by this program; median and spread of
+ * rounds. The broker's share is measured around its steps.
  *
- *     bench_path count one|flow udp|tcp N     walks it N times and prints nothing: for
- * bench/count.sh, which counts the instructions of one_trip and flow */
+ *     bench_path count one|flow udp|tcp N     runs N times and prints nothing: for bench/count.sh,
+ *                                             which counts the instructions of one_trip and flow */
+/* clang-format on */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +23,7 @@ static leat_client *client;
 static leat_producer *producer;
 static leat_consumer *consumer;
 static uint64_t broker_ns;
-static bool over_tcp; /* data goes through a loopback socket, not through the wire of pointers */
+static bool over_tcp; /* data goes through a loopback socket instead of the wire of pointers */
 
 static void step_broker(void)
 {
@@ -84,7 +86,7 @@ static void report(const char *name, double *all, double *broker, const char *un
     snprintf(note, sizeof note, "client and shard on one thread; %.4g..%.4g", a.p25, a.p75);
     bench_emit(text, a.p50, unit, BENCH_NO_GOAL, 0, note);
     snprintf(text, sizeof text, "path_%s_broker", name);
-    snprintf(note, sizeof note, "the shard's part; %.4g..%.4g", b.p25, b.p75);
+    snprintf(note, sizeof note, "the shard's share; %.4g..%.4g", b.p25, b.p75);
     bench_emit(text, b.p50, unit, BENCH_NO_GOAL, 0, note);
 }
 
@@ -143,6 +145,6 @@ int main(int argc, char **argv)
             broker[round] = (double)broker_ns / (double)count;
         }
     }
-    report("per_record", all, broker, "ns a record");
+    report("per_record", all, broker, "ns per record");
     return end();
 }

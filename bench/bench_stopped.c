@@ -1,7 +1,8 @@
-/* Goal: a subscriber that has stopped costs the broker nothing: what the shard's work counters grow
- * by in an iteration is what it was without it. Method: the real shard, stepped by hand; a producer
- * and a reader that live, alone and beside a second subscriber of the same partition that is never
- * polled again, after its windows have filled. The ring is small: the stopped one is overtaken. */
+/* Goal: a stopped subscriber costs the broker nothing: the shard's work counters grow per iteration
+ * as they do without it.
+ * Method: the real shard, stepped by this program, with a producer and a live reader: alone, and
+ * beside a second subscriber of the same partition whose windows have filled and that is never
+ * polled again. The ring is small, so that it overtakes the stopped subscriber. */
 #include <math.h>
 #include <stdio.h>
 #include <urcu-qsbr.h>
@@ -38,7 +39,7 @@ static const char *const counters[COUNTERS] = {
 };
 
 struct work {
-    double count[COUNTERS]; /* an iteration */
+    double count[COUNTERS]; /* per iteration */
     double ticks;
 };
 
@@ -56,7 +57,7 @@ static void trip(struct path *path, leat_producer *producer, leat_consumer *cons
     path_step(path);
     leat_client_poll(path->ends[READER_END].client, 0);
     if (leat_consumer_poll(consumer, &got, 1) != 1)
-        bench_fail("the live reader went without its record");
+        bench_fail("the live reader did not get its record");
 }
 
 static struct work run(bool stopped)
@@ -106,11 +107,11 @@ int main(void)
             which = i;
         }
     }
-    snprintf(note, sizeof note, "of %d counters, an iteration: %s %.5g to %.5g live", COUNTERS,
+    snprintf(note, sizeof note, "largest of %d counters: %s %.5g, without it %.5g", COUNTERS,
              counters[which], beside.count[which], live.count[which]);
-    bench_emit("stopped_consumer_work_change", largest, "an iteration", BENCH_AT_MOST, 0.01, note);
+    bench_emit("stopped_consumer_work_change", largest, "per iteration", BENCH_AT_MOST, 0.01, note);
     const struct bench_spread r = bench_spread(ratio, ROUNDS);
-    snprintf(note, sizeof note, "%s an iteration, %.0f to %.0f live; rounds %.2f..%.2f",
+    snprintf(note, sizeof note, "%s per iteration: %.0f, without it %.0f; rounds %.2f..%.2f",
              path_tick_unit(), beside.ticks, live.ticks, r.p25, r.p75);
     bench_emit("stopped_consumer_cost_ratio", r.p50, "ratio", BENCH_NO_GOAL, 0, note);
     rcu_unregister_thread();

@@ -1,8 +1,7 @@
-/* Goal: records a second through the broker, beside a bare relay: a process that moves the same
- * bytes from its receiving to its sending side with no logic at all. One client thread publishes
- * and consumes (respectively sends and receives) on one core, the broker (the relay) spins on the
- * other; same write size, socket buffers and congestion control. Method: ROUNDS turns each,
- * alternating; who is not on is stopped. */
+/* Goal: records per second through the broker, beside a bare relay: a process that sends back the
+ * same bytes without any logic. One client thread publishes and consumes (sends and receives) on
+ * one core, the broker (the relay) spins on the other. Write size, socket buffers and congestion
+ * control are the same. Method: ROUNDS turns each, alternating; the other side is stopped. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,17 +15,17 @@
 #include "tests/support/leatd.h"
 
 enum {
-    BATCH_BYTES = 60 << 10, /* what one write carries, on both sides */
+    BATCH_BYTES = 60 << 10, /* bytes per write, on both sides */
     SOCKET_BUFFER = 1 << 20,
-    AHEAD_BYTES = 2 << 20, /* published and not yet consumed: nobody falls off the ring */
+    AHEAD_BYTES = 2 << 20, /* published and not consumed: the ring must not overtake the reader */
     PAIRS = 5,
-    ROUNDS = 4, /* of each pair */
+    ROUNDS = 4, /* per pair */
     CLIENT_CPU = 0,
     SERVER_CPU = 1,
 };
 #define ROUND_NS UINT64_C(250000000)
 
-/* What comes leaves again by the same connection, in whatever pieces the kernel gives and takes. */
+/* Sends back whatever arrives on the connection, in pieces of any size. */
 static void relay(int fd, bool spin)
 {
     static uint8_t bytes[1 << 18];
@@ -51,7 +50,7 @@ static void relay(int fd, bool spin)
     }
 }
 
-/* Bytes a second, out and back. */
+/* Returns bytes per second, sent and received back. */
 static double relay_round(int fd)
 {
     static uint8_t bytes[BATCH_BYTES], back[1 << 18];
@@ -104,7 +103,7 @@ static void bus_open(struct bus *bus, const char *congestion)
         bench_fail(leat_client_error(bus->client));
 }
 
-/* Records a second, published and delivered. */
+/* Returns records per second, published and delivered. */
 static double bus_round(struct bus *bus, uint32_t size, uint64_t *total)
 {
     static uint8_t value[1 << 16];
@@ -135,24 +134,24 @@ static double bus_round(struct bus *bus, uint32_t size, uint64_t *total)
     return (double)received * 1e9 / (double)(now - start);
 }
 
-/* What the rounds of one pair said. */
+/* Results of all pairs. */
 struct pair {
     double bare[PAIRS * ROUNDS], leat[PAIRS * ROUNDS], ratio[PAIRS * ROUNDS];
     size_t count;
     uint64_t records, cpu_ns;
 };
 
-/* A fresh broker and a fresh relay, each with a fresh connection: how a connection settles differs.
- */
+/* Each pair has a new broker and a new relay with new connections, because throughput differs from
+ * connection to connection. */
 static void run_pair(struct pair *pair, const char *congestion, uint32_t size)
 {
     struct bus bus;
     uint16_t port;
-    const double wire = 16.0 + (double)size; /* of one record, beside the batch's 96 */
+    const double wire = 16.0 + (double)size; /* bytes per record, without the 96 per batch */
     const pid_t server = bench_serve(relay, true, SERVER_CPU, congestion, SOCKET_BUFFER, &port);
     const int fd = bench_connect(port, congestion, SOCKET_BUFFER);
     bus_open(&bus, congestion);
-    for (int i = -1; i < ROUNDS; i++) { /* the first is for warming up */
+    for (int i = -1; i < ROUNDS; i++) { /* the first is a warm-up */
         bench_stop(bus.broker.pid);
         bench_continue(server);
         const double bytes = relay_round(fd);
@@ -186,13 +185,13 @@ static void measure(const char *congestion, uint32_t size, double target)
     const struct bench_spread l = bench_spread(pair.leat, pair.count);
     snprintf(name, sizeof name, "tcp_throughput_ratio_%uB_%s", size, congestion);
     snprintf(note, sizeof note,
-             "%.3g million records/s (%.3g..%.3g) to %.3g (%.3g..%.3g); ratio %.2f..%.2f",
+             "%.3g million records/s (%.3g..%.3g), relay %.3g (%.3g..%.3g); ratio %.2f..%.2f",
              l.p50 / 1e6, l.p25 / 1e6, l.p75 / 1e6, b.p50 / 1e6, b.p25 / 1e6, b.p75 / 1e6, r.p25,
              r.p75);
     bench_emit(name, r.p50, "ratio", BENCH_AT_LEAST, target, note);
     snprintf(name, sizeof name, "tcp_broker_cpu_%uB_%s", size, congestion);
     bench_emit(name, (double)pair.cpu_ns / 1e3 / (double)pair.records, "s/million records",
-               BENCH_NO_GOAL, 0, "a spinning shard: time of the turns, not work alone");
+               BENCH_NO_GOAL, 0, "the shard spins: total time of the turns, not only work");
 }
 
 int main(void)

@@ -1,15 +1,17 @@
-/* Leat's client in a bypass bench, as a process of its own (EAL starts once a process).
+/* clang-format off */
+/* Leat's client in a bypass bench, as a process of its own, because EAL starts once per process.
  *
- *     bypass_client ping   URL CPU COUNT SIZE [PAUSE_US]    one record at a time, and back
- *     bypass_client turns  URL CPU COUNT SIZE               the same for every line it is told
- *     bypass_client flow   URL CPU MS    SIZE [RECORDS_MAX] as many as go; so many a batch at most
- *     bypass_client paced  URL CPU MS    SIZE RATE          so many a second, late or not
- *     bypass_client repair URL CPU COUNT SIZE PAUSE_US      pings, those that lost a packet apart
- *     bypass_client stay   URL CPU 0     0                  subscribes, says so, reads on
+ *     bypass_client ping   URL CPU COUNT SIZE [PAUSE_US]    one record at a time, there and back
+ *     bypass_client turns  URL CPU COUNT SIZE               the same for each line on stdin
+ *     bypass_client flow   URL CPU MS    SIZE [RECORDS_MAX] full speed; RECORDS_MAX per batch
+ *     bypass_client paced  URL CPU MS    SIZE RATE          RATE records per second, open loop
+ *     bypass_client repair URL CPU COUNT SIZE PAUSE_US      pings; those with a loss separately
+ *     bypass_client stay   URL CPU 0     0                  subscribes, prints a line, consumes
  *
- * Prints one JSON line. Where the machine is slow, COUNT is cut short: after five seconds, ten of
- * repair. The topic is "bench", which the broker declares.
+ * Prints one JSON line per result. On a slow machine it stops before COUNT: after five seconds,
+ * repair after ten. The topic is "bench", which the broker's configuration declares.
  * Threads: one, which spins. */
+/* clang-format on */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,9 +25,9 @@ enum {
     VALUE_MAX = 1 << 16,
     AHEAD_BYTES = 2 << 20,
     WARM_PINGS = 2000,
-    WARM_LATE_PINGS = 20, /* of those with long pauses */
+    WARM_LATE_PINGS = 20, /* if the pause is at least LONG_PAUSE_US */
     LONG_PAUSE_US = 1000,
-    SLOW = 8, /* times the median: it waited for a repair, or for the machine */
+    SLOW = 8, /* times the median: a slow ping waited for a repair, or for the machine */
     SETTLE_MS = 50,
 };
 
@@ -98,7 +100,7 @@ static struct leat_record new_record(uint32_t size)
     };
 }
 
-/* There and back; how long it took. */
+/* Publishes one record and waits for its delivery; returns the time taken, ns. */
 static uint64_t once(const struct bus *bus, uint32_t size)
 {
     const struct leat_record record = new_record(size);
@@ -127,7 +129,7 @@ static void ping(const struct bus *bus, struct bench_samples *samples, long coun
         i = i < 0 && since > PING_NS_MAX / 5 ? 0 : i + 1;
     }
     if (samples->count == 0)
-        bench_fail("no ping came back in time");
+        bench_fail("no record was delivered in time");
 }
 
 static int ping_once(const char *url, long count, uint32_t size, uint32_t pause_us)
@@ -140,7 +142,7 @@ static int ping_once(const char *url, long count, uint32_t size, uint32_t pause_
     return finish(&bus);
 }
 
-/* Between turns it hardly uses its core: what starts beside it wants it. */
+/* Between turns it leaves its core to the processes that start meanwhile. */
 static int ping_turns(const char *url, long count, uint32_t size)
 {
     struct bench_samples samples = { 0 };
@@ -163,9 +165,9 @@ static int ping_turns(const char *url, long count, uint32_t size)
     return 0;
 }
 
-/* Pings over a lossy port, apart: those whose own packet was lost, which is so when this end's
- * count of lost packets has grown before the next ping; and those that took long, which is all
- * there is to tell of a packet that the broker lost. */
+/* Pings over a lossy port. Reports those whose own packet was lost, recognized by this client's
+ * count of lost packets growing before the next ping. Separately reports slow pings, the only sign
+ * of a lost packet of the broker. */
 static int repair(const char *url, long count, uint32_t size, uint32_t pause_us)
 {
     struct bench_samples all = { 0 }, lost = { 0 }, slow = { 0 };
@@ -227,7 +229,7 @@ static int flow(const char *url, long ms, uint32_t size, uint32_t records_max)
     bus_open(&bus, url, records_max);
     const uint64_t begin = bench_now_ns();
     uint64_t start = begin, now = begin;
-    /* The first fifth is for warming up. */
+    /* The first fifth is a warm-up. */
     while (now - begin < duration || counts.received < counts.sent) {
         if (now - begin < duration)
             send_many(&bus, &counts, size);
@@ -252,7 +254,7 @@ static int flow(const char *url, long ms, uint32_t size, uint32_t records_max)
     return finish(&bus);
 }
 
-/* An open loop: latency counts from when a record was due, also when it was sent late. */
+/* Open loop: latency is measured from the time a record was due, even if it was sent later. */
 static int paced(const char *url, long ms, uint32_t size, uint32_t rate)
 {
     const struct leat_record record = new_record(size);

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# count.sh BENCH_DIR [--update]: instructions of one record's way, counted by callgrind, beside those in bench/counts.txt.
-# Each is the difference of a longer and a shorter run, so that what a start costs cancels. Fails when a count is above
+# count.sh BENCH_DIR [--update]: counts the instructions per record with callgrind and compares them with bench/counts.txt.
+# Each count is the difference of a longer and a shorter run, which cancels the cost of starting. Fails when a count is above
 # its limit; --update writes the counts of this build into the file and keeps the limits.
-# Counts hold for one compiler and one implementation of CRC-32C: elsewhere nothing is compared, loudly (exit code 77).
+# Counts hold for one compiler and one implementation of CRC-32C. With others it says so and exits with code 77 (skipped).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dir=$1 update=${2:-}
@@ -20,7 +20,7 @@ collected() {
     sed -n 's/.*Collected *: *\([0-9]*\).*/\1/p' "$scratch/stderr"
 }
 
-# per NAME SHORT LONG FUNCTION COMMAND...: instructions a unit; the command gets the number of units behind it
+# per NAME SHORT LONG FUNCTION COMMAND...: instructions per unit; the number of units is appended to the command
 per() {
     local name=$1 short=$2 long=$3 few many
     shift 3
@@ -32,7 +32,7 @@ per() {
 here="$(${CC:-gcc} -dumpfullversion 2>/dev/null || echo unknown), CRC-32C by $(valgrind -q "$dir/bench_append" crc)"
 written=$(sed -n 's/^# gcc //p' $file)
 if [ -z "$update" ] && [ "$here" != "$written" ]; then
-    echo "make count: $file was counted with gcc $written; here it is $here: nothing to compare with"
+    echo "make count: the counts in $file are of gcc $written; this build has gcc $here: nothing to compare with"
     exit 77
 fi
 

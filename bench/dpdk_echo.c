@@ -1,15 +1,14 @@
-/* The floor under a bypass port: what DPDK alone needs from one process to another and back.
+/* The lower bound of a bypass port: the round trip of DPDK alone between two processes.
  *
  *      dpdk_echo server DEVICE
  *      dpdk_echo client DEVICE PAYLOAD COUNT WINDOW [full]   {"p50_ns":...,"per_second":...}
  *
- * Role: the yardstick beside which the driver and Leat are measured: frames of the size that a
- * datagram of PAYLOAD bytes has, sent back as they came in the buffers they came in; no headers are
- * looked at, nothing is counted, nothing waits. The client writes a stamp and leaves the rest of
- * the payload as it is, in whose cache it may be; with "full" it writes and reads all of it, as
- * whoever has something to say does. It spins; one round trip at a time with a WINDOW of 1, for
- * five seconds at most. It prints one JSON line; a server ends with SIGTERM. Must not know: Leat,
- * but for how EAL is started. Threads: one. */
+ * Role: the yardstick for the driver and Leat. Frames have the size of a datagram of PAYLOAD bytes.
+ * The server sends them back in the buffers in which they arrived; it parses no headers and keeps
+ * no counters. The client writes a time stamp and leaves the rest of the payload untouched, in
+ * whichever cache it is; with "full" it writes and reads all of it, as an application does. It
+ * spins, keeps WINDOW frames in flight for at most five seconds, and prints one JSON line. A server
+ * ends with SIGTERM. Must not know: Leat, except how EAL is started. Threads: one. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +29,7 @@ enum {
     DESCRIPTORS = 1024,
     HEADERS = 42,
     STAMP_AT = HEADERS,
-    TYPE = 0x88B5, /* Ethernet's, for local experiments */
+    TYPE = 0x88B5, /* EtherType for local experiments */
     SAMPLES_MAX = 1 << 22,
     WARM_UP = 1000,
 };
@@ -136,7 +135,7 @@ static void print_result(uint32_t *samples, uint32_t count, uint32_t payload, ui
 #undef AT
 }
 
-static volatile uint64_t all_read; /* so that it is read */
+static volatile uint64_t all_read; /* keeps the compiler from removing the reads */
 
 static uint64_t sum_of(const struct rte_mbuf *m)
 {
@@ -154,7 +153,7 @@ static void write_frame(uint8_t *frame, uint32_t payload, bool full, uint64_t st
     if (full)
         memset(frame + HEADERS, (int)stamp, payload);
     memset(frame, 0xFF, 12);
-    frame[6] = 2; /* from a single station, to all */
+    frame[6] = 2; /* the source is a unicast address, the destination broadcast */
     frame[12] = TYPE >> 8;
     frame[13] = TYPE & 0xFF;
     memcpy(frame + STAMP_AT, &stamp, sizeof stamp);
@@ -168,8 +167,8 @@ static void run_client(uint16_t port, struct rte_mempool *pool, uint32_t payload
     const uint64_t start = now_ns();
     uint64_t sent = 0, received = 0, began = start, now = start;
     if (samples == NULL)
-        die("samples", "no memory");
-    memset(samples, 0, SAMPLES_MAX * sizeof samples[0]); /* all pages are there */
+        die("samples", "out of memory");
+    memset(samples, 0, SAMPLES_MAX * sizeof samples[0]); /* faults in all pages */
     while (received < total && now - start < TIME_MAX_NS && !ending) {
         struct rte_mbuf *frames[BURST];
         uint16_t count = rte_eth_rx_burst(port, 0, frames, BURST);
@@ -202,7 +201,7 @@ static void run_client(uint16_t port, struct rte_mempool *pool, uint32_t payload
             send_all(port, frames, count);
     }
     if (received <= WARM_UP)
-        die("client", "hardly a frame came back");
+        die("client", "too few frames came back");
     print_result(samples, sample_count, payload, window, received - WARM_UP, now_ns() - began);
     free(samples);
 }

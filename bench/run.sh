@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every bench, one after the other and alone, writes their results as one JSON list and prints them as a table. One
-# that fails or hangs does not take the others' results with it.
+# Runs the benches one at a time, writes their results as one JSON list, and prints them as a table. A bench that fails or
+# hangs does not lose the results of the others.
 set -euo pipefail
 results=$1
 failed=

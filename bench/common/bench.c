@@ -1,5 +1,4 @@
-/* What every bench needs: a clock, samples and their percentiles, results as JSON lines, a core of
- * one's own. */
+/* Helpers of all benches: clock, samples and percentiles, results as JSON lines, CPU pinning. */
 #include "bench/common/bench.h"
 
 #include <arpa/inet.h>
@@ -143,32 +142,32 @@ void bench_noise(struct bench_samples *out, uint64_t window_ns, uint64_t duratio
 enum { LINE_RUNS = 9, LINE_TURNS = 20000 };
 
 static struct {
-    alignas(64) _Atomic uint32_t ball; /* odd: the other's turn; LINE_OVER: no more */
+    alignas(64) _Atomic uint32_t turn; /* odd: the other thread's turn; LINE_OVER: end */
     int other;
 } line;
 
 #define LINE_OVER UINT32_MAX
 
-static void *throw_back(void *unused)
+static void *answer_turns(void *unused)
 {
     (void)unused;
     bench_pin(line.other);
     for (;;) {
-        const uint32_t ball = atomic_load_explicit(&line.ball, memory_order_acquire);
-        if (ball == LINE_OVER)
+        const uint32_t turn = atomic_load_explicit(&line.turn, memory_order_acquire);
+        if (turn == LINE_OVER)
             return NULL;
-        if (ball % 2 == 1)
-            atomic_store_explicit(&line.ball, ball + 1, memory_order_release);
+        if (turn % 2 == 1)
+            atomic_store_explicit(&line.turn, turn + 1, memory_order_release);
     }
 }
 
-static double throw_many(void)
+static double take_turns(void)
 {
     const uint64_t start = bench_now_ns();
-    for (uint32_t turn = 0; turn < LINE_TURNS; turn++) {
-        const uint32_t ball = atomic_load_explicit(&line.ball, memory_order_relaxed);
-        atomic_store_explicit(&line.ball, ball + 1, memory_order_release);
-        while (atomic_load_explicit(&line.ball, memory_order_acquire) != ball + 2)
+    for (uint32_t i = 0; i < LINE_TURNS; i++) {
+        const uint32_t turn = atomic_load_explicit(&line.turn, memory_order_relaxed);
+        atomic_store_explicit(&line.turn, turn + 1, memory_order_release);
+        while (atomic_load_explicit(&line.turn, memory_order_acquire) != turn + 2)
             ;
     }
     return (double)(bench_now_ns() - start) / LINE_TURNS;
@@ -180,12 +179,12 @@ double bench_line_ns(int cpu, int other)
     pthread_t thread;
     bench_pin(cpu);
     line.other = other;
-    atomic_store(&line.ball, 0);
-    if (pthread_create(&thread, NULL, throw_back, NULL) != 0)
+    atomic_store(&line.turn, 0);
+    if (pthread_create(&thread, NULL, answer_turns, NULL) != 0)
         bench_fail("a thread");
     for (int i = 0; i < LINE_RUNS; i++)
-        runs[i] = throw_many();
-    atomic_store(&line.ball, LINE_OVER);
+        runs[i] = take_turns();
+    atomic_store(&line.turn, LINE_OVER);
     pthread_join(thread, NULL);
     return bench_spread(runs, LINE_RUNS).p50;
 }

@@ -1,4 +1,4 @@
-/* Beside: the latency of a bypass port, in turns with a bare echo on a port of the same kind. */
+/* Beside: latency of a bypass port, in turns with a bare echo on a port of the same kind. */
 #include "bench/common/beside.h"
 
 #include <stdio.h>
@@ -27,7 +27,7 @@ static void ratios(double out[ROUNDS], const double *leat, const double *echo)
         out[i] = leat[i] / echo[i];
 }
 
-/* Beside an echo that moves as much as Leat does. */
+/* Reports the ratio to an echo whose client touches the whole payload, as Leat's does. */
 static void report_full(const struct bypass *b, const struct side sides[SIDES], double line_ns)
 {
     double p50[ROUNDS];
@@ -36,8 +36,8 @@ static void report_full(const struct bypass *b, const struct side sides[SIDES], 
     const struct bench_spread r = bench_spread(p50, ROUNDS);
     snprintf(name, sizeof name, "bypass_latency_p50_ratio_%s_full", bypass_wire_name(b->wire));
     snprintf(note, sizeof note,
-             "to %.2f us of an echo whose client writes and reads its payload; rounds %.2f..%.2f; "
-             "a cache line between the two cores and back %.0f ns",
+             "echo whose client writes and reads its payload: %.2f us; rounds %.2f..%.2f; "
+             "cache line between the two cores and back: %.0f ns",
              bench_spread(sides[FULL_ECHO].p50, ROUNDS).p50 / 1e3, r.p25, r.p75, line_ns);
     bench_emit(name, r.p50, "ratio", BENCH_NO_GOAL, 0, note);
 }
@@ -57,13 +57,13 @@ static void report(const struct bypass *b, struct side sides[SIDES], uint32_t pa
                  echo_p50 = bench_spread(echo->p50, ROUNDS).p50;
     bench_noise(&noise, (uint64_t)leat_p50, 200000000);
     snprintf(name, sizeof name, "bypass_latency_p50_ratio_%s", bypass_wire_name(b->wire));
-    snprintf(note, sizeof note, "%.2f us to %.2f us; rounds %.2f..%.2f; frames of %u + 42 bytes",
+    snprintf(note, sizeof note, "%.2f us, echo %.2f us; rounds %.2f..%.2f; frames of %u + 42 bytes",
              leat_p50 / 1e3, echo_p50 / 1e3, r50.p25, r50.p75, payload);
     bench_emit(name, r50.p50, "ratio", BENCH_AT_MOST, p50_goal, note);
     report_full(b, sides, line_ns);
     snprintf(name, sizeof name, "bypass_latency_p99_ratio_%s", bypass_wire_name(b->wire));
     snprintf(note, sizeof note,
-             "%.2f us to %.2f us; rounds %.2f..%.2f; p99.9 %.1f to %.1f, max %.0f to %.0f; "
+             "%.2f us, echo %.2f us; rounds %.2f..%.2f; p99.9 %.1f, %.1f, max %.0f, %.0f; "
              "noise p99 %.1f, p99.9 %.1f, max %.0f us",
              bench_spread(leat->p99, ROUNDS).p50 / 1e3, bench_spread(echo->p99, ROUNDS).p50 / 1e3,
              r99.p25, r99.p75, bench_spread(leat->p999, ROUNDS).p50 / 1e3,
@@ -86,7 +86,7 @@ void beside_latency(enum bypass_wire wire, uint64_t pings, double p50_goal)
         take(&sides[FULL_ECHO], i, bypass_echo(&b, payload, pings, 1, true));
         take(&sides[LEAT], i, bypass_leat(&b, "ping", "", pings, RECORD_BYTES, 0));
     }
-    bypass_pause(&b); /* nobody spins beside the noise */
+    bypass_pause(&b); /* no other process spins while the noise is measured */
     report(&b, sides, payload, p50_goal, bench_line_ns(BYPASS_CLIENT_CPU, BYPASS_SERVER_CPU));
     bypass_close(&b);
 }

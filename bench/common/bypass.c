@@ -1,4 +1,4 @@
-/* Bypass: two pairs of processes on ports of one kind, Leat's and the bare echo's, for turns. */
+/* Bypass: processes of Leat and of the bare echo on ports of the same kind, which take turns. */
 #include "bench/common/bypass.h"
 
 #include <errno.h>
@@ -26,7 +26,7 @@ static struct {
     pid_t owner;
 } state;
 
-/* ---- what comes back at exit; from a signal as well, so system calls only */
+/* ---- clean-up at exit; it also runs in a signal handler, so it only makes system calls */
 
 static void say(const char *text)
 {
@@ -34,7 +34,7 @@ static void say(const char *text)
         _exit(1);
 }
 
-/* More, or fewer, than there are now: others may have theirs. */
+/* Changes the number of hugepages by `count`; other processes may use some of them. */
 static bool add_pages(long count)
 {
     char text[32];
@@ -61,7 +61,7 @@ static void clean_up(void)
     if (getpid() != state.owner)
         return;
     if (state.pages_added != 0 && !add_pages(-state.pages_added))
-        say("bench: vm.nr_hugepages could not be set back\n");
+        say("bench: cannot restore vm.nr_hugepages\n");
     state.pages_added = 0;
     const pid_t pid = fork();
     if (pid == 0) {
@@ -115,10 +115,10 @@ bool bypass_start(const char *name)
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGHUP, on_signal);
-    signal(SIGPIPE, on_signal); /* its reader has gone */
+    signal(SIGPIPE, on_signal); /* the reader of our output has ended */
     if (reserve_pages())
         return true;
-    snprintf(why, sizeof why, "%d free hugepages needed, %ld there (vm.nr_hugepages; needs root)",
+    snprintf(why, sizeof why, "needs %d free hugepages, %ld are free (vm.nr_hugepages; needs root)",
              PAGES, free_pages());
     bench_left_out(name, why);
     return false;
@@ -128,10 +128,10 @@ bool bypass_start(const char *name)
 
 struct spawn {
     const char *argv[ARGUMENTS_MAX];
-    pid_t space; /* whose network; 0: ours */
+    pid_t space; /* process whose network namespace it joins; 0: ours */
     int cpu;     /* -1: any */
     const char *log;
-    bool asks; /* its input is a pipe to us */
+    bool asks; /* its stdin is a pipe from us */
 };
 
 static void become(const struct spawn *s, pid_t parent, int input, int output)
@@ -173,7 +173,7 @@ static struct bypass_process spawn(const struct spawn *s)
     return (struct bypass_process){ .pid = pid, .output = output[0], .input = input[1] };
 }
 
-/* Its next line. False: it ended, or said nothing in time. */
+/* Reads the process's next line. False: it ended, or printed nothing in time. */
 static bool read_line(const struct bypass_process *p, char line[BYPASS_LINE_MAX])
 {
     size_t used = 0;
@@ -201,7 +201,7 @@ void bypass_end(struct bypass_process *p)
     *p = (struct bypass_process){ 0 };
 }
 
-/* What a process that failed had to say, in the bench's own. */
+/* Prints the last line that a failed process has logged. */
 static void show_log(const char *log)
 {
     char path[PATH_BYTES], line[512], last[512] = "nothing";
@@ -212,10 +212,10 @@ static void show_log(const char *log)
     if (file != NULL)
         fclose(file);
     last[strcspn(last, "\n")] = '\0';
-    fprintf(stderr, "bench: %s said last: %s\n", log, last);
+    fprintf(stderr, "bench: last line of %s: %s\n", log, last);
 }
 
-/* To its end. */
+/* Waits for the process to end and returns the one line that it printed. */
 static const char *only_line(struct bypass_process p, const char *log)
 {
     static char line[BYPASS_LINE_MAX];
@@ -279,7 +279,8 @@ static bool run_in(pid_t space, const char *command)
     return status == 0;
 }
 
-/* One wire for Leat, one for the echo, one for control. IPv6 neighbours' chatter is not wanted. */
+/* Makes a veth pair for Leat, one for the echo and one for control. Disables IPv6, so that
+ * neighbour discovery sends no packets. */
 static bool make_wires(struct bypass *b)
 {
     char text[1024];
@@ -315,7 +316,7 @@ static bool on_veth(enum bypass_wire wire)
     return wire == BYPASS_AF_PACKET || wire == BYPASS_AF_XDP;
 }
 
-/* `name` is the interface, or the socket's file. */
+/* Formats a device string. `name`: the interface, or the file of the socket. */
 static void device(char *text, size_t size, enum bypass_wire wire, int number, bool server,
                    const char *name)
 {
@@ -389,7 +390,7 @@ static bool start_leat(struct bypass *b, const struct bypass_options *o)
     const struct spawn s = { .argv = { leatd != NULL ? leatd : "build/release/bin/leatd",
                                        "--config", path },
                              .space = b->spaces[0],
-                             .cpu = -1, /* its configuration says so */
+                             .cpu = -1, /* set by its configuration */
                              .log = "leatd" };
     b->broker = spawn(&s);
     if (!read_line(&b->broker, line)) {
@@ -512,7 +513,7 @@ void bypass_stay(struct bypass *b, struct bypass_process *stayer)
     next_line(stayer, c.log);
 }
 
-/* A server of its own, too: a bare one does not outlive its client everywhere. */
+/* Each turn has a new server as well, because on some devices it does not survive its client. */
 const char *bypass_echo(struct bypass *b, uint32_t payload, uint64_t count, uint32_t window,
                         bool full)
 {
@@ -530,7 +531,7 @@ const char *bypass_echo(struct bypass *b, uint32_t payload, uint64_t count, uint
     struct bypass_process server = spawn(&serve);
     if (!read_line(&server, line)) {
         show_log(serve.log);
-        bench_fail("the bare echo does not start");
+        bench_fail("the bare echo did not start");
     }
     const struct spawn s = { .argv = { path, "client", ends[1], text[0], text[1], text[2],
                                        full ? "full" : NULL },

@@ -1,9 +1,10 @@
-/* Bypass: two pairs of processes on ports of one kind, Leat's and the bare echo's, for turns.
+/* Bypass: processes of Leat and of the bare echo on ports of the same kind, which take turns.
  *
- * Role: hugepages, folders, namespaces and wires that go away again; leatd, stopped while it is not
- * its turn, and bench/dpdk_echo, as servers on BYPASS_SERVER_CPU; clients on BYPASS_CLIENT_CPU,
- * each a new process, whose one line of JSON is the result. Must not know: what is measured. What
- * the machine has not is a result of its own, left out; anything else that fails ends the bench.
+ * Role: sets up hugepages, a directory, namespaces and veth pairs, and removes them at exit. Runs
+ * leatd, stopped while it is not its turn, and bench/dpdk_echo as servers on BYPASS_SERVER_CPU.
+ * Runs clients on BYPASS_CLIENT_CPU, each a new process that prints its result as one line of JSON.
+ * What the machine does not have is emitted as left out; any other failure ends the bench.
+ * Must not know: what is measured.
  * Threads: one. */
 #ifndef LEAT_BENCH_COMMON_BYPASS_H
 #define LEAT_BENCH_COMMON_BYPASS_H
@@ -15,23 +16,23 @@
 enum { BYPASS_CLIENT_CPU = 0, BYPASS_SERVER_CPU = 1, BYPASS_LINE_MAX = 4096 };
 
 enum bypass_wire {
-    BYPASS_MEMIF_ZERO, /* the client's side sends and receives without copies */
+    BYPASS_MEMIF_ZERO, /* zero-copy on the client's side */
     BYPASS_MEMIF_COPY,
-    BYPASS_VHOST,     /* virtio-user at the client's side */
+    BYPASS_VHOST,     /* virtio-user on the client's side */
     BYPASS_AF_PACKET, /* veth between two namespaces */
-    BYPASS_AF_XDP,
-    BYPASS_UDP, /* kernel sockets on loopback; Leat's side only */
+    BYPASS_AF_XDP,    /* the same */
+    BYPASS_UDP,       /* kernel sockets on loopback, without an echo */
     BYPASS_WIRES,
 };
 
-/* "memif_zero", for the names of results. */
+/* "memif_zero" and so on, for the names of results. */
 const char *bypass_wire_name(enum bypass_wire wire);
 
-/* Hugepages, a folder; all of it goes back at exit, by signal too. False: no hugepages; `name` is
- * left out. */
+/* Reserves hugepages and makes a directory; both are undone at exit, after a signal too. False:
+ * there are not enough hugepages, and `name` was emitted as left out. */
 bool bypass_start(const char *name);
 
-/* A program of ours, its output read line by line. */
+/* A child process whose output is read by line. */
 struct bypass_process {
     pid_t pid; /* 0: none */
     int output;
@@ -40,47 +41,50 @@ struct bypass_process {
 
 struct bypass {
     enum bypass_wire wire;
-    bool stopped; /* the broker is */
+    bool stopped; /* the broker is stopped */
     struct bypass_process broker;
-    pid_t spaces[2];      /* hold a namespace each; 0: none */
+    pid_t spaces[2];      /* processes that hold a network namespace each; 0: none */
     char url[512];        /* for a client */
-    char second_url[512]; /* for another one, where options.second */
+    char second_url[512]; /* for a second client, if options.second */
 };
 
 struct bypass_options {
-    const char *idle; /* leatd's ["latency"] */
-    bool second;      /* a second memif on the broker */
+    const char *idle; /* leatd's idle mode ["latency"] */
+    bool second;      /* the broker has a second memif */
 };
 
-/* Starts the broker, and stops it. False: this kind of port cannot be had here. */
+/* Starts the broker, and stops it (SIGSTOP). False: this machine does not support this kind of
+ * port, and it was emitted as left out. */
 bool bypass_open(struct bypass *b, enum bypass_wire wire, const struct bypass_options *options);
 void bypass_close(struct bypass *b);
-/* The broker gets no processor; it goes on. */
+/* Stops the broker (SIGSTOP), and continues it. */
 void bypass_pause(struct bypass *b);
 void bypass_resume(struct bypass *b);
 
-/* One turn, the other side stopped: a client's line, valid until the next. bypass_leat runs
- * bypass_client MODE on `url` with `more` behind it ("&inject=..."); `extra` 0: left out. */
+/* The next two run one turn while the other side is stopped. They return the line that the client
+ * printed, valid until the next call. bypass_leat runs bypass_client MODE with the broker's URL
+ * followed by `more` ("&inject=..."); `extra` 0: omitted. */
 const char *bypass_leat(struct bypass *b, const char *mode, const char *more, uint64_t amount,
                         uint32_t size, uint32_t extra);
-/* `full`: its client writes and reads all that it carries, not a stamp alone. */
+/* `full`: the client writes and reads the whole payload, not only a time stamp. */
 const char *bypass_echo(struct bypass *b, uint32_t payload, uint64_t count, uint32_t window,
                         bool full);
-/* A number of such a line; it must be there. */
+/* The number `field` of such a line; fails if it is missing. */
 double bypass_number(const char *line, const char *field);
 
-/* Of the packets of a bypass_leat line, both ways together. */
+/* Mean payload of the packets in a line of bypass_leat, both directions together, bytes. */
 uint32_t bypass_mean_payload(const char *line);
 
-/* A client that pings as often as this in every turn, and says how that went; bypass_end. */
+/* Starts a client that sends `pings` pings in each turn; bypass_turn runs a turn and returns the
+ * line that the client printed. End it with bypass_end. */
 void bypass_pinger(struct bypass *b, struct bypass_process *pinger, uint64_t pings, uint32_t size);
 const char *bypass_turn(struct bypass_process *pinger);
 
-/* A client that subscribes at `second_url` and goes on; bypass_end takes it away. */
+/* Starts a client that subscribes at `second_url` and consumes until bypass_end. */
 void bypass_stay(struct bypass *b, struct bypass_process *stayer);
 void bypass_end(struct bypass_process *p);
 
-/* Processor time leatd used so far. */
+/* Processor time that leatd has used so far, ns. */
 uint64_t bypass_broker_cpu_ns(const struct bypass *b);
 
 #endif

@@ -18,10 +18,10 @@ enum { EMPTY_ROUNDS = 1001, WAIT_STEP_NS = 1000 };
 /* ---- the meter */
 
 static struct {
-    int instructions;   /* -1: not counted here */
-    bool opened;        /* or tried to */
-    double empty_ticks; /* what one pair of readings costs */
-    double empty_instructions;
+    int instructions;          /* perf event; -1: not supported */
+    bool opened;               /* open_meter was called */
+    double empty_ticks;        /* cost of one pair of readings */
+    double empty_instructions; /* the same, in instructions */
 } meter = { .instructions = -1 };
 
 static inline uint64_t read_ticks(void)
@@ -51,11 +51,12 @@ static uint64_t counted(void)
 {
     uint64_t value = 0;
     if (read(meter.instructions, &value, sizeof value) != sizeof value)
-        bench_fail("reading the counter of instructions");
+        bench_fail("reading the instruction counter");
     return value;
 }
 
-/* This thread's, in user mode: the calls that switch it on and off are hardly in it. */
+/* Counts this thread in user mode only, which excludes most of the calls that switch the counter.
+ */
 static void open_instructions(void)
 {
     struct perf_event_attr attributes = { .size = sizeof attributes,

@@ -1,7 +1,8 @@
 /* Path: the real broker and real clients on one thread, with a wire of pointers between them.
  *
- * Role: to say what the broker costs, by the clock around its iterations, and what it counted. Time
- * is made: the caller moves it on. Must not know: what is measured. Any failure ends the bench.
+ * Role: measures the cost of the broker's iterations, in clock ticks or instructions. Time is
+ * simulated: the caller advances `now`. Any failure ends the bench.
+ * Must not know: what is measured.
  * Threads: one, registered with RCU. */
 #ifndef LEAT_BENCH_COMMON_PATH_H
 #define LEAT_BENCH_COMMON_PATH_H
@@ -24,23 +25,24 @@ struct path {
     uint64_t ticks, iterations;
 };
 
-/* Datagrams of at most `payload_max` bytes; the topic is SIM_TOPIC, one partition. */
+/* Opens the broker with the topic SIM_TOPIC of one partition. Datagrams have at most `payload_max`
+ * bytes. */
 void path_open(struct path *path, uint32_t payload_max, uint64_t ring_bytes);
 void path_close(struct path *path);
-/* The client at end 1 .. WIRE_ENDS - 1, opened. */
+/* The client at end 1 .. WIRE_ENDS - 1; opens it at the first call. The path owns it. */
 leat_client *path_client(struct path *path, int end);
-/* The same over a loopback TCP socket: call this first for that end, and step the broker by
- * sim_broker_step, which looks at its sockets. */
+/* The same over a loopback TCP socket. Call this before any other function for that end, and step
+ * the broker with sim_broker_step, which polls its sockets. */
 leat_client *path_tcp_client(struct path *path, int end);
 leat_producer *path_producer(struct path *path, int end);
 leat_consumer *path_consumer(struct path *path, int end);
-/* What counts from now on. False: this machine does not count that. */
+/* Selects and resets the meter. False: this machine does not support it. */
 bool path_meter(struct path *path, enum path_meter meter);
-/* One iteration of the broker, on the meter. */
+/* Runs and measures one iteration of the broker. */
 void path_step(struct path *path);
-/* Of the iterations since path_meter, without what metering itself costs. */
+/* The cost of the iterations since path_meter, without the cost of measuring. */
 double path_cost(const struct path *path);
-/* "TSC cycles", or what stands for them here. */
+/* The unit of PATH_TICKS: "TSC cycles", or "ns" on other processors. */
 const char *path_tick_unit(void);
 
 #endif

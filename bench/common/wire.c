@@ -1,4 +1,4 @@
-/* Wire: a few links in one process, each the others' peer; a datagram costs a copy of a pointer. */
+/* Wire: links between the ends of one process; sending a datagram copies a pointer. */
 #include "bench/common/wire.h"
 
 #include <stdlib.h>
@@ -16,7 +16,7 @@ struct wire_side {
     struct wire *wire;
     struct link_peer self;
     int index;
-    /* On the way to this end: [head, tail), counting on. */
+    /* Datagrams to this end: [head, tail), free-running indices. */
     uint32_t head, tail;
     struct wire_buffer *queue[WIRE_PLACES];
 };
@@ -122,7 +122,7 @@ static leat_ns wire_deadline(const struct link *link)
 
 static void wire_close_end(struct link *link)
 {
-    (void)link; /* goes with the wire */
+    (void)link; /* wire_close frees it */
 }
 
 struct wire *wire_open(uint32_t reference_min)

@@ -1,5 +1,4 @@
-/* An order book, rebuilt from a snapshot and depth updates, held against the feed's own best
- * quotes. */
+/* Order book: rebuilt from a snapshot and depth updates, compared with the feed's best quotes. */
 #include "bench/demo/book.h"
 
 #include <inttypes.h>
@@ -12,7 +11,7 @@
 
 enum {
     BOOK_SETTLE = 50,       /* updates before the first comparison */
-    BOOK_EARLY_MAX = 10000, /* updates kept until the snapshot comes */
+    BOOK_EARLY_MAX = 10000, /* updates kept until the snapshot arrives */
     BOOK_LEVELS_MAX = 1000000,
     DECIMALS = 8,
 };
@@ -22,7 +21,7 @@ struct level {
     int64_t quantity;
 };
 
-/* Levels by rising price. */
+/* Levels in ascending order of price. */
 struct side {
     struct level *levels;
     size_t count;
@@ -30,12 +29,12 @@ struct side {
 };
 
 struct best {
-    uint64_t id; /* the u it stands for */
+    uint64_t id; /* u of the update */
     struct level bid;
     struct level ask;
 };
 
-/* By rising id. */
+/* In ascending order of id. */
 struct bests {
     struct best *items;
     size_t count;
@@ -44,7 +43,7 @@ struct bests {
 
 struct book {
     bool futures;
-    bool started; /* the snapshot is in */
+    bool started; /* the snapshot was applied */
     uint64_t snapshot_id;
     uint64_t last_id; /* of the last depth update; 0: none */
     uint64_t applied;
@@ -52,8 +51,7 @@ struct book {
     struct side asks;
     struct message *early;
     size_t early_count;
-    /* Compared at the end: a bookTicker may be received before or after the update it belongs to.
-     */
+    /* Compared at the end, because a bookTicker may arrive before or after its update. */
     struct bests mine;
     struct bests theirs;
     struct book_report report;
@@ -70,7 +68,7 @@ static void wrong(struct book *book, const char *format, ...)
     va_end(list);
 }
 
-/* "61837.63000000" in 1e-8. */
+/* Parses "61837.63000000", in units of 1e-8. */
 static bool read_decimal(const json_t *value, int64_t *to)
 {
     const char *text = json_string_value(value);
@@ -97,7 +95,7 @@ static bool read_decimal(const json_t *value, int64_t *to)
     return true;
 }
 
-/* Where `price` is, or would be. */
+/* The index of `price`, or where to insert it. */
 static size_t side_find(const struct side *side, int64_t price)
 {
     size_t low = 0;
@@ -141,19 +139,19 @@ static bool side_set(struct side *side, struct level level)
     return true;
 }
 
-/* [["price", "quantity"], ...]; the quantity stands for the whole level, 0 removes it. */
+/* Applies [["price", "quantity"], ...]. The quantity replaces the level's; 0 removes the level. */
 static void apply_side(struct book *book, struct side *side, const json_t *list)
 {
     size_t i;
     json_t *pair;
     if (!json_is_array(list))
-        wrong(book, "an update without its levels");
+        wrong(book, "an update without levels");
     json_array_foreach(list, i, pair)
     {
         struct level level;
         if (!read_decimal(json_array_get(pair, 0), &level.price)
             || !read_decimal(json_array_get(pair, 1), &level.quantity)) {
-            wrong(book, "a level that is no price and quantity");
+            wrong(book, "a level without a valid price and quantity");
             return;
         }
         if (!side_set(side, level)) {
@@ -206,12 +204,12 @@ static void take_ticker(struct book *book, const struct message *m)
         || !read_decimal(json_object_get(m->data, "B"), &best.bid.quantity)
         || !read_decimal(json_object_get(m->data, "a"), &best.ask.price)
         || !read_decimal(json_object_get(m->data, "A"), &best.ask.quantity)) {
-        wrong(book, "bookTicker %" PRIu64 " is no best bid and ask", m->last_id);
+        wrong(book, "bookTicker %" PRIu64 " has no valid best bid and ask", m->last_id);
         return;
     }
     const struct bests *theirs = &book->theirs;
     if (theirs->count > 0 && best.id <= theirs->items[theirs->count - 1].id)
-        wrong(book, "bookTicker %" PRIu64 " comes behind %" PRIu64, best.id,
+        wrong(book, "bookTicker %" PRIu64 " follows %" PRIu64, best.id,
               theirs->items[theirs->count - 1].id);
     bests_add(book, &book->theirs, &best);
 }
@@ -237,7 +235,7 @@ static void apply_update(struct book *book, const struct message *m)
     bests_add(book, &book->mine, &best);
 }
 
-/* True: the message is kept. */
+/* Takes a depth update. True: the book keeps the message. */
 static bool take_depth(struct book *book, const struct message *m)
 {
     const bool follows =
@@ -262,7 +260,7 @@ static bool take_depth(struct book *book, const struct message *m)
 static void take_snapshot(struct book *book, const struct message *m)
 {
     if (book->started)
-        return; /* the updates lead on from the first one */
+        return; /* updates continue from the first snapshot */
     book->started = true;
     book->snapshot_id = m->last_id;
     apply_side(book, &book->bids, json_object_get(m->data, "bids"));
@@ -305,7 +303,7 @@ void book_line(struct book *book, const char *text, size_t size)
 
 const struct book_report *book_finish(struct book *book)
 {
-    size_t next = 0; /* the first of theirs above mine */
+    size_t next = 0; /* index of the first of theirs with a larger id than mine */
     for (size_t i = 0; i < book->mine.count; i++) {
         const struct best *mine = &book->mine.items[i];
         while (next < book->theirs.count && book->theirs.items[next].id <= mine->id)
@@ -314,9 +312,9 @@ const struct book_report *book_finish(struct book *book)
             compare(book, mine, &book->theirs.items[next - 1]);
     }
     if (!book->started)
-        wrong(book, "no snapshot came");
+        wrong(book, "the feed has no snapshot");
     else if (book->report.compared == 0)
-        wrong(book, "it is too short: nothing could be compared");
+        wrong(book, "the feed is too short: nothing could be compared");
     return &book->report;
 }
 

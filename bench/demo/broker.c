@@ -1,4 +1,4 @@
-/* The broker the demo runs against: a child process that ends with the demo. */
+/* The demo's broker: a child process that ends with the demo. */
 #include "bench/demo/broker.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ static bool read_ready_line(struct demo_broker *broker, FILE *from, char error_t
 {
     char line[1024];
     if (fgets(line, sizeof line, from) == NULL) {
-        snprintf(error_text, 256, "leatd ended before it was ready; what it said follows");
+        snprintf(error_text, 256, "leatd ended before it was ready; its log follows");
         return false;
     }
     json_t *ready = json_loads(line, 0, NULL);
@@ -32,12 +32,13 @@ static bool read_ready_line(struct demo_broker *broker, FILE *from, char error_t
     if (good)
         snprintf(broker->control, sizeof broker->control, "%s", control);
     else
-        snprintf(error_text, 256, "leatd's ready line is not what is expected: %.150s", line);
+        snprintf(error_text, 256, "unexpected ready line of leatd: %.150s", line);
     json_decref(ready);
     return good;
 }
 
-/* A memif for each client. Nobody spins: the demo has more processes than a small machine cores. */
+/* Configures a memif per client. The idle mode does not spin, because the demo has more processes
+ * than a small machine has cores. */
 static bool write_config(struct demo_broker *broker, char path[96])
 {
     snprintf(broker->folder, sizeof broker->folder, "/tmp/leat-demo-XXXXXX");
@@ -95,7 +96,7 @@ bool demo_broker_start(struct demo_broker *broker, const char *leatd, enum demo_
     const double start = now_s();
     *broker = (struct demo_broker){ .transport = transport };
     if (transport == DEMO_BYPASS && !write_config(broker, config)) {
-        snprintf(error_text, 256, "a folder below /tmp: %s", strerror(errno));
+        snprintf(error_text, 256, "cannot make a directory in /tmp: %s", strerror(errno));
         return false;
     }
     if (pipe(out) != 0) {
@@ -106,7 +107,7 @@ bool demo_broker_start(struct demo_broker *broker, const char *leatd, enum demo_
     const pid_t parent = getpid();
     broker->pid = fork();
     if (broker->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* it goes with the demo */
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* it ends with the demo */
         if (getppid() != parent || dup2(out[1], STDOUT_FILENO) < 0
             || (broker->log != NULL && dup2(fileno(broker->log), STDERR_FILENO) < 0))
             _exit(126);
@@ -148,7 +149,7 @@ double demo_broker_cpu_s(const struct demo_broker *broker)
     FILE *file = fopen(path, "r");
     if (file == NULL)
         return 0;
-    /* Fields 14 and 15, counted behind the ")" that ends the name (proc(5)). */
+    /* Fields 14 and 15 of proc(5). Parsing starts after the ")" that ends the name. */
     const char *rest = fgets(text, sizeof text, file) != NULL ? strrchr(text, ')') : NULL;
     fclose(file);
     if (rest == NULL

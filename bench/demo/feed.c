@@ -1,4 +1,4 @@
-/* A recorded feed in memory: its lines, when each was received, and what kind of feed it is. */
+/* Feed: a recorded market-data feed in memory. */
 #include "bench/demo/feed.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ const char *feed_kind_name(enum feed_kind kind)
     return "lines of an unknown kind";
 }
 
-/* Binance's depth updates, and what else a book needs. */
+/* Number of lines by kind. */
 struct census {
     size_t depths;
     size_t chained;
@@ -32,7 +32,7 @@ struct census {
     size_t krx;
 };
 
-/* Packet time, accept time, issue, then quantity@price ten times. */
+/* A KRX line: packet time, accept time, issue, then quantity@price ten times. */
 static bool is_krx(const char *text, size_t size)
 {
     size_t blanks = 0;
@@ -47,7 +47,7 @@ static bool is_krx(const char *text, size_t size)
     return blanks == 12 && levels == 10 && issue != NULL && memcmp(issue, "KR", 2) == 0;
 }
 
-/* Counts the line, and says where it belongs if this turns out to be a Binance feed. */
+/* Counts the line, and assigns the topics that it has in a Binance feed. */
 static void recognise_line(struct feed_line *line, struct census *census)
 {
     struct message m;
@@ -86,14 +86,14 @@ static void recognise(struct feed *feed)
     else if (census.krx == feed->count)
         feed->kind = FEED_KRX;
     if (feed->kind == FEED_KRX)
-        feed->no_book = "its lines are whole quotes, there is nothing to rebuild";
+        feed->no_book = "its lines are complete quotes, so there is no book to rebuild";
     else if (feed->kind == FEED_UNKNOWN)
-        feed->no_book = "no depth updates that chain in one known way";
+        feed->no_book = "no depth updates of a known kind";
     else if (census.snapshots == 0)
-        feed->no_book = "no snapshot to begin from";
+        feed->no_book = "no snapshot to start from";
     else if (census.tickers == 0)
         feed->no_book = "no bookTicker to compare with";
-    /* A feed we cannot split goes whole through both topics. */
+    /* A feed that cannot be split is published in full to both topics. */
     if (feed->kind == FEED_UNKNOWN || feed->kind == FEED_KRX)
         for (size_t i = 0; i < feed->count; i++)
             feed->lines[i].topics = FEED_QUOTES | FEED_TRADES;
@@ -137,7 +137,7 @@ refuse:
     return false;
 }
 
-/* Everything in the file, unpacked. NULL: `said`. */
+/* Reads and decompresses the whole file; the caller frees the result. NULL: see `said`. */
 static char *read_whole(gzFile file, size_t *size, char said[256])
 {
     size_t room = 4 * FEED_READ_BYTES;
@@ -167,7 +167,7 @@ static char *read_whole(gzFile file, size_t *size, char said[256])
         *size += (size_t)got;
     }
     free(bytes);
-    snprintf(said, 256, "more than fits in memory");
+    snprintf(said, 256, "it does not fit in memory");
     return NULL;
 }
 
@@ -180,7 +180,7 @@ static bool named_gzip(const char *path)
 bool feed_load(struct feed *feed, const char *path, char said[256])
 {
     *feed = (struct feed){ 0 };
-    gzFile file = gzopen(path, "rb"); /* plain files are read as they are */
+    gzFile file = gzopen(path, "rb"); /* zlib reads plain files as well */
     if (file == NULL) {
         snprintf(said, 256, "%s", strerror(errno));
         return false;
@@ -188,12 +188,12 @@ bool feed_load(struct feed *feed, const char *path, char said[256])
     size_t size;
     char *bytes = read_whole(file, &size, said);
     const bool plain = gzdirect(file) != 0;
-    /* A stream that ends in its own header is taken for an empty or plain file. */
+    /* zlib takes a stream that is truncated in its header for an empty or plain file. */
     int closed = gzclose_r(file);
     if (bytes != NULL && (closed != Z_OK || (plain && named_gzip(path)))) {
         snprintf(said, 256, "%s",
                  closed != Z_OK ? "the gzip stream is truncated"
-                                : "its name ends in .gz, but it is no gzip file");
+                                : "its name ends in .gz, but it is not a gzip file");
         free(bytes);
         return false;
     }

@@ -1,7 +1,7 @@
-/* A recorded feed in memory: its lines, when each was received, and what kind of feed it is.
+/* Feed: a recorded market-data feed in memory: its lines, their times of receipt, and its kind.
  *
- * Role: read a plain or gzip file whole (a truncated one is refused), cut it, recognise it, and say
- * which of the demo's two topics each line belongs to. Must not know: the bus.
+ * Role: reads a plain or gzip file (a truncated one is refused), splits it into lines, detects its
+ * kind, and assigns each line to the demo's topics. Must not know: the bus.
  * Threads: read-only once loaded. */
 #ifndef LEAT_BENCH_DEMO_FEED_H
 #define LEAT_BENCH_DEMO_FEED_H
@@ -18,7 +18,7 @@ struct feed_line {
     const char *text; /* without its newline */
     uint32_t size;
     uint32_t topics;
-    uint64_t time_ns; /* since 1970; 0 when the line does not begin with one */
+    uint64_t time_ns; /* since 1970; 0: the line does not begin with a time */
 };
 
 struct feed {
@@ -32,9 +32,9 @@ struct feed {
     const char *no_book; /* why no order book can be checked; NULL: it can */
 };
 
-/* False: `said` tells what is wrong, the feed is empty. */
+/* Loads a file; end with feed_release. False: `said` gets the reason, and the feed is empty. */
 bool feed_load(struct feed *feed, const char *path, char said[256]);
-/* Takes over `bytes` (malloc). */
+/* The same from `bytes`, allocated with malloc, which the feed then owns. */
 bool feed_take(struct feed *feed, char *bytes, size_t size, char said[256]);
 void feed_release(struct feed *feed);
 

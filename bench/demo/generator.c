@@ -5,13 +5,13 @@
 
 enum {
     LEVELS = 20,
-    PRICE = 6000000, /* to begin with; in hundredths */
+    PRICE = 6000000, /* initial price, in hundredths */
     FIRST_UPDATE = 1000,
-    SPACING_NS = 2000000, /* at most, between two updates */
+    SPACING_NS = 2000000, /* about the maximum between two updates */
 };
 #define FIRST_TIME_NS UINT64_C(1700000000000000000)
 
-/* The best bid stands at `middle`, the best ask one tick above. */
+/* The best bid is at `middle`, the best ask one tick above. */
 struct market {
     FILE *out;
     uint64_t random;
@@ -29,8 +29,9 @@ static uint64_t next_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
-/* The levels at distances from .. to - 1; those that do not exist have quantity 0, which removes
- * them. */
+/* Writes the levels at distances from .. to - 1. Nonexistent ones get quantity 0, which removes
+ * them.
+ */
 static void write_levels(const struct market *m, const char *name, bool bids, int from, int to)
 {
     fprintf(m->out, "\"%s\":[", name);
@@ -75,7 +76,7 @@ static void step(struct market *m)
             "\"u\":%llu,",
             (unsigned long long)m->time_ns, (unsigned long long)first,
             (unsigned long long)m->update);
-    /* One more at either end: what a move of one tick left behind. */
+    /* One more at each end, to remove a level left behind by a move of one tick. */
     write_levels(m, "b", true, -1, LEVELS + 1);
     fputc(',', m->out);
     write_levels(m, "a", false, -1, LEVELS + 1);

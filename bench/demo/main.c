@@ -1,12 +1,14 @@
-/* leat-demo: a market-data feed through a real broker, two topics, three subscribers, every record
- * checked.
+/* leat-demo: sends a market-data feed through a real broker to three subscribers of two topics, and
+ * checks every record.
  *
- * Two subscribers take both topics and must get every line of the feed in order, byte for byte; one
- * of them rebuilds the order book from what it got. The third is slow on purpose, falls off the
- * small ring, and must be told exactly what it lost. Nothing of it is mocked: leatd and each
- * subscriber are processes of their own.
+ * Two subscribers read both topics and must get every line of the feed in order, byte for byte; one
+ * of them rebuilds the order book. The third is slow on purpose, is overtaken by the small ring,
+ * and must be told exactly what it lost. Nothing is mocked: leatd and each subscriber are processes
+ * of their own.
  *
- *     leat-demo --leatd PATH [--feed FILE]        exit code 0 only when everything held */
+ *     leat-demo --leatd PATH [--feed FILE] [--transport tcp|udp|bypass]
+ *
+ * The exit code is 0 only if all checks passed. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -28,18 +30,18 @@
 
 enum {
     READERS = 3,
-    SLOW = 2, /* which of them */
+    SLOW = 2, /* index of the slow reader */
     RING_BYTES = 1 << 20,
     RECORD_BYTES_MAX = 1 << 17,
     AHEAD_BYTES =
-        128 << 10, /* the fast ones are never further behind: only the slow one falls off */
+        128 << 10, /* maximum lead over the fast readers: the ring overtakes none of them */
     SYNTHETIC_UPDATES = 20000,
     SEED = 20240808,
     READY_S = 20,
     PATIENCE_S = 60,
 };
 #define SECOND UINT64_C(1000000000)
-#define FEED_NS (4 * SECOND) /* the feed's own spacing is pressed into this */
+#define FEED_NS (4 * SECOND) /* the feed's times are scaled to this duration */
 
 struct shared {
     struct reader_report reports[READERS];
@@ -79,8 +81,7 @@ static void on_delivery(void *user, const struct leat_delivery *delivery)
     demo->refused += delivery->status != LEAT_OK;
 }
 
-/* Over TCP, whatever comes after: the readers are forked from here, and a process that runs DPDK
- * cannot be. */
+/* Always uses TCP: the readers are forked from this process later, which must not run DPDK then. */
 static bool create_topics(struct demo *demo)
 {
     const struct leat_topic_settings settings = { .size = sizeof settings,
@@ -138,7 +139,7 @@ static bool start_readers(struct demo *demo)
     for (int i = 0; i < READERS; i++) {
         while (!atomic_load_explicit(&demo->shared->reports[i].ready, memory_order_acquire)) {
             if (now_ns() > deadline || waitpid(demo->readers[i], NULL, WNOHANG) != 0)
-                return fail("a subscriber did not come up", "");
+                return fail("a subscriber did not start", "");
             poll(NULL, 0, 1);
         }
     }
@@ -157,7 +158,7 @@ static uint64_t slowest_fast(const struct demo *demo)
     return least;
 }
 
-/* When line `i` is due, counted from the start. */
+/* When line `i` is due, in nanoseconds from the start. */
 static uint64_t due(const struct feed *feed, size_t i)
 {
     const uint64_t first = feed->lines[0].time_ns, last = feed->lines[feed->count - 1].time_ns;
@@ -172,7 +173,7 @@ static unsigned copies(const struct feed_line *line)
     return (unsigned)__builtin_popcount(line->topics);
 }
 
-/* To every topic it belongs to. */
+/* Publishes the line to every topic that it belongs to. */
 static bool send_line(struct demo *demo, const struct feed_line *line, uint64_t when)
 {
     const struct leat_record record = { .value = line->text,
@@ -199,7 +200,7 @@ static bool publish(struct demo *demo)
         const uint64_t now = now_ns(), when = start + due(&demo->feed, i);
         if (now < when || sent_bytes > slowest_fast(demo) + AHEAD_BYTES) {
             if (now > waiting_since + PATIENCE_S * SECOND)
-                return fail("the fast subscribers stand still", "");
+                return fail("the fast subscribers make no progress", "");
             leat_client_poll(demo->client,
                              now < when && when - now < SECOND / 2000 ? when - now : SECOND / 2000);
             continue;
@@ -228,7 +229,7 @@ static bool await_readers(struct demo *demo)
         while ((ended = waitpid(demo->readers[i], &status, WNOHANG)) == 0 && now_ns() < deadline)
             leat_client_poll(demo->client, SECOND / 1000);
         if (ended == 0)
-            good = fail("a subscriber did not get to the end in time", "");
+            good = fail("a subscriber did not reach the end in time", "");
         else
             demo->readers[i] = 0;
         good &= ended != 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -236,7 +237,7 @@ static bool await_readers(struct demo *demo)
     return good;
 }
 
-/* ---- the table and the verdict */
+/* ---- table and verdict */
 
 static void print_table(const struct demo *demo)
 {
@@ -274,7 +275,7 @@ static bool check_book(const struct demo *demo)
     snprintf(text, sizeof text, "%" PRIu64 " of %" PRIu64 " after %" PRIu64 " updates%s%.150s",
              r->book.equal, r->book.compared, r->book.updates, r->book.wrong[0] != '\0' ? "; " : "",
              r->book.wrong);
-    return check(good, "the rebuilt book's best bid and ask are the feed's own", text);
+    return check(good, "best bid and ask of the rebuilt book equal the feed's", text);
 }
 
 static bool verdict(const struct demo *demo)
@@ -347,7 +348,7 @@ static bool load(struct feed *feed, const char *path)
     if (path != NULL)
         printf("feed: %s: ", path);
     else
-        printf("feed: SYNTHETIC, made here with seed %d (FEED=file takes a recorded one): ", SEED);
+        printf("feed: SYNTHETIC, generated with seed %d (FEED=file uses a recorded one): ", SEED);
     printf("%s, %zu lines, %.1f MB\n", feed_kind_name(feed->kind), feed->count,
            (double)feed->size / 1e6);
     fflush(stdout);

@@ -1,4 +1,4 @@
-/* One line of a market-data feed, as far as an order book cares. */
+/* Message: one line of a market-data feed, parsed as far as an order book needs it. */
 #include "bench/demo/message.h"
 
 #include <string.h>
@@ -67,7 +67,7 @@ bool message_time(const char *text, size_t size, uint64_t *ns)
             unit /= 10;
             fraction += (uint64_t)(text[at] - '0') * unit;
         }
-        /* A number this large with a point in it is no count of seconds. */
+        /* With a decimal point the number counts seconds; this one would overflow. */
         if (whole > UINT64_MAX / 1000000000 - 1)
             return false;
         whole *= 1000000000;

@@ -1,5 +1,4 @@
-/* Reader: one subscriber of the demo, in a process of its own, and what it tells the demo through
- * shared memory. */
+/* Reader: one subscriber of the demo, in a process of its own. It reports through shared memory. */
 #include "bench/demo/reader.h"
 
 #include <stdio.h>
@@ -15,7 +14,7 @@ enum {
     RECORDS_MAX = 256,
     SLOW_RECORDS = 32,
 };
-#define SLOW_NS UINT64_C(20000000) /* between its turns */
+#define SLOW_NS UINT64_C(20000000) /* pause of the slow reader between its polls */
 #define SECOND UINT64_C(1000000000)
 
 struct reader {
@@ -24,7 +23,7 @@ struct reader {
     struct book *book;
     uint32_t *expected[DEMO_TOPICS]; /* line numbers of each topic, by offset */
     uint64_t count[DEMO_TOPICS];
-    uint64_t next[DEMO_TOPICS]; /* the offset that must come next */
+    uint64_t next[DEMO_TOPICS]; /* the next expected offset */
 };
 
 static uint64_t now_ns(void)
@@ -42,7 +41,7 @@ static void wrong(struct reader *r, const char *what, const char *topic, uint64_
                  (unsigned long long)offset);
 }
 
-/* Which line stands at which offset: offsets of a new topic are its lines, counted. */
+/* Builds the map from offsets to lines. Offsets of a new topic count its lines from 0. */
 static bool index_feed(struct reader *r)
 {
     const struct feed *feed = r->options->feed;
@@ -117,9 +116,9 @@ static bool finished(const struct reader *r)
     return true;
 }
 
-static void dawdle(leat_client *client)
+static void pause_polling(leat_client *client)
 {
-    /* It goes on polling, as an application should that is slow with its records. */
+    /* Keep polling the client, as an application should that consumes its records slowly. */
     const uint64_t until = now_ns() + SLOW_NS;
     for (uint64_t now; (now = now_ns()) < until;)
         leat_client_poll(client, until - now);
@@ -137,7 +136,7 @@ static int consume(struct reader *r, leat_client *client, leat_consumer *consume
         if (n < 0)
             return n;
         if (slow)
-            dawdle(client);
+            pause_polling(client);
         const int error = n == 0 ? leat_client_poll(client, SECOND / 10) : 0;
         if (error < 0)
             return error;

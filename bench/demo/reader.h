@@ -1,8 +1,7 @@
-/* Reader: one subscriber of the demo, in a process of its own, and what it tells the demo through
- * shared memory.
+/* Reader: one subscriber of the demo, in a process of its own. It reports through shared memory.
  *
- * Role: consume, compare every record with the feed's line it must be, byte for byte, in order;
- * measure; the slow one dawdles on purpose. Must not know: who publishes.
+ * Role: consumes, compares every record with the expected line of the feed, byte for byte and in
+ * order, and measures latency. The slow reader pauses on purpose. Must not know: who publishes.
  *
  * Threads: each struct reader_report has one writer, its reader; the demo reads it at any time. */
 #ifndef LEAT_BENCH_DEMO_READER_H
@@ -22,14 +21,14 @@ extern const char *const demo_topics[DEMO_TOPICS];
 
 struct reader_report {
     _Atomic bool ready; /* subscribed */
-    _Atomic uint64_t
-        bytes_passed;         /* of records consumed or known lost: what the publisher paces by */
+    /* Bytes of records consumed or reported lost; the publisher paces itself by this. */
+    _Atomic uint64_t bytes_passed;
     _Atomic uint64_t records; /* consumed */
     /* Read by the demo after the process has ended. */
     uint64_t bytes;
     uint64_t gaps;
     uint64_t lost;  /* records reported by gaps */
-    uint64_t wrong; /* records that were not, or not there, what the feed says */
+    uint64_t wrong; /* records that differ from the feed or are out of place, and other faults */
     char fault[160];
     bool book_checked;
     struct book_report book;
@@ -42,11 +41,11 @@ struct reader_options {
     unsigned topic_count; /* the first so many of demo_topics */
     bool check_book;
     bool slow;
-    const _Atomic bool
-        *hurry; /* set when everything is published: the slow one need not dawdle on */
+    /* Set when everything is published: the slow reader stops pausing. */
+    const _Atomic bool *hurry;
 };
 
-/* Runs to the feed's end. Returns the process's exit code. */
+/* Consumes to the end of the feed. Returns the exit code of the process. */
 int reader_run(const struct reader_options *options, struct reader_report *report);
 
 #endif
