@@ -8,7 +8,8 @@
 
 static int other_answer(struct client_call *call)
 {
-    return client_error(call->client, LEAT_ERR_PROTOCOL, "groups: another answer came");
+    return client_error(call->client, LEAT_ERR_PROTOCOL,
+                        "groups: the broker sent an answer of another kind");
 }
 
 static int32_t state_of(Leat__Control__GroupState told)

@@ -14,8 +14,8 @@ static void take_list(struct client_call *call, const Leat__Control__Response *r
 {
     struct list_call *list = call->context;
     if (response->body_case != LEAT__CONTROL__RESPONSE__BODY_PRODUCERS) {
-        call->error =
-            client_error(call->client, LEAT_ERR_PROTOCOL, "producers: another answer came");
+        call->error = client_error(call->client, LEAT_ERR_PROTOCOL,
+                                   "producers: the broker sent an answer of another kind");
         return;
     }
     const Leat__Control__ProducerList *producers = response->producers;

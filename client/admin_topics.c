@@ -130,7 +130,8 @@ static void take_topics(struct client_call *call, const Leat__Control__Response 
     else if (response->body_case == LEAT__CONTROL__RESPONSE__BODY_TOPICS)
         take_page(call, response->topics);
     else
-        call->error = client_error(call->client, LEAT_ERR_PROTOCOL, "topics: another answer came");
+        call->error = client_error(call->client, LEAT_ERR_PROTOCOL,
+                                   "topics: the broker sent an answer of another kind");
 }
 
 static int list_topics(leat_client *client, struct topic_visit *to)
@@ -173,7 +174,8 @@ static void take_offset(struct client_call *call, const Leat__Control__Response 
 {
     if (response->body_case != LEAT__CONTROL__RESPONSE__BODY_OFFSETS
         || response->offsets->n_offsets != 1) {
-        call->error = client_error(call->client, LEAT_ERR_PROTOCOL, "offsets: another answer came");
+        call->error = client_error(call->client, LEAT_ERR_PROTOCOL,
+                                   "offsets: the broker sent an answer of another kind");
         return;
     }
     const Leat__Control__PartitionOffset *told = response->offsets->offsets[0];

@@ -135,9 +135,7 @@ bool client_refuses(struct leat_client *client, const char *call)
     if (client->in_callback == 0)
         return false;
     client_error(client, LEAT_ERR_INVALID,
-                 "%s: callbacks may send; they may not poll, wait or "
-                 "close",
-                 call);
+                 "%s: called inside a callback, which may send but not poll, wait or close", call);
     return true;
 }
 

@@ -32,7 +32,8 @@ int client_call_wait(struct client_call *call, Leat__Control__Request *request, 
     while ((error = control_channel_ask(&client->control, request, deadline, on_answer, call))
            == LEAT_BUSY) {
         if (client_clock(client) >= deadline)
-            return client_error(client, LEAT_ERR_TIMEOUT, "%s: too many requests wait", name);
+            return client_error(client, LEAT_ERR_TIMEOUT, "%s: too many requests are pending",
+                                name);
         client_run(client, deadline - client->now);
     }
     if (error != LEAT_OK)

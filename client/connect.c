@@ -123,7 +123,7 @@ static void on_hello(void *context, int error, const char *text,
         return;
     }
     if (response->body_case != LEAT__CONTROL__RESPONSE__BODY_HELLO) {
-        client_fail(client, LEAT_ERR_PROTOCOL, "hello: another answer came");
+        client_fail(client, LEAT_ERR_PROTOCOL, "hello: the broker sent an answer of another kind");
         return;
     }
     const Leat__Control__HelloReply *hello = response->hello;
@@ -271,7 +271,7 @@ static void announce(struct leat_client *client)
     backoff_succeeded(&client->backoff);
     const struct leat_event event = { .type = LEAT_EVENT_CONNECTED,
                                       .partition = -1,
-                                      .text = "control and data paths are up" };
+                                      .text = "control and data connections are up" };
     client_event(client, &event);
 }
 
@@ -512,8 +512,7 @@ int connect_wait_ready(struct leat_client *client, leat_ns deadline)
     while (client->phase != PHASE_READY) {
         if (client->phase == PHASE_WAITING && backoff_open(&client->backoff))
             return client_error(client, LEAT_ERR_CIRCUIT_OPEN,
-                                "not connected, and the next "
-                                "attempt waits: %s",
+                                "not connected, and reconnecting is paused: %s",
                                 client->failure_text);
         const leat_ns now = client_clock(client);
         if (now >= deadline)

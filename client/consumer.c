@@ -114,10 +114,10 @@ void reader_gone(struct reader *reader)
             if (!topic->readers[j]->gone)
                 return;
     }
-    consumer->over = client_error(consumer->client, LEAT_ERR_UNKNOWN_TOPIC,
-                                  "consumer of topic \"%s\": %s gone, and nothing is left to read",
-                                  consumer->topics[0].name,
-                                  consumer->topic_count == 1 ? "it is" : "it and the others are");
+    consumer->over = client_error(
+        consumer->client, LEAT_ERR_UNKNOWN_TOPIC,
+        "consumer of topic \"%s\": %s deleted, and nothing is left to read",
+        consumer->topics[0].name, consumer->topic_count == 1 ? "it was" : "it and the others were");
 }
 
 void reader_event(struct reader *reader, struct leat_event event)
@@ -160,7 +160,8 @@ static void say_end(struct reader *reader, const struct partition_stream_news *n
                                 .error = LEAT_ERR_UNKNOWN_TOPIC,
                                 .first_offset = news->first_offset,
                                 .next_offset = news->next_offset,
-                                .text = "the topic is gone; nothing follows on this partition" };
+                                .text =
+                                    "the topic was deleted; this partition delivers nothing more" };
     say_lost(&event, news);
     reader->state = READER_DEAD;
     reader_event(reader, event);
@@ -178,25 +179,26 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
         event.error = LEAT_ERR_LOST;
         event.reason = news->reason;
         event.text = news->reason == LEAT_REASON_LOG_RESTARTED
-                         ? "what the log had of [first_offset, next_offset) ended with the broker"
-                         : "records [first_offset, next_offset) will not come";
+                         ? "records that the log had in [first_offset, next_offset) were lost with "
+                           "the broker"
+                         : "records [first_offset, next_offset) will not be delivered";
         count_lost(reader, news);
         if (reader->opening_unknown && news->reason == LEAT_REASON_LOG_RESTARTED) {
             event.first_offset = event.lost_at_least = 0;
             event.lost_at_most = event.next_offset;
-            event.text = "unknown: the log began anew; how far the old one had been read is not "
-                         "known here, and of all it ever had nothing more will come";
+            event.text = "unknown: the log restarted. How far the old log had been read is not "
+                         "known here; none of its records will be delivered";
         }
         break;
     case PARTITION_STREAM_RESET:
         event.type = LEAT_EVENT_LOG_RESET;
         event.error = LEAT_ERR_LOG_EPOCH;
-        event.text = "the log began anew: what was unread in the old one is gone, and offsets "
+        event.text = "the log restarted: unread records of the old log are lost, and offsets "
                      "restart at next_offset";
         if (reader->opening_unknown) {
             event.first_offset = LEAT_NO_OFFSET;
             event.lost_at_least = 0;
-            event.text = "unknown: the log began anew; how far the old one had been read, and what "
+            event.text = "unknown: the log restarted. How far the old log had been read, and what "
                          "it had, is not known here. Offsets restart at next_offset";
         }
         break;
@@ -204,7 +206,7 @@ static void tell(struct reader *reader, const struct partition_stream_news *news
         event.type = LEAT_EVENT_BAD_BATCH;
         event.error = news->error;
         event.text = reader->stream.dead
-                         ? "a batch header does not parse: nothing follows before a seek"
+                         ? "a batch header does not parse: nothing more is delivered until a seek"
                          : "a batch failed its checks and is skipped";
         break;
     case PARTITION_STREAM_DAMAGED: client_session_damaged(reader->session, "a batch"); return;
@@ -451,7 +453,7 @@ int leat_consumer_seek(leat_consumer *consumer, const char *topic, uint32_t part
         return LEAT_OK;
     return client_error(client, reader->error,
                         "seek in topic \"%s\", partition %" PRIu32 ", start_at %" PRId32
-                        ", start %" PRIu64 ": %s; going on where it was",
+                        ", start %" PRIu64 ": %s; reading continues at the old position",
                         topic, partition, start_at, start, leat_error_text(reader->error));
 }
 

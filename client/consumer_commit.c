@@ -56,7 +56,7 @@ void reader_committed(struct reader *reader, const struct leat_frame_committed *
 
 static int no_group(struct leat_consumer *consumer, const char *call)
 {
-    return client_error(consumer->client, LEAT_ERR_INVALID, "%s: the consumer is of no group",
+    return client_error(consumer->client, LEAT_ERR_INVALID, "%s: the consumer is not in a group",
                         call);
 }
 
@@ -93,7 +93,7 @@ int leat_consumer_commit(leat_consumer *consumer, const char *topic, uint32_t pa
         struct reader *reader;
         if (offset == LEAT_NO_OFFSET)
             return client_error(consumer->client, LEAT_ERR_INVALID,
-                                "commit: LEAT_NO_OFFSET is no offset");
+                                "commit: LEAT_NO_OFFSET is not an offset");
         const int error = consumer_find(consumer, topic, partition, &reader);
         if (error != LEAT_OK)
             return error;

@@ -311,7 +311,7 @@ static void join_with_all(struct leat_consumer *consumer)
             had = had || consumer->topics[i].readers[j]->assigned;
     member_state_rejoin(&consumer->group->membership, consumer->client->now);
     if (had)
-        lost(consumer, "a topic that was missing is there; joining again with it");
+        lost(consumer, "a topic that was missing exists now; joining again with it");
     else
         group_lose_all(consumer);
 }

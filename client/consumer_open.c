@@ -162,8 +162,8 @@ static void on_subscribed(void *context, int error, const char *text,
             return;
     }
     if (!right) {
-        client_fail(client, LEAT_ERR_PROTOCOL, "consumer of topic \"%s\": not its grant",
-                    topic->name);
+        client_fail(client, LEAT_ERR_PROTOCOL,
+                    "consumer of topic \"%s\": the grant does not match the request", topic->name);
         return;
     }
     client->work = true;
@@ -410,8 +410,9 @@ int leat_consumer_open(leat_client *client, leat_consumer **consumer, const char
     if (error == LEAT_OK)
         error = check_topics(client, topics, topic_count);
     if (error == LEAT_OK && checked.group != NULL && topic_count > LEAT_GROUP_TOPICS_MAX)
-        error = client_error(client, LEAT_ERR_INVALID, "topics: a group's member has at most %d",
-                             LEAT_GROUP_TOPICS_MAX);
+        error =
+            client_error(client, LEAT_ERR_INVALID, "topics: expected at most %d for a group member",
+                         LEAT_GROUP_TOPICS_MAX);
     const leat_ns deadline =
         client_after(client_clock(client), client->options.values.request_timeout_ns);
     if (error == LEAT_OK)

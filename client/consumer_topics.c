@@ -77,7 +77,8 @@ static void await_topic(struct subscribed *topic)
                                       .partition = -1,
                                       .topic = topic->name,
                                       .time_ns = client->now - topic->wait.since,
-                                      .text = "there is no such topic; waiting for one",
+                                      .text =
+                                          "the topic does not exist; waiting for it to be created",
                                       .consumer = consumer };
     client_event(client, &event);
 }

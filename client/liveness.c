@@ -47,8 +47,7 @@ static void ask_control(struct leat_client *client)
         return;
     if (client->asked && is_silent(client, client->heard)) {
         client_fail(client, LEAT_ERR_UNREACHABLE,
-                    "nothing was heard on the control connection for %" PRIu32 " ms",
-                    client->keepalive_ms);
+                    "the control connection was silent for %" PRIu32 " ms", client->keepalive_ms);
         return;
     }
     Leat__Control__Ping body = LEAT__CONTROL__PING__INIT;
@@ -70,8 +69,8 @@ static void ask_shard(struct leat_client *client, struct client_session *session
         return;
     if (session->asked && is_silent(client, session->heard))
         client_fail(client, LEAT_ERR_UNREACHABLE,
-                    "nothing was heard from shard %" PRIu32 " at %s for %" PRIu32 " ms",
-                    session->shard, client->endpoints[session->shard].text, client->keepalive_ms);
+                    "shard %" PRIu32 " at %s was silent for %" PRIu32 " ms", session->shard,
+                    client->endpoints[session->shard].text, client->keepalive_ms);
     else
         session_tcp_ping(session);
 }

@@ -225,7 +225,7 @@ void group_opened(struct reader *reader, const Leat__Control__SubscriptionStream
     reader_event(reader, (struct leat_event){ .type = LEAT_EVENT_ASSIGNED,
                                               .first_offset = stream->offset,
                                               .next_offset = stream->offset,
-                                              .text = "the partition is this member's" });
+                                              .text = "the partition is assigned to this member" });
 }
 
 void group_doubt(struct reader *reader)

@@ -52,7 +52,8 @@ static void on_answer(void *context, int error, const char *text,
         return;
     }
     if (error == 0 && response->body_case != LEAT__CONTROL__RESPONSE__BODY_ASSIGNMENT) {
-        client_fail(consumer->client, LEAT_ERR_PROTOCOL, "group \"%s\": not an assignment",
+        client_fail(consumer->client, LEAT_ERR_PROTOCOL,
+                    "group \"%s\": the broker sent an answer of another kind",
                     consumer->group->name);
         return;
     }

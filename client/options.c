@@ -92,7 +92,7 @@ enum leat_error options_client(struct client_options *out, const struct leat_cli
         if (!copy_sized(&out->dpdk_port, sizeof out->dpdk_port, v->dpdk_port, sizeof out->dpdk_port)
             || out->dpdk_port.pool == NULL) {
             snprintf(why, why_bytes,
-                     "dpdk_port: expected size sizeof(struct leat_dpdk_port), and its pool");
+                     "dpdk_port: expected size = sizeof(struct leat_dpdk_port), and a pool");
             return LEAT_ERR_INVALID;
         }
         v->dpdk_port = &out->dpdk_port;
@@ -168,11 +168,12 @@ static enum leat_error check_group(struct leat_consumer_options *out, char *why,
     use_default(&out->session_timeout_ns, LEAT_GROUP_SESSION_MS_DEFAULT * LEAT_NS_PER_MS);
     use_default(&out->commit_interval_ns, COMMIT_INTERVAL_DEFAULT_NS);
     if (out->partitions != NULL) {
-        snprintf(why, why_bytes, "partitions: group \"%s\" says which; expected none", out->group);
+        snprintf(why, why_bytes, "partitions: expected none, because group \"%s\" assigns them",
+                 out->group);
     } else if (out->start_at == LEAT_START_OFFSET) {
         snprintf(why, why_bytes,
-                 "start_at %" PRId32 ": a group's partitions begin at latest, earliest or a time; "
-                 "seek when one is assigned, or reset the group",
+                 "start_at %" PRId32 ": expected latest, earliest or a time for a group; to start "
+                 "elsewhere, seek once a partition is assigned, or reset the group",
                  out->start_at);
     } else if (out->commit < LEAT_COMMIT_PROCESSED || out->commit > LEAT_COMMIT_INTERVAL) {
         snprintf(why, why_bytes, "commit %" PRId32 ": expected a leat_commit, 0 to 2", out->commit);
@@ -204,7 +205,7 @@ enum leat_error options_consumer(struct leat_consumer_options *out,
         || (out->partition_count > 0) != (out->partitions != NULL)) {
         snprintf(why, why_bytes,
                  "partition_count %" PRIu32
-                 ": expected at most 4096, and partitions to list as many",
+                 ": expected at most 4096, and as many entries in partitions",
                  out->partition_count);
         return LEAT_ERR_INVALID;
     }

@@ -157,7 +157,7 @@ static void tell_lost(struct publisher *publisher, uint64_t log_epoch)
         .first_offset = publisher->acked_first,
         .next_offset = publisher->acked_next,
         .log_epoch = publisher->acked_epoch,
-        .text = "the broker restarted: acked records that were in its memory are gone",
+        .text = "the broker restarted: acknowledged records that were only in its memory are lost",
         .producer = producer,
     };
     publisher->acked_epoch = 0;
@@ -220,7 +220,8 @@ static void on_opened(void *context, int error, const char *text,
     const Leat__Control__ProducerGrant *grant = response->producer;
     if (response->body_case != LEAT__CONTROL__RESPONSE__BODY_PRODUCER
         || grant->n_streams != producer->shards.partitions) {
-        client_fail(client, LEAT_ERR_PROTOCOL, "producer of topic \"%s\": not its grant",
+        client_fail(client, LEAT_ERR_PROTOCOL,
+                    "producer of topic \"%s\": the grant does not match the request",
                     producer->topic);
         return;
     }
@@ -253,12 +254,14 @@ static void on_opened(void *context, int error, const char *text,
     for (uint32_t i = 0; i < producer->shards.partitions; i++)
         tell_lost(&producer->publishers[i], grant->streams[i]->log_epoch);
     if (was_open && same_broker && (expired || new_identity)) {
-        const struct leat_event event = { .type = LEAT_EVENT_PRODUCER_EXPIRED,
-                                          .partition = -1,
-                                          .topic = producer->topic,
-                                          .text = "the broker forgot the producer: what was "
-                                                  "unacked is sent again and may be doubled",
-                                          .producer = producer };
+        const struct leat_event event = {
+            .type = LEAT_EVENT_PRODUCER_EXPIRED,
+            .partition = -1,
+            .topic = producer->topic,
+            .text = "the broker no longer knows the producer: unacknowledged records are sent "
+                    "again and may be duplicated",
+            .producer = producer
+        };
         client_event(client, &event);
     }
 }

@@ -21,7 +21,7 @@ static int encode_headers(struct leat_producer *producer, const struct leat_reco
     if (record->headers_count > LEAT_HEADERS_MAX || record->headers == NULL)
         return client_error(client, LEAT_ERR_INVALID,
                             "headers_count %" PRIu32 ": expected at most "
-                            "64, and headers to hold as many",
+                            "64, and as many entries in headers",
                             record->headers_count);
     for (uint32_t i = 0; i < record->headers_count; i++) {
         const struct leat_header *header = &record->headers[i];
@@ -110,8 +110,9 @@ static int append(struct leat_producer *producer, const struct leat_record *reco
 {
     struct leat_client *client = producer->client;
     if (producer->over != 0)
-        return client_error(client, producer->over, "producer of topic \"%s\" is over: %s",
-                            producer->topic, leat_error_text(producer->over));
+        return client_error(client, producer->over,
+                            "producer of topic \"%s\" can no longer be used: %s", producer->topic,
+                            leat_error_text(producer->over));
     int error = check(producer, record);
     if (error != 0)
         return error;
@@ -198,7 +199,7 @@ int leat_producer_send_wait(leat_producer *producer, const struct leat_record *r
         batch->waiter = NULL; /* unanswered, so that the batch is still in use */
         return client_error(client, LEAT_ERR_TIMEOUT,
                             "topic \"%s\": the record was not answered "
-                            "in time; it is still on its way",
+                            "in time; it is still in flight",
                             producer->topic);
     }
     if (delivery != NULL)

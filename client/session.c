@@ -23,7 +23,8 @@ static void on_session(void *context, int error, const char *text,
         return;
     }
     if (response->body_case != LEAT__CONTROL__RESPONSE__BODY_SESSION) {
-        client_fail(client, LEAT_ERR_PROTOCOL, "session with shard %u: not a grant",
+        client_fail(client, LEAT_ERR_PROTOCOL,
+                    "session with shard %u: the broker sent an answer of another kind",
                     session->shard);
         return;
     }
@@ -55,7 +56,7 @@ static struct client_session *make(struct leat_client *client, uint32_t shard)
 struct client_session *client_session_want(struct leat_client *client, uint32_t shard)
 {
     if (shard >= LEAT_SHARDS_MAX || !client->endpoints[shard].known) {
-        client_fail(client, LEAT_ERR_PROTOCOL, "the broker told no address for shard %u", shard);
+        client_fail(client, LEAT_ERR_PROTOCOL, "the broker gave no address for shard %u", shard);
         return NULL;
     }
     struct client_session *session = client->sessions[shard];
@@ -195,7 +196,7 @@ void client_session_damaged(struct client_session *session, const char *what)
     session->client->seals = true;
     client_fail(
         session->client, LEAT_ERR_BAD_CRC,
-        "shard %u: %s came damaged over a link within this machine; from now on checksums cover "
+        "shard %u: %s arrived damaged over a link within this machine; from now on checksums cover "
         "all bytes",
         session->shard, what);
 }
@@ -223,13 +224,13 @@ static void attached(struct client_session *session, const struct leat_frame_att
     if (session->state == SESSION_UP && session->packets != NULL && frame->session == session->id)
         return; /* a repeated answer */
     if (session->state != SESSION_ATTACHING || frame->session != session->id) {
-        client_session_broken(session, "ATTACHED was not expected");
+        client_session_broken(session, "an unexpected ATTACHED");
         return;
     }
     if (frame->status != LEAT_OK) {
         client_fail(client, frame->status, "shard %u refused the session: %s", session->shard,
                     frame->status == LEAT_ERR_LIMIT
-                        ? "the broker has no file descriptor, or no place, left"
+                        ? "the broker has no file descriptor or no connection slot left"
                         : leat_error_text(frame->status));
         return;
     }
@@ -305,7 +306,9 @@ void client_session_handle(struct client_session *session, const struct leat_fra
     case LEAT_FRAME_COMMIT:
     case LEAT_FRAME_ATTACH:
     case LEAT_FRAME_PUBLISH:
-    case LEAT_FRAME_PUBLISH_AT: client_session_broken(session, "a frame only clients send"); break;
+    case LEAT_FRAME_PUBLISH_AT:
+        client_session_broken(session, "a frame that only clients may send");
+        break;
     default: break; /* PONG, PAD, and frames of a newer broker */
     }
 }

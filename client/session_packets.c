@@ -118,8 +118,8 @@ leat_ns session_packets_timers(struct client_session *session)
     if (flow_deadline(&packets->flow) <= now)
         flow_timeout(&packets->flow, now);
     if (flow_dead(&packets->flow, DEAD_NS, now)) {
-        client_fail_path(client, LEAT_ERR_UNREACHABLE, "nothing was heard from shard %u at %s",
-                         session->shard, client->packet_endpoints[session->shard].text);
+        client_fail_path(client, LEAT_ERR_UNREACHABLE, "shard %u at %s was silent", session->shard,
+                         client->packet_endpoints[session->shard].text);
         return LEAT_NS_NEVER;
     }
     if (packets->flow.probes_due > 0 && !session_packets_has_content(session)) {

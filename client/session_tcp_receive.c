@@ -33,7 +33,7 @@ static void gap(struct client_session *session, const struct leat_frame *frame)
         return;
     }
     if (partition_stream_gap_in_order(&reader->stream, &frame->gap) != LEAT_OK)
-        client_session_broken(session, "a GAP points below what it sent");
+        client_session_broken(session, "a GAP points below data that it sent");
     reader_arrived(reader);
 }
 
@@ -59,7 +59,7 @@ static uint32_t begin_slice(struct client_session *session, const struct leat_fr
         if (partition_stream_data_in_order(&reader->stream, frame->data.position, frame->data.size,
                                            &into)
             != LEAT_OK) {
-            client_session_broken(session, "DATA where it was not expected, or beyond the credit");
+            client_session_broken(session, "DATA out of order, or beyond the credit");
             return here;
         }
         memcpy(into, frame->data.bytes, here);

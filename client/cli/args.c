@@ -42,7 +42,7 @@ static void print_help(const struct args_command *command)
     print_option("url", "URL", "the broker [LEAT_URL, else tcp://127.0.0.1:7420]");
     print_option("json", NULL, "JSON on stdout");
     print_option("help", NULL, "this page");
-    printf("\nExit code: 0 done, 1 failed, 2 used wrongly.\n");
+    printf("\nExit code: 0 success, 1 failure, 2 usage error.\n");
 }
 
 static const struct args_option *find_option(const struct args_option *options, const char *name,
@@ -123,7 +123,7 @@ static int take_option(const struct args_command *command, const struct args_opt
     if (option == NULL)
         option = find_option(common, name, size);
     if (option == NULL)
-        return args_refuse(command, "no option \"%s\"", word);
+        return args_refuse(command, "unknown option \"%s\"", word);
     if (option->kind == ARGS_FLAG) {
         if (name[size] == '=')
             return args_refuse(command, "--%s takes no value, got \"%s\"", option->name,
@@ -157,13 +157,14 @@ int args_parse(const struct args_command *command, int argc, char **argv,
     for (int i = 0; i < argc && !help; i++) {
         if (only_operands || argv[i][0] != '-' || argv[i][1] == '\0') {
             if (operands->count == command->operands_max)
-                return args_refuse(command, "\"%s\" is one word too many", argv[i]);
+                return args_refuse(command, "unexpected argument \"%s\"", argv[i]);
             operands->items[operands->count++] = argv[i];
         } else if (strcmp(argv[i], "--") == 0) {
             only_operands = true;
         } else if (argv[i][1] != '-') {
             if (strcmp(argv[i], "-h") != 0)
-                return args_refuse(command, "no option \"%s\": options begin with --", argv[i]);
+                return args_refuse(command, "unknown option \"%s\": options begin with --",
+                                   argv[i]);
             help = true;
         } else {
             const int code = take_option(command, shared, argc, argv, &i);

@@ -38,7 +38,7 @@ struct capture *capture_open(const char *path, char error_text[256])
     if (c->pcap == NULL) {
         /* libpcap names the file only if it could not open it. */
         if (strstr(reason, path) == NULL)
-            snprintf(error_text, 256, "%.120s: no packet capture: %.100s", path, reason);
+            snprintf(error_text, 256, "%.120s: not a packet capture: %.100s", path, reason);
         else
             snprintf(error_text, 256, "%.240s", reason);
         free(c);

@@ -258,7 +258,8 @@ static void print_description(const json_t *group)
         before |= is_before(p);
     }
     if (before)
-        printf("* before the broker restarted: it goes on at the first record there is\n");
+        printf("* committed before the broker restarted: the group continues at the first record "
+               "kept\n");
 }
 
 static void print_moves(const char *group, const char *topic, bool dry_run, const json_t *moves)
@@ -312,7 +313,7 @@ static int group_describe(int argc, char **argv)
     const struct args_command command = {
         "group describe",
         "GROUP",
-        "Shows a group's members, and for each partition how far it is and what it is losing.",
+        "Shows a group's members, and its progress and losses in each partition.",
         options,
         1,
         1
@@ -332,8 +333,7 @@ static int group_describe(int argc, char **argv)
     else if (error == 0)
         print_description(group);
     if (error == 0 && json_is_true(json_object_get(group, "cut")))
-        cli_fail(&cli, "group \"%s\": there is more than fits one answer: add --topic TOPIC",
-                 names.items[0]);
+        cli_fail(&cli, "group \"%s\": the answer is too large: add --topic TOPIC", names.items[0]);
     json_decref(group);
     cli_close(&cli);
     return code;
@@ -389,17 +389,17 @@ static int group_reset(int argc, char **argv)
 {
     struct reset_options o = { .partition = UINT64_MAX };
     const struct args_option options[] = {
-        { "topic", "TOPIC", "the topic whose offsets move", ARGS_TEXT, &o.topic, 0, 0 },
-        { "partition", "N", "only this one [all]", ARGS_NUMBER, &o.partition, 0,
+        { "topic", "TOPIC", "the topic whose offsets are moved", ARGS_TEXT, &o.topic, 0, 0 },
+        { "partition", "N", "only this partition [all]", ARGS_NUMBER, &o.partition, 0,
           LEAT_PARTITIONS_MAX - 1 },
         { "to", "WHERE", "earliest, latest, an offset, or @TIME", ARGS_TEXT, &o.to, 0, 0 },
-        { "dry-run", NULL, "say what would change, change nothing", ARGS_FLAG, &o.dry_run, 0, 0 },
+        { "dry-run", NULL, "print what would change, change nothing", ARGS_FLAG, &o.dry_run, 0, 0 },
         { .name = NULL },
     };
     const struct args_command command = {
         "group reset",
         "GROUP",
-        "Moves where a group without members goes on: all of the partitions, or none.",
+        "Moves the committed offsets of a group without members: all of them, or none.",
         options,
         1,
         1
@@ -423,7 +423,7 @@ static int group_delete(int argc, char **argv)
 {
     const struct args_option options[] = { { .name = NULL } };
     const struct args_command command = {
-        "group delete", "GROUP", "Forgets a group without members, and its offsets.", options, 1, 1
+        "group delete", "GROUP", "Deletes a group without members, and its offsets.", options, 1, 1
     };
     return cli_delete(&command, "group", leat_group_delete, argc, argv);
 }
@@ -433,7 +433,7 @@ static const char usage[] =
     "       leat group describe GROUP [--topic TOPIC]\n"
     "       leat group reset GROUP --topic TOPIC [--partition N] --to WHERE [--dry-run]\n"
     "       leat group delete GROUP\n"
-    "\nleat group reset --help says more.\n";
+    "\nSee leat group reset --help.\n";
 
 int command_group(int argc, char **argv)
 {

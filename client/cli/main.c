@@ -18,7 +18,7 @@ static const struct {
     const char *help;
 } commands[] = {
     { "pub", command_pub, "publish lines, a file or a packet capture" },
-    { "sub", command_sub, "print records as they come" },
+    { "sub", command_sub, "print records as they arrive" },
     { "topic", command_topic, "create, list, describe, delete topics" },
     { "group", command_group, "list, describe, reset, delete consumer groups" },
     { "producer", command_producer, "list, delete names of producers" },
@@ -33,7 +33,7 @@ static void print_help(FILE *to)
     fprintf(to, "usage: leat COMMAND [OPTION]...\n\n");
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
-    fprintf(to, "\nleat COMMAND --help says more. leat --version\n"
+    fprintf(to, "\nSee leat COMMAND --help and leat --version.\n"
                 "The broker: --url URL, or LEAT_URL, else tcp://127.0.0.1:7420\n");
 }
 
@@ -41,7 +41,7 @@ static int refuse(const char *word)
 {
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
         if (strcmp(word, later[i]) == 0) {
-            fprintf(stderr, "leat %s: not there yet in leat %s\n", word, leat_version());
+            fprintf(stderr, "leat %s: not implemented yet in leat %s\n", word, leat_version());
             return EXIT_USAGE;
         }
     }

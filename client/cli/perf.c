@@ -309,7 +309,7 @@ static int perf_run(struct perf *p, bool latency)
     if (p->received != p->sent || p->refused > 0 || p->disorder > 0)
         return cli_fail(&p->cli,
                         "%" PRIu64 " records sent, %" PRIu64 " refused, %" PRIu64
-                        " came back, %" PRIu64 " of them out of order",
+                        " received, %" PRIu64 " of them out of order",
                         p->sent, p->refused, p->received, p->disorder);
     return 0;
 }
@@ -326,24 +326,24 @@ static int perf_measure(int argc, char **argv, bool latency)
     p->size = 64;
     p->cli.signal_fd = -1;
     const struct args_option all[] = {
-        { "rate", "N", "records a second [1000]", ARGS_NUMBER, &p->rate, 1, PERF_RATE_MAX },
+        { "rate", "N", "records per second [1000]", ARGS_NUMBER, &p->rate, 1, PERF_RATE_MAX },
         { "duration", "S", "seconds, after a warm-up of 0.2 [5]", ARGS_SECONDS, &p->duration_ns,
           LEAT_NS_PER_MS, 0 },
         { "size", "B", "bytes of a record's value [64]", ARGS_BYTES, &p->size, PERF_STAMP_BYTES,
           LEAT_RECORD_BYTES_LIMIT },
-        { "topic", "T", "an existing topic [one of its own, deleted afterwards]", ARGS_TEXT,
-          &p->topic, 0, 0 },
-        { "spin", NULL, "never sleep: one core for the shortest wait", ARGS_FLAG, &p->spin, 0, 0 },
-        { "batch-bytes", "B", "a batch is sent when it is this full [60KiB]", ARGS_BYTES,
-          &p->batch_bytes, 256, LEAT_MIB },
+        { "topic", "T", "an existing topic [a new one, deleted afterwards]", ARGS_TEXT, &p->topic,
+          0, 0 },
+        { "spin", NULL, "busy-poll: uses one core for the lowest latency", ARGS_FLAG, &p->spin, 0,
+          0 },
+        { "batch-bytes", "B", "send a batch at this size [60KiB]", ARGS_BYTES, &p->batch_bytes, 256,
+          LEAT_MIB },
         { .name = NULL },
     };
     const struct args_command command = {
         latency ? "perf latency" : "perf throughput", "",
-        latency
-            ? "Publishes at a fixed rate and measures until each record is delivered, from the\n"
-              "moment it should have been sent."
-            : "Publishes as fast as the broker takes it, and subscribes to the same.",
+        latency ? "Publishes at a fixed rate and measures the latency of each record until it is\n"
+                  "delivered, from the time it was due."
+                : "Publishes as fast as the broker accepts, and subscribes to the same topic.",
         /* Throughput has no --rate: skip the first option. */
         latency ? all : all + 1, 0, 0
     };
@@ -365,7 +365,7 @@ int command_perf(int argc, char **argv)
 {
     static const char usage[] = "usage: leat perf latency [OPTION]...\n"
                                 "       leat perf throughput [OPTION]...\n"
-                                "\nleat perf latency --help says more.\n";
+                                "\nSee leat perf latency --help.\n";
     if (argc > 0 && strcmp(argv[0], "latency") == 0)
         return perf_measure(argc - 1, argv + 1, true);
     if (argc > 0 && strcmp(argv[0], "throughput") == 0)
@@ -375,7 +375,7 @@ int command_perf(int argc, char **argv)
         return 0;
     }
     if (argc > 0 && (strcmp(argv[0], "run") == 0 || strcmp(argv[0], "max") == 0))
-        fprintf(stderr, "leat perf %s: not there yet\n", argv[0]);
+        fprintf(stderr, "leat perf %s: not implemented yet\n", argv[0]);
     else if (argc > 0)
         fprintf(stderr, "leat perf: no command \"%s\": expected latency or throughput\n", argv[0]);
     fputs(usage, stderr);

@@ -55,7 +55,8 @@ static int producer_delete(int argc, char **argv)
 {
     const struct args_option options[] = { { .name = NULL } };
     const struct args_command command = {
-        "producer delete", "NAME", "Forgets a producer's name that nobody has open.", options, 1, 1
+        "producer delete", "NAME", "Deletes a producer's name that no producer has open.",
+        options,           1,      1
     };
     return cli_delete(&command, "producer", leat_producer_name_delete, argc, argv);
 }

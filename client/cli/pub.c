@@ -79,8 +79,8 @@ static int understand_time(struct pub *pub, const struct pub_options *o,
                            "such as .data.E",
                            o->timestamp_field);
     if (o->speed > 0 && !p->timed && o->pcap == NULL)
-        return args_refuse(command, "--replay-speed needs --timestamp-field (or --pcap): the "
-                                    "spacing to keep");
+        return args_refuse(
+            command, "--replay-speed needs --timestamp-field or --pcap for the recorded times");
     p->speed = o->speed;
     return -1;
 }
@@ -211,7 +211,7 @@ static void print_text(const struct pub *pub)
                    i, part->records, part->first_offset, part->last_offset);
     }
     if (c != NULL && c->packets > c->datagrams)
-        printf("  of %" PRIu64 " packets passed over: %" PRIu64 " fragments, %" PRIu64
+        printf("  of %" PRIu64 " packets skipped: %" PRIu64 " fragments, %" PRIu64
                " truncated, %" PRIu64 " not UDP\n",
                c->packets, c->fragments, c->truncated, c->other);
 }
@@ -269,20 +269,21 @@ int command_pub(int argc, char **argv)
         { "file", "FILE", "read FILE (plain or gzip) instead of stdin", ARGS_TEXT, &o.file, 0, 0 },
         { "pcap", "FILE", "publish the UDP payloads of a packet capture", ARGS_TEXT, &o.pcap, 0,
           0 },
-        { "delimiter", "D", "what ends a record [\\n]; '' = all is one record", ARGS_TEXT,
+        { "delimiter", "D", "end of a record [\\n]; '': the input is one record", ARGS_TEXT,
           &o.delimiter, 0, 0 },
-        { "key-separator", "S", "what stands between key and value, in every record [no keys]",
-          ARGS_TEXT, &o.separator, 0, 0 },
-        { "header", "NAME=VALUE", "on every record; may be repeated", ARGS_LIST, &o.headers, 0, 0 },
-        { "partition", "N", "all to this one [by key, else round robin]", ARGS_NUMBER, &o.partition,
-          0, LEAT_PARTITIONS_MAX - 1 },
-        { "count", "N", "end after N records", ARGS_NUMBER, &o.count, 1, 0 },
-        { "timestamp-field", "F", "a record's own time: column (from 1) or JSON path (.data.E)",
+        { "key-separator", "S", "separates key and value in every record [no keys]", ARGS_TEXT,
+          &o.separator, 0, 0 },
+        { "header", "NAME=VALUE", "add to every record; may be repeated", ARGS_LIST, &o.headers, 0,
+          0 },
+        { "partition", "N", "send all records to partition N [by key, else round-robin]",
+          ARGS_NUMBER, &o.partition, 0, LEAT_PARTITIONS_MAX - 1 },
+        { "count", "N", "stop after N records", ARGS_NUMBER, &o.count, 1, 0 },
+        { "timestamp-field", "F", "time within a record: column (from 1) or JSON path (.data.E)",
           ARGS_TEXT, &o.timestamp_field, 0, 0 },
-        { "timestamp-unit", "UNIT", "of that field: ns, us, ms or s [ns]", ARGS_TEXT,
+        { "timestamp-unit", "UNIT", "unit of that field: ns, us, ms or s [ns]", ARGS_TEXT,
           &o.timestamp_unit, 0, 0 },
-        { "replay-speed", "X", "keep the recorded spacing: 1 real, 2 twice as fast [0: no waiting]",
-          ARGS_SPEED, &o.speed, 0, 0 },
+        { "replay-speed", "X", "replay at X times the recorded speed [0: no waiting]", ARGS_SPEED,
+          &o.speed, 0, 0 },
         { "timeout", "S", "give up when the broker accepts nothing for S seconds [120]",
           ARGS_SECONDS, &o.timeout_ns, 0, 0 },
         { .name = NULL },
@@ -290,8 +291,8 @@ int command_pub(int argc, char **argv)
     const struct args_command command = {
         .name = "pub",
         .synopsis = "TOPIC",
-        .about = "Publishes stdin (or a file, or a capture), one record a line, and says where it "
-                 "went.\nBack-pressure is waited out: nothing is dropped.",
+        .about = "Publishes stdin, a file or a capture, one record per line, and prints its "
+                 "offsets.\nWaits while the broker has no room: nothing is dropped.",
         .options = options,
         .operands_min = 1,
         .operands_max = 1,

@@ -111,7 +111,8 @@ static int fill_record(struct publish *p, const struct source_record *from,
     size_t key_size = 0;
     size_t value_at = 0;
     if (split == NULL && p->separator_size != 0)
-        return fail_record(p, from->number, "no --key-separator in it; those before it were sent");
+        return fail_record(p, from->number,
+                           "no --key-separator in it; the records before it were sent");
     if (split != NULL) {
         key_size = (size_t)(split - from->bytes);
         value_at = key_size + p->separator_size;
@@ -124,7 +125,7 @@ static int fill_record(struct publish *p, const struct source_record *from,
         return cli_fail(p->cli,
                         "%s: record %" PRIu64 " (line %" PRIu64
                         ") has %zu bytes with its headers; topic \"%s\" takes at most %" PRIu32
-                        ": make one with a larger --record-bytes-max",
+                        ": create one with a larger --record-bytes-max",
                         p->source_name, from->number, from->number, total, p->topic,
                         p->record_bytes_max);
     /* An empty value is empty, not null. */

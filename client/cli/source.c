@@ -142,7 +142,7 @@ static size_t find_end(struct source *s)
 static enum source_said take(struct source *s, struct source_record *out, size_t size, size_t skip)
 {
     if (size > SOURCE_RECORD_BYTES_MAX)
-        return fail(s, "larger than 16 MiB, the largest record there can be");
+        return fail(s, "larger than 16 MiB, the largest possible record");
     *out =
         (struct source_record){ .bytes = s->bytes + s->from, .size = size, .number = ++s->number };
     s->from += size + skip;
@@ -161,7 +161,7 @@ static enum source_said next_text(struct source *s, struct source_record *out)
         if (s->ended) /* a last line without a delimiter is a record too */
             return take(s, out, s->to - s->from, 0);
         if (s->to - s->from > SOURCE_RECORD_BYTES_MAX + DELIMITER_BYTES_MAX)
-            return fail(s, "larger than 16 MiB, the largest record there can be");
+            return fail(s, "larger than 16 MiB, the largest possible record");
         if (!make_room(s))
             return fail(s, "out of memory");
         const enum source_said said = s->file != NULL ? read_file(s) : read_input(s);

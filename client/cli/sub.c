@@ -50,7 +50,8 @@ static struct args_command sub_command(const struct args_option *options)
     return (struct args_command){
         .name = "sub",
         .synopsis = "TOPIC...",
-        .about = "Prints the records of topics as they come. Gaps and log resets go to stderr.",
+        .about = "Prints the records of topics as they arrive. Gaps and log resets are reported on "
+                 "stderr.",
         .options = options,
         .operands_min = 1,
         .operands_max = SUB_TOPICS_MAX,
@@ -65,14 +66,16 @@ static int sub_understand(struct sub *sub, const struct sub_options *o,
     if (!cli_parse_start(o->from, &consumer->start_at, &consumer->start))
         return args_refuse(command, "--from \"%s\": " CLI_START_RULE, o->from);
     if (o->group == NULL && o->member != NULL)
-        return args_refuse(command, "--member \"%s\" needs --group: whose member it is", o->member);
+        return args_refuse(command, "--member \"%s\" needs --group", o->member);
     if (o->group != NULL && o->partitions.count > 0)
-        return args_refuse(command, "--partition: group \"%s\" says which; leave one of them out",
-                           o->group);
+        return args_refuse(
+            command,
+            "--partition: group \"%s\" assigns partitions; use only one of the two options",
+            o->group);
     if (o->group != NULL && consumer->start_at == LEAT_START_OFFSET)
         return args_refuse(command,
-                           "--from \"%s\": a group goes on where it committed; expected earliest, "
-                           "latest or @TIME for where it did not",
+                           "--from \"%s\": a group continues at its committed offsets; expected "
+                           "earliest, latest or @TIME for partitions without one",
                            o->from);
     if (strcmp(o->format, "value") != 0 && strcmp(o->format, "json") != 0)
         return args_refuse(command, "--format \"%s\": expected value or json", o->format);
@@ -232,7 +235,7 @@ static int sub_timed_out(const struct sub *sub)
     if (sub->count == UINT64_MAX)
         return 0;
     return cli_fail(&sub->cli,
-                    "nothing came for %" PRIu64 " ms (--timeout): got %" PRIu64 " of %" PRIu64
+                    "no record for %" PRIu64 " ms (--timeout): got %" PRIu64 " of %" PRIu64
                     " records",
                     sub->timeout_ns / LEAT_NS_PER_MS, sub->received, sub->count);
 }
@@ -312,22 +315,22 @@ int command_sub(int argc, char **argv)
     const struct args_option options[] = {
         { "from", "WHERE", "earliest, latest, an offset, or @TIME [latest]", ARGS_TEXT, &o.from, 0,
           0 },
-        { "count", "N", "end after N records", ARGS_NUMBER, &o.count, 1, 0 },
-        { "timeout", "S", "end when nothing came for S seconds", ARGS_SECONDS, &o.timeout_ns, 1,
+        { "count", "N", "stop after N records", ARGS_NUMBER, &o.count, 1, 0 },
+        { "timeout", "S", "stop after S seconds without a record", ARGS_SECONDS, &o.timeout_ns, 1,
           0 },
-        { "partition", "N", "only this one; may be repeated", ARGS_LIST, &o.partitions, 0, 0 },
-        { "format", "value|json", "value [default], or one JSON object a line", ARGS_TEXT,
+        { "partition", "N", "only this partition; may be repeated", ARGS_LIST, &o.partitions, 0,
+          0 },
+        { "format", "value|json", "value [default], or json: one object per line", ARGS_TEXT,
           &o.format, 0, 0 },
-        { "delimiter", "D", "behind each value [\\n]", ARGS_TEXT, &o.delimiter, 0, 0 },
-        { "raw", NULL, "to a terminal too, values as they are, control characters unescaped",
-          ARGS_FLAG, &o.raw, 0, 0 },
+        { "delimiter", "D", "printed after each value [\\n]", ARGS_TEXT, &o.delimiter, 0, 0 },
+        { "raw", NULL, "print values unchanged on a terminal too", ARGS_FLAG, &o.raw, 0, 0 },
         { "name", "NAME", "this reader's name, shown to operators", ARGS_TEXT, &o.name, 0, 0 },
         { "required", NULL, "producers of a `block` topic wait for this reader", ARGS_FLAG,
           &o.required, 0, 0 },
-        { "group", "NAME", "share the partitions with the others of this group; commits", ARGS_TEXT,
-          &o.group, 0, 0 },
-        { "member", "ID", "of the group: keeps its partitions over a restart [random]", ARGS_TEXT,
-          &o.member, 0, 0 },
+        { "group", "NAME", "share the partitions with the other members of this group; commits",
+          ARGS_TEXT, &o.group, 0, 0 },
+        { "member", "ID", "id in the group, which keeps its partitions over a restart [random]",
+          ARGS_TEXT, &o.member, 0, 0 },
         { .name = NULL },
     };
     const struct args_command command = sub_command(options);

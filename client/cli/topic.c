@@ -137,17 +137,18 @@ static int topic_create(int argc, char **argv)
           &settings.ring_bytes, LEAT_RING_BYTES_MIN, LEAT_RING_BYTES_LIMIT },
         { "record-bytes-max", "SIZE", "largest key + headers + value [1MiB]", ARGS_BYTES,
           &record_bytes, 1, LEAT_RECORD_BYTES_LIMIT },
-        { "retention-ms", "N", "forget records older than this [no limit]", ARGS_NUMBER,
+        { "retention-ms", "N", "remove records older than this [no limit]", ARGS_NUMBER,
           &settings.retention_ms, 0, 0 },
         { "retention-bytes", "SIZE", "keep at most this much of each partition [the ring]",
           ARGS_BYTES, &settings.retention_bytes, 0, 0 },
-        { "overrun", "evict|block", "a full ring evicts the oldest [default], or blocks producers",
-          ARGS_TEXT, &overrun, 0, 0 },
+        { "overrun", "evict|block",
+          "when the ring is full: evict the oldest records [default] or block producers", ARGS_TEXT,
+          &overrun, 0, 0 },
         { "required-timeout-ms", "N", "how long an absent required reader blocks [60000]",
           ARGS_NUMBER, &settings.required_timeout_ms, 0, 0 },
-        { "quota-publish-bytes", "SIZE", "a second, all producers together [none]", ARGS_BYTES,
-          &settings.quota_publish_bytes, 0, 0 },
-        { "quota-deliver-bytes", "SIZE", "a second, each subscription [none]", ARGS_BYTES,
+        { "quota-publish-bytes", "SIZE", "limit per second, all producers together [none]",
+          ARGS_BYTES, &settings.quota_publish_bytes, 0, 0 },
+        { "quota-deliver-bytes", "SIZE", "limit per second, each subscription [none]", ARGS_BYTES,
           &settings.quota_deliver_bytes, 0, 0 },
         { .name = NULL },
     };
@@ -240,7 +241,7 @@ static const char usage[] = "usage: leat topic create NAME [OPTION]...\n"
                             "       leat topic list\n"
                             "       leat topic describe NAME\n"
                             "       leat topic delete NAME\n"
-                            "\nleat topic create --help says more.\n";
+                            "\nSee leat topic create --help.\n";
 
 int command_topic(int argc, char **argv)
 {
