@@ -1,4 +1,4 @@
-/* Client quotas: the rates of everybody who calls himself by one name. */
+/* Client quotas: the rates of all clients that use one client name. */
 #include "broker/shared/client_quota.h"
 
 #include <assert.h>
@@ -7,8 +7,8 @@
 
 enum {
     PLACES = 4096,
-    FORGOTTEN_PER_CALL = 2, /* so that the idle are fewer than those that came */
-    LOOKS_FOR_ROOM = 64,
+    FORGOTTEN_PER_CALL = 2, /* more than one, so that the idle list shrinks */
+    EVICTION_SCAN_MAX = 64, /* idle names that are checked to make room for one */
 };
 
 static size_t bytes_of(const struct client_quotas *all)
@@ -72,8 +72,8 @@ static bool owes(const struct client_quotas *all, struct client_quota *quota, le
     return false;
 }
 
-/* Forgets up to `most` of those that are idle and owe nothing, among the first `looks`; who owes
- * stands last in line again. Returns how many. */
+/* Forgets up to `most` idle names that owe nothing, among the first `looks` of the list. A name
+ * that owes is moved to the end. Returns how many were forgotten. */
 static int forget_idle(struct client_quotas *all, leat_ns now, int most, int looks)
 {
     int forgotten = 0;
@@ -81,7 +81,7 @@ static int forget_idle(struct client_quotas *all, leat_ns now, int most, int loo
         struct client_quota *quota = TAILQ_FIRST(&all->idle);
         if (quota == NULL)
             break;
-        /* The analyzer does not see that `forget` takes what it frees off the list. */
+        /* The analyzer does not see that `forget` removes what it frees from the list. */
         if (!owes(all, quota, now)) { // NOLINT(clang-analyzer-unix.Malloc)
             forget(all, quota);
             forgotten++;
@@ -93,11 +93,11 @@ static int forget_idle(struct client_quotas *all, leat_ns now, int most, int loo
     return forgotten;
 }
 
-/* A debt is kept until it is paid, whoever else comes. */
+/* A debt is kept until it is paid, even if that leaves no room for other names. */
 static bool make_room(struct client_quotas *all, struct memory_budget *memory, leat_ns now)
 {
     while (all->count >= CLIENT_QUOTAS_MAX || !memory_budget_take(memory, bytes_of(all)))
-        if (forget_idle(all, now, 1, LOOKS_FOR_ROOM) == 0)
+        if (forget_idle(all, now, 1, EVICTION_SCAN_MAX) == 0)
             return false;
     return true;
 }

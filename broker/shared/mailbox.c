@@ -1,8 +1,7 @@
-/* Mailbox: what the control plane and a shard say to each other, and the ring it goes over. */
+/* Mailbox: the messages between the control thread and a shard, and the ring that carries them. */
 #include "broker/shared/mailbox.h"
 
 #include <assert.h>
-
 #include <unistd.h>
 
 static_assert((MAILBOX_SLOTS & (MAILBOX_SLOTS - 1)) == 0, "indexes are masked");
@@ -27,13 +26,13 @@ enum leat_error mailbox_send(struct mailbox *box, const struct message *message)
             return LEAT_BUSY;
     }
     box->slots[tail % MAILBOX_SLOTS] = *message;
-    /* Pairs with mailbox_receive: the slot is written before it is seen. And, sequentially
-     * consistent on both sides, with mailbox_prepare_sleep: either the receiver sees the new tail,
-     * or this thread sees the flag. */
+    /* Pairs with mailbox_receive: the slot is written before it is seen. Also pairs with
+     * mailbox_prepare_sleep, where the operations are sequentially consistent too: either the
+     * receiver sees the new tail, or this thread sees the flag. */
     atomic_store_explicit(&box->tail, tail + 1, memory_order_seq_cst);
     if (atomic_load_explicit(&box->sleeping, memory_order_seq_cst)) {
         const uint64_t one = 1;
-        /* Cannot fail but by overflow, and then the receiver is awake anyway. */
+        /* Fails only on overflow, and then the receiver is awake anyway. */
         const ssize_t written = write(box->eventfd, &one, sizeof one);
         (void)written;
     }
@@ -57,7 +56,7 @@ bool mailbox_receive(struct mailbox *box, struct message *out)
 
 bool mailbox_prepare_sleep(struct mailbox *box)
 {
-    /* Pairs with mailbox_send, see there. */
+    /* Pairs with mailbox_send: see there. */
     atomic_store_explicit(&box->sleeping, true, memory_order_seq_cst);
     const uint64_t head = atomic_load_explicit(&box->head, memory_order_relaxed);
     if (atomic_load_explicit(&box->tail, memory_order_seq_cst) == head)

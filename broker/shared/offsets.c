@@ -1,5 +1,5 @@
-/* Offsets: where each group stands in each partition, for the shards to store and anybody to read.
- */
+/* Offsets: the committed offset of each group in each partition. Shards store them; any thread
+ * reads them. */
 #include "broker/shared/offsets.h"
 
 #include <assert.h>
@@ -7,8 +7,8 @@
 
 #include "broker/shared/tsan.h"
 
-/* The table is grown by hand, so that there are always twice as many buckets as entries: liburcu's
- * own way waits until there are eight entries a bucket, and brings a thread. */
+/* The table is grown here, so that there are always twice as many buckets as entries. liburcu's own
+ * resizing waits until there are eight entries a bucket, and starts a thread. */
 enum { BUCKETS_MIN = 1024, BUCKETS_PER_ENTRY = 2 };
 
 struct offsets {
@@ -18,18 +18,19 @@ struct offsets {
     struct memory_budget *budget;
 };
 
-/* Of one entry, with its part of the table. */
+/* Charged for one entry, with its part of the table. */
 static const uint64_t ENTRY_BYTES =
     sizeof(struct offsets_entry) + sizeof(struct cds_lfht_node[2 * BUCKETS_PER_ENTRY]);
 
-/* Where a scan goes on after a quiescent state: no entry, so no group. */
+/* Marks the place where a scan continues after a quiescent state. Its key has group 0, which no
+ * entry has. */
 struct bookmark {
     struct cds_lfht_node node;
     struct offsets_key key; /* as in an entry */
     struct rcu_head rcu;
 };
 static_assert(offsetof(struct bookmark, key) == offsetof(struct offsets_entry, key),
-              "told apart by the key's group");
+              "bookmarks and entries are told apart by the group in their key");
 
 static uint64_t mix(uint64_t h)
 {
@@ -44,7 +45,7 @@ static unsigned long hash(const struct offsets_key *key)
                               + key->partition);
 }
 
-/* Of an entry or of a bookmark. */
+/* The key of an entry or of a bookmark. */
 static const struct offsets_key *key_of(const struct cds_lfht_node *node)
 {
     return (const void *)((const char *)node + offsetof(struct bookmark, key));
@@ -145,19 +146,19 @@ void offsets_remove(struct offsets *offsets, struct offsets_entry *entry)
     assert(gone == 0);
     (void)gone;
     atomic_fetch_sub_explicit(&offsets->count, 1, memory_order_relaxed);
-    memory_budget_give(offsets->budget, ENTRY_BYTES); /* it goes within a grace period */
+    memory_budget_give(offsets->budget, ENTRY_BYTES); /* freed within a grace period */
     offsets_release(entry);
 }
 
 void offsets_hold(struct offsets_entry *entry)
 {
-    /* Relaxed: whoever may do so has been handed the entry. */
+    /* Relaxed: the caller was handed the entry. */
     atomic_fetch_add_explicit(&entry->references, 1, memory_order_relaxed);
 }
 
 void offsets_release(struct offsets_entry *entry)
 {
-    /* The last one comes after everything the others did. */
+    /* The last release must come after everything that the other holders did. */
     if (atomic_fetch_sub_explicit(&entry->references, 1, memory_order_acq_rel) == 1)
         call_rcu(&entry->rcu, free_after_grace);
 }
@@ -180,8 +181,7 @@ static int match_bookmark(struct cds_lfht_node *node, const void *mark)
     return node == &((const struct bookmark *)mark)->node;
 }
 
-/* `iter` goes on behind `node`, by way of a quiescent state. False: no memory, nothing was done.
- */
+/* Passes a quiescent state and moves `iter` behind `node`. False: no memory; nothing was done. */
 static bool pause_behind(const struct offsets *offsets, const struct cds_lfht_node *node,
                          struct cds_lfht_iter *iter)
 {
@@ -191,7 +191,7 @@ static bool pause_behind(const struct offsets *offsets, const struct cds_lfht_no
         return false;
     cds_lfht_node_init(&mark->node);
     tsan_give(&mark->node);
-    /* It comes to stand behind all that have this hash. */
+    /* It is inserted behind all nodes with this hash. */
     cds_lfht_add(offsets->table, here, &mark->node);
     rcu_quiescent_state();
     cds_lfht_lookup(offsets->table, here, match_bookmark, mark, iter);
@@ -210,7 +210,7 @@ void offsets_scan(const struct offsets *offsets,
     cds_lfht_first(offsets->table, &iter);
     while ((node = cds_lfht_iter_get_node(&iter)) != NULL) {
         tsan_take(node);
-        const bool marks = key_of(node)->group_id == 0; /* another scan's place */
+        const bool marks = key_of(node)->group_id == 0; /* another scan's bookmark */
         if (!marks) {
             visit(user, entry_of(node));
             run++;
@@ -218,7 +218,7 @@ void offsets_scan(const struct offsets *offsets,
         cds_lfht_next(offsets->table, &iter);
         struct cds_lfht_node *next = cds_lfht_iter_get_node(&iter);
         tsan_take(next);
-        /* Not between two of the same hash: the second would be left out. */
+        /* Not between two nodes of the same hash: the second would be skipped. */
         if (!marks && run >= OFFSETS_SCAN_RUN
             && (next == NULL || next->reverse_hash != node->reverse_hash)
             && pause_behind(offsets, node, &iter))
@@ -244,7 +244,7 @@ double offsets_mean_probes(const struct offsets *offsets)
     struct cds_lfht_node *node;
     unsigned long last = ~0UL, rank = 0;
     double total = 0;
-    /* Those of one bucket follow one another: the third costs three looks. */
+    /* Entries of one bucket follow one another: finding the third takes three comparisons. */
     cds_lfht_for_each(offsets->table, &iter, node)
     {
         const unsigned long bucket = hash(key_of(node)) & mask;

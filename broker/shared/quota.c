@@ -1,4 +1,4 @@
-/* Quota: a byte rate that may be overdrawn by one batch and then has to be paid back. */
+/* Quota: a byte rate that may be overdrawn by one batch, which then has to be paid back. */
 #include "broker/shared/quota.h"
 
 static int64_t burst(const struct quota *q)

@@ -1,4 +1,4 @@
-/* Random bytes of the kernel: getrandom, or /dev/urandom where that is refused. */
+/* Random bytes from the kernel: getrandom, or /dev/urandom where getrandom is refused. */
 #include "broker/shared/random_bytes.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
-/* Random bytes of the kernel: getrandom, or /dev/urandom where that is refused.
+/* Random bytes from the kernel: getrandom, or /dev/urandom where getrandom is refused.
  *
- * Role: fill. It has always enough once the machine has started. Threads: any. */
+ * Role: fill a buffer. The kernel never runs out once the machine has started. Threads: any. */
 #ifndef LEAT_BROKER_SHARED_RANDOM_BYTES_H
 #define LEAT_BROKER_SHARED_RANDOM_BYTES_H
 

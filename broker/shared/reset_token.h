@@ -1,9 +1,9 @@
-/* Reset token: what a RESET must carry to be believed, made from a secret of this run and what
- * stands in every packet of the session's client: its id and its tag. So a shard can say that it
- * does not know a session without remembering it, and a stranger who asks gets the token of a tag
- * that was never granted (RFC 9000, section 21.11).
+/* Reset token: what a RESET must carry to be believed. It is derived from a secret of this run and
+ * from what every packet of the session's client carries: its id and its tag. So a shard can reject
+ * a session that it does not know without remembering any, and a stranger that asks gets the token
+ * of a tag that was never granted (RFC 9000, section 21.11).
  *
- * HMAC-SHA256 (RFC 2104) cut to 128 bits. Threads: any. */
+ * HMAC-SHA256 (RFC 2104) truncated to 128 bits. Threads: any. */
 #ifndef LEAT_BROKER_SHARED_RESET_TOKEN_H
 #define LEAT_BROKER_SHARED_RESET_TOKEN_H
 

@@ -1,4 +1,4 @@
-/* Settings: what a topic's settings may be, and what stands in for those that were not given. */
+/* Settings: the valid ranges of a topic's settings, and their defaults. */
 #include "broker/shared/settings.h"
 
 #include <inttypes.h>
@@ -8,7 +8,7 @@
 #include "broker/log/partition.h"
 
 enum {
-    BATCHES_IN_RING_MIN = 4, /* the log core's rule: the ring holds four of the largest batch */
+    BATCHES_IN_RING_MIN = 4, /* of the largest size: partition_open demands it */
     RECORD_STEP = 8 << 10,
 };
 #define REQUIRED_TIMEOUT_DEFAULT_MS 60000
@@ -31,7 +31,7 @@ static uint64_t power_of_two_from(uint64_t value)
     return power;
 }
 
-/* A small ring gets a smaller largest record rather than a refusal. */
+/* A small ring gets a smaller record_bytes_max rather than a refusal. */
 static uint32_t default_record_bytes(uint64_t ring_bytes)
 {
     const uint64_t fits = ring_bytes / BATCHES_IN_RING_MIN - LEAT_BATCH_OVERHEAD_MAX;

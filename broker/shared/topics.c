@@ -10,13 +10,14 @@
 #include "broker/shared/tsan.h"
 #include "schema/crc32c.h"
 
-/* Fixed: a table that grows brings a thread of its own, for a few steps less with many topics. */
+/* Fixed: a table that grows needs a thread of its own, and saves only a few comparisons when there
+ * are many topics. */
 enum { BUCKETS = 8192 };
 
 struct topics {
     struct cds_lfht *by_id;
     struct cds_lfht *by_name;
-    _Atomic size_t count; /* control writes; anyone reads a close number */
+    _Atomic size_t count; /* control writes it; what others read is approximate */
 };
 
 struct entry {

@@ -1,5 +1,5 @@
-/* Catalog: what outlives a broker: topics with their settings and ids, how far offsets were
- * promised, and the number of this life of the broker. */
+/* Catalog: what outlives a run of the broker: topics with their settings and ids, the limits up to
+ * which offsets are reserved, and the incarnation of the run. */
 #include "broker/state/catalog.h"
 
 #include <assert.h>
@@ -45,12 +45,12 @@ void catalog_free(struct catalog *c)
     catalog_init(c);
 }
 
-/* What no other run has, though it may be one over an old copy of the same folder. */
+/* Numbers that no other run has, not even one over an old copy of the same folder. */
 static bool draw_run(struct catalog *c)
 {
     if (!random_bytes(&c->run, sizeof c->run) || !random_bytes(&c->counter, sizeof c->counter))
         return false;
-    c->counter >>= 1; /* so that 2^31 are left at least */
+    c->counter >>= 1; /* so that at least 2^31 ids are left */
     return true;
 }
 
@@ -59,7 +59,7 @@ bool catalog_next_run(struct catalog *c)
     if (c->incarnation == 0) {
         if (!random_bytes(&c->incarnation, sizeof c->incarnation))
             return false;
-        c->incarnation >>= 1; /* those above are of runs without a folder */
+        c->incarnation >>= 1; /* higher ones are those of runs without a folder */
     }
     c->incarnation++;
     return draw_run(c);
@@ -81,7 +81,7 @@ enum leat_error catalog_new_id(struct catalog *c, uint64_t *id)
     return LEAT_OK;
 }
 
-/* Where `id` is, or would be. */
+/* The index of `id`, or where it would be inserted. */
 static size_t place_of(const struct catalog *c, uint64_t id)
 {
     size_t low = 0, high = c->count;
@@ -248,12 +248,12 @@ static bool get_partition(struct catalog_partition *partition, const uint8_t *at
 {
     partition->log_epoch = leat_load64(at);
     partition->offset_limit = leat_load64(at + 8);
-    /* Version 1 does not say: what it had is not certain. */
+    /* Version 1 does not store it: none of its offsets is certain. */
     partition->certain_offset = version == 1 ? partition->offset_limit : leat_load64(at + 16);
     return partition->certain_offset <= partition->offset_limit;
 }
 
-/* One topic at `at`, of which `left` bytes can be read; *used of them. */
+/* Decodes one topic from `at`, where `left` bytes can be read; *used is its size. */
 static enum leat_error get_topic(struct catalog *c, const uint8_t *at, size_t left, size_t *used,
                                  uint32_t version, const char **why)
 {

@@ -1,4 +1,4 @@
-/* Offsets file: where groups stand, as bytes. */
+/* Offsets file: the encoding of the groups' committed offsets. */
 #include "broker/state/offsets_file.h"
 
 #include <assert.h>
@@ -17,7 +17,7 @@ enum {
     FIRST_ROOM = 4096,
 };
 
-/* ---- out */
+/* ---- encoding */
 
 static uint8_t *extend(struct offsets_writer *w, size_t size)
 {
@@ -39,7 +39,7 @@ static uint8_t *extend(struct offsets_writer *w, size_t size)
     return at;
 }
 
-/* One more of what the count there counts. */
+/* Increments the u16 count at `at`. */
 static void count_one(const struct offsets_writer *w, size_t at)
 {
     assert(at != 0);
@@ -87,7 +87,7 @@ void offsets_file_partition(struct offsets_writer *w, const struct offsets_row *
     count_one(w, w->topic_at);
 }
 
-/* ---- in */
+/* ---- decoding */
 
 void offsets_file_begin(struct offsets_reader *r, const uint8_t *bytes, size_t size,
                         uint32_t version)
@@ -100,7 +100,7 @@ static size_t left(const struct offsets_reader *r)
     return (size_t)(r->end - r->at);
 }
 
-/* Each of these reads one thing, and says what is wrong with it; NULL: nothing. */
+/* Each of these decodes one item. Returns what is wrong with it; NULL: nothing. */
 
 static const char *read_group(struct offsets_reader *r)
 {
@@ -131,7 +131,7 @@ static const char *read_topic(struct offsets_reader *r)
     r->partitions = leat_load16(r->at + 8);
     r->at += TOPIC_BYTES;
     r->topics--;
-    r->row.partition = UINT32_MAX; /* nothing before it */
+    r->row.partition = UINT32_MAX; /* no partition before it */
     return r->partitions >= 1 && r->partitions <= LEAT_PARTITIONS_MAX
                ? NULL
                : "a topic has 0 partitions or too many";
@@ -159,15 +159,15 @@ static const char *read_row(struct offsets_reader *r)
     if (r->row.log_epoch == 0 || r->row.offset == LEAT_OFFSET_NONE)
         return "a partition has no offset";
     if (r->row.lost_at_least > r->row.lost_at_most)
-        return "a partition lost more at least than at most";
+        return "a partition's lost_at_least is above its lost_at_most";
     if (r->row.metadata_size > LEAT_GROUP_METADATA_MAX || left(r) < r->row.metadata_size
         || memchr(r->row.metadata, '\0', r->row.metadata_size) != NULL)
-        return "a commit's text is none";
+        return "a commit's metadata is invalid";
     r->at += r->row.metadata_size;
     return NULL;
 }
 
-/* One row, with the group and the topic before it where a new one begins. */
+/* Decodes one row, and first the group and the topic where a new one begins. */
 static const char *read_next(struct offsets_reader *r)
 {
     const char *wrong = NULL;

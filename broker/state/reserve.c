@@ -1,4 +1,5 @@
-/* Reserve: how far ahead offsets are promised on disk, so that none is ever given out twice. */
+/* Reserve: decides how far ahead offsets are reserved on disk, so that none is ever assigned
+ * twice. */
 #include "broker/state/reserve.h"
 
 #define QUICK_NS (10 * LEAT_NS_PER_S)

@@ -1,10 +1,10 @@
-/* Reserve: how far ahead offsets are promised on disk, so that none is ever given out twice.
+/* Reserve: decides how far ahead offsets are reserved on disk, so that none is ever assigned twice.
  *
- * Role: decide the next limit of one partition. Must not know: files, who asks.
+ * Role: the next limit of one partition. Must not know: files, who asks.
  *
- * Each limit costs a durable write, and a crash wastes what was promised and not used: the step
- * begins at 2^20 offsets and doubles while it is used up within seconds.
- * Threads: its owner. */
+ * Each new limit costs a durable write, and a crash wastes what was reserved and not used. So the
+ * step begins at 2^20 offsets, and doubles while it is used up within seconds. Threads: its
+ * owner's. */
 #ifndef LEAT_BROKER_STATE_RESERVE_H
 #define LEAT_BROKER_STATE_RESERVE_H
 
@@ -25,7 +25,7 @@ struct reserve {
 /* The first limit of a log that begins at `first_offset`. */
 uint64_t reserve_begin(struct reserve *r, uint64_t first_offset, leat_ns now);
 
-/* The limit that follows `limit`, when the log has come to `next_offset`. Never below `limit`. */
+/* The limit that follows `limit` when the log has reached `next_offset`. Never below `limit`. */
 uint64_t reserve_grow(struct reserve *r, uint64_t limit, uint64_t next_offset, leat_ns now);
 
 #endif

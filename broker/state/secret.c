@@ -1,5 +1,5 @@
-/* Secret: what resume tokens are made with, the same in every run over one state folder since the
- * file was made. */
+/* Secret: the key of resume tokens, the same in every run over one state folder since its file was
+ * made. */
 #include "broker/state/secret.h"
 
 #include <stdio.h>

@@ -1,11 +1,12 @@
-/* Secret: what resume tokens are made with, the same in every run over one state folder since the
- * file was made.
+/* clang-format off */
+/* Secret: the key of resume tokens, the same in every run over one state folder since its file was
+ * made.
  *
- *      payload   secret 32 B | incarnation of the first run that had it u32
-
+ *      payload   secret 32 B | incarnation u32, of the first run that had it
  *
- * Role: read it, or draw it and store it. Must not know: tokens, producers.
- * Threads: its owner, before the broker serves. */
+ * Role: read it, or draw and store it. Must not know: tokens, producers. Threads: its owner's,
+ * before the broker serves. */
+/* clang-format on */
 #ifndef LEAT_BROKER_STATE_SECRET_H
 #define LEAT_BROKER_STATE_SECRET_H
 
@@ -20,8 +21,8 @@ struct secret {
     uint32_t since; /* incarnation of the first run that had it */
 };
 
-/* For the run of this incarnation. LEAT_ERR_STATE, LEAT_ERR_IO, LEAT_ERR_NO_MEMORY: error_text says
- * what is wrong and what to do. */
+/* Loads the secret for the run of this incarnation. Errors: LEAT_ERR_STATE, LEAT_ERR_IO,
+ * LEAT_ERR_NO_MEMORY; then error_text says what is wrong and what to do. */
 enum leat_error secret_load(const struct statefile *state, uint32_t incarnation,
                             struct secret *secret, char error_text[STATEFILE_ERROR_TEXT]);
 

@@ -1,4 +1,4 @@
-/* State files: files of one folder whose content is either wholly there or refused. */
+/* State files: files of one folder whose content is either whole or refused. */
 #include "broker/state/statefile.h"
 
 #include <errno.h>
@@ -26,10 +26,10 @@ enum leat_error statefile_check(const uint8_t *bytes, size_t size, const uint8_t
     *why = "it is too short for a state file";
     if (size < STATEFILE_OVERHEAD_BYTES)
         return LEAT_ERR_STATE;
-    *why = "it does not begin like a state file of leatd";
+    *why = "it is not a state file of leatd: its first bytes are wrong";
     if (memcmp(bytes, MAGIC, sizeof MAGIC) != 0)
         return LEAT_ERR_STATE;
-    *why = "it is torn: its length is not the one it says";
+    *why = "it is torn: its length differs from the one in its header";
     if (leat_load64(bytes + 16) != size - STATEFILE_OVERHEAD_BYTES)
         return LEAT_ERR_STATE;
     *why = "it is corrupt: its checksum does not match its bytes";
@@ -56,13 +56,13 @@ static enum leat_error io_error(char error_text[STATEFILE_ERROR_TEXT], const cha
     return LEAT_ERR_IO;
 }
 
-/* Whoever may write there decides what the next run of the broker is, and what it writes to. */
+/* Anyone who may write to the folder controls the next run of the broker, and what it writes to. */
 static enum leat_error check_folder(int folder, const char *path,
                                     char error_text[STATEFILE_ERROR_TEXT])
 {
     struct stat about;
     if (fstat(folder, &about) != 0)
-        return io_error(error_text, "the state folder cannot be looked at", path);
+        return io_error(error_text, "the state folder cannot be examined", path);
     const uid_t user = geteuid();
     if (about.st_uid != user && about.st_uid != 0) {
         snprintf(error_text, STATEFILE_ERROR_TEXT,
@@ -81,8 +81,8 @@ static enum leat_error check_folder(int folder, const char *path,
     return LEAT_OK;
 }
 
-/* Opens `name` without following a link and without waiting for the other end of a fifo. -1: errno
- * says why; EINVAL: it is no regular file. */
+/* Opens `name` without following a symbolic link, and without waiting for a fifo's other end. -1:
+ * errno says why; EINVAL: not a regular file. */
 static int open_regular(int folder, const char *name, int flags)
 {
     struct stat about;
@@ -166,7 +166,7 @@ const struct statefile_kind STATEFILE_OFFSETS = { "group-offsets", "the places o
 const struct statefile_kind STATEFILE_SECRET = { "secret", "what producers prove themselves with",
                                                  true };
 
-/* Of the file, for messages. */
+/* The path of a file, for messages. */
 struct full_name {
     char text[STATEFILE_PATH_MAX + STATEFILE_NAME_MAX + 2];
 };
@@ -194,7 +194,7 @@ static bool read_all(int fd, uint8_t *bytes, size_t size)
     return true;
 }
 
-/* Who has read it can pass for any producer of this folder. */
+/* Anyone who has read the secret can pose as any producer of this folder. */
 static enum leat_error check_secret(const char *path, const struct stat *about,
                                     char error_text[STATEFILE_ERROR_TEXT])
 {
@@ -315,7 +315,7 @@ enum leat_error statefile_write(const struct statefile *f, const struct statefil
         return LEAT_ERR_NO_MEMORY;
     }
     enum leat_error error = LEAT_OK;
-    /* Always a new file: what has that name may be a link to another one. */
+    /* Always create a new file: an existing one of that name may be a link. */
     unlinkat(f->folder, aside, 0);
     const int fd =
         openat(f->folder, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -332,7 +332,7 @@ enum leat_error statefile_write(const struct statefile *f, const struct statefil
     }
     if (fsync(f->folder) == 0)
         return LEAT_OK;
-    /* There is no way back: to put the old content there again is to sync the folder too. */
+    /* This cannot be undone: writing the old content back needs the same sync. */
     return io_error(error_text,
                     "was replaced, but its folder cannot be synced: after a loss of power the new "
                     "content stands there or the old",
