@@ -43,7 +43,7 @@ enum leat_error secret_load(const struct statefile *state, uint32_t incarnation,
     } else {
         snprintf(error_text, STATEFILE_ERROR_TEXT,
                  "%s/%s holds %zu bytes, expected %d: restore it from a copy, or remove it; then "
-                 "producers cannot prove any more what they were granted before",
+                 "producers can no longer prove what they were granted before",
                  state->path, STATEFILE_SECRET.name, size, PAYLOAD_BYTES);
         error = LEAT_ERR_STATE;
     }

@@ -73,8 +73,8 @@ static enum leat_error check_folder(int folder, const char *path,
     }
     if ((about.st_mode & S_IWOTH) != 0) {
         snprintf(error_text, STATEFILE_ERROR_TEXT,
-                 "%s: every user may write to the state folder (mode %04o): take that away "
-                 "(chmod o-w), or give another state_dir",
+                 "%s: every user may write to the state folder (mode %04o): remove that "
+                 "permission (chmod o-w), or give another state_dir",
                  path, (unsigned)about.st_mode & 07777u);
         return LEAT_ERR_STATE;
     }
@@ -100,7 +100,7 @@ static enum leat_error not_opened(char error_text[STATEFILE_ERROR_TEXT], const c
     if (errno != EINVAL && errno != ELOOP && errno != ENXIO && errno != EISDIR)
         return io_error(error_text, what, path);
     snprintf(error_text, STATEFILE_ERROR_TEXT,
-             "%s: expected a regular file, found %s: somebody else put it there; remove it", path,
+             "%s: expected a regular file, found %s: leatd did not put it there; remove it", path,
              errno == ELOOP ? "a symbolic link" : "a folder, a fifo, a socket or a device");
     return LEAT_ERR_STATE;
 }
@@ -112,13 +112,13 @@ static enum leat_error take_lock(struct statefile *f, char error_text[STATEFILE_
     f->lock = open_regular(f->folder, LOCK_NAME, O_RDWR | O_CREAT);
     if (f->lock < 0)
         return not_opened(error_text,
-                          "the state folder's lock cannot be made (the user of leatd must be able "
-                          "to write there)",
+                          "the state folder's lock cannot be created (leatd's user must be able to "
+                          "write there)",
                           path);
     if (flock(f->lock, LOCK_EX | LOCK_NB) == 0)
         return LEAT_OK;
     if (errno != EWOULDBLOCK)
-        return io_error(error_text, "the state folder's lock cannot be taken", path);
+        return io_error(error_text, "the state folder cannot be locked", path);
     snprintf(error_text, STATEFILE_ERROR_TEXT,
              "%s: another leatd is using this state folder: stop it, or give this one a "
              "state_dir of its own",
@@ -138,7 +138,7 @@ enum leat_error statefile_open(struct statefile *f, const char *folder,
     }
     if (mkdir(folder, 0700) != 0 && errno != EEXIST)
         return io_error(error_text,
-                        "the state folder cannot be made (create it, or give another "
+                        "the state folder cannot be created (create it, or give another "
                         "state_dir)",
                         folder);
     f->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -162,9 +162,8 @@ void statefile_close(struct statefile *f)
 }
 
 const struct statefile_kind STATEFILE_CATALOG = { "catalog", "topics", false };
-const struct statefile_kind STATEFILE_OFFSETS = { "group-offsets", "the places of groups", false };
-const struct statefile_kind STATEFILE_SECRET = { "secret", "what producers prove themselves with",
-                                                 true };
+const struct statefile_kind STATEFILE_OFFSETS = { "group-offsets", "group offsets", false };
+const struct statefile_kind STATEFILE_SECRET = { "secret", "the key of resume tokens", true };
 
 /* The path of a file, for messages. */
 struct full_name {
@@ -201,9 +200,9 @@ static enum leat_error check_secret(const char *path, const struct stat *about,
     if ((about->st_mode & S_IRWXO) == 0)
         return LEAT_OK;
     snprintf(error_text, STATEFILE_ERROR_TEXT,
-             "%s: every user may use it (mode %04o), and it is secret: take that away (chmod "
-             "o-rwx), or remove it if somebody may have read it; then producers cannot prove any "
-             "more what they were granted before",
+             "%s: every user may access it (mode %04o), but it is secret: remove that permission "
+             "(chmod o-rwx), or remove the file if somebody may have read it; then producers can "
+             "no longer prove what they were granted before",
              path, (unsigned)about->st_mode & 07777u);
     return LEAT_ERR_STATE;
 }
@@ -333,8 +332,9 @@ enum leat_error statefile_write(const struct statefile *f, const struct statefil
     if (fsync(f->folder) == 0)
         return LEAT_OK;
     /* This cannot be undone: writing the old content back needs the same sync. */
-    return io_error(error_text,
-                    "was replaced, but its folder cannot be synced: after a loss of power the new "
-                    "content stands there or the old",
-                    path.text);
+    return io_error(
+        error_text,
+        "was replaced, but its folder cannot be synced: after a power failure it may have "
+        "the old or the new content",
+        path.text);
 }
