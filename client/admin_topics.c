@@ -1,8 +1,6 @@
 /* Topics, for operators: create, delete, list, describe. */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "client/client_call.h"
 #include "schema/error_text.h"

@@ -1,6 +1,5 @@
 /* The client: open, close, and one iteration of its loop. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

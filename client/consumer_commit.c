@@ -1,9 +1,7 @@
 /* A group consumer's commits: requests, answers, positions, pauses and lag. */
-#include <inttypes.h>
 
 #include "client/client_core.h"
 #include "client/consumer.h"
-#include "client/consumer_group.h"
 #include "client/session.h"
 #include "schema/error_text.h"
 

@@ -8,12 +8,8 @@
 #include <sys/random.h>
 
 #include "client/client_core.h"
-#include "client/connect.h"
-#include "client/consumer.h"
 #include "client/member_readers.h"
 #include "client/member_requests.h"
-#include "client/session.h"
-#include "schema/error_text.h"
 
 /* ---- making */
 

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "transport/event_wait.h"
 #include "transport/link_tcp.h"

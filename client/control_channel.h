@@ -6,7 +6,6 @@
 #ifndef LEAT_CLIENT_CONTROL_CHANNEL_H
 #define LEAT_CLIENT_CONTROL_CHANNEL_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -9,7 +9,6 @@
 #ifndef LEAT_CLIENT_LOST_COUNT_H
 #define LEAT_CLIENT_LOST_COUNT_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "schema/frame.h"

@@ -1,7 +1,6 @@
 /* The client's port for packets: one link, shared by its sessions. */
 #include "client/packet_port.h"
 
-#include <stdio.h>
 #include <sys/epoll.h>
 
 #include "client/client_core.h"

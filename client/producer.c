@@ -1,20 +1,13 @@
 /* Producers as leat.h describes them: opening, answers, the end. */
 #include "client/producer.h"
 
-#include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "client/client_core.h"
 #include "client/connect.h"
-#include "client/partitioner.h"
-#include "client/refusal.h"
 #include "client/session.h"
-#include "schema/bytes.h"
-#include "schema/error_text.h"
 
 enum { OUT_OF_ORDER_PAUSE_US = 1000, US_NS = 1000 };
 

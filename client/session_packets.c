@@ -5,8 +5,6 @@
 
 #include "client/client_core.h"
 #include "client/resolve.h"
-#include "client/session.h"
-#include "schema/error_text.h"
 #include "schema/packet.h"
 #include "transport/link_udp.h"
 

@@ -1,6 +1,5 @@
 /* URLs: the query, with the options of a port. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/url.h"

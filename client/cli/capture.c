@@ -3,6 +3,7 @@
 
 #include <pcap/pcap.h>
 #include <pcap/sll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

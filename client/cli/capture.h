@@ -6,7 +6,6 @@
 #ifndef LEAT_CLIENT_CLI_CAPTURE_H
 #define LEAT_CLIENT_CLI_CAPTURE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

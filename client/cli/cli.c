@@ -240,7 +240,7 @@ static void print_offsets(const struct leat_event *event)
             fputs(" lost", stderr);
     }
     if (event_has_next(event->type))
-        fprintf(stderr, ": goes on at offset %" PRIu64, event->next_offset);
+        fprintf(stderr, ": continues at offset %" PRIu64, event->next_offset);
 }
 
 static void print_event_text(const struct cli *cli, const struct leat_event *event)

@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "schema/limits.h"
 
@@ -164,7 +163,7 @@ static int send_record(struct publish *p, const struct source_record *from)
 
 static int wait_for_source(struct publish *p)
 {
-    struct pollfd input = { .fd = source_fd(p->source), .events = POLLIN };
+    struct pollfd input = { .fd = source_fd(), .events = POLLIN };
     const int error = cli_wait(p->cli, &input, 1, LEAT_FOREVER);
     return error == 0 ? 0 : cli_fail_error(p->cli, p->topic, error);
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,10 +189,9 @@ enum source_said source_next(struct source *s, struct source_record *out)
     return fail(s, capture_error(s->capture));
 }
 
-int source_fd(const struct source *s)
+int source_fd(void)
 {
-    (void)s;
-    return STDIN_FILENO; /* not used for files, which never return SOURCE_WAIT */
+    return STDIN_FILENO; /* files never return SOURCE_WAIT */
 }
 
 const char *source_error(const struct source *s)

@@ -7,7 +7,6 @@
 #ifndef LEAT_CLIENT_CLI_SOURCE_H
 #define LEAT_CLIENT_CLI_SOURCE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,7 +36,7 @@ struct source *source_open_text(const char *path, const char *delimiter, size_t 
 struct source *source_open_pcap(const char *path, char error_text[256]);
 enum source_said source_next(struct source *s, struct source_record *out);
 /* The descriptor to wait for after SOURCE_WAIT. */
-int source_fd(const struct source *s);
+int source_fd(void);
 /* Valid until the next call. */
 const char *source_error(const struct source *s);
 /* NULL for text. */

@@ -1,7 +1,6 @@
 /* leat sub: prints records on stdout as they arrive. */
 #include "client/cli/commands.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -248,7 +248,7 @@ timeout 20 "$LEAT" sub closed --from earliest --count 1 >&- 2>"$dir/err" || code
 "$LEAT" topic create shared --partitions 2 --ring-bytes 1MiB --record-bytes-max 4KiB >/dev/null
 seq 6 | "$LEAT" pub shared >/dev/null
 timeout 20 "$LEAT" sub shared --group team --from earliest --count 4 >"$dir/out" 2>"$dir/err" || fail "sub --group: $(cat "$dir/err")"
-[ "$(grep -c ': assigned: shared partition [01]: goes on at offset 0' "$dir/err")" = 2 ] || fail "sub --group: $(cat "$dir/err")"
+[ "$(grep -c ': assigned: shared partition [01]: continues at offset 0' "$dir/err")" = 2 ] || fail "sub --group: $(cat "$dir/err")"
 timeout 20 "$LEAT" sub shared --group team --member one --from earliest --count 2 >>"$dir/out" 2>"$dir/err" || fail "sub --group: $(cat "$dir/err")"
 [ "$(sort "$dir/out" | tr '\n' ' ')" = "1 2 3 4 5 6 " ] || fail "sub --group printed $(cat "$dir/out")"
 "$LEAT" topic delete shared >/dev/null
