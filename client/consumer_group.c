@@ -104,8 +104,7 @@ enum leat_error group_topic_known(struct subscribed *topic, const Leat__Control_
         return (enum leat_error)client_error(consumer->client, LEAT_ERR_NO_MEMORY,
                                              "consumer of topic \"%s\": no memory", topic->name);
     if (known->id != told->id && m->step == MEMBER_STATE_IN)
-        member_state_doubt(
-            m, consumer->client->now); /* ask at once which of its partitions are assigned */
+        member_state_doubt(m, consumer->client->now); /* ask which are assigned */
     known->id = told->id;
     known->stale = false;
     topic_wait_found(&topic->wait);

@@ -113,10 +113,9 @@ enum leat_event_type {
      * nothing is committed). next_offset is the position of this consumer. */
     LEAT_EVENT_REVOKED = 13,
 
-    /* All partitions of this member now belong to others, because the member was silent too long
-     * (time_ns), the broker restarted, or a topic that was missing when the member joined now
-     * exists. Reported once, without a REVOKED for each partition. The consumer rejoins by itself.
-     */
+    /* This member has lost all its partitions to others, because it was silent too long (time_ns),
+     * the broker restarted, or a topic that was missing when the member joined now exists. Reported
+     * once, without a REVOKED for each partition. The consumer rejoins by itself. */
     LEAT_EVENT_MEMBER_LOST = 14,
 
     /* A newer member with the same id took over, or the broker no longer accepts this member

@@ -39,7 +39,7 @@ static const char *ask_system(const char *name, struct sockaddr_storage *out, ui
     return NULL;
 }
 
-/* Up to `room` addresses. Returns NULL, or why there is none. */
+/* Looks up at most `room` addresses. Returns NULL, or why there is none. */
 static const char *look_up(struct leat_client *client, const struct url_host *host,
                            struct sockaddr_storage *out, uint32_t room, uint32_t *count)
 {

@@ -17,7 +17,8 @@ enum {
     FIRST_BYTES_MAX =
         CLIENT_SMALL_FRAMES_BYTES + LEAT_PING_BYTES + CREDITS_MAX * CREDIT_COMMIT_BYTES,
 };
-static_assert((int)FIRST_BYTES_MAX <= (int)LEAT_FRAME_BYTES_MAX, "what goes first fits the spill");
+static_assert((int)FIRST_BYTES_MAX <= (int)LEAT_FRAME_BYTES_MAX,
+              "the small frames fit in the spill buffer");
 
 /* A PUBLISH frame in a write: where it ends, and its publisher's cursor after it. */
 struct cut {
