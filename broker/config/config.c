@@ -1,4 +1,4 @@
-/* Config: what the operator wants, read from JSON, checked as a whole, shown by --plan. */
+/* Config: the broker's configuration, read from JSON and validated as a whole. */
 #include "broker/config/config.h"
 
 #include <arpa/inet.h>
@@ -121,7 +121,7 @@ static void parse_topic(struct config *config, const struct config_place *at)
         config_wrong(at, "name", name, rule);
     for (size_t i = 0; topic->name[0] != '\0' && i + 1 < config->topic_count; i++) {
         if (strcmp(config->topics[i].name, topic->name) == 0) {
-            config_wrong(at, "name", name, "a name that no other topic here has");
+            config_wrong(at, "name", name, "a name that no other topic in this list has");
             break;
         }
     }
@@ -131,7 +131,7 @@ static void parse_topic(struct config *config, const struct config_place *at)
 static void parse_quota(struct config *config, const struct config_place *at)
 {
     static const char *const known[] = { "client", "publish_bytes", "deliver_bytes", NULL };
-    static const char rule[] = "a client's name, or \"*\" for everyone not named";
+    static const char rule[] = "a client name, or \"*\" for every other client";
     struct config_quota *quota = &config->quotas[config->quota_count++];
     config_known_keys(at, known);
     json_t *client = json_object_get(at->object, "client");
@@ -143,12 +143,13 @@ static void parse_quota(struct config *config, const struct config_place *at)
         config_wrong(at, "client", client, rule);
     for (size_t i = 0; i + 1 < config->quota_count; i++)
         if (strcmp(config->quotas[i].client, quota->client) == 0)
-            config_wrong(at, "client", client, "a client that no other quota here names");
+            config_wrong(at, "client", client,
+                         "a client name that no other quota in this list has");
     config_size(at, "publish_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &quota->publish_bytes);
     config_size(at, "deliver_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &quota->deliver_bytes);
 }
 
-/* Calls `parse` for each object of the list `key`. Returns false when memory is short. */
+/* Calls `parse` for each object of the list `key`. False: no memory. */
 static bool parse_list(struct config *config, const struct config_place *at, const char *key,
                        size_t count_max,
                        void (*parse)(struct config *config, const struct config_place *at))
@@ -208,13 +209,14 @@ static void parse_host(struct config *config, const struct config_place *at)
         && inet_pton(AF_INET6, config->host, address) != 1) {
         config_wrong(at, "host", value, rule);
     } else if (!is_loopback(config->host) && !config->allow_unauthenticated) {
-        config_wrong(at, "host", value,
-                     "a loopback address: whoever reaches this one can read and write everything; "
-                     "add \"allow_unauthenticated\": true if that is meant");
+        config_wrong(
+            at, "host", value,
+            "a loopback address: every client that can reach another one can read and write "
+            "everything; add \"allow_unauthenticated\": true to allow that");
     }
 }
 
-/* What may stand before a port: an address, or a name as DNS has them. */
+/* A valid host in front of ":port": an address or a DNS name. */
 static bool is_host(const char *host)
 {
     static const char name_bytes[] =
@@ -228,7 +230,7 @@ static void parse_advertise(struct config *config, const struct config_place *at
 {
     static const char *const known[] = { "host", NULL };
     static const char rule[] =
-        "the host name or address that clients reach this broker by, without a port";
+        "the host name or address at which clients reach this broker, without a port";
     json_t *value = json_object_get(at->object, "advertise");
     if (value == NULL)
         return;
@@ -248,14 +250,14 @@ static void parse_advertise(struct config *config, const struct config_place *at
 static void parse_shards(struct config *config, const struct config_place *at)
 {
     json_t *value = json_object_get(at->object, "shards");
-    const json_int_t count = json_integer_value(value); /* 0: no integer */
+    const json_int_t count = json_integer_value(value); /* 0: not an integer */
     if (value == NULL)
         return;
     if (count >= 1 && count <= LEAT_SHARDS_MAX)
         config->shards = (uint32_t)count;
     else
         config_wrong(at, "shards", value,
-                     "an integer from 1 to 64: each shard is a thread with a data port of its own");
+                     "an integer from 1 to 64: each shard is a thread with its own data port");
 }
 
 static void parse_cpus(struct config *config, const struct config_place *at)
@@ -292,7 +294,8 @@ static void parse_ports(struct config *config, const struct config_place *at)
     if (data_port != 0 && data_port + config->shards - 1 > UINT16_MAX) {
         char got[32];
         snprintf(got, sizeof got, "%" PRIu64, data_port);
-        config_mistake(at, "data_port", got, "a port with one for each shard up to 65535");
+        config_mistake(at, "data_port", got,
+                       "a first data port such that the port of the last shard is at most 65535");
     }
 }
 
@@ -308,7 +311,8 @@ static void parse_limits(struct config *config, const struct config_place *at)
     config_u32(at, "producers_max", 1, PRODUCERS_LIMIT, &config->producers_max);
     config_integer(at, "producer_idle_ms", 1000, PRODUCER_IDLE_MAX_MS, &config->producer_idle_ms);
     config_size(at, "socket_buffer_bytes", 0, SOCKET_BUFFER_MAX, &buffer);
-    config_text(at, "tcp_congestion", "a congestion control of the kernel, as \"cubic\"",
+    config_text(at, "tcp_congestion",
+                "a congestion control algorithm of the kernel, such as \"cubic\"",
                 config->tcp_congestion, sizeof config->tcp_congestion);
     config_u32(at, "keepalive_ms", KEEPALIVE_MIN_MS, KEEPALIVE_MAX_MS, &config->keepalive_ms);
     config_u32(at, "offsets_snapshot_ms", 0, OFFSETS_SNAPSHOT_MAX_MS, &config->offsets_snapshot_ms);
@@ -319,13 +323,14 @@ static void parse_limits(struct config *config, const struct config_place *at)
 
 static void parse_state_dir(struct config *config, const struct config_place *at)
 {
-    static const char rule[] = "the path of a folder, at most 499 bytes";
+    static const char rule[] = "the path of a directory, at most 499 bytes";
     if (config_text(at, "state_dir", rule, config->state_dir, sizeof config->state_dir)
         && config->state_dir[0] == '\0')
         config_mistake(at, "state_dir", "\"\"", rule);
 }
 
-/* Whoever reaches a network card's address can read and write everything. */
+/* Without authentication, a port that other machines can reach lets them read and write everything.
+ */
 static void check_ports(const struct config *config, const struct config_place *at)
 {
     for (uint32_t i = 0; i < config->ports.count && !config->allow_unauthenticated; i++) {
@@ -334,9 +339,9 @@ static void check_ports(const struct config *config, const struct config_place *
             continue;
         snprintf(key, sizeof key, "dpdk.ports[%u].device", i);
         config_mistake(at, key, config->ports.list[i].device,
-                       "net_memif or net_vhost, which only this machine reaches: whoever reaches "
-                       "another can read and write everything; add \"allow_unauthenticated\": "
-                       "true if that is meant");
+                       "net_memif or net_vhost, which only this machine can reach: every host that "
+                       "can reach another device can read and write everything; add "
+                       "\"allow_unauthenticated\": true to allow that");
     }
 }
 
@@ -415,17 +420,18 @@ enum leat_error config_parse(struct config *config, const char *bytes, size_t si
     }
     if (!json_is_object(root)) {
         json_decref(root);
-        return say(errors, LEAT_ERR_INVALID, name, "line 1: expected one object: { ... }");
+        return say(errors, LEAT_ERR_INVALID, name, "line 1: expected a JSON object: { ... }");
     }
     const struct config_place at = { .errors = errors, .file = name, .object = root };
     const bool enough = parse_root(config, &at);
     json_decref(root);
     if (!enough)
-        return say(errors, LEAT_ERR_NO_MEMORY, name, "no memory to read it");
+        return say(errors, LEAT_ERR_NO_MEMORY, name, "not enough memory to read the configuration");
     return errors->count == 0 ? LEAT_OK : LEAT_ERR_INVALID;
 }
 
-/* -1: errno says why. *bytes: allocated, up to one more than a configuration may have. */
+/* Reads at most one byte more than a configuration may have. -1: errno is set. The caller frees
+ * *bytes in both cases. */
 static ssize_t read_file(int fd, char **bytes)
 {
     const size_t room = CONFIG_FILE_BYTES_MAX + 1;
@@ -456,7 +462,8 @@ static enum leat_error load(struct config *config, const char *path, int fd,
     if (size < 0)
         error = say(errors, LEAT_ERR_IO, path, strerror(reason));
     else if (size > CONFIG_FILE_BYTES_MAX)
-        error = say(errors, LEAT_ERR_TOO_LARGE, path, "larger than 4 MiB: no configuration");
+        error = say(errors, LEAT_ERR_TOO_LARGE, path,
+                    "the file is larger than 4 MiB, the maximum for a configuration");
     else
         error = config_parse(config, bytes, (size_t)size, path, errors);
     free(bytes);
@@ -479,10 +486,10 @@ enum leat_error config_load_again(struct config *config, const char *path,
         return load(config, path, fd, errors);
     close(fd);
     return say(errors, LEAT_ERR_IO, path,
-               "only a regular file can be read again, and this is a pipe, a folder or a device");
+               "only a regular file can be read again; this is a pipe, a directory or a device");
 }
 
-/* ---- what follows from it */
+/* ---- derived settings */
 
 bool config_set_port(struct config *config, uint32_t port)
 {

@@ -1,14 +1,15 @@
-/* How much memory the broker gives itself, of what it may have. */
+/* Chooses the memory budgets within the limits of the process, and checks configured ones. */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "broker/config/config.h"
 #include "broker/log/memory_budget.h"
 
-#define LOG_FALLBACK (UINT64_C(256) * LEAT_MIB) /* where nothing can be known */
+#define LOG_FALLBACK (UINT64_C(256) * LEAT_MIB) /* if no limit is known */
 #define LOG_LEAST LEAT_MIB
-#define CLIENT_FALLBACK (UINT64_C(64) * LEAT_MIB) /* where there is room for it */
-#define PROCESS_BYTES (UINT64_C(16) * LEAT_MIB)   /* code, stacks, tables, files: in no budget */
+#define CLIENT_FALLBACK (UINT64_C(64) * LEAT_MIB) /* if the limit leaves room for it */
+#define PROCESS_BYTES \
+    (UINT64_C(16) * LEAT_MIB) /* code, stacks, tables, files: outside the budgets */
 
 static uint64_t lesser(uint64_t a, uint64_t b)
 {
@@ -20,7 +21,7 @@ static uint64_t greater(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* What budgets may have of a limit. */
+/* The part of a limit that the budgets may use. */
 static uint64_t usable(uint64_t limit)
 {
     return limit > 2 * PROCESS_BYTES ? limit - PROCESS_BYTES : limit / 2;
@@ -36,7 +37,7 @@ static uint64_t quarter_of(uint64_t bytes)
     return bytes / 4 / LEAT_MIB * LEAT_MIB;
 }
 
-/* What decides: the least of the limits, and of what there is now. */
+/* Sets memory_limit to the smallest of the limits and the memory available now. */
 static void decide(struct config *config, const struct memory_limits *limits, bool huge)
 {
     const uint64_t now = huge ? limits->huge_available_bytes : limits->available_bytes;
@@ -81,7 +82,7 @@ static void say_beyond(const struct config *config, const struct memory_limit *l
 {
     snprintf(text, CONFIG_MEMORY_TEXT,
              "log_memory_bytes (%" PRIu64 ") and client_memory_bytes (%" PRIu64
-             ") are more than the %" PRIu64 " bytes that this process may have (%s): %s; lower "
+             ") are more than the %" PRIu64 " bytes available to this process (%s): %s; lower "
              "them, or raise that limit",
              config->log_memory_bytes, config->client_memory_bytes, limit->bytes, limit->from,
              then);
@@ -96,22 +97,23 @@ enum leat_error config_fit_memory(struct config *config, const struct memory_lim
     fit_logs(config, limits, huge);
     fit_clients(config, limits, huge);
     const uint64_t normal = config->client_memory_bytes + (huge ? 0 : config->log_memory_bytes);
-    /* Hugepages are in no limit of memory: what is not on normal pages may fit. */
+    /* Hugepages do not count towards the memory limits, so the logs may fit there instead. */
     const uint64_t elsewhere =
         config->hugepages == LOGMEM_AUTO ? lesser(
             lesser(limits->huge_available_bytes, limits->huge.bytes), config->log_memory_bytes)
                                          : 0;
     if (huge && config->log_memory_bytes > limits->huge.bytes) {
-        say_beyond(config, &limits->huge, "hugepages beyond it are refused", text);
+        say_beyond(config, &limits->huge, "the kernel refuses hugepages beyond it", text);
         return LEAT_ERR_LIMIT;
     }
     if (normal - elsewhere > limits->hard.bytes) {
-        say_beyond(config, &limits->hard, "beyond it the kernel kills it", text);
+        say_beyond(config, &limits->hard, "beyond it the kernel kills the process", text);
         return LEAT_ERR_LIMIT;
     }
     if (normal > limits->hard.bytes)
-        say_beyond(config, &limits->hard, "it holds only while hugepages are free", text);
+        say_beyond(config, &limits->hard, "they fit only while hugepages are free", text);
     else if (normal > limits->soft.bytes)
-        say_beyond(config, &limits->soft, "beyond it the process is slowed down", text);
+        say_beyond(config, &limits->soft, "beyond it the kernel throttles the process or swaps",
+                   text);
     return LEAT_OK;
 }

@@ -1,4 +1,4 @@
-/* The plan: the configuration in force with its memory, as JSON. */
+/* Prints the effective configuration and its memory requirements as JSON (leatd --plan). */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -51,7 +51,7 @@ static json_t *plan_quotas(const struct config *config)
     return list;
 }
 
-/* What of client_memory_bytes goes where, in bytes. */
+/* The parts of client_memory_bytes, in bytes. */
 static json_t *plan_client_parts(const struct config *config)
 {
     const struct memory_budget budget = { .limit_bytes = config->client_memory_bytes };
@@ -69,7 +69,7 @@ static json_t *plan_client_parts(const struct config *config)
                      entry);
 }
 
-/* What it will take, in bytes. */
+/* Memory limits, budgets and requirements, in bytes. */
 static json_t *plan_memory(const struct config *config)
 {
     uint64_t declared = 0;
@@ -91,7 +91,7 @@ static json_t *plan_memory(const struct config *config)
                      "all_sessions_bytes_max", (json_int_t)sessions);
 }
 
-/* `plans`: what each takes, by the formula that opens it; NULL: the driver is not here to ask. */
+/* `plans`: the requirements of each port, from the driver; NULL: the driver is not installed. */
 static json_t *plan_ports(const struct config *config, const struct link_dpdk_plan *plans)
 {
     json_t *list = json_array();

@@ -1,4 +1,4 @@
-/* Config of the bypass ports: the "dpdk" object of the configuration. */
+/* Parses the "dpdk" object of the configuration: the bypass ports. */
 #include "broker/config/config_ports.h"
 
 #include <arpa/inet.h>
@@ -46,8 +46,9 @@ static bool parse_mac(const char *text, uint8_t mac[6])
 
 static void parse_address(const struct config_place *at, struct link_dpdk_options *options)
 {
-    static const char rule[] = "this port's IPv4 address with its prefix, as \"10.0.0.1/24\"";
-    static const char gateway_rule[] = "an IPv4 address, as \"10.0.0.254\"";
+    static const char rule[] =
+        "the IPv4 address of this port with its prefix length, such as \"10.0.0.1/24\"";
+    static const char gateway_rule[] = "an IPv4 address, such as \"10.0.0.254\"";
     char text[64] = "";
     json_t *value = json_object_get(at->object, "ip");
     if (value == NULL)
@@ -75,7 +76,7 @@ static void parse_inject(const struct config_place *at, struct link_dpdk_inject 
     if (value == NULL)
         return;
     if (!json_is_object(value)) {
-        config_wrong(at, "inject", value, "an object of faults, as {\"rx_loss_ppm\": 10000}");
+        config_wrong(at, "inject", value, "an object of faults, such as {\"rx_loss_ppm\": 10000}");
         return;
     }
     struct config_place inside = *at;
@@ -94,8 +95,9 @@ static void parse_inject(const struct config_place *at, struct link_dpdk_inject 
 static void parse_neighbour(const struct config_place *at, struct link_dpdk_neighbour *out)
 {
     static const char *const known[] = { "ip", "mac", NULL };
-    static const char rule[] = "a neighbour's IPv4 address, as \"10.0.0.2\"";
-    static const char mac_rule[] = "its hardware address, as \"02:00:00:00:00:02\"";
+    static const char rule[] = "the IPv4 address of a neighbour, such as \"10.0.0.2\"";
+    static const char mac_rule[] =
+        "the MAC address of the neighbour, such as \"02:00:00:00:00:02\"";
     char text[32] = "";
     config_known_keys(at, known);
     if (!config_text(at, "ip", rule, text, sizeof text) || !parse_ip(text, &out->ip))
@@ -124,7 +126,7 @@ static void parse_neighbours(const struct config_place *at, struct config_port *
     }
 }
 
-/* It stands in the ready line and in EAL's arguments as it is. */
+/* The device is copied unescaped into the ready line (JSON) and into EAL's arguments. */
 static bool device_ok(const char *device)
 {
     for (const char *c = device; *c != '\0'; c++)
@@ -139,7 +141,8 @@ static void parse_port(const struct config_place *at, struct config_port *port)
                                          "mtu",    "descriptors", "buffers", "copy_only",
                                          "inject", "neighbours",  NULL };
     static const char rule[] =
-        "a PCI address as \"0000:03:00.0\", or a virtual device as \"net_memif0,role=server,...\"";
+        "a PCI address such as \"0000:03:00.0\", or a virtual device such as "
+        "\"net_memif0,role=server,...\"";
     uint64_t vlan = 0, mtu = 0, descriptors = 0;
     config_known_keys(at, known);
     if (json_object_get(at->object, "device") == NULL)

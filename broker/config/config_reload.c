@@ -1,4 +1,4 @@
-/* The configuration file read again while the broker runs (SIGHUP). */
+/* Reloads the configuration file while the broker runs (SIGHUP). */
 #include "broker/config/config_reload.h"
 
 #include <stddef.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Settings that are read once, at the start. */
+/* A setting that is read only at startup. */
 struct fixed_setting {
     const char *name;
     size_t at;
@@ -73,7 +73,7 @@ static bool same_topics(const struct config *a, const struct config *b)
     return true;
 }
 
-/* Compared as --plan shows them: a port's options have texts of their own. */
+/* Compares the ports as --plan prints them: their options contain pointers. */
 static bool same_ports(const struct config *a, const struct config *b)
 {
     struct config only_a = { .ports = a->ports }, only_b = { .ports = b->ports };
@@ -100,7 +100,7 @@ static void compare(const struct config *a, const struct config *b,
         add_name(names, "topics");
 }
 
-/* What `to` has is freed; `from` keeps what it has. */
+/* Replaces the quotas of `to` by a copy of those of `from`. False: no memory. */
 static bool copy_quotas(struct config *to, const struct config *from)
 {
     struct config_quota *quotas = calloc(from->quota_count + 1, sizeof *quotas);

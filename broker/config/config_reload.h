@@ -1,7 +1,7 @@
-/* The configuration file read again while the broker runs (SIGHUP).
+/* Reloads the configuration file while the broker runs (SIGHUP).
  *
- * Role: tell which settings a running broker can take, and take them. Must not know: signals, who
- * asked, what is done with the settings. Threads: control's. */
+ * Role: knows which settings a running broker can change, and changes them.
+ * Must not know: signals, how the settings are used. Threads: control. */
 #ifndef LEAT_BROKER_CONFIG_CONFIG_RELOAD_H
 #define LEAT_BROKER_CONFIG_CONFIG_RELOAD_H
 
@@ -9,11 +9,11 @@
 
 enum { CONFIG_RELOAD_NAMES_BYTES = 512 };
 
-/* Reads `path` and moves from it into `config` what can change while the broker runs: log_level
- * and quotas (for a name as soon as it opens a session). `loaded` is what the file said when
- * it was last taken; it is replaced. `waiting` gets the names of the settings that differ from
- * `loaded` and take effect at the next start only, separated by commas. On an error (as
- * config_load) nothing is changed and `errors` says why. */
+/* Reads `path` and copies to `config` the settings that can change at run time: log_level and
+ * quotas (the quota of a name as soon as it opens a session). `loaded` is the file as last loaded;
+ * it is replaced. `waiting` gets the names, separated by commas, of the settings that differ from
+ * `loaded` and take effect only at the next start. On an error (as config_load) nothing is changed,
+ * and `errors` says why. */
 enum leat_error config_reload(struct config *config, struct config *loaded, const char *path,
                               char waiting[CONFIG_RELOAD_NAMES_BYTES],
                               struct config_errors *errors);

@@ -1,4 +1,4 @@
-/* Config values: taking one typed value out of a JSON object, or saying what is wrong with it. */
+/* Config values: reads one typed value from a JSON object, or reports why it is invalid. */
 #include "broker/config/config_value.h"
 
 #include <ctype.h>
@@ -9,7 +9,7 @@
 
 enum {
     SHOWN_BYTES = 96,
-    KEY_BYTES_MAX = 32, /* longer unknown keys are near nothing */
+    KEY_BYTES_MAX = 32, /* no suggestion for longer unknown keys */
     NEAR_EDITS = 3,
 };
 
@@ -24,7 +24,7 @@ void config_mistake(const struct config_place *place, const char *key, const cha
     if (wrote > 0 && (size_t)wrote < room)
         e->used += (size_t)wrote;
     else
-        e->text[e->used] = '\0'; /* whole lines only */
+        e->text[e->used] = '\0'; /* never a truncated line */
 }
 
 void config_wrong(const struct config_place *place, const char *key, json_t *value,
@@ -132,7 +132,9 @@ void config_size(const struct config_place *place, const char *key, uint64_t min
         return;
     }
     snprintf(expected, sizeof expected,
-             "bytes, as an integer or text like \"64MiB\", from %" PRIu64 " to %" PRIu64, min, max);
+             "a size in bytes, as an integer or a string such as \"64MiB\", from %" PRIu64
+             " to %" PRIu64,
+             min, max);
     config_wrong(place, key, value, expected);
 }
 

@@ -1,4 +1,4 @@
-/* Memory limits: how much memory this process may have, and who says so. */
+/* Memory limits: finds how much memory this process may use, and which limit says so. */
 #include "broker/config/memory_limits.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { PATH_BYTES = MEMORY_LIMIT_PATH_BYTES };
-#define UNLIMITED (UINT64_C(1) << 62) /* version 1 says "none" with a number near 2^63 */
+#define UNLIMITED (UINT64_C(1) << 62) /* cgroup v1 shows "no limit" as a number near 2^63 */
 
 struct reader {
     const char *root;
@@ -17,7 +17,7 @@ struct reader {
 
 /* ---- files */
 
-/* NULL: not there. */
+/* NULL: cannot be opened. */
 static FILE *open_file(const struct reader *r, const char *path)
 {
     char full[2 * PATH_BYTES];
@@ -33,7 +33,7 @@ static void lower(struct memory_limit *limit, uint64_t bytes, const char *what, 
     snprintf(limit->from, sizeof limit->from, "%s of %.400s", what, where);
 }
 
-/* A file that holds one number, or "max". */
+/* Applies the limit in a file that contains a number or "max". */
 static void lower_by_file(const struct reader *r, struct memory_limit *limit, const char *folder,
                           const char *name)
 {
@@ -51,11 +51,11 @@ static void lower_by_file(const struct reader *r, struct memory_limit *limit, co
 
 /* ---- control groups */
 
-/* A hierarchy as it is mounted. */
+/* A mounted cgroup hierarchy. */
 struct mount {
-    bool v2, memory, hugetlb; /* v2 has all that there is */
-    char root[PATH_BYTES];    /* this group of the hierarchy */
-    char point[PATH_BYTES];   /* is here */
+    bool v2, memory, hugetlb; /* the controllers; v2 has all of them */
+    char root[PATH_BYTES];    /* the cgroup ... */
+    char point[PATH_BYTES];   /* ... that is mounted here */
 };
 
 static bool has_word(const char *list, const char *word)
@@ -69,7 +69,7 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
-/* Blanks in paths are written as \040. */
+/* mountinfo escapes spaces in paths as \040. */
 static void unescape(char *text)
 {
     char *to = text;
@@ -85,7 +85,7 @@ static void unescape(char *text)
     *to = '\0';
 }
 
-/* A line of mountinfo (proc(5)). False: no control group that limits memory. */
+/* Parses a line of mountinfo (proc(5)). False: not a cgroup mount with a memory controller. */
 static bool parse_mount(const char *line, struct mount *out)
 {
     char type[32], options[512];
@@ -120,7 +120,7 @@ static void lower_by_group(const struct reader *r, const struct mount *m, const 
     }
 }
 
-/* What version 1 knows of the groups above, seen from here or not. */
+/* cgroup v1 also reports the limit of ancestors that are not visible from here. */
 static void lower_by_hierarchy(const struct reader *r, const char *folder)
 {
     char path[2 * PATH_BYTES], line[256];
@@ -135,7 +135,7 @@ static void lower_by_hierarchy(const struct reader *r, const char *folder)
         fclose(file);
 }
 
-/* The group `path` of a hierarchy and every one above it. */
+/* Applies the limits of the cgroup `path` and of its ancestors. */
 static void lower_by_path(const struct reader *r, const struct mount *m, const char *path)
 {
     char folder[2 * PATH_BYTES];
@@ -143,7 +143,8 @@ static void lower_by_path(const struct reader *r, const struct mount *m, const c
     const size_t skip = strcmp(m->root, "/") == 0 ? 0 : strlen(m->root);
     const bool below =
         strncmp(path, m->root, skip) == 0 && (skip == 0 || path[skip] == '/' || path[skip] == '\0');
-    /* Outside of what is mounted here, or of our namespace ("/../.."): only the mount is seen. */
+    /* A cgroup outside the mount or the namespace ("/../..") is not visible: only the mount point
+     * is. */
     const char *within = below && strstr(path, "/..") == NULL ? path + skip : "";
     snprintf(folder, sizeof folder, "%s%s", m->point, strcmp(within, "/") == 0 ? "" : within);
     if (m->memory && !m->v2)
@@ -157,7 +158,7 @@ static void lower_by_path(const struct reader *r, const struct mount *m, const c
     }
 }
 
-/* A line of /proc/self/cgroup: "4:memory:/a/b", or "0::/a/b" of version 2. */
+/* Parses a line of /proc/self/cgroup: "4:memory:/a/b", or "0::/a/b" (v2). */
 static bool parse_group(char *line, char **controllers, char **path)
 {
     *controllers = strchr(line, ':');

@@ -1,11 +1,11 @@
-/* Memory limits: how much memory this process may have, and who says so.
+/* Memory limits: finds how much memory this process may use, and which limit says so.
  *
- * Role: read what the kernel tells of the machine, of the control groups (v1 and v2) that this
- * process is in, up to the root, and of its resource limits, and find the least.
- * Must not know: what the memory is for.
+ * Role: reads the memory of the machine, the limits of the control groups (v1 and v2, up to the
+ * root) of this process and its resource limits from /proc and /sys, and finds the smallest. Must
+ * not know: what the memory is for.
  *
- * Limits of groups above a container's own root cannot be seen from within; version 1 tells them in
- * hierarchical_memory_limit, version 2 does not. Threads: any. */
+ * Limits of groups above the root of a container are not visible inside it. v1 includes them in
+ * hierarchical_memory_limit; v2 does not show them. Threads: any. */
 #ifndef LEAT_BROKER_CONFIG_MEMORY_LIMITS_H
 #define LEAT_BROKER_CONFIG_MEMORY_LIMITS_H
 
@@ -20,14 +20,15 @@ struct memory_limit {
 };
 
 struct memory_limits {
-    uint64_t available_bytes;      /* without swapping; 0: unknown */
+    uint64_t available_bytes;      /* without swapping (MemAvailable); 0: unknown */
     uint64_t huge_available_bytes; /* in free hugepages of the default size; 0: none, or unknown */
-    struct memory_limit hard;      /* beyond it the process is killed, or memory is refused */
-    struct memory_limit soft;      /* beyond it the process is slowed down, or swaps */
-    struct memory_limit huge;      /* hard, of hugepages of 2 MiB alone */
+    struct memory_limit hard;      /* beyond it the kernel kills the process or refuses memory */
+    struct memory_limit soft;      /* beyond it the kernel throttles the process or swaps */
+    struct memory_limit huge;      /* hard limit for 2 MiB hugepages */
 };
 
-/* `root` stands before every path: "" for this machine. What cannot be read is no limit. */
+/* Reads the limits. `root` is prepended to every path; "" for the real files. A file that cannot be
+ * read sets no limit. */
 void memory_limits_read(struct memory_limits *out, const char *root);
 
 /* The smaller one of two. */
