@@ -1,4 +1,4 @@
-/* leatd: composes the broker: configuration, state, topics, shards, control; nothing else. */
+/* leatd: assembles the broker from configuration, state, topics, shards and control. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -30,11 +30,11 @@ enum { EXIT_USAGE = 2, ERROR_TEXT = CONTROL_ERROR_TEXT };
 static const char USAGE[] =
     "usage: leatd [--config FILE] [--dev] [--port N] [--plan] [--help] [--version]\n"
     "  --config FILE  JSON configuration; see ops/leatd.example.json\n"
-    "  --dev          for a developer's machine: loopback, no state kept, no hugepages, no root\n"
-    "  --port N       control on port N, data on N + 10 + shard; 0: all ports free-chosen\n"
-    "  --plan         print the configuration in force, with its memory, and end\n"
-    "When it is ready, it prints one line of JSON on stdout; logs go to stderr. SIGTERM stops "
-    "it;\nSIGHUP reads FILE again.\n";
+    "  --dev          for a developer's machine: loopback only, no state, no hugepages, no root\n"
+    "  --port N       control on port N, data on N + 10 + shard; 0: any free ports\n"
+    "  --plan         print the effective configuration and its memory requirements, then exit\n"
+    "When leatd is ready, it prints one line of JSON to stdout; logs go to stderr.\n"
+    "SIGTERM stops it; SIGHUP reloads FILE.\n";
 
 struct arguments {
     const char *config;
@@ -43,12 +43,12 @@ struct arguments {
     uint32_t port;
 };
 
-/* One shard and what connects it to control. */
+/* A shard, its thread and its mailboxes to and from control. */
 struct shard_place {
     struct mailbox *inbox, *outbox;
     int wake;
     struct shard *shard;
-    char addresses[CONFIG_PORTS_MAX][LINK_TCP_ADDRESS_TEXT]; /* through bypass ports */
+    char addresses[CONFIG_PORTS_MAX][LINK_TCP_ADDRESS_TEXT]; /* one per bypass port */
     char *address_list[CONFIG_PORTS_MAX];
     pthread_t thread;
     bool runs;
@@ -56,8 +56,8 @@ struct shard_place {
 
 struct broker {
     struct config config;
-    struct config loaded;    /* what the file said, without what the command line changed */
-    const char *config_path; /* NULL: SIGHUP reads nothing */
+    struct config loaded;    /* the file as last loaded, without the options of the command line */
+    const char *config_path; /* NULL: SIGHUP has no effect */
     struct metrics *metrics;
     struct memory_budget memory; /* of clients */
     struct topics *topics;
@@ -69,13 +69,13 @@ struct broker {
     struct ports ports;
     uint8_t reset_secret[RESET_SECRET_BYTES];
     struct secret resume;
-    int wake; /* control's */
+    int wake; /* eventfd of control */
     struct control *control;
 };
 
 /* ---- arguments */
 
-/* The exit code when it is to end now, else -1. */
+/* Prints the mistake and the usage; returns the exit status. */
 static int usage_error(const char *what, const char *value)
 {
     fprintf(stderr, "leatd: %s%s%s\n%s", what, value != NULL ? ": " : "",
@@ -94,7 +94,8 @@ static bool parse_port(const char *text, uint32_t *out)
     return true;
 }
 
-/* What getopt_long refused: a word that holds several short options is not behind it yet. */
+/* The argument that getopt_long refused. optind still points to a word with several short options
+ * until the last one was read. */
 static const char *refused_word(int argc, char **argv)
 {
     const bool within =
@@ -102,6 +103,7 @@ static const char *refused_word(int argc, char **argv)
     return argv[within ? optind : optind - 1];
 }
 
+/* The exit status if the process is to exit now, else -1. */
 static int parse_arguments(int argc, char **argv, struct arguments *out)
 {
     static const struct option options[] = {
@@ -123,8 +125,8 @@ static int parse_arguments(int argc, char **argv, struct arguments *out)
             out->has_port = true;
             break;
         case 'a':
-            return usage_error("--admin: this version of leatd has no admin endpoint yet; leave it "
-                               "out, got",
+            return usage_error("--admin: this version of leatd has no admin endpoint; remove the "
+                               "option, got",
                                optarg);
         case 'h': fputs(USAGE, stdout); return EXIT_SUCCESS;
         case 'v': puts("leatd " LEAT_VERSION); return EXIT_SUCCESS;
@@ -137,7 +139,8 @@ static int parse_arguments(int argc, char **argv, struct arguments *out)
 
 /* ---- configuration and state */
 
-/* *memory_said: a warning, or empty. */
+/* Loads and completes the configuration. `memory_said`: a warning, or empty. False: the mistakes
+ * were printed. */
 static bool configure(struct config *config, const struct arguments *arguments,
                       char memory_said[CONFIG_MEMORY_TEXT])
 {
@@ -156,7 +159,7 @@ static bool configure(struct config *config, const struct arguments *arguments,
     }
     if (arguments->has_port && !config_set_port(config, arguments->port)) {
         fprintf(stderr,
-                "leatd: --port %u: data ports would be %u to %u; expected them up to 65535\n",
+                "leatd: --port %u: the data ports would be %u to %u; expected at most 65535\n",
                 arguments->port, arguments->port + CONFIG_PORT_STEP,
                 arguments->port + CONFIG_PORT_STEP + config->shards - 1);
         return false;
@@ -168,9 +171,8 @@ static bool configure(struct config *config, const struct arguments *arguments,
     return false;
 }
 
-/* Without a file, with one that is read once (a pipe), and with --dev there is nothing to read
- * again.
- */
+/* Keeps the file for SIGHUP, unless there is none, it can be read only once (a pipe), or --dev is
+ * given. */
 static bool remember_file(struct broker *b, const struct arguments *arguments)
 {
     static struct config_errors errors;
@@ -182,12 +184,12 @@ static bool remember_file(struct broker *b, const struct arguments *arguments)
     config_init(&b->loaded, false);
     if (config_load(&b->loaded, b->config_path, &errors) == LEAT_OK)
         return true;
-    fprintf(stderr, "leatd: cannot start: the configuration changed while it was read\n%s",
+    fprintf(stderr, "leatd: cannot start: the configuration changed while leatd read it\n%s",
             errors.text);
     return false;
 }
 
-/* SIGHUP. */
+/* Called by control on SIGHUP. */
 static void reload(void *user)
 {
     static struct config_errors errors;
@@ -197,7 +199,8 @@ static void reload(void *user)
         log_line(
             LOG_INFO, "leatd.nothing_to_reload",
             log_text("reason",
-                     "started with --dev, without --config, or with one that is no regular file"));
+                     "leatd was started with --dev, without --config, or with a configuration that "
+                     "is not a regular file"));
         return;
     }
     if (config_reload(&b->config, &b->loaded, b->config_path, waiting, &errors) != LEAT_OK) {
@@ -210,7 +213,7 @@ static void reload(void *user)
              log_u64("quotas", b->config.quota_count));
     if (waiting[0] != '\0')
         log_line(LOG_WARN, "leatd.reload_waits", log_text("settings", waiting),
-                 log_text("reason", "they are read at the start only: restart leatd"));
+                 log_text("reason", "these settings are read at startup only: restart leatd"));
 }
 
 static bool refuse(const char *text)
@@ -221,24 +224,24 @@ static bool refuse(const char *text)
     return false;
 }
 
-/* What the kernel, or a filter of system calls, said no to. */
+/* Reports a failed system call (it may have been denied by a seccomp filter). */
 static bool refuse_call(const char *call, const char *what)
 {
     char text[256];
-    snprintf(text, sizeof text, "no descriptors for %s: %s: %s%s", what, call, strerror(errno),
-             errno == EMFILE || errno == ENFILE ? "; raise `ulimit -n`" : "");
+    snprintf(text, sizeof text, "cannot create a descriptor for %s: %s: %s%s", what, call,
+             strerror(errno), errno == EMFILE || errno == ENFILE ? "; raise `ulimit -n`" : "");
     return refuse(text);
 }
 
-/* Readers are told the same: how many records were lost is known, or at most so many. */
+/* After an orderly shutdown the number of lost records is known exactly, otherwise within bounds.
+ */
 static void say_last_end(const struct broker *b)
 {
-    log_line(
-        b->catalog.orderly ? LOG_INFO : LOG_WARN, "state.read",
-        log_text("state_dir", b->state.path),
-        log_text("last_run", b->catalog.orderly ? "stopped in order" : "did not stop in order"),
-        log_text("then", b->catalog.orderly ? "offsets go on where they ended"
-                                            : "offsets go on above those that were reserved"));
+    log_line(b->catalog.orderly ? LOG_INFO : LOG_WARN, "state.read",
+             log_text("state_dir", b->state.path),
+             log_text("last_run", b->catalog.orderly ? "orderly shutdown" : "no orderly shutdown"),
+             log_text("then", b->catalog.orderly ? "offsets continue where they ended"
+                                                 : "offsets continue above the reserved ones"));
 }
 
 static bool load_state(struct broker *b)
@@ -258,21 +261,23 @@ static bool load_state(struct broker *b)
     const enum leat_error error = catalog_decode(&b->catalog, bytes, size, version, &why);
     free(bytes);
     if (error != LEAT_OK) {
-        snprintf(text, sizeof text, "%s/%s: %s. It was left as it is: restore it from a copy",
-                 b->state.path, STATEFILE_CATALOG.name, why);
+        snprintf(text, sizeof text,
+                 "%s/%s: %s. The file was left unchanged: restore it from a backup", b->state.path,
+                 STATEFILE_CATALOG.name, why);
         return refuse(text);
     }
     if (b->catalog.incarnation == UINT32_MAX) {
-        snprintf(text, sizeof text, "%s/%s: the broker was started 2^32 times", b->state.path,
-                 STATEFILE_CATALOG.name);
+        snprintf(text, sizeof text,
+                 "%s/%s: the broker has been started 2^32 times: start with a new state_dir",
+                 b->state.path, STATEFILE_CATALOG.name);
         return refuse(text);
     }
     say_last_end(b);
     return true;
 }
 
-/* With a state folder one more than the last; else one that no earlier run is likely to have had.
- */
+/* Loads the state and sets the incarnation: the next one if state is kept, otherwise a random one
+ * that no earlier run is likely to have had. */
 static bool open_state(struct broker *b)
 {
     char text[STATEFILE_ERROR_TEXT];
@@ -281,12 +286,12 @@ static bool open_state(struct broker *b)
         if (!load_state(b))
             return false;
         if (!catalog_next_run(&b->catalog))
-            return refuse("the kernel gave no random bytes");
+            return refuse("the kernel returned no random bytes");
         return secret_load(&b->state, b->catalog.incarnation, &b->resume, text) == LEAT_OK
                || refuse(text);
     }
     if (!catalog_only_run(&b->catalog) || !random_bytes(b->resume.bytes, sizeof b->resume.bytes))
-        return refuse("the kernel gave no random bytes");
+        return refuse("the kernel returned no random bytes");
     b->resume.since = b->catalog.incarnation;
     return true;
 }
@@ -312,7 +317,7 @@ static bool open_shard(struct broker *b, uint32_t i)
     place->inbox = new_mailbox(place->wake);
     place->outbox = new_mailbox(b->wake);
     if (place->inbox == NULL || place->outbox == NULL)
-        return refuse("no memory for the shards' mailboxes");
+        return refuse("not enough memory for the mailboxes of the shards");
     struct shard_options options = {
         .index = i,
         .cpu = c->cpu_count != 0 ? c->cpus[i] : -1,
@@ -361,14 +366,14 @@ static bool start_shard(struct shard_place *place)
     const int error = pthread_create(&place->thread, NULL, shard_run, place->shard);
     if (error != 0) {
         char text[128];
-        snprintf(text, sizeof text, "no thread for a shard: %s", strerror(error));
+        snprintf(text, sizeof text, "cannot create a thread for a shard: %s", strerror(error));
         return refuse(text);
     }
     place->runs = true;
     return true;
 }
 
-/* Its thread has ended and control is closed. */
+/* The thread must have ended, and control must be closed. */
 static void close_shard(struct shard_place *place)
 {
     if (place->wake >= 0)
@@ -377,7 +382,7 @@ static void close_shard(struct shard_place *place)
     free(place->outbox);
 }
 
-/* ---- life */
+/* ---- start and stop */
 
 static bool open_broker(struct broker *b)
 {
@@ -389,9 +394,9 @@ static bool open_broker(struct broker *b)
     if (b->wake < 0)
         return refuse_call("eventfd", "control");
     if (metrics_open(&b->metrics) != LEAT_OK || topics_open(&b->topics) != LEAT_OK)
-        return refuse("no memory left");
+        return refuse("not enough memory");
     if (!random_bytes(b->reset_secret, sizeof b->reset_secret))
-        return refuse("the kernel gave no random bytes");
+        return refuse("the kernel returned no random bytes");
     if (!ports_open(&b->ports, &b->config, text))
         return refuse(text);
     for (uint32_t i = 0; i < b->config.shards; i++)
@@ -420,7 +425,7 @@ static bool open_broker(struct broker *b)
     return control_open(&b->control, &options, text) == LEAT_OK || refuse(text);
 }
 
-/* Control says it to those it knows; before there is control, nothing else is in the mailboxes. */
+/* Without control, the mailboxes are empty, so the messages can be sent directly. */
 static void stop_shards(struct broker *b)
 {
     const struct message stop = { .type = MESSAGE_STOP };
@@ -433,7 +438,7 @@ static void stop_shards(struct broker *b)
             mailbox_send(b->shards[i].inbox, &stop);
 }
 
-/* Offline: RCU must not wait for us while we wait. */
+/* Offline while blocked, so that RCU grace periods do not wait for this thread. */
 static void join_shards(struct broker *b)
 {
     rcu_thread_offline();
@@ -443,18 +448,15 @@ static void join_shards(struct broker *b)
     rcu_thread_online();
 }
 
-/* False: what a next run should find is not stored. The log says why. */
+/* False: some state could not be stored; the log gives the reason. */
 static bool close_broker(struct broker *b)
 {
     bool stored = true;
-    for (uint32_t i = 0; i < b->config.shards; i++)
-        b->shards[i].wake =
-            b->shards[i].inbox == NULL && b->shards[i].wake == 0 ? -1 : b->shards[i].wake;
     join_shards(b);
     for (uint32_t i = 0; i < b->config.shards; i++)
         if (b->shards[i].shard != NULL)
-            shard_close(b->shards[i].shard); /* it lets go of partitions, which are control's */
-    ports_close(&b->ports);                  /* what they still send from goes with control */
+            shard_close(b->shards[i].shard); /* releases the partitions that control closes */
+    ports_close(&b->ports); /* before control frees the log memory they send from */
     if (b->control != NULL)
         stored = control_close(b->control);
     for (uint32_t i = 0; i < b->config.shards; i++)
@@ -507,22 +509,22 @@ static void say_ready(const struct broker *b)
              log_u64("client_memory_bytes", b->config.client_memory_bytes));
 }
 
-/* Before anything can take long: a configuration may come through a pipe. */
+/* Called before anything that can block: the configuration may come from a pipe. */
 static void ignore_signals(void)
 {
-    /* Until control reads it: there is nothing to read again. */
+    /* Until control handles it: no configuration is loaded yet. */
     signal(SIGHUP, SIG_IGN);
-    /* Writes fail instead: with EPIPE, or with EFBIG at the limit of a file's size. */
+    /* Let write(2) fail instead, with EPIPE, or with EFBIG at the file size limit. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    /* Other servers reopen logs or dump state on these: sent by habit, they must not end it. */
+    /* Other servers reopen logs or dump state on these; sent by habit, they must not kill leatd. */
     signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);
-    /* In the background of a terminal that is set so (stty tostop), a line of the log stops it. */
+    /* In the background of a terminal with `stty tostop`, writing to the log would stop leatd. */
     signal(SIGTTOU, SIG_IGN);
 }
 
-/* Signals are read by control alone; every thread inherits this. */
+/* Only control handles signals, through a signalfd; all threads inherit the mask. */
 static void set_process(void)
 {
     sigset_t signals;
@@ -532,7 +534,7 @@ static void set_process(void)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGHUP, SIG_DFL); /* not every kernel hands on what is ignored as well */
+    signal(SIGHUP, SIG_DFL); /* some kernels discard an ignored signal even if it is blocked */
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);

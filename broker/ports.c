@@ -10,7 +10,7 @@
 
 enum { HUGEPAGE_BYTES = 2 << 20 };
 
-/* Of the process: log memory outlives the struct that asked for it. */
+/* Global, because the log memory hooks are called without a context. */
 static const struct link_dpdk_driver *memory_driver;
 
 static struct link_dpdk_options options_of(const struct config *config, uint32_t index)
@@ -25,7 +25,7 @@ static struct link_dpdk_options options_of(const struct config *config, uint32_t
     return options;
 }
 
-/* What all ports need, where the configuration does not say. */
+/* Sets memory_mb to the sum of what all ports need, unless it is configured. */
 static void fit_memory(const struct ports *ports, const struct config *config,
                        struct link_dpdk_eal *eal)
 {
@@ -103,7 +103,7 @@ static size_t page_bytes(const struct logmem *mem)
 
 static void memory_opened(const struct logmem *mem)
 {
-    /* A device that cannot map it is sent copies: nothing is lost but time. */
+    /* If the device cannot map the memory, packets are copied instead: only slower. */
     if (memory_driver != NULL
         && memory_driver->register_memory(mem->base, 2 * mem->size, page_bytes(mem)) != LEAT_OK)
         log_line(LOG_WARN, "port.memory_not_registered", log_u64("bytes", mem->size));

@@ -1,9 +1,8 @@
 /* Ports: the broker's bypass ports, opened through the DPDK driver.
- *
- * Role: load the driver only when the configuration has ports; start it; open each port with a lane
- * for each shard; say where clients reach them.
- * Must not know: packets, sessions, shards' work. `<rte_*>` is the driver's.
- * Threads: the main thread, before the shards run and after they ended. */
+ * Role: loads the driver if the configuration has ports, starts it, opens each port with one lane
+ * per shard, and tells at which addresses clients reach the ports. Must not know: packets,
+ * sessions, the work of shards. Only the driver includes `<rte_*>`. Threads: the main thread,
+ * before the shards start and after they have ended. */
 #ifndef LEAT_BROKER_PORTS_H
 #define LEAT_BROKER_PORTS_H
 
@@ -23,20 +22,21 @@ struct ports {
     uint32_t count;
 };
 
-/* Opens what the configuration names; nothing when it names none. False: error_text says what to
- * do. Close in both cases. */
+/* Opens the configured ports, if any. False: error_text says why and what to do. Call ports_close
+ * in both cases. */
 bool ports_open(struct ports *ports, const struct config *config,
                 char error_text[LINK_DPDK_ERROR_TEXT]);
 void ports_close(struct ports *ports);
 
-/* What each of the configured ports takes. False: the driver is not here to ask. */
+/* The memory that each configured port needs. False: the driver is not installed, or no ports are
+ * configured. */
 bool ports_plan(const struct config *config, struct link_dpdk_plan plans[CONFIG_PORTS_MAX]);
 
-/* "ip:port" of a shard through port `index`. */
+/* The address ("ip:port") at which clients reach a shard through port `index`. */
 void ports_address(const struct ports *ports, const struct config *config, uint32_t index,
                    uint32_t shard, char text[LINK_TCP_ADDRESS_TEXT]);
 
-/* Log memory is made known to the devices that send from it. */
+/* Sets the hooks that register log memory with the devices, so that they can send from it. */
 void ports_watch_memory(const struct ports *ports, struct control_options *options);
 
 #endif

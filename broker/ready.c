@@ -1,4 +1,4 @@
-/* The ready line: what tells whoever started the broker where it is. */
+/* The ready line: tells the process that started leatd the addresses of the broker. */
 #include "broker/ready.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@ static pthread_t thread;
 static bool started;
 static char *line;
 
-/* Who waits for the line waits for ever. */
+/* The process that waits for the line would wait forever. */
 static void complain(int error)
 {
     log_line(LOG_WARN, "leatd.ready_unsaid", log_text("stdout", strerror(error)));
@@ -29,10 +29,11 @@ static void *run(void *unused)
         struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
         if (wrote > 0) {
             done += (size_t)wrote;
-        } else if (wrote < 0 && errno == EAGAIN) { /* somebody made it non-blocking */
+        } else if (wrote < 0 && errno == EAGAIN) { /* another process made it non-blocking */
             poll(&out, 1, -1);
         } else if (wrote == 0 || errno != EINTR) {
-            pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* not within the log */
+            pthread_setcancelstate(PTHREAD_CANCEL_DISABLE,
+                                   NULL); /* log_line must not be cancelled: it holds a lock */
             complain(wrote == 0 ? EIO : errno);
             return NULL;
         }
@@ -52,7 +53,7 @@ void ready_say(char *text)
 void ready_stop(void)
 {
     if (started) {
-        pthread_cancel(thread); /* in write or poll; else it ends by itself */
+        pthread_cancel(thread); /* takes effect in write or poll; otherwise the thread returns */
         pthread_join(thread, NULL);
     }
     started = false;

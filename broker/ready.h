@@ -1,14 +1,15 @@
-/* The ready line: what tells whoever started the broker where it is. A thread of its own writes it:
- * stdout may be a pipe that nobody reads, or a terminal that was stopped.
+/* The ready line: tells the process that started leatd the addresses of the broker.
  *
- * Role: that. Must not know: what the line says. Threads: the main thread. */
+ * Role: writes the line from a thread of its own, because stdout may be a pipe that nobody reads or
+ * a stopped terminal. Must not know: the content of the line. Threads: the main thread. */
 #ifndef LEAT_BROKER_READY_H
 #define LEAT_BROKER_READY_H
 
-/* Writes `line`, which is malloc'ed and this call's from now on, to stdout; nobody waits for it. A
- * reader that never comes gets none of it, or a part. NULL, and failures: said in the log. */
+/* Starts writing `line` to stdout and returns at once. Takes ownership of `line` (malloc'ed). If
+ * the reader does not read, the line may be written in part or not at all. NULL (no memory) and
+ * failures are logged. */
 void ready_say(char *line);
-/* The end, whether or not the line was read. Before log_stop. */
+/* Ends the thread, whether or not the line was read. Call before log_stop. */
 void ready_stop(void);
 
 #endif

@@ -3,13 +3,13 @@
 
 #include <math.h>
 
-/* The largest value that falls into `place`. */
-static uint64_t top_of(uint32_t place)
+/* The largest value in the bucket `bucket`. */
+static uint64_t top_of(uint32_t bucket)
 {
-    if (place < HISTOGRAM_LINEAR)
-        return place;
-    const uint32_t shift = place / HISTOGRAM_LINEAR - 1;
-    const uint64_t first = (uint64_t)(HISTOGRAM_LINEAR + place % HISTOGRAM_LINEAR) << shift;
+    if (bucket < HISTOGRAM_LINEAR)
+        return bucket;
+    const uint32_t shift = bucket / HISTOGRAM_LINEAR - 1;
+    const uint64_t first = (uint64_t)(HISTOGRAM_LINEAR + bucket % HISTOGRAM_LINEAR) << shift;
     return first + ((UINT64_C(1) << shift) - 1);
 }
 
@@ -21,10 +21,10 @@ uint64_t histogram_percentile(const struct histogram *h, double percent)
     uint64_t rank = wanted < 1 ? 1 : (uint64_t)wanted;
     rank = rank > h->count ? h->count : rank;
     uint64_t seen = 0;
-    for (uint32_t place = 0; place < HISTOGRAM_PLACES; place++) {
-        seen += h->places[place];
+    for (uint32_t bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) {
+        seen += h->buckets[bucket];
         if (seen >= rank) {
-            const uint64_t top = top_of(place);
+            const uint64_t top = top_of(bucket);
             return top < h->max ? top : h->max;
         }
     }
@@ -44,6 +44,6 @@ void histogram_merge(struct histogram *to, const struct histogram *from)
     to->max = from->max > to->max ? from->max : to->max;
     to->count += from->count;
     to->sum += from->sum;
-    for (uint32_t place = 0; place < HISTOGRAM_PLACES; place++)
-        to->places[place] += from->places[place];
+    for (uint32_t bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++)
+        to->buckets[bucket] += from->buckets[bucket];
 }

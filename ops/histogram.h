@@ -1,13 +1,13 @@
 /* Histogram: counts of values over a wide range with a bounded relative error.
  *
- *      0 .. 127    one place a value
- *      128 ..      128 places for every doubling: a value is told within 1/128 of itself
+ *      0 .. 127    one bucket per value
+ *      128 ..      128 buckets per doubling: the relative error is at most 1/128
  *
- * The layout is that of HDR Histogram (log-linear places, G. Tene): the place of a value is its
- * highest set bit and the seven bits below it.
+ * The layout is that of HDR Histogram (log-linear buckets, G. Tene): the bucket of a value is given
+ * by its highest set bit and the seven bits below it.
  *
- * Role: record, merge, and read percentiles. Must not know: what is counted, units, clocks.
- * Threads: one writer; a copy is what others read. Fixed size, nothing is allocated. */
+ * Role: records values, merges histograms, computes percentiles. Must not know: what is counted,
+ * units, clocks. Threads: one writer; other threads must read a copy. Fixed size, no allocation. */
 #ifndef LEAT_OPS_HISTOGRAM_H
 #define LEAT_OPS_HISTOGRAM_H
 
@@ -16,7 +16,7 @@
 enum {
     HISTOGRAM_BITS = 7,
     HISTOGRAM_LINEAR = 1 << HISTOGRAM_BITS,
-    HISTOGRAM_PLACES = (64 - HISTOGRAM_BITS + 1) << HISTOGRAM_BITS,
+    HISTOGRAM_BUCKETS = (64 - HISTOGRAM_BITS + 1) << HISTOGRAM_BITS,
 };
 
 /* All-zero is an empty histogram. */
@@ -25,10 +25,10 @@ struct histogram {
     uint64_t max; /* exact */
     uint64_t min; /* exact; undefined while count is 0 */
     double sum;
-    uint64_t places[HISTOGRAM_PLACES];
+    uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 
-static inline uint32_t histogram_place(uint64_t value)
+static inline uint32_t histogram_bucket(uint64_t value)
 {
     if (value < HISTOGRAM_LINEAR)
         return (uint32_t)value;
@@ -38,21 +38,22 @@ static inline uint32_t histogram_place(uint64_t value)
 
 static inline void histogram_record(struct histogram *h, uint64_t value)
 {
-    h->places[histogram_place(value)]++;
+    h->buckets[histogram_bucket(value)]++;
     h->min = h->count == 0 || value < h->min ? value : h->min;
     h->max = value > h->max ? value : h->max;
     h->count++;
     h->sum += (double)value;
 }
 
-/* The smallest value v such that at least `percent` of the recorded values are at most v; v is the
- * top of its place, but never above the exact maximum. `percent` is 0 .. 100. 0 when nothing was
+/* The smallest value v such that at least `percent` (0 .. 100) of the recorded values are at most
+ * v, rounded up to the end of its bucket, but never above the exact maximum. 0 if nothing was
  * recorded. */
 uint64_t histogram_percentile(const struct histogram *h, double percent);
 
+/* The mean of the recorded values; 0 if nothing was recorded. */
 double histogram_mean(const struct histogram *h);
 
-/* Adds what `from` counted. */
+/* Adds the values recorded in `from` to `to`. */
 void histogram_merge(struct histogram *to, const struct histogram *from);
 
 #endif

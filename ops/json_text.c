@@ -1,4 +1,4 @@
-/* JSON strings from bytes of any kind. */
+/* JSON strings from arbitrary bytes. */
 #include "ops/json_text.h"
 
 #include <stdbool.h>
@@ -21,7 +21,7 @@ size_t json_text_utf8(const char *bytes, size_t size)
     for (size_t i = 1; i < length; i++)
         if ((b[i] & 0xC0) != 0x80)
             return 0;
-    /* The second byte rules out overlong forms, surrogates, and what is beyond the last plane. */
+    /* The second byte excludes overlong forms, surrogates and code points above U+10FFFF. */
     const bool wrong = (b[0] == 0xE0 && b[1] < 0xA0) || (b[0] == 0xED && b[1] > 0x9F)
                        || (b[0] == 0xF0 && b[1] < 0x90) || (b[0] == 0xF4 && b[1] > 0x8F);
     return wrong ? 0 : length;

@@ -1,4 +1,4 @@
-/* Log: one JSON object a line, on one descriptor (stderr). */
+/* Log: one JSON object per line, to one descriptor (stderr). */
 #include "ops/log.h"
 
 #include <inttypes.h>
@@ -15,8 +15,12 @@
 enum {
     LINE_BYTES = LOG_WRITER_LINE_BYTES,
     TEXT_BYTES_MAX = 1024,
-    LINES_PER_SECOND = 10, /* of one event */
-    EVENTS_MAX = 64,       /* limited one by one; the rest share the last place */
+    LINES_PER_SECOND = 10, /* per event */
+    EVENTS_MAX = 64,       /* with a counter each; further events share the last one */
+};
+
+const char *const LOG_LEVEL_NAMES[] = {
+    [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error", NULL
 };
 
 static struct {
@@ -25,13 +29,13 @@ static struct {
     bool opened;
     struct event {
         char name[64];
-        uint64_t second; /* the one it counts in */
+        uint64_t second; /* of the count below */
         uint64_t lines;
         uint64_t held_back;
     } events[EVENTS_MAX];
 } state = { .lock = PTHREAD_MUTEX_INITIALIZER, .minimum = LOG_INFO };
 
-/* The counter of this event; the last one is for all that found no place of their own. */
+/* The counter of the event. Events without a counter of their own share the last one. */
 static struct event *event_named(const char *name)
 {
     for (int i = 0; i < EVENTS_MAX; i++) {
@@ -44,7 +48,7 @@ static struct event *event_named(const char *name)
     return &state.events[EVENTS_MAX - 1];
 }
 
-/* False: hold this line back. *held: how many were, before this one. */
+/* False: suppress this line. *held: the number of lines suppressed before this one. */
 static bool may_write(const char *name, uint64_t second, uint64_t *held)
 {
     struct event *event = event_named(name);
@@ -63,7 +67,7 @@ static bool may_write(const char *name, uint64_t second, uint64_t *held)
     return true;
 }
 
-/* How long an orderly end waits for the log's reader. */
+/* How long log_stop waits for the reader of the log. */
 #define LOG_FLUSH_NS LEAT_NS_PER_S
 
 struct line {
@@ -74,7 +78,7 @@ struct line {
 
 static void put(struct line *line, const char *text, size_t size)
 {
-    if (line->used + size > LINE_BYTES - 2) { /* room for the end is kept */
+    if (line->used + size > LINE_BYTES - 2) { /* keep room for the end of the line */
         line->cut = true;
         return;
     }
@@ -104,7 +108,7 @@ static void put_value(struct line *line, const struct log_field *field)
     put(line, number, (size_t)size);
 }
 
-/* Whole, or not at all. */
+/* Writes the whole field or nothing. */
 static void put_field(struct line *line, const struct log_field *field)
 {
     const size_t before = line->used;
@@ -120,7 +124,6 @@ static void put_field(struct line *line, const struct log_field *field)
 static void begin_line(struct line *line, const struct timespec *now, enum log_level level,
                        const char *event)
 {
-    static const char *const levels[] = { "debug", "info", "warn", "error" };
     struct tm utc;
     char head[64];
     line->used = 0;
@@ -130,7 +133,7 @@ static void begin_line(struct line *line, const struct timespec *now, enum log_l
     put(line, head, size);
     put(line, head,
         (size_t)snprintf(head, sizeof head, ".%06ldZ\",\"level\":\"%s\",\"event\":",
-                         now->tv_nsec / 1000, levels[level]));
+                         now->tv_nsec / 1000, LOG_LEVEL_NAMES[level]));
     put_text(line, event);
 }
 
@@ -140,7 +143,7 @@ static size_t end_line(struct line *line)
     return line->used + 2;
 }
 
-/* The writer's thread. */
+/* Called by log_writer, on its thread. */
 static size_t tell_lost(char bytes[LINE_BYTES], uint64_t lost)
 {
     struct line line;
@@ -163,7 +166,7 @@ void log_open(int fd, enum log_level minimum)
     log_writer_set(fd, tell_lost);
 }
 
-/* Who never called log_open has stderr. */
+/* Without log_open, lines go to stderr. */
 static bool wants(enum log_level level, const char *event, uint64_t second, uint64_t *held)
 {
     pthread_mutex_lock(&state.lock);
@@ -207,7 +210,7 @@ void log_start(void)
 {
     if (!log_writer_start())
         log_line(LOG_WARN, "log.no_thread",
-                 log_text("then", "whoever logs waits for the log's reader"));
+                 log_text("then", "threads that log may block on the reader of the log"));
 }
 
 void log_stop(void)

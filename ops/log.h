@@ -1,11 +1,11 @@
-/* Log: one JSON object a line, on one descriptor (stderr).
+/* Log: one JSON object per line, to one descriptor (stderr).
  *
  *   {"time":"2026-11-24T10:11:12.123456Z","level":"warn","event":"log.normal_pages","topic":"quotes"}
- *
- * Role: format; limit a repeating event to 10 lines a second, saying how many were held back; never
- * wait for the log's reader (log_writer does), saying how many lines that cost ("log.lines_lost").
- * Must not know: who logs, what for. Not for a record's way. Threads: any; a line is one write(2).
- */
+ * Role: formats lines. Limits each event to 10 lines per second and says how many were suppressed
+ * ("held_back"). Never blocks on the reader of the log; log_writer reports lines that were dropped
+ * for it ("log.lines_lost").
+ * Must not know: who logs, or why. Must not be called on the record path. Threads: any; each line
+ * is one write(2). */
 #ifndef LEAT_OPS_LOG_H
 #define LEAT_OPS_LOG_H
 
@@ -15,30 +15,36 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
+/* "debug", ...: by log_level; NULL-terminated. */
+extern const char *const LOG_LEVEL_NAMES[];
+
 struct log_field {
     const char *name;
     enum { LOG_FIELD_TEXT, LOG_FIELD_U64, LOG_FIELD_I64, LOG_FIELD_BOOL } kind;
     union {
-        const char *text; /* any bytes; escaped, invalid UTF-8 replaced, cut at 1,024 bytes */
+        const char *text; /* any bytes: escaped, invalid UTF-8 replaced, truncated at 1,024 bytes */
         uint64_t u64;
         int64_t i64;
         bool boolean;
     };
 };
 
-/* Lines below `minimum` are dropped. Before this is called: stderr, LOG_INFO. */
+/* Sets the descriptor and the minimum level; lines below it are discarded. Default: stderr,
+ * LOG_INFO. */
 void log_open(int fd, enum log_level minimum);
 
-/* From now on a thread of its own writes the lines; before, whoever logs does. A reader that stops
- * costs the lines that 256 KiB do not hold, and nobody waits for it. */
+/* Starts a thread that writes the lines; without it, the calling thread writes. If the reader
+ * stops, 256 KiB of lines are queued and further lines are dropped; no caller blocks. */
 void log_start(void);
-/* Writes what waits, for a second at most, and ends the thread. The last call of all. */
+/* Waits at most one second for the queued lines to be written, then ends the thread. Must be the
+ * last call. */
 void log_stop(void);
 
-/* A line of text that is no event, in order with those that are; cut at 16 KiB. After log_open. */
+/* Writes a line of plain text, in order with the events; truncated at 16 KiB. Call after log_open.
+ */
 void log_say(const char *text);
 
-/* `event`: "room.what_happened". */
+/* Writes one event. `event`: "component.what_happened". */
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count);
 

@@ -1,4 +1,4 @@
-/* The log's writer: lines wait in a ring of bytes for the one thread that writes them. */
+/* Log writer: queues lines in a ring buffer for the one thread that writes them. */
 #include "ops/log_writer.h"
 
 #include <assert.h>
@@ -16,19 +16,19 @@ enum { LENGTH_BYTES = sizeof(uint32_t) }; /* before each line in the ring */
 
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t wanted;  /* to the thread: a line, another descriptor, the end */
-    pthread_cond_t drained; /* from it: it has nothing left to write */
+    pthread_cond_t wanted;  /* to the thread: a new line or descriptor, or stop */
+    pthread_cond_t drained; /* from the thread: it has ended, with nothing left to write */
     pthread_t thread;
     int fd;
     log_writer_lost_fn *tell_lost;
-    bool started;  /* the thread alone writes */
-    bool stopping; /* it ends when nothing is left */
+    bool started;  /* only the thread writes */
+    bool stopping; /* the thread ends when the ring is empty */
     bool ended;
-    bool failed;         /* the last write; the next is tried when there is something new */
-    bool torn;           /* the last write ended within its line */
-    uint64_t lost;       /* lines, not told yet */
-    uint64_t lost_at;    /* the first of them would have been here */
-    uint64_t head, tail; /* positions; they only grow */
+    bool failed;         /* the last write; retried when something new is queued */
+    bool torn;           /* the last write ended in the middle of a line */
+    uint64_t lost;       /* lines lost and not yet reported */
+    uint64_t lost_at;    /* position of the first of them */
+    uint64_t head, tail; /* positions, never reused */
     char ring[LOG_WRITER_RING_BYTES];
 } state = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -65,7 +65,7 @@ static void lose(uint64_t lines, uint64_t at)
 
 /* ---- writing */
 
-/* False: it was not taken whole. */
+/* False: not everything was written. *torn: a part was. */
 static bool write_whole(int fd, const char *bytes, size_t size, bool *torn)
 {
     size_t done = 0;
@@ -74,7 +74,7 @@ static bool write_whole(int fd, const char *bytes, size_t size, bool *torn)
         const ssize_t wrote = write(fd, bytes + done, size - done);
         if (wrote > 0) {
             done += (size_t)wrote;
-        } else if (wrote < 0 && errno == EAGAIN) { /* somebody made it non-blocking */
+        } else if (wrote < 0 && errno == EAGAIN) { /* another process made it non-blocking */
             struct pollfd out = { .fd = fd, .events = POLLOUT };
             poll(&out, 1, -1);
         } else if (wrote == 0 || errno != EINTR) {
@@ -90,11 +90,11 @@ static bool something_to_write(void)
     return !state.failed && (state.head != state.tail || state.lost != 0);
 }
 
-/* The next line, or what tells of lost ones where they would have been. The thread lets go of the
- * lock while it writes. */
+/* Writes the next line, or the report about lost lines in their place. The thread releases the lock
+ * while it writes. */
 static void write_next(bool thread)
 {
-    static char line[1 + LOG_WRITER_LINE_BYTES]; /* only one writes at a time */
+    static char line[1 + LOG_WRITER_LINE_BYTES]; /* only one thread writes at a time */
     uint32_t size;
     uint64_t lines = 1;
     line[0] = '\n';
@@ -119,7 +119,7 @@ static void write_next(bool thread)
     if (!whole) {
         state.failed = true;
         lose(lines, state.head);
-        state.lost_at = state.head; /* it comes before what was lost since */
+        state.lost_at = state.head; /* before the lines lost during the write */
     }
 }
 
@@ -140,7 +140,7 @@ static void *run(void *unused)
 
 /* ---- the calls */
 
-/* Something new: what failed may be tried again. */
+/* There is something new, so a failed write may be retried. */
 static void wake_writer(void)
 {
     state.failed = false;
@@ -187,7 +187,7 @@ bool log_writer_start(void)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&state.drained, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    sigfillset(&all); /* it handles none */
+    sigfillset(&all); /* the thread handles no signals */
     pthread_sigmask(SIG_BLOCK, &all, &before);
     state.stopping = state.ended = false;
     state.started = pthread_create(&state.thread, NULL, run, NULL) == 0;

@@ -1,4 +1,4 @@
-/* Metrics: a registry of named numbers that others own and update. */
+/* Metrics: a registry of named values that other modules own and update. */
 #include "ops/metrics.h"
 
 #include <inttypes.h>
@@ -24,7 +24,7 @@ struct entry {
 
 struct metrics {
     pthread_mutex_t lock;
-    struct entry *entries; /* by name, then labels */
+    struct entry *entries; /* sorted by name, then labels */
     size_t count, room;
 };
 
@@ -61,7 +61,7 @@ static bool is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
 
-/* How many bytes of `text` are a Prometheus name; `colons` may be in metric names only. */
+/* The length of the Prometheus name at the start of `text`. Only metric names may have colons. */
 static size_t name_length(const char *text, bool colons)
 {
     size_t n = 0;
@@ -77,7 +77,7 @@ static bool name_is_right(const char *name)
     return n != 0 && n < NAME_BYTES_MAX && name[n] == '\0';
 }
 
-/* label="value",label="value": in a value, \ stands only before \, " and n. */
+/* label="value",label="value". In a value, only the escapes \\, \" and \n are valid. */
 static bool labels_are_right(const char *labels)
 {
     if (strlen(labels) >= LABELS_BYTES_MAX)
@@ -141,7 +141,7 @@ enum leat_error metrics_register(struct metrics *metrics, const struct metric_op
     while (error == LEAT_OK && at < metrics->count) {
         const int order = compare(&metrics->entries[at], entry.name, entry.labels);
         if (order == 0)
-            error = LEAT_ERR_INVALID; /* one number cannot stand in two places */
+            error = LEAT_ERR_INVALID; /* already registered */
         if (order >= 0)
             break;
         at++;

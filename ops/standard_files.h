@@ -1,14 +1,16 @@
-/* Standard files: descriptors 0, 1 and 2 stay what they are for.
+/* Standard files: keeps descriptors 0, 1 and 2 from being used for other files.
  *
- * A program that is started with one of them closed (`leatd 2>&-`, some supervisors) gets that
- * number for the next file it opens, and then writes its log into a socket or its state. Role: fill
- * the holes. Must not know: what is read or written there. Call it first in main(), before anything
- * else opens a file. */
+ * If a program is started with one of them closed (`leatd 2>&-`, some supervisors), the next file
+ * it opens gets that number, and the program would write its log into a socket or a state file.
+ *
+ * Role: opens the closed ones. Must not know: what is read or written there. Threads: call it first
+ * in main(), before anything else opens a file. */
 #ifndef LEAT_OPS_STANDARD_FILES_H
 #define LEAT_OPS_STANDARD_FILES_H
 
-/* Where one of the three is closed, puts a file that can be neither read nor written as it would be
- * used: using it fails as it did before, and nothing else gets its number. */
+/* Opens /dev/null for each of the three that is closed, in the opposite direction (stdin
+ * write-only, stdout and stderr read-only): using it still fails with EBADF, and no other file gets
+ * its number. */
 void standard_files_keep(void);
 
 #endif

@@ -38,10 +38,15 @@ enum {
 #define OFFSETS_RETENTION_MAX_MS (UINT64_C(100) * 365 * 24 * 3600 * 1000)
 #define LOG_MEMORY_MIN LEAT_MIB
 
-static const char *const IDLE_NAMES[] = { "latency", "balanced", "laptop", NULL };
-static const char *const PAGES_NAMES[] = { "auto", "require", "off", NULL };
-static const char *const LEVEL_NAMES[] = { "debug", "info", "warn", "error", NULL };
-static const char *const OVERRUN_NAMES[] = { "evict", "block", NULL };
+const char *const CONFIG_IDLE_NAMES[] = {
+    [IDLE_LATENCY] = "latency", [IDLE_BALANCED] = "balanced", [IDLE_LAPTOP] = "laptop", NULL
+};
+const char *const CONFIG_HUGEPAGES_NAMES[] = {
+    [LOGMEM_AUTO] = "auto", [LOGMEM_HUGE] = "require", [LOGMEM_NORMAL] = "off", NULL
+};
+const char *const CONFIG_OVERRUN_NAMES[] = {
+    [PARTITION_EVICT] = "evict", [PARTITION_BLOCK] = "block", NULL
+};
 
 void config_init(struct config *config, bool dev)
 {
@@ -85,7 +90,7 @@ static void parse_topic_settings(const struct config_place *at, struct topic_set
     config_size(at, "record_bytes_max", 1, LEAT_RECORD_BYTES_LIMIT, &record_bytes);
     config_integer(at, "retention_ms", 0, INT64_MAX / LEAT_NS_PER_MS, &s->retention_ms);
     config_size(at, "retention_bytes", 0, LEAT_RING_BYTES_LIMIT, &s->retention_bytes);
-    config_choice(at, "overrun", OVERRUN_NAMES, &overrun);
+    config_choice(at, "overrun", CONFIG_OVERRUN_NAMES, &overrun);
     config_integer(at, "required_timeout_ms", 1, INT64_MAX / LEAT_NS_PER_MS,
                    &s->required_timeout_ms);
     config_size(at, "quota_publish_bytes", 0, LEAT_QUOTA_BYTES_LIMIT, &s->quota_publish_bytes);
@@ -384,9 +389,9 @@ static bool parse_root(struct config *config, const struct config_place *at)
     parse_state_dir(config, at);
     parse_limits(config, at);
     config_bool(at, "udp", &config->udp);
-    config_choice(at, "idle", IDLE_NAMES, &idle);
-    config_choice(at, "hugepages", PAGES_NAMES, &pages);
-    config_choice(at, "log_level", LEVEL_NAMES, &level);
+    config_choice(at, "idle", CONFIG_IDLE_NAMES, &idle);
+    config_choice(at, "hugepages", CONFIG_HUGEPAGES_NAMES, &pages);
+    config_choice(at, "log_level", LOG_LEVEL_NAMES, &level);
     config->idle = (enum idle_mode)idle;
     config->hugepages = (enum logmem_pages)pages;
     config->log_level = (enum log_level)level;

@@ -75,6 +75,11 @@ struct config {
     size_t topic_count;
 };
 
+/* Names of enum values, in the file and in --plan, by value; NULL-terminated. */
+extern const char *const CONFIG_IDLE_NAMES[];      /* of enum idle_mode */
+extern const char *const CONFIG_HUGEPAGES_NAMES[]; /* of enum logmem_pages */
+extern const char *const CONFIG_OVERRUN_NAMES[];   /* of enum partition_overrun */
+
 /* One mistake per line. Mistakes that do not fit are counted only. */
 struct config_errors {
     char text[CONFIG_ERROR_BYTES];

@@ -15,10 +15,6 @@
 #include "broker/shared/offsets.h"
 #include "schema/control.h"
 
-static const char *const IDLE_NAMES[] = { "latency", "balanced", "laptop" };
-static const char *const PAGES_NAMES[] = { "auto", "require", "off" };
-static const char *const LEVEL_NAMES[] = { "debug", "info", "warn", "error" };
-
 static json_t *plan_topics(const struct config *config)
 {
     json_t *list = json_array();
@@ -31,7 +27,7 @@ static json_t *plan_topics(const struct config *config)
                       (json_int_t)s->ring_bytes, "record_bytes_max",
                       (json_int_t)s->record_bytes_max, "retention_ms", (json_int_t)s->retention_ms,
                       "retention_bytes", (json_int_t)s->retention_bytes, "overrun",
-                      s->overrun == PARTITION_BLOCK ? "block" : "evict", "required_timeout_ms",
+                      CONFIG_OVERRUN_NAMES[s->overrun], "required_timeout_ms",
                       (json_int_t)s->required_timeout_ms, "quota_publish_bytes",
                       (json_int_t)s->quota_publish_bytes, "quota_deliver_bytes",
                       (json_int_t)s->quota_deliver_bytes));
@@ -124,18 +120,19 @@ char *config_plan(const struct config *config, const struct link_dpdk_plan *port
         "host", config->host, "port", (int)config->port, "data_port", (int)config->data_port,
         "advertise", "host",
         config->advertise_host[0] != '\0' ? config->advertise_host : config->host, "shards",
-        (int)config->shards, "cpus", cpus, "idle", IDLE_NAMES[config->idle], "state_dir",
+        (int)config->shards, "cpus", cpus, "idle", CONFIG_IDLE_NAMES[config->idle], "state_dir",
         config->state_dir[0] != '\0' ? config->state_dir : NULL, "log_memory_bytes",
-        (json_int_t)config->log_memory_bytes, "hugepages", PAGES_NAMES[config->hugepages],
-        "client_memory_bytes", (json_int_t)config->client_memory_bytes, "sessions_max",
-        (int)config->sessions_max, "connections_max", (int)config->connections_max, "producers_max",
+        (json_int_t)config->log_memory_bytes, "hugepages",
+        CONFIG_HUGEPAGES_NAMES[config->hugepages], "client_memory_bytes",
+        (json_int_t)config->client_memory_bytes, "sessions_max", (int)config->sessions_max,
+        "connections_max", (int)config->connections_max, "producers_max",
         (int)config->producers_max, "producer_idle_ms", (json_int_t)config->producer_idle_ms,
         "socket_buffer_bytes", (json_int_t)config->socket_buffer_bytes, "tcp_congestion",
         config->tcp_congestion[0] != '\0' ? config->tcp_congestion : NULL, "keepalive_ms",
         (int)config->keepalive_ms, "offsets_snapshot_ms", (int)config->offsets_snapshot_ms,
         "offsets_retention_ms", (json_int_t)config->offsets_retention_ms, "udp", (int)config->udp,
         "allow_unauthenticated", (int)config->allow_unauthenticated, "dpdk",
-        plan_ports(config, ports), "log_level", LEVEL_NAMES[config->log_level], "quotas",
+        plan_ports(config, ports), "log_level", LOG_LEVEL_NAMES[config->log_level], "quotas",
         plan_quotas(config), "topics", plan_topics(config), "memory", plan_memory(config));
     char *text = plan != NULL ? json_dumps(plan, JSON_INDENT(2)) : NULL;
     json_decref(plan);

@@ -10,7 +10,10 @@
 
 enum { PPM_MAX = 1000000, DESCRIPTORS_MAX = 32768, BUFFERS_MAX = 1 << 24, VLAN_MAX = 4094 };
 
-static const char *const PAGES_NAMES[] = { "auto", "huge", "normal", NULL };
+static const char *const PAGES_NAMES[] = { [LINK_DPDK_PAGES_AUTO] = "auto",
+                                           [LINK_DPDK_PAGES_HUGE] = "huge",
+                                           [LINK_DPDK_PAGES_NORMAL] = "normal",
+                                           NULL };
 
 static bool parse_ip(const char *text, uint32_t *out)
 {

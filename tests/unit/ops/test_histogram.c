@@ -44,18 +44,18 @@ Test(histogram, percentiles_are_within_one_part_in_128)
     }
 }
 
-Test(histogram, every_value_has_a_place_and_places_are_in_order)
+Test(histogram, every_value_has_a_bucket_and_buckets_are_in_order)
 {
     uint32_t last = 0;
     for (uint64_t value = 1; value != 0; value <<= 1) {
         for (uint64_t v = value - 1; v <= value; v++) {
-            const uint32_t place = histogram_place(v);
-            cr_assert_lt(place, (uint32_t)HISTOGRAM_PLACES);
-            cr_assert_geq(place, last);
-            last = place;
+            const uint32_t bucket = histogram_bucket(v);
+            cr_assert_lt(bucket, (uint32_t)HISTOGRAM_BUCKETS);
+            cr_assert_geq(bucket, last);
+            last = bucket;
         }
     }
-    cr_assert_eq(histogram_place(UINT64_MAX), (uint32_t)HISTOGRAM_PLACES - 1);
+    cr_assert_eq(histogram_bucket(UINT64_MAX), (uint32_t)HISTOGRAM_BUCKETS - 1);
 }
 
 Test(histogram, merged_is_as_if_recorded_in_one)
