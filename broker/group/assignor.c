@@ -1,31 +1,31 @@
-/* Assignor: who of a group's members is to have which partition. */
+/* Assignor: decides which member of a group gets which partition. */
 #include "broker/group/assignor.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct seat {
+struct slot {
     struct group_member *member;
-    uint32_t has;   /* partitions of the pile that it owns and was to keep */
-    uint32_t quota; /* it may have so many */
+    uint32_t has;   /* partitions of the pool that it owns and that are assigned to it */
+    uint32_t quota; /* the number of partitions it gets */
     uint32_t used;
 };
 
-/* Partitions that are shared out together, and among whom. */
-struct pile {
+/* A set of partitions that are assigned together, and the members to assign them to. */
+struct pool {
     const struct group *group;
     uint64_t topics; /* bits */
-    struct seat seats[LEAT_GROUP_MEMBERS_MAX];
-    uint32_t seat_count;
+    struct slot slots[LEAT_GROUP_MEMBERS_MAX];
+    uint32_t slot_count;
     uint32_t partitions;
 };
 
-static struct seat *seat_of(struct pile *pile, const struct group_member *member)
+static struct slot *slot_of(struct pool *pool, const struct group_member *member)
 {
-    if (member == NULL || member->seat >= pile->seat_count
-        || pile->seats[member->seat].member != member)
+    if (member == NULL || member->slot >= pool->slot_count
+        || pool->slots[member->slot].member != member)
         return NULL;
-    return &pile->seats[member->seat];
+    return &pool->slots[member->slot];
 }
 
 static bool keeps(const struct group_partition *p)
@@ -33,30 +33,31 @@ static bool keeps(const struct group_partition *p)
     return p->state == GROUP_OWNED && p->owner == p->target;
 }
 
-/* Calls `each` for every partition of the pile. */
-static void visit(struct pile *pile, void (*each)(struct pile *pile, struct group_partition *p))
+/* Calls `each` for every partition of the pool. */
+static void visit(struct pool *pool, void (*each)(struct pool *pool, struct group_partition *p))
 {
     for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
-        struct group_topic *topic = pile->group->topics[t];
-        if (topic == NULL || (pile->topics >> t & 1) == 0)
+        struct group_topic *topic = pool->group->topics[t];
+        if (topic == NULL || (pool->topics >> t & 1) == 0)
             continue;
         for (uint32_t i = 0; i < topic->count; i++)
-            each(pile, &topic->partitions[i]);
+            each(pool, &topic->partitions[i]);
     }
 }
 
-static void count(struct pile *pile, struct group_partition *p)
+static void count(struct pool *pool, struct group_partition *p)
 {
-    struct seat *seat = seat_of(pile, p->owner);
-    pile->partitions++;
-    if (seat != NULL && keeps(p))
-        seat->has++;
+    struct slot *slot = slot_of(pool, p->owner);
+    pool->partitions++;
+    if (slot != NULL && keeps(p))
+        slot->has++;
 }
 
-/* Who has more keeps more; of equals, who has less of other topics gets more. */
+/* Members with more partitions come first, so that they keep them; among equals, those with fewer
+ * partitions of other topics. */
 static int by_what_they_have(const void *a, const void *b)
 {
-    const struct seat *x = a, *y = b;
+    const struct slot *x = a, *y = b;
     if (x->has != y->has)
         return x->has > y->has ? -1 : 1;
     if (x->member->load != y->member->load)
@@ -64,99 +65,99 @@ static int by_what_they_have(const void *a, const void *b)
     return strcmp(x->member->id, y->member->id);
 }
 
-static void take_seats(struct pile *pile)
+static void take_slots(struct pool *pool)
 {
-    pile->seat_count = 0;
-    for (uint32_t i = 0; i < pile->group->member_count; i++) {
-        struct group_member *member = pile->group->members[i];
-        member->seat = pile->seat_count;
-        if ((member->topics & pile->topics) != 0)
-            pile->seats[pile->seat_count++] = (struct seat){ .member = member };
+    pool->slot_count = 0;
+    for (uint32_t i = 0; i < pool->group->member_count; i++) {
+        struct group_member *member = pool->group->members[i];
+        member->slot = pool->slot_count;
+        if ((member->topics & pool->topics) != 0)
+            pool->slots[pool->slot_count++] = (struct slot){ .member = member };
     }
 }
 
-static void set_quotas(struct pile *pile)
+static void set_quotas(struct pool *pool)
 {
-    qsort(pile->seats, pile->seat_count, sizeof pile->seats[0], by_what_they_have);
-    for (uint32_t i = 0; i < pile->seat_count; i++) {
-        pile->seats[i].member->seat = i;
-        pile->seats[i].quota =
-            pile->partitions / pile->seat_count + (i < pile->partitions % pile->seat_count ? 1 : 0);
+    qsort(pool->slots, pool->slot_count, sizeof pool->slots[0], by_what_they_have);
+    for (uint32_t i = 0; i < pool->slot_count; i++) {
+        pool->slots[i].member->slot = i;
+        pool->slots[i].quota =
+            pool->partitions / pool->slot_count + (i < pool->partitions % pool->slot_count ? 1 : 0);
     }
 }
 
-static bool give(struct pile *pile, struct group_partition *p, struct group_member *member)
+static bool give(struct pool *pool, struct group_partition *p, struct group_member *member)
 {
-    struct seat *seat = seat_of(pile, member);
-    if (seat == NULL || seat->used >= seat->quota)
+    struct slot *slot = slot_of(pool, member);
+    if (slot == NULL || slot->used >= slot->quota)
         return false;
-    seat->used++;
+    slot->used++;
     p->target = member;
     return true;
 }
 
-/* First come those who work on it. */
-static void keep_owned(struct pile *pile, struct group_partition *p)
+/* First pass: owners keep their partitions. */
+static void keep_owned(struct pool *pool, struct group_partition *p)
 {
-    if (keeps(p) && !give(pile, p, p->owner))
+    if (keeps(p) && !give(pool, p, p->owner))
         p->target = NULL;
 }
 
-/* Then those it was promised to. */
-static void keep_promised(struct pile *pile, struct group_partition *p)
+/* Second pass: members keep the partitions that are assigned to them and not granted yet. */
+static void keep_promised(struct pool *pool, struct group_partition *p)
 {
-    if (!keeps(p) && p->target != NULL && !give(pile, p, p->target))
+    if (!keeps(p) && p->target != NULL && !give(pool, p, p->target))
         p->target = NULL;
 }
 
-/* Then those who have just been asked to let it go. */
-static void give_back(struct pile *pile, struct group_partition *p)
+/* Third pass: members that are releasing a partition get it back. */
+static void give_back(struct pool *pool, struct group_partition *p)
 {
     if (p->target == NULL && p->state == GROUP_LEAVING)
-        give(pile, p, p->owner);
+        give(pool, p, p->owner);
 }
 
-/* Then whoever has room: the last seats have the least. */
-static void give_to_any(struct pile *pile, struct group_partition *p)
+/* Last pass: any member below its quota, starting with those that have the fewest partitions. */
+static void give_to_any(struct pool *pool, struct group_partition *p)
 {
     if (p->target != NULL)
         return;
-    while (pile->seat_count != 0) {
-        struct seat *last = &pile->seats[pile->seat_count - 1];
-        if (give(pile, p, last->member))
+    while (pool->slot_count != 0) {
+        struct slot *last = &pool->slots[pool->slot_count - 1];
+        if (give(pool, p, last->member))
             return;
-        pile->seat_count--;
+        pool->slot_count--;
     }
 }
 
-static void clear(struct pile *pile, struct group_partition *p)
+static void clear(struct pool *pool, struct group_partition *p)
 {
-    (void)pile;
+    (void)pool;
     p->target = NULL;
 }
 
-static void share_out(struct pile *pile)
+static void share_out(struct pool *pool)
 {
-    pile->partitions = 0;
-    take_seats(pile);
-    if (pile->seat_count == 0) {
-        visit(pile, clear);
+    pool->partitions = 0;
+    take_slots(pool);
+    if (pool->slot_count == 0) {
+        visit(pool, clear);
         return;
     }
-    visit(pile, count);
-    set_quotas(pile);
-    visit(pile, keep_owned);
-    visit(pile, keep_promised);
-    visit(pile, give_back);
-    const uint32_t seats = pile->seat_count;
-    visit(pile, give_to_any);
-    for (uint32_t i = 0; i < seats; i++)
-        pile->seats[i].member->load += pile->seats[i].used;
+    visit(pool, count);
+    set_quotas(pool);
+    visit(pool, keep_owned);
+    visit(pool, keep_promised);
+    visit(pool, give_back);
+    const uint32_t slots = pool->slot_count;
+    visit(pool, give_to_any);
+    for (uint32_t i = 0; i < slots; i++)
+        pool->slots[i].member->load += pool->slots[i].used;
 }
 
 void assignor_run(struct group *group)
 {
-    struct pile pile = { .group = group };
+    struct pool pool = { .group = group };
     uint64_t any = 0, all = UINT64_MAX;
     for (uint32_t i = 0; i < group->member_count; i++) {
         any |= group->members[i]->topics;
@@ -165,12 +166,12 @@ void assignor_run(struct group *group)
     }
     const bool alike = group->member_count != 0 && any == all;
     for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX; t++) {
-        pile.topics = UINT64_C(1) << t;
-        if (group->topics[t] != NULL && !(alike && (pile.topics & any) != 0))
-            share_out(&pile);
+        pool.topics = UINT64_C(1) << t;
+        if (group->topics[t] != NULL && !(alike && (pool.topics & any) != 0))
+            share_out(&pool);
     }
     if (alike) {
-        pile.topics = any;
-        share_out(&pile);
+        pool.topics = any;
+        share_out(&pool);
     }
 }

@@ -1,5 +1,4 @@
-/* Groups: who the members of each consumer group are, which partitions each may work on, and how a
- * partition goes from one to another. */
+/* Groups and their topics: create, free, find. */
 #include "broker/group/group_state.h"
 
 #include <stdlib.h>
@@ -11,7 +10,7 @@ enum { FIRST_ROOM = 16 };
 
 /* ---- finding */
 
-/* The place of the first whose name is not below `name`. */
+/* The index of the first group whose name is not less than `name`. */
 static uint32_t place_of_group(const struct groups *g, const char *name)
 {
     uint32_t from = 0, to = g->count;
@@ -109,14 +108,14 @@ void group_give_back(struct groups *g, void *maker, enum group_table table, uint
         g->hooks.give_back(g->hooks.user, maker, table, count);
 }
 
-/* Its partitions have no owners, or those are forgotten with them. */
-/* It is not refused, or is there no more. */
+/* There is room for the topic, or it does not exist any more. */
 static void accept(struct group_topic *topic)
 {
     topic->group->refused -= topic->refused_id != 0;
     topic->refused_id = 0;
 }
 
+/* Its owners, if any, must be freed with it or have been updated. */
 static void free_partitions(struct groups *g, struct group_topic *topic)
 {
     for (uint32_t i = 0; i < topic->count; i++) {
@@ -133,8 +132,8 @@ static void free_partitions(struct groups *g, struct group_topic *topic)
     g->partitions -= topic->count;
     if (topic->count != 0)
         group_give_back(g, topic->maker, GROUP_TABLE_PARTITIONS, topic->count);
-    /* Nothing of it is its maker's any more, who may be forgotten. When it comes back it is on the
-     * account of the group's, who is there as long as the group is. */
+    /* Nothing is charged to the maker any more, so it may be freed. If the topic comes back, it is
+     * charged to the maker of the group, which lives as long as the group. */
     topic->maker = topic->group->maker;
     free(topic->partitions);
     topic->partitions = NULL;
@@ -197,7 +196,6 @@ void groups_close(struct groups *g)
     timers_close(&g->idle);
 }
 
-/* Makes room for one more pointer. */
 bool group_make_room(void *array, uint32_t count, uint32_t *room)
 {
     void **pointers = *(void ***)array;
@@ -216,7 +214,7 @@ static enum leat_error make_group(struct groups *g, const char *name, void *make
                                   struct group **out, const char **why)
 {
     if (g->count >= GROUPS_MAX) {
-        *why = "the broker has as many groups as it can have: delete some";
+        *why = "the broker has the maximum number of groups: delete some";
         return LEAT_ERR_LIMIT;
     }
     struct group *group = calloc(1, sizeof *group);
@@ -257,8 +255,7 @@ static enum leat_error set_partitions(struct groups *g, struct group_topic *topi
         return LEAT_ERR_LIMIT;
     }
     if (g->partitions + ref->partitions > GROUPS_PARTITIONS_MAX) {
-        *why =
-            "the partitions of all groups are as many as the broker can have: delete some groups";
+        *why = "the partitions of all groups are at the maximum of the broker: delete some groups";
         return LEAT_ERR_LIMIT;
     }
     if (!group_take(g, topic->maker, GROUP_TABLE_PARTITIONS, ref->partitions, why))
@@ -286,7 +283,8 @@ static enum leat_error make_topic(struct groups *g, struct group *group,
     while (place < LEAT_GROUP_TOPICS_MAX && group->topics[place] != NULL)
         place++;
     if (place == LEAT_GROUP_TOPICS_MAX) {
-        *why = "the group has its 64 topics: use another group, or delete one that is empty";
+        *why = "the group has the maximum of 64 topics: use another group, or delete this one when "
+               "it has no members";
         return LEAT_ERR_LIMIT;
     }
     struct group_topic *topic = calloc(1, sizeof *topic);
@@ -317,7 +315,7 @@ enum leat_error group_have_topic(struct groups *g, struct group *group,
         return make_topic(g, group, ref, maker, out, why);
     if ((*out)->id != 0)
         return LEAT_OK;
-    /* It came back when the group had no room for it. */
+    /* The topic was created again when there was no room for it. */
     const enum leat_error error = set_partitions(g, *out, ref, why);
     group->unassigned |= error == LEAT_OK;
     return error;
@@ -332,7 +330,7 @@ enum leat_error groups_restore(struct groups *g, const char *name,
     const enum leat_error error = group_have(g, name, maker, &group, why);
     if (error != LEAT_OK)
         return error;
-    group_unsettle(g, group); /* what was made for nothing is freed there */
+    group_unsettle(g, group); /* the next step frees what stays unused */
     const enum leat_error made = group_have_topic(g, group, topic, maker, out, why);
     if (made != LEAT_OK)
         group_free_empty(g, group);
@@ -351,14 +349,14 @@ static void remove_topic(struct groups *g, struct group_topic *topic)
             p->owner->assigned--;
         else
             group_end_leaving(p->owner);
-        p->owner->changed = true; /* until the group is settled */
+        p->owner->changed = true; /* until groups_step has handled the group */
     }
     free_partitions(g, topic);
     topic->group->unassigned = true;
     group_unsettle(g, topic->group);
 }
 
-/* Who named it is answered, with what is to be said of it now. */
+/* Answers the held requests of its subscribers, with its new state. */
 static void tell_members(struct groups *g, struct group_topic *topic)
 {
     struct group *group = topic->group;
@@ -379,7 +377,8 @@ static void refuse_topic(struct groups *g, struct group_topic *topic,
     tell_members(g, topic);
 }
 
-/* Seldom asked, and within the step that control takes for every record: not to be part of it. */
+/* Rarely called, from the step that control runs for every record: not inlined, to keep that fast.
+ */
 __attribute__((noinline, cold)) void group_retry_refused(struct groups *g, struct group *group)
 {
     const char *why;

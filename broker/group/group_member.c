@@ -1,4 +1,4 @@
-/* Members of a group: joining, acknowledging, leaving, and their partitions. */
+/* Requests of members: join, heartbeat, leave; and whether a member may read a partition. */
 #include "broker/group/group_state.h"
 
 #include <assert.h>
@@ -9,7 +9,7 @@
 
 enum {
     HEARTBEATS_PER_SESSION = 3,
-    NAME_CLIENT_BYTES = 100, /* of a client's name in the names that members are given */
+    NAME_CLIENT_BYTES = 100, /* of the client name in a generated member id */
 };
 
 /* ---- members */
@@ -60,11 +60,12 @@ static enum leat_error make_member(struct groups *g, struct group *group,
                                    const char **why)
 {
     if (group->member_count >= LEAT_GROUP_MEMBERS_MAX) {
-        *why = "the group has its 1024 members";
+        *why = "the group has the maximum of 1024 members: let some leave, or use another group";
         return LEAT_ERR_LIMIT;
     }
     if (g->members >= GROUPS_MEMBERS_MAX) {
-        *why = "the broker has the 65536 members of groups it can have";
+        *why =
+            "all groups of the broker together have the maximum of 65536 members: let some leave";
         return LEAT_ERR_LIMIT;
     }
     struct group_member *member = calloc(1, sizeof *member);
@@ -96,7 +97,7 @@ static enum leat_error make_member(struct groups *g, struct group *group,
     return LEAT_OK;
 }
 
-/* The bits of what it names, all of which are then there. */
+/* Finds or creates all topics of the request; *topics: their bits. */
 static enum leat_error find_topics(struct groups *g, struct group *group,
                                    const struct group_join *join, uint64_t *topics,
                                    const char **why)
@@ -133,7 +134,7 @@ enum leat_error groups_join(struct groups *g, const struct group_join *join, lea
     enum leat_error error = group_have(g, join->group, join->maker, &group, why);
     if (error != LEAT_OK)
         return error;
-    group_unsettle(g, group); /* what was made for nothing is freed there */
+    group_unsettle(g, group); /* the next step frees what stays unused */
     error = find_topics(g, group, join, &topics, why);
     if (error != LEAT_OK) {
         group_free_empty(g, group);
@@ -144,7 +145,7 @@ enum leat_error groups_join(struct groups *g, const struct group_join *join, lea
     if (member != NULL) {
         g->hooks.out(g->hooks.user, member, GROUP_OUT_FENCED);
         group_forget_waiter(g, member);
-        group_drop_all(g, member); /* they stay promised to it */
+        group_drop_all(g, member); /* they remain its targets */
     } else {
         error = make_member(g, group, join, &member, why);
         if (error != LEAT_OK)
@@ -182,7 +183,7 @@ struct named {
     uint64_t bits[LEAT_PARTITIONS_MAX / 64];
 };
 
-/* Which partitions of the topic it says it works on. */
+/* The partitions of the topic that the heartbeat lists as owned. */
 static void find_named(struct named *named, const struct group_heartbeat *beat,
                        const struct group_topic *topic)
 {
@@ -197,9 +198,10 @@ static void find_named(struct named *named, const struct group_heartbeat *beat,
     }
 }
 
-/* Drops what it was asked to let go and does not name any more; it has seen that it was asked. */
-static void let_go(struct groups *g, struct group_member *member,
-                   const struct group_heartbeat *beat)
+/* Drops the LEAVING partitions that the member does not list any more. Its epoch shows that it
+ * knows that they were revoked. */
+static void release(struct groups *g, struct group_member *member,
+                    const struct group_heartbeat *beat)
 {
     struct named named;
     for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX && member->leaving != 0; t++) {
@@ -237,7 +239,7 @@ enum leat_error groups_heartbeat(struct groups *g, const struct group_heartbeat 
     member->request = beat->request;
     member->answer_by = now + wait * LEAT_NS_PER_MS;
     if (member->leaving != 0)
-        let_go(g, member, beat);
+        release(g, member, beat);
     if (member->epoch != beat->epoch)
         group_want_answer(g, member);
     group_set_timer(g, member);

@@ -1,4 +1,4 @@
-/* One step of all groups: timeouts, assignment, what is to be told. */
+/* One step of all groups: timeouts, assignment, hand-over of partitions, answers. */
 #include "broker/group/group_state.h"
 
 #include <assert.h>
@@ -12,7 +12,7 @@ void group_unsettle(struct groups *g, struct group *group)
     group->unsettled = true;
 }
 
-/* ---- what a group counts of its partitions, so that nobody has to walk them */
+/* ---- counts of partitions, kept so that no caller has to scan them */
 
 void group_set_owner(struct group_partition *p, struct group_member *owner)
 {
@@ -40,7 +40,7 @@ void group_end_leaving(struct group_member *member)
     member->group->leaving--;
 }
 
-/* ---- partitions change hands */
+/* ---- hand-over of partitions */
 
 void group_start_drop(struct groups *g, struct group_partition *p)
 {
@@ -53,14 +53,13 @@ void group_start_drop(struct groups *g, struct group_partition *p)
     p->state = GROUP_FREE;
     group_unsettle(g, group);
     if (p->offsets == NULL)
-        return; /* no shard has ever heard of it */
+        return; /* no shard has had a stream of it */
     p->state = GROUP_DROPPING;
     p->told = false;
     group->dropping++;
     TAILQ_INSERT_TAIL(&g->drops, p, drop_node);
 }
 
-/* Every partition that `member` has. */
 void group_drop_all(struct groups *g, struct group_member *member)
 {
     for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX && member->assigned + member->leaving != 0;
@@ -123,7 +122,7 @@ struct group_member *groups_next_answer(struct groups *g)
 
 /* ---- a step */
 
-/* It had a whole session to let go. */
+/* Takes the partitions that the member has not released within its session timeout. */
 static void force_out(struct groups *g, struct group_member *member, leat_ns now)
 {
     leat_ns next = LEAT_NS_NEVER;
@@ -142,16 +141,16 @@ static void force_out(struct groups *g, struct group_member *member, leat_ns now
     member->leave_by = next;
 }
 
-/* Who is owed an answer has nothing to say before it comes: that it is silent so long means that
- * the broker was stopped. */
-static void forgive(struct group_member *member, leat_ns now)
+/* A member with a held heartbeat cannot send another. If it looks silent, the broker was stalled,
+ * so its session timer starts again. */
+static void restart_session(struct group_member *member, leat_ns now)
 {
     if (member->waiting && member->answer_by <= now
         && now - member->heard >= member->session_ms * LEAT_NS_PER_MS)
         member->heard = now;
 }
 
-/* Returns how many partitions it looked at; stops when those are `room`. */
+/* Handles expired timers until `room` partitions were scanned; returns the number scanned. */
 static uint32_t run_timers(struct groups *g, leat_ns now, uint32_t room)
 {
     struct timer *timer;
@@ -160,7 +159,7 @@ static uint32_t run_timers(struct groups *g, leat_ns now, uint32_t room)
         struct group_member *member =
             (void *)((char *)timer - offsetof(struct group_member, timer));
         looked += 1 + member->group->partition_count;
-        forgive(member, now);
+        restart_session(member, now);
         if (now - member->heard >= member->session_ms * LEAT_NS_PER_MS) {
             group_remove_member(g, member, GROUP_OUT_SILENT);
             continue;
@@ -176,7 +175,7 @@ static uint32_t run_timers(struct groups *g, leat_ns now, uint32_t room)
     return looked;
 }
 
-/* Takes the partition one step on. `epoch`: of the assignment in the making. */
+/* Advances the state of the partition by one step. `epoch`: of the assignment being built. */
 static void settle_partition(struct group_partition *p, uint32_t epoch, leat_ns now)
 {
     struct group_member *owner = p->owner;
@@ -251,7 +250,7 @@ static void settle(struct groups *g, struct group *group, leat_ns now)
             group_free_topic(g, topic);
     }
     if (group->refused != 0)
-        group_retry_refused(g, group); /* settled once more when that helped */
+        group_retry_refused(g, group); /* unsettles the group again on success */
     for (uint32_t i = 0; i < group->member_count; i++) {
         struct group_member *member = group->members[i];
         if (member->changed) {
