@@ -17,7 +17,7 @@
 #include "ops/log.h"
 
 enum {
-    QUEUE_RETRY_MS = 1, /* a shard's room is not announced */
+    QUEUE_RETRY_MS = 1, /* a shard does not tell when its mailbox has room */
 };
 #define STOP_PATIENCE_NS (10 * LEAT_NS_PER_S)
 
@@ -28,7 +28,7 @@ static leat_ns monotonic_ns(void)
     return (leat_ns)t.tv_sec * LEAT_NS_PER_S + (leat_ns)t.tv_nsec;
 }
 
-/* ---- descriptors kept for when there are no others */
+/* ---- descriptors kept in reserve */
 
 void control_lend_descriptors(struct control *control)
 {
@@ -57,56 +57,57 @@ static void register_counters(struct control *control)
     const struct metric_options list[] = {
         { "leat_control_connections_accepted_total", "Control connections accepted.", NULL,
           METRIC_COUNTER, &c->connections_accepted },
-        { "leat_control_connections_refused_total", "Control connections that found no room.", NULL,
-          METRIC_COUNTER, &c->connections_refused },
-        { "leat_control_connections_expired_total", "Control connections closed for silence.", NULL,
-          METRIC_COUNTER, &c->connections_expired },
+        { "leat_control_connections_refused_total", "Control connections refused for lack of room.",
+          NULL, METRIC_COUNTER, &c->connections_refused },
+        { "leat_control_connections_expired_total", "Control connections closed by keepalive.",
+          NULL, METRIC_COUNTER, &c->connections_expired },
         { "leat_control_connections", "Control connections open.", NULL, METRIC_GAUGE,
           &c->connections },
         { "leat_control_requests_total", "Requests on control connections.", NULL, METRIC_COUNTER,
           &c->requests },
         { "leat_control_requests_refused_total", "Requests answered with an error.", NULL,
           METRIC_COUNTER, &c->requests_refused },
-        { "leat_sessions", "Sessions granted and not ended.", NULL, METRIC_GAUGE, &c->sessions },
+        { "leat_sessions", "Open sessions.", NULL, METRIC_GAUGE, &c->sessions },
         { "leat_topics", "Topics.", NULL, METRIC_GAUGE, &c->topics },
         { "leat_log_memory_bytes", "Memory reserved by logs.", NULL, METRIC_GAUGE, &c->log_bytes },
-        { "leat_log_memory_normal_pages_bytes", "Of it, on normal pages.", NULL, METRIC_GAUGE,
-          &c->log_normal_bytes },
+        { "leat_log_memory_normal_pages_bytes", "Memory reserved by logs on normal pages.", NULL,
+          METRIC_GAUGE, &c->log_normal_bytes },
         { "leat_catalog_writes_total", "Times the catalog was stored.", NULL, METRIC_COUNTER,
           &c->catalog_writes },
         { "leat_catalog_failures_total", "Times the catalog could not be stored.", NULL,
           METRIC_COUNTER, &c->catalog_failures },
         { "leat_groups", "Consumer groups.", NULL, METRIC_GAUGE, &c->groups },
         { "leat_group_members", "Members of groups.", NULL, METRIC_GAUGE, &c->group_members },
-        { "leat_group_offsets", "Places where groups stand: one a group and partition.", NULL,
+        { "leat_group_offsets", "Offsets of groups, one per group and partition.", NULL,
           METRIC_GAUGE, &c->group_offsets },
-        { "leat_groups_expired_total", "Groups that went because nobody used them.", NULL,
+        { "leat_groups_expired_total", "Groups deleted because they were unused.", NULL,
           METRIC_COUNTER, &c->groups_expired },
-        { "leat_group_joins_total", "Members that joined, or joined again.", NULL, METRIC_COUNTER,
+        { "leat_group_joins_total", "Joins of members, including rejoins.", NULL, METRIC_COUNTER,
           &c->group_joins },
         { "leat_group_joins_refused_total", "Joins that were refused.", NULL, METRIC_COUNTER,
           &c->group_joins_refused },
-        { "leat_group_members_silent_total", "Members that were silent too long.", NULL,
+        { "leat_group_members_silent_total", "Members removed by session timeout.", NULL,
           METRIC_COUNTER, &c->group_silent },
-        { "leat_group_members_fenced_total", "Members whose id somebody else joined with.", NULL,
-          METRIC_COUNTER, &c->group_fenced },
+        { "leat_group_members_fenced_total", "Members replaced by a new member with the same id.",
+          NULL, METRIC_COUNTER, &c->group_fenced },
         { "leat_group_partitions_moved_total", "Partitions taken from a member of a group.", NULL,
           METRIC_COUNTER, &c->group_moves },
-        { "leat_producer_names", "Names of producers.", NULL, METRIC_GAUGE, &c->names },
-        { "leat_producer_names_expired_total", "Names that went because nobody used them.", NULL,
-          METRIC_COUNTER, &c->names_expired },
+        { "leat_producer_names", "Producer names.", NULL, METRIC_GAUGE, &c->names },
+        { "leat_producer_names_expired_total", "Producer names forgotten because they were unused.",
+          NULL, METRIC_COUNTER, &c->names_expired },
         { "leat_shares_refused_total",
-          "Times a client had taken its share of a table, or a table was full.", NULL,
+          "Refusals because a client had used its share of a table, or a table was full.", NULL,
           METRIC_COUNTER, &c->shares_refused },
         { "leat_required_held_back_total",
-          "Seconds and partitions in which producers waited for a required reader.", NULL,
+          "Seconds in which producers waited for a required reader, summed over partitions.", NULL,
           METRIC_COUNTER, &c->held_back },
-        { "leat_group_offsets_writes_total", "Times the places of groups were stored.", NULL,
+        { "leat_group_offsets_writes_total", "Times the group offsets were stored.", NULL,
           METRIC_COUNTER, &c->offsets_writes },
-        { "leat_group_offsets_failures_total", "Times they could not be stored.", NULL,
+        { "leat_group_offsets_failures_total", "Times the group offsets could not be stored.", NULL,
           METRIC_COUNTER, &c->offsets_failures },
-        { "leat_required_readers_lost_total", "Required readers that producers wait for no more.",
-          NULL, METRIC_COUNTER, &c->required_lost },
+        { "leat_required_readers_lost_total",
+          "Required readers that producers stopped waiting for.", NULL, METRIC_COUNTER,
+          &c->required_lost },
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (metrics_register(control->options.metrics, &list[i]) != LEAT_OK)
@@ -127,7 +128,7 @@ static void init(struct control *control, const struct control_options *options)
     control->metadata_most = OFFSETS_FILE_METADATA_BYTES;
     control->names_due = LEAT_NS_NEVER;
     control->now = monotonic_ns();
-    control->lent = 1; /* until it is open */
+    control->lent = 1; /* lent until control_open returns */
     for (int i = 0; i < CONTROL_SPARE_DESCRIPTORS; i++)
         control->spare[i] = -1;
     control->reserve = -1;
@@ -147,12 +148,12 @@ static void init(struct control *control, const struct control_options *options)
                                               .closing = options->memory_closing };
 }
 
-/* Where clients are told to go for what is bound to `bound`. */
+/* The endpoint that clients are told for the bound address `bound`. */
 static void set_endpoint(const struct control *control,
                          char out[LEAT_CONTROL_ADDRESS_BYTES_MAX + 1], const char *bound)
 {
     const char *host = control->config->advertise_host;
-    const bool v6 = strchr(host, ':') != NULL; /* a port would look like a part of it */
+    const bool v6 = strchr(host, ':') != NULL; /* needs brackets in front of a port */
     if (host[0] == '\0')
         snprintf(out, LEAT_CONTROL_ADDRESS_BYTES_MAX + 1, "%s", bound);
     else
@@ -160,7 +161,7 @@ static void set_endpoint(const struct control *control,
                  v6 ? "]" : "", strrchr(bound, ':'));
 }
 
-/* Memory is only taken as it is touched. */
+/* The tables are large, but untouched pages take no memory. */
 static bool open_shard_tables(struct control *control)
 {
     if (!client_quotas_open(&control->quotas, control->shard_count))
@@ -203,8 +204,8 @@ static enum leat_error open_descriptors(struct control *control,
     control->signals.fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (control->epoll < 0 || control->signals.fd < 0 || !watch(control, &control->wake)
         || !watch(control, &control->signals)) {
-        snprintf(error_text, CONTROL_ERROR_TEXT, "control: no descriptors (%s): raise `ulimit -n`",
-                 strerror(errno));
+        snprintf(error_text, CONTROL_ERROR_TEXT,
+                 "control: cannot create descriptors (%s): raise `ulimit -n`", strerror(errno));
         return LEAT_ERR_IO;
     }
     return LEAT_OK;
@@ -238,19 +239,19 @@ enum leat_error control_open(struct control **out, const struct control_options 
     enum leat_error error = control_shares_open(control);
     if (error != LEAT_OK || !open_shard_tables(control)) {
         snprintf(error_text, CONTROL_ERROR_TEXT,
-                 "control: no memory for %u sessions: lower sessions_max",
+                 "control: not enough memory for %u sessions: lower sessions_max",
                  options->config->sessions_max);
         error = LEAT_ERR_NO_MEMORY;
     }
     if (error == LEAT_OK)
         error = open_descriptors(control, error_text);
-    /* The port first: if it is taken, nothing else is worth doing. */
+    /* The port first: if it is in use, the rest is not worth doing. */
     if (error == LEAT_OK)
         error = listen_on(control, error_text);
     register_counters(control);
     control_memory_register(control);
     if (error == LEAT_OK && control_groups_open(control) != LEAT_OK) {
-        snprintf(error_text, CONTROL_ERROR_TEXT, "control: no memory for groups");
+        snprintf(error_text, CONTROL_ERROR_TEXT, "control: not enough memory for groups");
         error = LEAT_ERR_NO_MEMORY;
     }
     if (error == LEAT_OK && worker_open(&control->worker, options->wake) != LEAT_OK) {
@@ -263,7 +264,7 @@ enum leat_error control_open(struct control **out, const struct control_options 
         error = control_offsets_load(control, error_text);
     control_take_descriptors(control);
     control_take_reserve(control);
-    *out = control; /* also on an error: what is half open is for control_close */
+    *out = control; /* also on an error: control_close frees it */
     return error;
 }
 
@@ -278,7 +279,7 @@ static void drain_wake(struct control *control)
 {
     uint64_t count;
     const ssize_t got = read(control->wake.fd, &count, sizeof count);
-    (void)got; /* only its readability matters */
+    (void)got; /* the count has no meaning */
 }
 
 static void read_signal(struct control *control)
@@ -331,7 +332,7 @@ static int timeout_ms(const struct control *control, bool mail_left)
     return wait > INT32_MAX ? INT32_MAX : (int)wait;
 }
 
-/* True: every shard will wake us. */
+/* True: every shard will wake control. False: some mailbox has mail. */
 static bool prepare_sleep(struct control *control)
 {
     bool sleeps = true;
@@ -353,7 +354,7 @@ static int wait_for_events(struct control *control, struct epoll_event *events, 
     return ready > 0 ? ready : 0;
 }
 
-/* Handles `ready` events and everything that follows from them. True: mail is left for a shard. */
+/* Handles `ready` events and their consequences. True: mail for a shard is still queued. */
 static bool iterate(struct control *control, const struct epoll_event *events, int ready)
 {
     for (int i = 0; i < ready; i++)
@@ -372,7 +373,7 @@ static bool iterate(struct control *control, const struct epoll_event *events, i
     topic_registry_reserve(control);
     control_memory_step(control);
     const bool mail_left = control_flush_mail(control);
-    /* While events wait, what somebody said may be among them. */
+    /* With more events pending, a connection may only look silent. */
     if (ready < CONTROL_EVENTS_MAX)
         control_conn_expire(control);
     control_conn_reap(control);
@@ -402,14 +403,14 @@ bool control_step(struct control *control, leat_ns now)
 
 /* ---- stopping */
 
-/* Mail that shards have yet to read. */
+/* The number of messages that shards have not read yet. */
 static uint64_t unread(const struct control *control)
 {
     uint64_t count = 0;
     for (uint32_t i = 0; i < control->shard_count; i++) {
         const struct control_shard *shard = &control->shards[i];
         const struct mailbox *box = shard->link.inbox;
-        /* Relaxed: only how far the shard has come. */
+        /* Relaxed: only used to see progress. */
         count += atomic_load_explicit(&box->tail, memory_order_relaxed)
                  - atomic_load_explicit(&box->head, memory_order_relaxed);
         count += shard->queue_tail - shard->queue_head;
@@ -425,8 +426,8 @@ void control_stop_shards(struct control *control)
     struct message ignored;
     for (uint32_t i = 0; i < control->shard_count; i++)
         control_post(control, i, &stop);
-    /* A shard that has no room to answer reads nothing: its answers are taken until it has read.
-     * Patience is with one that stands still: who has much to read comes to its end. */
+    /* A shard whose outbox is full reads nothing, so drain it until the shard has read its mail.
+     * The timeout starts again on progress: a shard with a lot of mail must not be cut off. */
     for (uint64_t left = unread(control), before = left;
          left != 0 && monotonic_ns() - moved < STOP_PATIENCE_NS; left = unread(control)) {
         control_flush_mail(control);
@@ -442,7 +443,7 @@ void control_stop_shards(struct control *control)
     }
 }
 
-/* No shard runs any more: what follows from what the worker did finds nobody to hear of it. */
+/* Completes the jobs of the worker. The shards have ended, so messages to them are discarded. */
 static void end_jobs(struct control *control)
 {
     do {
@@ -476,10 +477,10 @@ bool control_close(struct control *control)
     control_conn_reap(control);
     free_operations(control);
     control_lend_descriptors(control);
-    const bool places = control_offsets_stop(control);
+    const bool offsets_stored = control_offsets_stop(control);
     control_groups_close(control);
     worker_close(control->worker);
-    const bool topics = topic_registry_stop(control);
+    const bool topics_stored = topic_registry_stop(control);
     metrics_unregister(control->options.metrics, &control->counters, sizeof control->counters);
     control_memory_unregister(control);
     control_sessions_stop(control);
@@ -496,5 +497,5 @@ bool control_close(struct control *control)
         free(control->shards[i].queue);
     }
     free(control);
-    return places && topics;
+    return offsets_stored && topics_stored;
 }

@@ -1,34 +1,31 @@
-/* Control: the one thread that owns everything that is not per record: the catalog, sessions' birth
- * and death, who may open what, and the conversations on the control port.
+/* Control: the thread that does everything that is not per record: the catalog, granting and ending
+ * sessions, access to streams, and the connections to the control port.
  *
- * Role: requests in, messages to shards, answers out. It never waits for a shard.
- * Must not know: frames, sockets' options, how a partition keeps its data.
+ * Role: requests in, messages to shards, answers out. Never waits for a shard.
+ * Must not know: frames, socket options, how a partition stores its data.
  *
- * Threads: everything here is the control thread, registered with RCU (QSBR) and online, except
- * where it blocks. Its parts:
- *      control.c                open, close, the loop
- *      control_conn.c           input, turns, keepalive
- *      control_answers.c        what connections are owed
- *      control_requests.c       hello, ping, and who handles what
- *      control_operations.c     operations that wait for the answers of shards
- *      control_shard_mail.c     to and from shards
- *      control_topics.c         create, delete, list, describe
- *      control_topic_registry.c topics at start and stop; their memory, their shards
- *      control_creation.c       topics made and deleted while the broker runs
- *      control_catalog.c        the catalog, stored; reserved offsets
- *      worker.c                 a thread for what takes long
- *      control_sessions.c       grants and ends
+ * Threads: the control thread, which is registered with RCU (QSBR) and online except while it
+ * blocks. Its parts: control.c                open, close, the loop control_accept.c accepting
+ * connections control_conn.c           input, turns, keepalive control_answers.c        packing
+ * answers control_requests.c       hello, ping, dispatch control_operations.c     requests that
+ * wait for replies of shards control_shard_mail.c     messages to and from shards control_topics.c
+ * create, delete, list, describe control_topic_registry.c topics at startup and shutdown; their
+ * memory and shards control_creation.c       creating and deleting topics at run time
+ *      control_left_out.c       topics that found no room at startup
+ *      control_catalog.c        storing the catalog; reserving offsets
+ *      worker.c                 a thread for blocking work
+ *      control_sessions.c       granting and ending sessions
  *      control_streams.c        subscriptions, closing streams, offsets
  *      control_groups.c         members of consumer groups: join, heartbeat, leave
  *      control_group_admin.c    commits on control, resets, deletion
  *      control_group_describe.c lists and descriptions of groups
- *      control_offsets.c        where groups stand, over a restart
+ *      control_offsets.c        storing and loading group offsets
  *      control_producers.c      opening producers
- *      control_memory.c         what clients may make it hold
- *      producer_names.c         named producers: a table, producer_names.h
- *      control_producer_names.c how long they are kept, requests about them
- *      control_group_age.c      how long groups are kept
- *      control_shares.c         who may take how much of the tables, shares.h */
+ *      control_memory.c         the memory budget of clients
+ *      producer_names.c         the table of producer names
+ *      control_producer_names.c expiry of producer names, requests about them
+ *      control_group_age.c      expiry of groups
+ *      control_shares.c         the shares of clients in control's tables (shares.h) */
 #ifndef LEAT_BROKER_CONTROL_CONTROL_H
 #define LEAT_BROKER_CONTROL_CONTROL_H
 
@@ -47,55 +44,53 @@ struct control;
 
 enum { CONTROL_ERROR_TEXT = 1536 };
 
-/* Borrowed until control_close. */
+/* The connection of control to one shard. Borrowed until control_close. */
 struct control_shard_ends {
     struct mailbox *inbox;  /* to the shard */
     struct mailbox *outbox; /* from it; wakes `control_options.wake` */
     const char *tcp_address;
     const char *udp_address;     /* NULL: none */
-    char *const *port_addresses; /* one a bypass port */
+    char *const *port_addresses; /* one per bypass port */
     uint32_t port_count;
-    bool
-        intact; /* packets reach it over a link within this machine's memory (link_limits.intact) */
+    bool intact; /* a link to it is shared memory of this machine (link_limits.intact) */
 };
 
 struct control_options {
     const struct config *config;
     struct topics *topics;
-    struct catalog *catalog;                 /* its incarnation is that of this run */
-    const struct statefile *state;           /* NULL: nothing is kept */
-    const struct control_shard_ends *shards; /* config->shards of them; their threads run */
+    struct catalog *catalog;                 /* with the incarnation of this run */
+    const struct statefile *state;           /* NULL: no state is kept */
+    const struct control_shard_ends *shards; /* array of config->shards; their threads run */
     int wake;                                /* eventfd */
     struct metrics *metrics;
     struct memory_budget *memory; /* of clients; NULL: no limit. Outlives control */
     void (*memory_opened)(
-        const struct logmem *mem); /* log memory: see broker/log/logmem.h; or NULL */
+        const struct logmem *mem); /* hooks for log memory, see broker/log/logmem.h; or NULL */
     void (*memory_closing)(const struct logmem *mem);
-    void (*reload)(void *user); /* SIGHUP came: may change *config, on control's thread; or NULL */
+    void (*reload)(
+        void *user); /* called on SIGHUP, on the control thread; may change *config; or NULL */
     void *reload_user;
-    uint8_t reset_secret[RESET_SECRET_BYTES]; /* the shards' */
+    uint8_t reset_secret[RESET_SECRET_BYTES]; /* the same as the shards' */
     uint8_t resume_secret[RESET_SECRET_BYTES];
-    uint32_t resume_since; /* incarnation: since that run it was the same */
+    uint32_t resume_since; /* the incarnation since which resume_secret is the same */
 };
 
-/* On an error *out is set too when there was memory (else NULL): control_close is owed.
- * Opens the topics of the catalog and those that the configuration declares, hands them to the
- * shards, and listens. SIGTERM, SIGINT and SIGHUP must be blocked in every
- * thread. */
+/* Listens, opens the topics of the catalog and of the configuration, and hands them to the shards.
+ * SIGTERM, SIGINT and SIGHUP must be blocked in every thread. On an error, *out is NULL (no memory)
+ * or must be passed to control_close. */
 enum leat_error control_open(struct control **out, const struct control_options *options,
                              char error_text[CONTROL_ERROR_TEXT]);
-/* "host:port" bound. */
+/* The bound address, "host:port". */
 const char *control_address(const struct control *control);
-/* Serves until SIGTERM or SIGINT, then tells the shards to stop and returns once each has been
- * told. */
+/* Serves until SIGTERM or SIGINT, then sends every shard a stop message and returns. */
 void control_run(struct control *control);
-/* One iteration at `now` (monotonic), without waiting; true when there was anything to do. What
- * control_run loops over; simulations call it themselves. */
+/* Runs one iteration at `now` (monotonic), without blocking. True if there was anything to do. For
+ * simulations, which do not call control_run. */
 bool control_step(struct control *control, leat_ns now);
-/* Tells the shards to stop; what control_run does at its end. */
+/* Sends every shard a stop message; control_run does this at its end. */
 void control_stop_shards(struct control *control);
-/* The shards' threads have ended: stores exact offsets and the places of groups, closes everything
- * that is control's. False: something of that could not be stored; the log says what. */
+/* Call after the threads of the shards have ended. Stores the exact offsets and the group offsets,
+ * and frees everything. False: something could not be stored; the log says what. */
 bool control_close(struct control *control);
 
 #endif

@@ -1,5 +1,5 @@
-/* Accepting on the control port: who is taken, who gives way, and who is told that there is no
- * room. */
+/* Accepts connections to the control port. If there is no room, it closes idle connections, or
+ * accepts the new one only to tell the client why it is refused. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -10,9 +10,9 @@
 
 enum { ACCEPTS_PER_ITERATION = 64 };
 #define ACCEPT_PAUSE_NS (100 * LEAT_NS_PER_MS)
-/* Who has said nothing for so long gives way to others. */
+/* A connection without a Hello for this long may be closed to make room. */
 #define GREETER_GRACE_NS (100 * LEAT_NS_PER_MS)
-/* The log tells once of each time without room, which is over when there was room for so long. */
+/* One log line per episode without room. An episode ends when there was room for this long. */
 #define EPISODE_NS (10 * LEAT_NS_PER_S)
 
 void control_take_reserve(struct control *control)
@@ -36,7 +36,7 @@ static void say_full(struct control *control, const char *event, uint64_t limit,
                  log_u64("limit", limit), log_text("do", advice));
 }
 
-/* The oldest one that has said nothing, or has been told why it ends. */
+/* Closes the oldest connection that has not said Hello or is closing. False: there is none. */
 static bool end_idle(struct control *control)
 {
     struct control_conns *lists[] = { &control->greeting, &control->closing };
@@ -50,8 +50,8 @@ static bool end_idle(struct control *control)
     return false;
 }
 
-/* No descriptor is left. Those who say nothing give way; else the one kept in reserve takes who
- * waits, to be told why (*refused). False: they wait a little. */
+/* No descriptor is left. Closes an idle connection; otherwise frees the descriptor in reserve, to
+ * accept the connection and tell the client the reason (*refused). False: accepting pauses. */
 static bool evict_oldest(struct control *control, enum control_conn_refused *refused)
 {
     struct rlimit limit = { .rlim_cur = 0 };
@@ -71,7 +71,8 @@ static bool evict_oldest(struct control *control, enum control_conn_refused *ref
     return true;
 }
 
-/* As many as there may be. A few more are taken, to be told why. False: they wait a little. */
+/* Enforces connections_max. A few connections more are accepted, to tell the client the reason
+ * (*refused). False: accepting pauses. */
 static bool make_room(struct control *control, enum control_conn_refused *refused)
 {
     if (control->connection_count < control->config->connections_max || end_idle(control))
@@ -100,8 +101,9 @@ static struct control_conn *charge_peer(struct memory_budget *memory)
     return p;
 }
 
-/* Who never said Hello gives way to who comes. A few are taken without being charged, to be told
- * why not. */
+/* Charges a new connection to its address. If there is no memory, closes an idle connection, or
+ * accepts a few connections uncharged, to tell the client the reason (*refused). NULL: no memory.
+ */
 static struct control_conn *new_conn(struct control *control, const struct share_maker *maker,
                                      enum control_conn_refused *refused)
 {
@@ -113,7 +115,7 @@ static struct control_conn *new_conn(struct control *control, const struct share
         return p;
     say_full(
         control, "control.client_memory", memory->whole->limit_bytes,
-        "raise client_memory_bytes, or find the clients that take it: one address may hold half");
+        "raise client_memory_bytes, or find the clients that use it: one address may hold half");
     if (control->uncharged == CONTROL_GUESTS_MAX)
         return NULL;
     p = charge_peer(NULL);
@@ -139,7 +141,7 @@ static void add(struct control *control, int fd, enum control_conn_refused refus
     struct share_maker *maker = shares_enter(&control->shares, address);
     struct control_conn *p = maker != NULL ? new_conn(control, maker, &refused) : NULL;
     if (p == NULL || !control_watch(control, fd, p, EPOLL_CTL_ADD, EPOLLIN)) {
-        refuse_at_once(control, fd, p == NULL ? "no memory" : "epoll takes no more");
+        refuse_at_once(control, fd, p == NULL ? "no memory" : "epoll_ctl failed");
         if (p != NULL)
             control_conn_give_place(control, p);
         free(p);
@@ -172,12 +174,12 @@ void control_conn_accept(struct control *control)
         enum control_conn_refused refused = CONN_WELCOME;
         int fd;
         if (any && control->connection_count >= control->config->connections_max)
-            return; /* the same as below */
+            return; /* the next connection may find room in the next iteration */
         if (!make_room(control, &refused))
             return;
         enum leat_error error = link_tcp_accept(control->listener.fd, &fd);
-        /* The kernel looks for a descriptor before it looks whether anybody waits: behind one that
-         * was taken, nobody may be there for whom another has to go. */
+        /* accept(2) allocates a descriptor before it checks for a pending connection. After one
+         * accept succeeded there may be no other connection pending, so close nothing for it. */
         if (error == LEAT_ERR_LIMIT && (any || !evict_oldest(control, &refused)))
             return;
         if (error == LEAT_ERR_LIMIT)

@@ -1,5 +1,4 @@
-/* Answers to a connection: packed behind those it is still owed; see control_conn.c for who sends
- * them, and when. */
+/* Answers to a connection: appended to its output buffer. control_conn.c sends them. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,7 +41,7 @@ void control_conn_answer(struct control *control, struct control_conn *p,
     if (size - LEAT_CONTROL_PREFIX_BYTES > LEAT_CONTROL_BYTES_MAX) {
         control_conn_refuse(
             control, p, response->id, LEAT_ERR_TOO_LARGE,
-            "the answer would take %zu bytes, more than one message holds (%d): ask for "
+            "the answer would be %zu bytes, more than the maximum of a message (%d): request "
             "less at a time",
             size, LEAT_CONTROL_BYTES_MAX);
         return;
@@ -111,9 +110,7 @@ void control_conn_refuse_busy(struct control *control, struct control_conn *p, u
     response.id = request;
     response.error = LEAT_BUSY;
     response.retry_after_ms = CONTROL_RETRY_MS;
-    refuse(control, p, &response,
-           "the broker has too many requests under way: ask again a little "
-           "later");
+    refuse(control, p, &response, "the broker has too many requests in progress: try again later");
 }
 
 void control_conn_refuse_topic(struct control *control, struct control_conn *p, uint64_t request,
@@ -122,7 +119,7 @@ void control_conn_refuse_topic(struct control *control, struct control_conn *p, 
     const struct catalog_topic *known = left_out_find(control, name);
     if (known != NULL) {
         control_conn_refuse(control, p, request, LEAT_ERR_NO_MEMORY,
-                            "topic \"%s\" was left out: its logs need %" PRIu64
+                            "topic \"%s\" was left out at startup: its logs need %" PRIu64
                             " bytes, of which %" PRIu64
                             " are missing. It comes back when there is room: "
                             "raise log_memory_bytes and restart, or delete topics",

@@ -1,7 +1,7 @@
-/* The catalog, stored by the worker: whoever has changed it waits until it is durable.
+/* Stores the catalog, on the worker; waiters are told when their change is durable.
  *
- * One write is under way at a time; everybody who comes meanwhile shares the next. What is written
- * is the catalog as it is when the write begins. Must not know: why it has changed. */
+ * One write runs at a time. Changes made meanwhile share the next write, which stores the catalog
+ * as it is when that write starts. Must not know: why the catalog has changed. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,7 +23,7 @@ static void run_store(struct worker_job *job)
     write_bytes(caa_container_of(job, struct catalog_store, job));
 }
 
-/* What the shards may be told of once it is stored. */
+/* Notes the limits that are in this write: the shards may use them once it is stored. */
 static void note_limits(const struct catalog *catalog)
 {
     for (size_t i = 0; i < catalog->count; i++) {
@@ -47,15 +47,15 @@ static bool encode(struct control *control)
     return false;
 }
 
-/* What was refused may be on disk all the same: the catalog is written until it is there as it is
- * here. */
+/* A failed write may still have reached the disk, so the catalog is written again until it
+ * succeeds. */
 static void write_later(struct control *control)
 {
     control->reserving = true;
     control->save_again = control->now + SAVE_RETRY_NS;
 }
 
-/* Frees what was written, counts, logs. */
+/* Frees the buffer, counts and logs. */
 static void end_write(struct control *control)
 {
     struct catalog_store *store = &control->store;
@@ -90,8 +90,9 @@ enum leat_error catalog_store_now(struct control *control, char error_text[CONTR
 
 static void begin(struct control *control);
 
-/* As many as shards have room to hear of: each may have to tell of every partition of a topic. Who
- * is refused puts back what it changed before the next write begins, which would keep it else. */
+/* Tells waiters as long as the shards have room for mail: each waiter may send a message for every
+ * partition of a topic. On an error all waiters must undo their change before the next write, which
+ * would store it. */
 bool catalog_tell(struct control *control)
 {
     struct catalog_store *store = &control->store;
@@ -187,7 +188,7 @@ static void tell_limits(struct control *control, struct catalog_topic *known)
                                    .partition = topic->partitions[i].partition,
                                    .value = at->written_limit };
         control_post(control, topic->partitions[i].shard, &m);
-        at->wants = at->written_limit != at->offset_limit; /* it asked again meanwhile */
+        at->wants = at->written_limit != at->offset_limit; /* it has asked for more meanwhile */
         control->reserving |= at->wants;
     }
 }
@@ -199,7 +200,7 @@ static void limits_stored(struct control *control, struct catalog_waiter *waiter
     (void)error_text;
     control->storing_limits = false;
     if (error != LEAT_OK)
-        return; /* producers get BUSY when the reserve is used up; it is tried again */
+        return; /* retried; producers get BUSY if the reserve is used up */
     for (size_t i = 0; i < control->options.catalog->count; i++)
         tell_limits(control, control->options.catalog->topics[i]);
 }

@@ -1,4 +1,4 @@
-/* Control connections: input, turns, keepalive, closing. */
+/* Control connections: input, output, turns, keepalive, closing. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@ enum {
     IN_BYTES_MIN = 4096,
     HELLO_BYTES_MAX = LEAT_CONTROL_PREFIX_BYTES + LEAT_CONTROL_HELLO_BYTES_MAX,
     DROP_BYTES = 16384,
-    COSTLY_ROWS_MIN = 16, /* of any costly request: its lookups, its message */
+    COSTLY_ROWS_MIN = 16, /* cost of any costly request: lookups and messages */
 };
 #define HELLO_NS (10 * LEAT_NS_PER_S)
 #define CLOSING_NS LEAT_NS_PER_S
@@ -29,7 +29,7 @@ static struct control_conns *list_of(struct control *control, const struct contr
     return NULL;
 }
 
-/* It enters `state`, or was heard in it. */
+/* The connection enters `state`, or received something in it: restarts its timeout. */
 static void move(struct control *control, struct control_conn *p, enum control_conn_state state)
 {
     TAILQ_REMOVE(list_of(control, p), p, node);
@@ -49,7 +49,7 @@ bool control_conn_end_oldest(struct control *control)
     return true;
 }
 
-/* ---- costly requests wait in a line of their own */
+/* ---- the queue of costly requests */
 
 static void join_costly(struct control *control, struct control_conn *p)
 {
@@ -67,7 +67,7 @@ static void leave_costly(struct control *control, struct control_conn *p)
     control->costly_count--;
 }
 
-/* ---- death */
+/* ---- closing */
 
 void control_conn_end(struct control *control, struct control_conn *p)
 {
@@ -88,11 +88,12 @@ void control_conn_end(struct control *control, struct control_conn *p)
     }
     leave_costly(control, p);
     event_close(control->epoll, p->fd);
-    control_conn_give_place(control, p); /* at once: somebody may wait for it */
+    control_conn_give_place(control,
+                            p); /* at once: another connection may be waiting for the memory */
     control->connection_count--;
     metric_set(&control->counters.connections, control->connection_count);
     if (control->accept_again != LEAT_NS_NEVER)
-        control->accept_again = control->now; /* a descriptor is free */
+        control->accept_again = control->now; /* a descriptor is free again */
 }
 
 void control_conn_open(struct control *control, struct control_conn *p, const char *client_name)
@@ -106,7 +107,7 @@ void control_conn_open(struct control *control, struct control_conn *p, const ch
 void control_conn_end_soon(struct control *control, struct control_conn *p)
 {
     if (p->closed)
-        return; /* there was no memory for the last answer either */
+        return; /* no memory for the last answer: closed at once */
     if (p->state != CONN_CLOSING)
         move(control, p, CONN_CLOSING);
     p->in_used = 0;
@@ -191,14 +192,14 @@ leat_ns control_conn_deadline(const struct control *control)
 
 /* ---- in */
 
-/* Whether it may be read and served: what it asks costs memory until it reads the answers. */
+/* Whether to read and handle its requests. Answers hold memory until the client reads them. */
 static bool welcome(const struct control_conn *p)
 {
     return !p->costly && control_conn_owed(p) <= CONTROL_OUTPUT_PAUSE_BYTES
            && p->operations < CONTROL_OPERATIONS_PER_CONNECTION;
 }
 
-/* A buffer grows with what has come, not with what was announced. */
+/* The buffer grows with the bytes received, not with the announced length. */
 static bool make_input_room(struct control_conn *p)
 {
     uint32_t total = 0;
@@ -216,7 +217,7 @@ static bool make_input_room(struct control_conn *p)
     return true;
 }
 
-/* An idle connection holds no buffers. */
+/* Frees empty buffers: an idle connection has none. */
 static void shrink(struct control_conn *p)
 {
     if (p->in_used == 0)
@@ -230,14 +231,14 @@ static bool receive(struct control *control, struct control_conn *p)
 {
     size_t got;
     if (!make_input_room(p)) {
-        free_input(p); /* so that there is room to say so */
+        free_input(p); /* makes room for the answer */
         control_conn_refuse(control, p, 0, LEAT_ERR_NO_MEMORY, "%s",
                             control_memory_text(control, p));
         control_conn_end_soon(control, p);
         return !p->closed;
     }
     if (p->in_used == p->in_room)
-        return true; /* whole messages wait there */
+        return true; /* complete messages are waiting in the buffer */
     const enum leat_error error =
         link_tcp_receive(p->fd, p->in + p->in_used, p->in_room - p->in_used, &got);
     if (error == LEAT_ERR_CLOSED) {
@@ -253,7 +254,8 @@ static bool receive(struct control *control, struct control_conn *p)
     return true;
 }
 
-/* One message at `bytes`. False: it waits for the connection's turn among costly requests. */
+/* Handles one message. False: a costly request, which stays in the buffer until the turn of the
+ * connection among those. */
 static bool handle(struct control *control, struct control_conn *p, const uint8_t *bytes,
                    size_t size)
 {
@@ -273,11 +275,11 @@ static bool handle(struct control *control, struct control_conn *p, const uint8_
     }
     leat_control_free_request(request);
     if (now && !p->closed && p->state == CONN_GREETING)
-        control_conn_end_soon(control, p); /* no Hello came, or none that was good */
+        control_conn_end_soon(control, p); /* no Hello, or an invalid one */
     return now;
 }
 
-/* Handles whole messages. True when more may wait. */
+/* Handles complete messages. True: there may be more in the buffer. */
 static bool handle_input(struct control *control, struct control_conn *p)
 {
     size_t at = 0;
@@ -293,7 +295,7 @@ static bool handle_input(struct control *control, struct control_conn *p)
         }
         if (error == LEAT_OK && p->state == CONN_GREETING && total > HELLO_BYTES_MAX) {
             control_conn_refuse(control, p, 0, LEAT_ERR_TOO_LARGE,
-                                "the first message is a Hello of at most %d bytes",
+                                "the first message must be a Hello of at most %d bytes",
                                 LEAT_CONTROL_HELLO_BYTES_MAX);
             control_conn_end_soon(control, p);
             return false;
@@ -316,8 +318,8 @@ static bool handle_input(struct control *control, struct control_conn *p)
     return more;
 }
 
-/* It is closing: what still comes is dropped, so that the kernel does not answer unread bytes with
- * a reset that overtakes the last answer. */
+/* Discards input while closing. Otherwise the kernel would answer unread bytes with a RST, and the
+ * client could lose the last answer. */
 static void drop_input(struct control *control, struct control_conn *p)
 {
     uint8_t bytes[DROP_BYTES];
@@ -393,7 +395,7 @@ static void turn(struct control *control, struct control_conn *p)
     } else {
         if (welcome(p) && p->input_ready && !receive(control, p))
             return;
-        p->input_ready = false; /* epoll says it again */
+        p->input_ready = false; /* epoll is level-triggered */
         more = !p->costly && handle_input(control, p);
     }
     if (p->closed || !flush(control, p))
@@ -406,7 +408,7 @@ static void turn(struct control *control, struct control_conn *p)
 
 static void cheap_turns(struct control *control)
 {
-    /* Who wants another turn comes behind the others, in the next iteration. */
+    /* A connection that needs another turn is queued behind the others, for the next iteration. */
     for (uint32_t turns = control->work_count; turns > 0; turns--) {
         struct control_conn *p = TAILQ_FIRST(&control->work);
         if (p == NULL)
@@ -418,7 +420,7 @@ static void cheap_turns(struct control *control)
     }
 }
 
-/* One request of each connection that has waited, as far as the iteration's budget goes. */
+/* Handles one costly request of each connection that waits, within the budget of the iteration. */
 static void costly_turns(struct control *control)
 {
     control->cost = 0;

@@ -1,11 +1,11 @@
-/* Topics made and deleted while the broker runs. What takes long, the worker does: populating log
- * memory, storing the catalog, unmapping memory.
+/* Creates and deletes topics at run time. The worker does what may block: populating log memory,
+ * storing the catalog, unmapping memory.
  *
- *      create:  [ memory: worker ] -> in the catalog -> [ stored: worker ] -> there, answered
- *      delete:  out of the catalog -> [ stored: worker ] -> gone -> [ shards let go ]
- *                   -> [ a grace period ] -> [ memory: worker ] -> answered
+ *      create:  [ worker: memory ] -> into the catalog -> [ worker: store ] -> published, answered
+ *      delete:  out of the catalog -> [ worker: store ] -> unpublished -> [ shards release it ]
+ *                   -> [ RCU grace period ] -> [ worker: memory ] -> answered
  *
- * What is refused leaves nothing. Must not know: requests' settings, how a log takes its memory. */
+ * A refused request leaves nothing behind. Must not know: requests, how a log takes its memory. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +22,8 @@ struct creation {
     struct catalog_waiter waiter;
     struct control *control;
     struct operation *op;
-    struct catalog_topic *known; /* not in the catalog before its memory is there ... */
-    bool comes_back;             /* ... unless it was left out at the start: then `op` is NULL */
+    struct catalog_topic *known; /* not in the catalog until its memory is open ... */
+    bool comes_back;             /* ... unless it was left out at startup; then `op` is NULL */
     struct topic *topic;
     bool lacks_descriptors;
     enum leat_error error;
@@ -52,7 +52,7 @@ static void end_creation(struct control *control, struct creation *creation)
     free(creation);
 }
 
-/* With its memory, which no shard has. */
+/* Answers with an error and frees the topic, which no shard has. */
 static void refuse_creation(struct control *control, struct creation *creation,
                             enum leat_error error, const char *error_text)
 {
@@ -71,12 +71,13 @@ static void nothing_more(struct control *control, struct catalog_waiter *waiter,
     free(waiter);
 }
 
-/* What was refused after it was stored is not to be there after a restart. */
+/* The topic was stored, then refused: stores the catalog without it, so that a restart does not
+ * bring it back. */
 static void store_again(struct control *control)
 {
     struct catalog_waiter *waiter = calloc(1, sizeof *waiter);
     if (waiter == NULL)
-        return; /* the next change stores it */
+        return; /* the next change stores the catalog */
     waiter->stored = nothing_more;
     catalog_store(control, waiter);
 }
@@ -114,7 +115,7 @@ static void take_memory(struct worker_job *job)
                                   &creation->lacks_descriptors, creation->error_text);
 }
 
-/* It had its place in the catalog all the time. */
+/* The memory of a left-out topic was opened, or not. Its entry has stayed in the catalog. */
 static void came_back(struct control *control, struct creation *creation)
 {
     char error_text[CONTROL_ERROR_TEXT];
@@ -148,9 +149,10 @@ static void memory_taken(struct worker_job *job)
         catalog_store(control, &creation->waiter);
         return;
     }
-    /* Those who never said Hello give way. */
+    /* Close a connection that has not said Hello, to free a descriptor. */
     if (creation->lacks_descriptors && control_conn_end_oldest(control)) {
-        control_conn_pause_accepting(control); /* else the next to come takes what was freed */
+        control_conn_pause_accepting(
+            control); /* so that a new connection does not take the freed descriptor */
         control_lend_descriptors(control);
         worker_post(control->worker, job);
         return;
@@ -171,7 +173,7 @@ static void start(struct control *control, struct creation *creation)
 void creation_begin(struct control *control, struct operation *op, const char *name,
                     const struct topic_settings *settings)
 {
-    char error_text[CONTROL_ERROR_TEXT] = "no memory left";
+    char error_text[CONTROL_ERROR_TEXT] = "not enough memory";
     struct creation *creation = calloc(1, sizeof *creation);
     enum leat_error error = LEAT_ERR_NO_MEMORY;
     if (creation != NULL)
@@ -190,7 +192,7 @@ void creation_come_back(struct control *control, struct catalog_topic *known)
 {
     struct creation *creation = calloc(1, sizeof *creation);
     if (creation == NULL)
-        return; /* when memory is given back it is tried again */
+        return; /* retried when memory is freed */
     creation->known = known;
     creation->comes_back = true;
     start(control, creation);
@@ -220,7 +222,8 @@ static void deletion_stored(struct control *control, struct catalog_waiter *wait
     const struct topic *topic = topics_find(control->options.topics, known->id);
     if (error != LEAT_OK) {
         catalog_restore(control->options.catalog, known);
-        topic_registry_want_all(control, topic); /* what they asked for meanwhile was not heard */
+        topic_registry_want_all(control,
+                                topic); /* their requests for offsets meanwhile were dropped */
         control_conn_refuse(control, op->owner, op->request, error, "%s", error_text);
         operation_free(control, op);
         return;
@@ -272,7 +275,7 @@ void deletion_of_left_out(struct control *control, struct operation *op,
     catalog_store(control, &op->deletion.waiter);
 }
 
-/* ---- the memory of what was deleted */
+/* ---- the memory of deleted topics */
 
 static void close_memory(struct worker_job *job)
 {
@@ -293,7 +296,7 @@ static void memory_closed(struct worker_job *job)
     left_out_try(control);
 }
 
-/* RCU's thread: nobody reads them any more. */
+/* On the RCU thread, after the grace period: no thread reads the topic any more. */
 static void give_back(struct rcu_head *head)
 {
     struct operation *op = caa_container_of(head, struct operation, deletion.rcu);

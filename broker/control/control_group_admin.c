@@ -1,4 +1,4 @@
-/* Groups, administered: commits on control, resets, deletion. */
+/* Administration of groups: commits on control, resets, deletion. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,15 +9,16 @@ void control_refuse_group(struct control *control, struct control_conn *p, uint6
                           const char *group)
 {
     control_conn_refuse(control, p, request, LEAT_ERR_UNKNOWN_GROUP,
-                        "group \"%s\": there is none: see `leat group list`", group);
+                        "there is no group \"%s\": see `leat group list`", group);
 }
 
 static void refuse_members(struct control *control, struct control_conn *p, uint64_t request,
                            const struct group *group)
 {
-    control_conn_refuse(control, p, request, LEAT_ERR_GROUP_NOT_EMPTY,
-                        "group \"%s\" has members (%u): stop them, or wait until they are out",
-                        group->name, group->member_count);
+    control_conn_refuse(
+        control, p, request, LEAT_ERR_GROUP_NOT_EMPTY,
+        "group \"%s\" has members (%u): stop them, or wait until their sessions time out",
+        group->name, group->member_count);
 }
 
 static void refuse_dropping(struct control *control, struct control_conn *p, uint64_t request,
@@ -25,14 +26,15 @@ static void refuse_dropping(struct control *control, struct control_conn *p, uin
 {
     control_conn_refuse_for(
         control, p, request, LEAT_BUSY, CONTROL_RETRY_MS,
-        "group \"%s\": what its last member had open is still being closed: ask again "
-        "a little later",
+        "group \"%s\": the streams of its last member are still being closed: try again "
+        "later",
         group);
 }
 
-/* ---- what COMMIT and RESET have in common: the list of what stands where */
+/* ---- common to COMMIT and RESET: the list of committed offsets */
 
-/* With room for the answer: nothing may lack for it later. NULL: answered BUSY. */
+/* Reserves the memory of the answer, so that it cannot fail after the commit. NULL: answered BUSY.
+ */
 static struct operation *begin_committed(struct control *control, struct control_conn *p,
                                          uint64_t request, enum operation_kind kind, uint32_t parts)
 {
@@ -65,7 +67,7 @@ static void answer_committed(struct control *control, struct operation *op,
     control_conn_answer(control, op->owner, &response);
 }
 
-/* The group's place for the topic, made where there is none. NULL: refused. */
+/* Finds or creates the topic in the group. NULL: refused. */
 static struct group_topic *place_of(struct control *control, const struct operation *op,
                                     const char *group, const struct topic *topic)
 {
@@ -84,7 +86,8 @@ static struct group_topic *place_of(struct control *control, const struct operat
 
 /* ---- commits on control */
 
-/* Who asks may commit: a member, or anybody while there are none. False: refused. */
+/* Checks that the client may commit: as a member, or as anyone if the group has no members. False:
+ * refused. */
 static bool find_committer(struct control *control, struct control_conn *p,
                            const Leat__Control__Request *request, struct group_member **member)
 {
@@ -105,7 +108,7 @@ static bool find_committer(struct control *control, struct control_conn *p,
     return error == LEAT_OK;
 }
 
-/* A member commits what it has, up to the moment it lets go. */
+/* A member may commit in a partition until it has released it. */
 static enum leat_error may_commit(const struct group_member *member, uint32_t epoch,
                                   const struct group_partition *p)
 {
@@ -204,7 +207,7 @@ void control_committed(struct control *control, struct operation *op)
         if (part->message.status != LEAT_OK || part->metadata == NULL)
             continue;
         if (before != LEAT_OFFSET_NONE && part->message.commit.offset < before)
-            continue; /* it stands higher: the text is about another place */
+            continue; /* the committed offset is higher: the metadata does not belong to it */
         struct group_partition *p = &topic->partitions[part->message.partition_index];
         control_metadata_free(control, p->metadata);
         p->metadata = part->metadata;
@@ -236,7 +239,7 @@ static void set_reset(struct control *control, struct operation_part *part,
     control_set_start(m, start);
     m->subscribe.dry_run = dry_run;
     if (dry_run && p->offsets == NULL) {
-        m->type = MESSAGE_SEEK; /* nothing stands, and nothing is made for a try */
+        m->type = MESSAGE_SEEK; /* nothing is committed, and a dry run creates nothing */
         return;
     }
     m->status = (int16_t)control_group_entry(control, p, partition_log_epoch(m->partition), &entry);
@@ -246,7 +249,7 @@ static void set_reset(struct control *control, struct operation_part *part,
     m->subscribe.entry = entry;
 }
 
-/* The group, which nobody works in. False: refused. */
+/* Checks that the group exists and is not in use. False: refused. */
 static bool may_reset(struct control *control, struct control_conn *p,
                       const Leat__Control__Request *request)
 {
@@ -263,7 +266,8 @@ static bool may_reset(struct control *control, struct control_conn *p,
     return false;
 }
 
-/* A member that joins from now on opens its streams behind this: the shards' mail is in order. */
+/* Members that join later open their streams after the reset, because mail to a shard is in order.
+ */
 void control_reset_group(struct control *control, struct control_conn *p,
                          const Leat__Control__Request *request)
 {
@@ -322,7 +326,7 @@ static void fill_reset(Leat__Control__Committed *out, const struct operation_par
 
 void control_reset(struct control *control, struct operation *op)
 {
-    /* A topic deleted meanwhile: its partitions may be gone. */
+    /* If the topic was deleted meanwhile, its partitions may be freed. */
     const bool there = topics_find(control->options.topics, op->topic_id) != NULL;
     for (uint32_t i = 0; !there && i < op->count; i++)
         op->parts[i].message.status = LEAT_ERR_UNKNOWN_TOPIC;

@@ -1,20 +1,20 @@
-/* How long groups without members are kept. */
+/* Expiry of groups without members. */
 #include <time.h>
 
 #include "broker/control/control_state.h"
 #include "ops/log.h"
 
-/* A group without members is looked at now and then:
+/* A group without members is checked from time to time:
  *
- *      nothing stands committed                     goes after a minute
- *      unused for offsets_retention_ms              goes, with its offsets
+ *      nothing is committed                 deleted after a minute
+ *      unused for offsets_retention_ms      deleted with its offsets
  *
- * Time is monotonic. What an earlier run stored is as old as the wall clock says that its last
- * commit is; that clock may be wrong at the start, so nothing of it goes within the first hour. */
+ * Time is monotonic. The age of commits that an earlier run stored comes from the wall clock, which
+ * may be wrong at startup, so no such group is deleted within the first hour. */
 
 enum {
     LOOKS_PER_STEP = 16,
-    ROWS_PER_STEP = 1 << 14, /* partitions that are looked at; the last group may exceed it */
+    ROWS_PER_STEP = 1 << 14, /* partitions scanned; the last group may exceed it */
 };
 #define LOOK_NS (60 * LEAT_NS_PER_S)
 #define STORED_LOOK_NS (3600 * LEAT_NS_PER_S)
@@ -56,7 +56,7 @@ static bool stands_somewhere(const struct group *group)
     return false;
 }
 
-/* How long nobody has used it. */
+/* How long the group was unused. */
 static leat_ns unused_for(const struct control *control, const struct group *group)
 {
     const leat_ns idle = control->now - group->idle_since;
@@ -65,7 +65,7 @@ static leat_ns unused_for(const struct control *control, const struct group *gro
                                                                      : idle;
 }
 
-/* When to look at it again; 0: it goes now. */
+/* When to check the group again; 0: delete it now. */
 static leat_ns decide(const struct control *control, const struct group *group, leat_ns unused)
 {
     const leat_ns retention = retention_ns(control);
@@ -80,7 +80,7 @@ static leat_ns decide(const struct control *control, const struct group *group, 
         return group->idle_since + lesser(STORED_LOOK_NS, retention);
     if (unused >= retention)
         return 0;
-    /* The wall clock may be set meanwhile. */
+    /* At most an hour for a stored group, because the wall clock may be set meanwhile. */
     return control->now
            + (group->stored_ns != 0 ? lesser(STORED_LOOK_NS, retention - unused)
                                     : retention - unused);

@@ -6,8 +6,8 @@
 #include "schema/loss.h"
 
 enum {
-    LIST_PAGE = 2048,                    /* groups in one answer */
-    DESCRIBE_PAGE = LEAT_PARTITIONS_MAX, /* partitions in one answer */
+    LIST_PAGE = 2048,                    /* groups per answer */
+    DESCRIBE_PAGE = LEAT_PARTITIONS_MAX, /* partitions per answer */
 };
 
 static Leat__Control__GroupState state_of(const struct group *group)
@@ -56,7 +56,7 @@ void control_list_groups(struct control *control, struct control_conn *p,
     free(list);
 }
 
-/* ---- descriptions: first the shards are asked how far their logs are */
+/* ---- descriptions: the shards measure the positions in their logs first */
 
 static void set_measure(const struct control *control, struct operation_part *part,
                         const struct group_topic *in, uint32_t index)
@@ -73,7 +73,7 @@ static void set_measure(const struct control *control, struct operation_part *pa
         operation_hold(part, m->measure.entry);
 }
 
-/* One that was left out has no logs to measure. */
+/* Whether to describe the topic. A left-out topic has no logs to measure. */
 static bool is_wanted(const struct control *control, const struct group_topic *topic,
                       const char *only)
 {
@@ -81,7 +81,8 @@ static bool is_wanted(const struct control *control, const struct group_topic *t
            && topics_find(control->options.topics, topic->id) != NULL;
 }
 
-/* Calls for each partition that is described, up to `room`; returns how many there are. */
+/* Sets a part of `op` (NULL: none) for each partition to describe, up to `room` parts. Returns the
+ * number of partitions. */
 static uint32_t set_measures(const struct control *control, struct operation *op,
                              const struct group *group, const char *only, uint32_t room)
 {
@@ -163,7 +164,7 @@ static void draw_offset(Leat__Control__GroupPartition *out, const struct group_p
     out->committed = here ? stands : entry->before_offset;
     out->committed_log_epoch = here ? entry->log_epoch : entry->before_log_epoch;
     out->commit_time_ns = atomic_load_explicit(&entry->commit_ns, memory_order_relaxed);
-    /* Commits go on after the measure was taken. */
+    /* The group may have committed more since the measurement. */
     const uint64_t from = here && stands > m->head_offset ? stands : m->head_offset;
     out->lag_records = m->next_offset > from ? m->next_offset - from : 0;
     if (out->committed < m->head_offset)
@@ -223,8 +224,8 @@ static void picture_close(struct picture *picture)
     free(picture->topics);
 }
 
-/* Shortens it until it fits a message: the members' topics, half of the partitions, of the members.
- */
+/* Shortens the description until it fits a message: first drops the topics of members, then halves
+ * the partitions, then the members. */
 static void make_fit(Leat__Control__Response *response)
 {
     Leat__Control__GroupDescription *out = response->group;

@@ -1,4 +1,4 @@
-/* Members of consumer groups: join, heartbeat, leave, and what follows for their partitions. */
+/* Requests of group members: join, heartbeat, leave; and the hand-over of their partitions. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,12 +6,12 @@
 #include "ops/log.h"
 
 enum {
-    JOINS_PER_SECOND = 500, /* of one connection */
+    JOINS_PER_SECOND = 500, /* per connection */
     JOINS_RETRY_MS = 100,
-    FULL_RETRY_MS = 1000, /* somebody has to leave first */
+    FULL_RETRY_MS = 1000, /* a member has to leave first */
 };
 
-/* ---- what the coordinator says */
+/* ---- hooks of the coordinator */
 
 static const char *const OUT[] = {
     [GROUP_OUT_LEFT] = "group.member_left",
@@ -19,7 +19,7 @@ static const char *const OUT[] = {
     [GROUP_OUT_FENCED] = "group.member_fenced",
 };
 
-/* Its waiting request is refused, if it has one. */
+/* Logs it, and refuses the held request of the member, if any. */
 static void member_out(void *user, struct group_member *member, enum group_out why)
 {
     struct control *control = user;
@@ -82,14 +82,14 @@ void control_refuse_member(struct control *control, struct control_conn *p, uint
     if (error == LEAT_ERR_FENCED)
         control_conn_refuse(
             control, p, request, error,
-            "member \"%s\" of group \"%s\" with epoch %u: another has joined with that id "
-            "since; give each process an id of its own",
+            "member \"%s\" of group \"%s\" with epoch %u: another process has joined with this "
+            "id; give each process its own id",
             member_id, group, epoch);
     else
         control_conn_refuse(
             control, p, request, error,
-            "group \"%s\" has no member \"%s\" (any more): it was silent too long, has "
-            "left, or the broker has started anew; join again",
+            "group \"%s\" has no member \"%s\": it was silent for too long, has left, or "
+            "the broker was restarted; join again",
             group, member_id);
 }
 
@@ -101,12 +101,13 @@ struct picture {
     size_t count;
 };
 
-/* Topics that it named and that its group has no room for; returns how many. */
+/* Lists the topics of the member for which its group has no room; returns their number. */
 static size_t draw_refused(struct control *control, const struct group_member *member)
 {
-    static char limit[] = "the group, its maker or the broker would have too many partitions of "
-                          "groups (a group: 16384): delete topics or groups, or make it smaller";
-    static char memory[] = "the broker has no memory for its partitions now";
+    static char limit[] = "the group, its creator or the broker would have too many partitions in "
+                          "groups (maximum of a group: 16384): delete topics or groups, or create "
+                          "the topic with fewer partitions";
+    static char memory[] = "the broker has not enough memory for its partitions";
     size_t count = 0;
     for (uint32_t t = 0; t < LEAT_GROUP_TOPICS_MAX && member->group->refused != 0; t++) {
         const struct group_topic *topic = member->group->topics[t];
@@ -122,7 +123,8 @@ static size_t draw_refused(struct control *control, const struct group_member *m
     return count;
 }
 
-/* What the member may work on. It is a member already: nothing may lack for saying so. */
+/* The partitions granted to the member. Needs no allocation, which could fail: the member has
+ * joined already. */
 static void draw(struct control *control, struct picture *picture,
                  const struct group_member *member)
 {
@@ -170,7 +172,7 @@ static void answer(struct control *control, struct group_member *member)
     control_conn_answer(control, member->waiter, &response);
 }
 
-/* The request it waits with is answered as things are, to make place for a newer one. */
+/* Answers the held request with the current assignment: a newer one replaces it. */
 static void answer_waiting(struct control *control, struct group_member *member)
 {
     if (!member->waiting)
@@ -181,7 +183,7 @@ static void answer_waiting(struct control *control, struct group_member *member)
 
 static void wait_for(struct control *control, struct control_conn *p, struct group_member *member)
 {
-    if (p->closed) /* an answer before this one found it so */
+    if (p->closed) /* an earlier answer in this iteration closed it */
         group_forget_waiter(&control->groups, member);
     else
         LIST_INSERT_HEAD(&p->waiters, member, waiter_node);
@@ -225,8 +227,8 @@ static bool may_join(struct control *control, struct control_conn *p, uint64_t r
     }
     control_conn_refuse_for(
         control, p, request, LEAT_ERR_THROTTLED, JOINS_RETRY_MS,
-        "more than %d joins a second on one connection: join again a little later, "
-        "and keep a member joined with heartbeats",
+        "more than %d joins per second on one connection: try again later, and use "
+        "heartbeats to stay in the group",
         JOINS_PER_SECOND);
     return false;
 }
@@ -322,7 +324,7 @@ void control_leave_group(struct control *control, struct control_conn *p,
                               leave->member_epoch);
 }
 
-/* ---- what follows */
+/* ---- steps */
 
 static void drop(struct control *control, struct operation *op, struct group_partition *partition)
 {
@@ -349,7 +351,7 @@ void control_dropped(struct control *control, struct operation *op)
     const struct group *group = groups_find(&control->groups, op->group);
     const struct group_topic *topic = group != NULL ? group_find_topic(group, op->topic) : NULL;
     const struct message *m = &op->parts[0].message;
-    /* A topic that was deleted meanwhile took it along. */
+    /* If the topic was deleted meanwhile, the partition is gone. */
     if (topic != NULL && topic->id == op->topic_id) {
         log_line(LOG_DEBUG, "group.partition_dropped", log_text("group", op->group),
                  log_text("topic", op->topic), log_u64("partition", m->partition_index),
@@ -369,7 +371,7 @@ void control_groups_step(struct control *control)
     while (!TAILQ_EMPTY(&g->drops)) {
         struct operation *op = operation_begin_own(control, OPERATION_DROP, 1);
         if (op == NULL)
-            break; /* some end soon, and then there is another step */
+            break; /* operations end soon, and the next step retries */
         drop(control, op, groups_next_drop(g));
     }
     control_groups_expire(control);
@@ -420,7 +422,7 @@ void control_group_forget_unused(struct control *control, struct operation *op)
     }
 }
 
-/* The group of this hash that stands in the partition; NULL: it is a reader of no group. */
+/* The partition in the group with the hash of the message; NULL: the reader is not in a group. */
 static const struct group_partition *find_holder(const struct control *control,
                                                  const struct topic *topic, const struct message *m)
 {
@@ -443,7 +445,7 @@ void control_held_back(struct control *control, const struct message *m)
     if (p == NULL)
         log_line(LOG_WARN, "topic.held_back", log_text("topic", name),
                  log_u64("partition", m->partition_index),
-                 log_text("by", "a required reader that is of no group"));
+                 log_text("by", "a required reader that is not in a group"));
     else
         log_line(LOG_WARN, "topic.held_back", log_text("topic", name),
                  log_u64("partition", m->partition_index), log_text("group", p->topic->group->name),
@@ -452,21 +454,22 @@ void control_held_back(struct control *control, const struct message *m)
                  log_text("do", "make the group read faster, or give the topic a larger ring"));
 }
 
-/* Why a required reader has lost its mark, and what to do about it. */
+/* Why producers stopped waiting for a required reader, and what to do about it. */
 static void say_why(int16_t status, const char **why, const char **what)
 {
     switch (status) {
     case LEAT_ERR_TIMEOUT:
-        *why = "producers waited for it for required_timeout_ms, and it did not move";
-        *what = "see why it neither consumes nor commits; it is required again when it subscribes";
+        *why = "producers waited for it for required_timeout_ms, and it made no progress";
+        *what =
+            "check why it neither consumes nor commits; it is required again when it subscribes";
         break;
     case LEAT_ERR_LIMIT:
-        *why = "nobody had it open, and its client made other required readers in its place";
-        *what = "use fewer required readers on a control connection";
+        *why = "no client had it open, and its client created other required readers instead";
+        *what = "use fewer required readers per control connection";
         break;
     default:
-        *why = "nobody had it open for required_timeout_ms";
-        *what = "start it again: it is required again when it subscribes";
+        *why = "no client had it open for required_timeout_ms";
+        *what = "restart it: it is required again when it subscribes";
         break;
     }
 }
@@ -483,5 +486,5 @@ void control_required_lost(struct control *control, const struct message *m)
              log_u64("partition", m->partition_index),
              log_text("group", p != NULL ? p->topic->group->name : ""),
              log_text("client", control_session_client(control, m->session)), log_text("why", why),
-             log_text("then", "producers do not wait for it any more"), log_text("do", what));
+             log_text("then", "producers no longer wait for it"), log_text("do", what));
 }

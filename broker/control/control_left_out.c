@@ -1,5 +1,5 @@
-/* Topics of the catalog for whose logs there was no room at the start. They keep their names, ids,
- * offsets and what groups committed, and come back when there is room. */
+/* Topics of the catalog whose logs did not fit at startup. They keep their names, ids, offsets and
+ * commits of groups, and come back when there is room. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,11 +14,11 @@ void left_out_add(struct control *control, struct catalog_topic *known, const ch
     control->left_out++;
     log_line(LOG_ERROR, "topic.left_out", log_text("topic", known->name), log_u64("id", known->id),
              log_text("reason", why),
-             log_text("then", "it and what groups committed are kept; it comes back when there is "
-                              "room"));
+             log_text("then", "the topic and the commits of groups are kept; it comes back when "
+                              "there is room"));
 }
 
-/* All of them in one line too: of many lines at once the log holds back. */
+/* Logs all names in one line too, because the log suppresses repeated lines of one event. */
 void left_out_tell(const struct control *control)
 {
     const struct catalog *catalog = control->options.catalog;
@@ -33,7 +33,7 @@ void left_out_tell(const struct control *control)
             continue;
         bytes += known->settings.ring_bytes * known->settings.partitions;
         if (used + strlen(known->name) + sizeof ", ..." > sizeof names)
-            used = sizeof names; /* no more */
+            used = sizeof names; /* no more names */
         else
             used += (size_t)snprintf(names + used, sizeof names - used, "%s%s",
                                      used != 0 ? ", " : "", known->name);
@@ -72,7 +72,7 @@ void left_out_try(struct control *control)
     control->left_out_after = 0;
 }
 
-/* One after the other: the next is tried when this one is there. */
+/* Opens one topic at a time; left_out_try starts the next one. */
 void left_out_step(struct control *control)
 {
     const struct catalog *catalog = control->options.catalog;

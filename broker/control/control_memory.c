@@ -1,4 +1,4 @@
-/* What clients may make the broker hold: its budget, texts of commits, refusals in the log. */
+/* The memory budget of clients, metadata of commits, refusals in the log. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,10 +17,10 @@ void control_memory_register(struct control *control)
     if (memory == NULL)
         return;
     const struct metric_options list[] = {
-        { "leat_client_memory_bytes", "Memory held for clients, beside the logs.", NULL,
+        { "leat_client_memory_bytes", "Memory held for clients, besides the logs.", NULL,
           METRIC_GAUGE, &memory->used_bytes },
-        { "leat_client_memory_refused_total", "Times a client was refused for want of it.", NULL,
-          METRIC_COUNTER, &memory->refused },
+        { "leat_client_memory_refused_total", "Refusals of clients for lack of client memory.",
+          NULL, METRIC_COUNTER, &memory->refused },
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (metrics_register(control->options.metrics, &list[i]) != LEAT_OK)
@@ -47,7 +47,7 @@ void control_memory_step(struct control *control)
              log_u64("times", refused - control->memory_refused),
              log_u64("used_bytes", metric_get(&memory->used_bytes)),
              log_u64("client_memory_bytes", memory->limit_bytes),
-             log_text("do", "raise client_memory_bytes, or find the clients that take it: one "
+             log_text("do", "raise client_memory_bytes, or find the clients that use it: one "
                             "connection may hold a quarter, one address half"));
     control->memory_refused = refused;
     control->memory_said = control->now;
@@ -58,12 +58,12 @@ const char *control_memory_text(struct control *control, const struct control_co
     const struct memory_budget *all = control->options.memory;
     const struct memory_budget *address = p != NULL ? p->maker->address->memory : NULL;
     if (all == NULL || all->limit_bytes == 0 || address == NULL)
-        return "the system has no memory left";
+        return "the system is out of memory";
     snprintf(control->memory_text, sizeof control->memory_text,
-             "there is no room in client_memory_bytes (%" PRIu64 "): all clients hold %" PRIu64
-             " of it, those of your address %" PRIu64 ", and may hold half, %" PRIu64
-             "; one connection or session may hold %" PRIu64
-             ": close some, ask for less at a time, or raise it",
+             "no room in client_memory_bytes (%" PRIu64 "): all clients hold %" PRIu64
+             " of it, those of your address %" PRIu64 " (maximum: half, %" PRIu64
+             "); one connection or session may hold %" PRIu64
+             ": close some, request less at a time, or raise client_memory_bytes",
              all->limit_bytes, metric_get(&all->used_bytes), metric_get(&address->used_bytes),
              memory_budget_limit(address), memory_account_most(all));
     return control->memory_text;
@@ -79,16 +79,17 @@ bool control_memory_has_room(const struct control *control, const char *topic,
         + partition_largest_batch(settings->ring_bytes, settings->record_bytes_max);
     if (needs <= part)
         return true;
-    snprintf(error_text, CONTROL_ERROR_TEXT,
-             "topic \"%s\": joining one batch of its largest record (record_bytes_max %" PRIu32
-             ") may take %" PRIu64 " bytes, and one connection may hold %" PRIu64
-             ", a part of client_memory_bytes (%" PRIu64
-             "): raise client_memory_bytes, or give a smaller record_bytes_max",
-             topic, settings->record_bytes_max, needs, part, control->options.memory->limit_bytes);
+    snprintf(
+        error_text, CONTROL_ERROR_TEXT,
+        "topic \"%s\": reassembling one batch with the largest record (record_bytes_max %" PRIu32
+        ") may take %" PRIu64 " bytes, but one connection may hold only %" PRIu64
+        " bytes of client_memory_bytes (%" PRIu64
+        "): raise client_memory_bytes, or set a smaller record_bytes_max",
+        topic, settings->record_bytes_max, needs, part, control->options.memory->limit_bytes);
     return false;
 }
 
-/* ---- texts of commits */
+/* ---- metadata of commits */
 
 char *control_metadata_copy(struct control *control, const char *text, size_t size)
 {

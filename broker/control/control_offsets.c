@@ -1,4 +1,4 @@
-/* Offsets of groups, loaded at the start and stored in snapshots. */
+/* Group offsets: loaded at startup, stored in snapshots. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,11 +12,11 @@
 #include "schema/crc32c.h"
 
 enum {
-    LINES_MAX = 100,    /* of dropped offsets; then only their number */
-    RUN_ENTRIES = 1000, /* between two quiescent states */
+    LINES_MAX = 100,    /* log lines about dropped offsets; further ones are only counted */
+    RUN_ENTRIES = 1000, /* entries between two RCU quiescent states */
 };
 
-/* ---- writing: the worker's, because the disk may take its time */
+/* ---- writing, on the worker, because the disk may block */
 
 struct offsets_save {
     struct worker_job job;
@@ -83,12 +83,14 @@ static void add_group(struct offsets_writer *w, const struct group *group, unsig
             first = false;
             add_row(w, &topic->partitions[i], i);
             if (++*run % RUN_ENTRIES == 0)
-                rcu_quiescent_state(); /* control's own tables need no protection from control */
+                rcu_quiescent_state(); /* safe: control is the only thread that changes its tables
+                                        */
         }
     }
 }
 
-/* *out is NULL when nothing has changed since the last one. LEAT_ERR_NO_MEMORY. */
+/* Encodes a snapshot. *out is NULL if nothing has changed since the last one. LEAT_ERR_NO_MEMORY.
+ */
 static enum leat_error take_picture(struct control *control, struct offsets_save **out)
 {
     struct offsets_writer w = { .bytes = NULL };
@@ -101,8 +103,8 @@ static enum leat_error take_picture(struct control *control, struct offsets_save
     *out = NULL;
     if (w.failed || save == NULL) {
         metric_add(&control->counters.offsets_failures, 1);
-        log_line(LOG_ERROR, "group.offsets_not_stored", log_text("error", "no memory"),
-                 log_u64("bytes", w.size), log_text("then", "the older ones stand"));
+        log_line(LOG_ERROR, "group.offsets_not_stored", log_text("error", "not enough memory"),
+                 log_u64("bytes", w.size), log_text("then", "the previous snapshot is kept"));
     }
     if (same || w.failed || save == NULL) {
         free(w.bytes);
@@ -125,9 +127,9 @@ static void end_save(struct control *control, struct offsets_save *save)
     metric_add(&control->counters.offsets_writes, 1);
     if (save->error != LEAT_OK) {
         metric_add(&control->counters.offsets_failures, 1);
-        control->offsets_size = SIZE_MAX; /* the next one is written whatever it says */
+        control->offsets_size = SIZE_MAX; /* write the next one even if it is the same */
         log_line(LOG_ERROR, "group.offsets_not_stored", log_text("error", save->error_text),
-                 log_text("then", "it is tried again"));
+                 log_text("then", "the write is retried"));
     }
     free(save->bytes);
     free(save);
@@ -190,7 +192,7 @@ static void say_dropped(struct loading *l, const struct offsets_reader *r, const
              log_u64("log_epoch", r->row.log_epoch), log_text("why", why));
 }
 
-/* The place counts more than its text. */
+/* If there is no memory for the metadata, the offset is kept without it. */
 static char *copy_text(struct loading *l, const struct offsets_row *row)
 {
     char *text = NULL;
@@ -200,14 +202,14 @@ static char *copy_text(struct loading *l, const struct offsets_row *row)
     return text;
 }
 
-/* Of a topic that is here, or was left out. */
+/* A partition of a topic that is open or was left out. */
 struct place {
     const char *topic;
     uint64_t topic_id, log_epoch, next_offset;
     uint32_t partitions;
 };
 
-/* False: there is no such topic any more, or no such partition. */
+/* False: the topic or the partition does not exist any more. */
 static bool find_place(const struct control *control, uint64_t topic_id, uint32_t partition,
                        struct place *out)
 {
@@ -235,7 +237,7 @@ static void take_row(struct loading *l, const struct offsets_reader *r, const st
     struct offsets_entry *entry;
     if (control_group_entry(l->control, p, at->log_epoch, &entry) != LEAT_OK) {
         l->dropped++;
-        say_dropped(l, r, at->topic, "there is no room for it");
+        say_dropped(l, r, at->topic, "not enough memory for it");
         return;
     }
     if (r->row.commit_ns > p->topic->group->stored_ns)
@@ -250,17 +252,18 @@ static void take_row(struct loading *l, const struct offsets_reader *r, const st
     entry->before_log_epoch = r->row.log_epoch;
     entry->before_offset = r->row.offset;
     l->moved++;
-    say_dropped(l, r, at->topic,
-                r->row.log_epoch != at->log_epoch
-                    ? "the log began anew: the group goes on with its first record"
-                    : "it is beyond the log's end: the group goes on with its first record");
+    say_dropped(
+        l, r, at->topic,
+        r->row.log_epoch != at->log_epoch
+            ? "the log is a new one: the group continues with its first record"
+            : "the offset is beyond the end of the log: the group continues with its first record");
 }
 
 static void take_next(struct loading *l, const struct offsets_reader *r)
 {
     struct place at = { .topic = "(deleted)" };
     struct group_topic *in;
-    const char *why = "there is no such topic any more";
+    const char *why = "the topic does not exist any more";
     if (find_place(l->control, r->topic_id, r->row.partition, &at)) {
         const struct group_topic_ref ref = { .name = at.topic,
                                              .id = at.topic_id,
@@ -292,11 +295,11 @@ enum leat_error control_offsets_load(struct control *control, char error_text[CO
         return error;
     error = offsets_file_check(bytes, size, version, &why);
     if (error != LEAT_OK) {
-        snprintf(
-            error_text, CONTROL_ERROR_TEXT,
-            "%s/%s: %s. It was left as it is: restore it from a copy, or move it away to start "
-            "without %s",
-            state->path, STATEFILE_OFFSETS.name, why, STATEFILE_OFFSETS.what);
+        snprintf(error_text, CONTROL_ERROR_TEXT,
+                 "%s/%s: %s. The file was left unchanged: restore it from a backup, or move it "
+                 "away to start "
+                 "without %s",
+                 state->path, STATEFILE_OFFSETS.name, why, STATEFILE_OFFSETS.what);
         free(bytes);
         return error;
     }

@@ -1,4 +1,4 @@
-/* Operations: requests that wait for shards, from the first message to the last reply. */
+/* Operations: requests that wait for replies of shards. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -8,11 +8,11 @@ enum {
     PART_BITS = 16,
     SLOT_BITS = 16,
 };
-static_assert(LEAT_PARTITIONS_MAX <= 1 << PART_BITS, "a part's number fits");
-static_assert(CONTROL_OPERATIONS_MAX <= 1 << SLOT_BITS, "a slot's number fits");
+static_assert(LEAT_PARTITIONS_MAX <= 1 << PART_BITS, "the index of a part fits");
+static_assert(CONTROL_OPERATIONS_MAX <= 1 << SLOT_BITS, "the index of a slot fits");
 
-/* A request number in a message: generation (never 0) | slot | part. A CLOSE_SESSION carries none:
- * its reply is known by its session. */
+/* The request number in a message: generation (never 0) | slot | part. CLOSE_SESSION has none: its
+ * reply is matched by session. */
 static uint64_t request_number(const struct control *control, const struct operation *op,
                                uint32_t part)
 {
@@ -70,7 +70,8 @@ struct operation *operation_begin_answer(struct control *control, struct control
     struct operation *op = operation_begin(control, p, request, kind, parts);
     if (op == NULL)
         return NULL;
-    op->answer_bytes = ((size_t)parts + 1) * answer_bytes; /* one at least: NULL is no memory */
+    op->answer_bytes =
+        ((size_t)parts + 1) * answer_bytes; /* at least one, because NULL means no memory */
     op->answer = memory_budget_calloc(op->memory, op->answer_bytes);
     if (op->answer != NULL)
         return op;
@@ -104,7 +105,7 @@ void operation_disown(struct operation *op)
 void operation_free(struct control *control, struct operation *op)
 {
     if (op->owner != NULL) {
-        /* It may have been left unread because of this one. */
+        /* The connection may not have been read because of this operation. */
         control_conn_want_work(control, op->owner);
         operation_disown(op);
     }
@@ -162,7 +163,7 @@ void operation_reply(struct control *control, const struct message *m)
     if (m->request == 0) {
         if (m->session != 0 && m->stream == 0)
             control_session_closed(control, m->session);
-        return; /* else the end of a stream that nobody waits for */
+        return; /* otherwise the end of a stream, for which no request waits */
     }
     const uint32_t part = (uint32_t)(m->request & ((1u << PART_BITS) - 1));
     const uint32_t slot = (uint32_t)(m->request >> PART_BITS & ((1u << SLOT_BITS) - 1));

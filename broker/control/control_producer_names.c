@@ -1,19 +1,19 @@
-/* Names of producers: how long they are kept, and requests about them. */
+/* Producer names: expiry, eviction, and requests about them. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "broker/control/control_state.h"
 #include "ops/log.h"
 
-/* A producer's name is in use while it is being opened, and as long as the session and the stream
- * that it was opened with last are there.
+/* A producer name is in use while it is being opened, and as long as the session and stream with
+ * which it was last opened exist.
  *
- *      not in use for offsets_retention_ms                     goes
- *      not in use for two keepalive_ms, and whoever made it    gives way to another one of the same
- *      has its share of the table                              connection or address
+ *      unused for offsets_retention_ms                     forgotten
+ *      unused for two keepalive_ms, and its creator has    evicted for another name of the same
+ *      used its share of the table                         connection or address
  *
- * A session's end looks for no names: those that it leaves behind are seen by a walk over all,
- * sixteen times in offsets_retention_ms, and are idle from then on. */
+ * The end of a session does not search for names. A scan over all names, sixteen times per
+ * offsets_retention_ms, finds those that are no longer in use; their idle time starts then. */
 
 enum {
     WALKS = 16,
@@ -33,7 +33,7 @@ static bool is_in_use(struct control *control, struct producer_name *name)
     return in_use;
 }
 
-/* How long it has not been in use; 0: it is. */
+/* How long it has been unused; 0: it is in use. */
 static leat_ns idle_for(struct control *control, struct producer_name *name)
 {
     return is_in_use(control, name) ? 0 : control->now - name->idle_since;
@@ -51,7 +51,7 @@ void control_name_remove(struct control *control, struct producer_name *name)
     give_back(control, maker);
 }
 
-/* ---- what happens to it */
+/* ---- opening and closing */
 
 void control_name_opened(struct control *control, const struct operation *op)
 {
@@ -72,7 +72,7 @@ void control_name_closed(struct control *control, uint32_t session, uint32_t str
     if (name == NULL)
         return;
     producer_names_bind(&control->names, name, 0, 0);
-    is_in_use(control, name); /* idle from now on */
+    is_in_use(control, name); /* starts its idle time */
 }
 
 void control_name_hold(struct operation *op, struct producer_name *name)
@@ -86,15 +86,15 @@ void control_name_release(struct control *control, struct operation *op)
     struct producer_name *name =
         op->producer.holds_name ? producer_names_find(&control->names, op->producer.name) : NULL;
     op->producer.holds_name = false;
-    /* One that failed to open a new name has taken it away from those who waited for it. */
+    /* If a failed opening has removed its new name, a name found now may be another one. */
     if (name != NULL && name->id == op->producer.id && name->opening != 0)
         name->opening--;
 }
 
-/* ---- making way */
+/* ---- eviction */
 
-/* The one unused longest of the first few; those in use go to the end. NULL: none is for so long.
- */
+/* Finds, among the first few names, one that was unused for the grace period; names in use move to
+ * the end of the list. NULL: none. */
 static struct producer_name *find_unused(struct control *control, struct share_maker *maker,
                                          bool of_address)
 {
@@ -130,7 +130,7 @@ enum leat_error control_name_add(struct control *control, const char *text,
                                  struct share_maker *maker, struct producer_name **out,
                                  const char **why)
 {
-    *why = "no memory left";
+    *why = "not enough memory";
     if (!control_may_take(control, maker, SHARE_NAMES, 1, why)
         && (!evict_oldest(control, maker)
             || !control_may_take(control, maker, SHARE_NAMES, 1, why)))
@@ -141,7 +141,7 @@ enum leat_error control_name_add(struct control *control, const char *text,
     return error;
 }
 
-/* ---- growing old */
+/* ---- expiry */
 
 static bool goes(void *user, struct producer_name *name)
 {
@@ -155,7 +155,7 @@ static bool goes(void *user, struct producer_name *name)
     return true;
 }
 
-/* It is in no list any more: with its last entry its maker may go. */
+/* The name is in no list any more, so its maker may be freed with it. */
 static void gone(void *user, struct share_maker *maker)
 {
     give_back(user, maker);
@@ -184,7 +184,7 @@ static void refuse_name(struct control *control, struct control_conn *p, uint64_
                         const char *name)
 {
     control_conn_refuse(control, p, request, LEAT_ERR_PRODUCER_EXPIRED,
-                        "there is no producer \"%s\" (any more): see `leat producer list`", name);
+                        "there is no producer \"%s\": see `leat producer list`", name);
 }
 
 void control_delete_producer(struct control *control, struct control_conn *p,

@@ -1,4 +1,4 @@
-/* Opening producers on all shards of a topic, in two steps. */
+/* Opens producers on all shards of a topic, in two phases. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,24 +7,21 @@
 #include "broker/shared/resume_token.h"
 #include "schema/session_id.h"
 
-/* Opening a producer that is new:
+/* A new producer:
  *
  *   OpenProducer --> OPEN_PUBLISH each partition --> grant
- *
- * and one that somebody may have, who is to lose nothing by an opening that fails:
+ * A producer that another client may have open. A failed opening must not take it away:
  *
  *   OpenProducer --> prepare each partition --> BIND_PUBLISH each --> FENCE every shard --> grant
- *                    (all that may lack)                               (not who resumes)
- *
- * A session may end between preparing and binding: nothing is fenced, and no epoch is in force,
- * before a partition was bound. If then others were not, whoever had it is told that it has it no
- * more, and the opening fails: it cannot be undone.
- *
- * Who resumes shows the token that its id and epoch were granted with, before anything is touched.
- * Between the steps topics, sessions and names may go: each step looks them up again. The memory of
- * the grant is there from the beginning. */
+ *                    (all that can fail)                             (unless it resumes)
+ * A session may end between prepare and bind. Nothing is fenced, and no epoch takes effect, until a
+ * partition is bound. If only some partitions could be bound, this cannot be undone: the previous
+ * holder is fenced, and the opening fails.
+ * A client that resumes must present the token that it was granted with its id and epoch; this is
+ * checked first. Topics, sessions and names may disappear between the phases, so each phase looks
+ * them up again. The memory of the grant is allocated at the beginning. */
 
-/* ---- one publish stream a partition */
+/* ---- one publish stream per partition */
 
 static void open_streams(struct control *control, struct operation *op, const struct topic *topic,
                          bool prepare)
@@ -53,7 +50,7 @@ static void open_streams(struct control *control, struct operation *op, const st
     operation_send(control, op);
 }
 
-/* Nobody will use those that were opened. */
+/* The opening failed: closes the streams that were opened. */
 static void close_streams(struct control *control, const struct operation *op)
 {
     for (uint32_t i = 0; i < op->producer.partitions; i++) {
@@ -69,7 +66,7 @@ static void close_streams(struct control *control, const struct operation *op)
 static void answer_grant(struct control *control, struct operation *op)
 {
     const uint32_t count = op->producer.partitions;
-    assert(count != 0); /* a topic has a partition at least */
+    assert(count != 0); /* a topic has at least one partition */
     Leat__Control__PublishStream **list = op->answer;
     Leat__Control__PublishStream *streams = (void *)(list + count);
     for (uint32_t i = 0; i < count; i++) {
@@ -104,7 +101,7 @@ static void answer_grant(struct control *control, struct operation *op)
     control_conn_answer(control, op->owner, &response);
 }
 
-/* A name that only this opening made. */
+/* Removes the name if this opening has created it. */
 static void forget_name(struct control *control, const struct operation *op)
 {
     struct producer_name *name =
@@ -113,12 +110,12 @@ static void forget_name(struct control *control, const struct operation *op)
         control_name_remove(control, name);
 }
 
-/* Which limit of the partition or the session was in the way. */
+/* The limit of the partition or of the session that was reached. */
 static const char *limit_text(struct control *control, const struct producer_share *refused)
 {
     static const struct share_words words = { "producers", "close some, or raise producers_max" };
     if (refused->verdict == SHARE_OK)
-        return "the session has as many streams as it may have: close some, or open another "
+        return "the session has the maximum number of streams: close some, or open another "
                "session";
     return control_share_refused(control, refused->verdict, control->config->producers_max,
                                  refused->taken, refused->share, &words);
@@ -131,7 +128,7 @@ static void refuse_failed(struct control *control, struct operation *op, const s
     case LEAT_ERR_FENCED:
         control_conn_refuse(
             control, op->owner, op->request, LEAT_ERR_FENCED,
-            "producer %016llx of \"%s\" was opened again under a newer epoch than %u",
+            "producer %016llx of \"%s\" was opened again with an epoch newer than %u",
             (unsigned long long)op->producer.id, op->topic, op->producer.epoch);
         break;
     case LEAT_ERR_UNKNOWN_SESSION:
@@ -173,7 +170,7 @@ void control_producer_opened(struct control *control, struct operation *op)
     if (op->owner == NULL || !there || failed != NULL)
         forget_name(control, op);
     if (op->owner == NULL) {
-        /* Its streams end with its sessions. */
+        /* The streams end with the sessions. */
     } else if (!there) {
         control_conn_refuse_topic(control, op->owner, op->request, op->topic);
     } else if (failed != NULL) {
@@ -185,14 +182,14 @@ void control_producer_opened(struct control *control, struct operation *op)
     operation_free(control, op);
 }
 
-/* ---- taking over from whoever has it */
+/* ---- taking over a producer that is open */
 
 static uint32_t newest_epoch(const struct producer_name *name)
 {
     return name->epoch > name->tried_epoch ? name->epoch : name->tried_epoch;
 }
 
-/* What it is to be, and nobody else. False: refused. */
+/* Chooses the epoch, which no other opening can get. False: refused. */
 static bool take_identity(struct control *control, struct operation *op)
 {
     struct producer_name *name = op->producer.name[0] != '\0'
@@ -203,15 +200,16 @@ static bool take_identity(struct control *control, struct operation *op)
     if (op->producer.resume
         && (name == NULL || name->id != op->producer.id || name->epoch != op->producer.epoch)) {
         control_conn_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
-                            "producer \"%s\" was opened again by someone else meanwhile",
+                            "producer \"%s\" was opened by another client meanwhile",
                             op->producer.name);
         return false;
     }
     if (op->producer.resume)
         return true;
     if (name == NULL || name->id != op->producer.id || newest_epoch(name) == UINT32_MAX) {
-        control_conn_refuse_busy(control, op->owner,
-                                 op->request); /* who opened it failed meanwhile */
+        control_conn_refuse_busy(
+            control, op->owner,
+            op->request); /* the opening that created the name failed meanwhile */
         return false;
     }
     op->producer.epoch = name->tried_epoch = newest_epoch(name) + 1;
@@ -228,7 +226,7 @@ static void bind_streams(struct control *control, struct operation *op)
     operation_send(control, op);
 }
 
-/* The sessions of all its partitions are there, as far as control has heard. */
+/* Whether the sessions of all partitions exist, as far as control knows. */
 static bool has_sessions(struct control *control, const struct operation *op)
 {
     for (uint32_t shard = 0; shard < LEAT_SHARDS_MAX; shard++) {
@@ -242,7 +240,7 @@ static bool has_sessions(struct control *control, const struct operation *op)
 void control_producer_prepared(struct control *control, struct operation *op)
 {
     const struct message *failed = find_failed(op);
-    if (op->owner == NULL) { /* its streams end with its sessions */
+    if (op->owner == NULL) { /* the streams end with the sessions */
         operation_free(control, op);
         return;
     }
@@ -271,7 +269,7 @@ static bool any_bound(const struct operation *op)
     return false;
 }
 
-/* Partitions changed hands: whoever had the name is over. */
+/* Partitions were taken over, so the new epoch is valid and the previous holder is fenced. */
 static void put_in_force(struct control *control, const struct operation *op)
 {
     struct producer_name *name = producer_names_find(&control->names, op->producer.name);
@@ -304,7 +302,7 @@ void control_producer_bound(struct control *control, struct operation *op)
     operation_send(control, op);
 }
 
-/* ---- who it is */
+/* ---- identity */
 
 enum step { STEP_REFUSED, STEP_OPEN, STEP_TAKE_OVER };
 
@@ -312,24 +310,24 @@ static enum step new_producer(struct control *control, struct operation *op)
 {
     if (catalog_new_id(control->options.catalog, &op->producer.id) != LEAT_OK) {
         control_conn_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
-                            "this broker has given out all its producer ids: restart it");
+                            "this broker has used all its producer ids: restart it");
         return STEP_REFUSED;
     }
     op->producer.epoch = 1;
     return STEP_OPEN;
 }
 
-/* A run over an old copy of the folder has the incarnation of one that the copy does not know. */
+/* Whether the producer is of this run. A run on an old copy of the state directory may have the
+ * same incarnation as a run that is not in the copy; `run` tells them apart. */
 static bool of_this_run(const struct control *control, const Leat__Control__OpenProducer *open)
 {
     return open->producer_id >> 32 == control->options.catalog->incarnation
            && resume_token_run(open->resume_token.data) == control->options.catalog->run;
 }
 
-/* Whether who was granted it has a token that can be checked. Of an earlier run without a state
- * folder, or before its secret was made, nothing is left, neither to check nor to protect; an id of
- * a later incarnation than this is of another folder, or of a run that the copy of this one does
- * not know. */
+/* Whether a token for this producer id can be verified. Nothing is left to verify or to protect
+ * from an earlier run without a state directory, or from before its secret was created. A later
+ * incarnation belongs to another directory, or to a run that is not in this copy. */
 static bool can_prove(const struct control *control, uint64_t id)
 {
     const uint64_t incarnation = id >> 32;
@@ -344,7 +342,7 @@ static enum step anonymous(struct control *control, struct operation *op,
     if (open->producer_id == 0)
         return new_producer(control, op);
     if (!of_this_run(control, open)) {
-        /* Every log is younger than it. It gets an id of this run, to be known by from now on. */
+        /* All logs are newer than the producer, so it gets a new id, of this run. */
         op->producer.expired = true;
         return new_producer(control, op);
     }
@@ -354,7 +352,7 @@ static enum step anonymous(struct control *control, struct operation *op,
     return STEP_TAKE_OVER;
 }
 
-/* A name that nobody has opened in this run of the broker. */
+/* The name was not opened before in this run of the broker. */
 static enum step new_name(struct control *control, struct operation *op,
                           const Leat__Control__OpenProducer *open)
 {
@@ -380,12 +378,12 @@ static enum step new_name(struct control *control, struct operation *op,
     return STEP_OPEN;
 }
 
-/* It goes over to this opening, under a newer epoch, once that has succeeded. */
+/* This opening takes over the name, with a newer epoch, if it succeeds. */
 static enum step succeed(struct control *control, struct operation *op, struct producer_name *name)
 {
     if (newest_epoch(name) == UINT32_MAX) {
         control_conn_refuse(control, op->owner, op->request, LEAT_ERR_LIMIT,
-                            "the producer has used all its epochs: open one of another name");
+                            "the producer has used all its epochs: open one with another name");
         return STEP_REFUSED;
     }
     op->producer.id = name->id;
@@ -410,8 +408,9 @@ static enum step named(struct control *control, struct operation *op,
         control_name_hold(op, name);
         return STEP_TAKE_OVER;
     }
-    /* From an earlier run: the newest of those who had the name then has it now. Without a state
-     * folder it is by its word, which wins no more than opening the name anew does. */
+    /* Several clients may have had the name in an earlier run: the newest epoch gets it. Without a
+     * state directory the claim cannot be verified, but it gains no more than opening the name
+     * again does. */
     if (!now && open->producer_id == name->claimed_id
         && resume_token_run(open->resume_token.data) == name->claimed_run
         && open->producer_epoch >= name->claimed_epoch) {
@@ -420,7 +419,7 @@ static enum step named(struct control *control, struct operation *op,
         return succeed(control, op, name);
     }
     control_conn_refuse(control, op->owner, op->request, LEAT_ERR_FENCED,
-                        "producer \"%s\" was opened again: epoch %u is over, %u is in force",
+                        "producer \"%s\" was opened again: epoch %u was replaced by epoch %u",
                         open->name, open->producer_epoch, name->epoch);
     return STEP_REFUSED;
 }
@@ -445,8 +444,8 @@ static bool take_sessions(struct control *control, struct control_conn *p, uint6
         if (sessions[shard] == 0) {
             control_conn_refuse(
                 control, p, request, LEAT_ERR_INVALID,
-                "open_producer.sessions: partition %u of \"%s\" is on shard %u, and none of "
-                "the %zu sessions is: open one there",
+                "open_producer.sessions: partition %u of \"%s\" is on shard %u, but none of "
+                "the %zu sessions is: open a session on that shard",
                 i, topic->name, shard, open->n_sessions);
             return false;
         }
@@ -454,7 +453,8 @@ static bool take_sessions(struct control *control, struct control_conn *p, uint6
     return true;
 }
 
-/* Whether it may resume what it says, and says it whole. Nothing is touched before. */
+/* Checks, before any effect, that the fields are complete and that the client may resume the
+ * producer. */
 static bool check_resume(struct control *control, struct control_conn *p, uint64_t request,
                          const struct topic *topic, const Leat__Control__OpenProducer *open)
 {
@@ -462,15 +462,15 @@ static bool check_resume(struct control *control, struct control_conn *p, uint64
     if (resumes != (open->producer_epoch != 0) || resumes != (open->resume_token.len != 0)) {
         control_conn_refuse(
             control, p, request, LEAT_ERR_INVALID,
-            "open_producer: producer_id, producer_epoch and resume_token come together (to "
-            "resume) or not at all");
+            "open_producer: expected all of producer_id, producer_epoch and resume_token (to "
+            "resume), or none");
         return false;
     }
     if (open->n_first_unanswered != 0 && open->n_first_unanswered != topic->settings.partitions) {
         control_conn_refuse(
             control, p, request, LEAT_ERR_INVALID,
-            "open_producer.first_unanswered: there are %zu, and \"%s\" has %u partitions: "
-            "expected one for each, or none",
+            "open_producer.first_unanswered: got %zu values, but \"%s\" has %u partitions: "
+            "expected one value per partition, or none",
             open->n_first_unanswered, topic->name, topic->settings.partitions);
         return false;
     }
@@ -480,8 +480,8 @@ static bool check_resume(struct control *control, struct control_conn *p, uint64
         return true;
     control_conn_refuse(
         control, p, request, LEAT_ERR_FENCED,
-        "open_producer.resume_token is not the one that producer %016llx was granted with "
-        "at epoch %u, if it ever was: open a new producer",
+        "open_producer.resume_token is not valid for producer %016llx with epoch %u: "
+        "open a new producer",
         (unsigned long long)open->producer_id, open->producer_epoch);
     return false;
 }

@@ -1,4 +1,4 @@
-/* Requests: hello, ping, and which file handles what. */
+/* Requests: hello, ping, and dispatch to the other files. */
 #include <string.h>
 
 #include "broker/control/control_topic_registry.h"
@@ -39,7 +39,7 @@ static void refuse_guest(struct control *control, struct control_conn *p, uint64
     if (p->refused == CONN_NO_DESCRIPTOR)
         control_conn_refuse_for(
             control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS,
-            "the broker is out of file descriptors, with %u connections to control: "
+            "the broker is out of file descriptors, with %u control connections: "
             "close some, or raise its limit (ulimit -n, LimitNOFILE)",
             control->connection_count);
     else if (p->refused == CONN_NO_MEMORY)
@@ -48,7 +48,7 @@ static void refuse_guest(struct control *control, struct control_conn *p, uint64
     else
         control_conn_refuse_for(
             control, p, request, LEAT_ERR_LIMIT, CONTROL_RETRY_MS,
-            "the broker has as many connections as it may have (connections_max: %u): "
+            "the broker has the maximum number of connections (connections_max: %u): "
             "close some, or raise it",
             control->config->connections_max);
 }
@@ -58,14 +58,14 @@ static void handle_hello(struct control *control, struct control_conn *p, uint64
 {
     if (p->state != CONN_GREETING) {
         control_conn_refuse(control, p, request, LEAT_ERR_PROTOCOL,
-                            "hello was said before on this connection: it comes once");
+                            "hello was already received on this connection: send it only once");
         return;
     }
     if (hello->version_min > LEAT_PROTOCOL_VERSION || hello->version_max < LEAT_PROTOCOL_VERSION) {
         const bool old_client = hello->version_max < LEAT_PROTOCOL_VERSION;
         control_conn_refuse(
             control, p, request, LEAT_ERR_VERSION,
-            "the client speaks protocol versions %u to %u (%.64s), this broker version %d "
+            "the client supports protocol versions %u to %u (%.64s), this broker version %d "
             "(leatd %s): upgrade %s",
             hello->version_min, hello->version_max, hello->library, LEAT_PROTOCOL_VERSION,
             LEAT_VERSION, old_client ? "the client's library" : "leatd");
@@ -86,7 +86,7 @@ static void handle_hello(struct control *control, struct control_conn *p, uint64
 
 /* ---- everything else */
 
-/* The name in the request, for messages; NULL: there is none. */
+/* The name in the request, for error texts; NULL: none. */
 static const char *name_in(const Leat__Control__Request *request)
 {
     switch (request->body_case) {
@@ -111,14 +111,14 @@ static const char *name_in(const Leat__Control__Request *request)
     }
 }
 
-/* Settings are refused where they are resolved, with the value and what would do. */
+/* Settings are refused where they are resolved, with the value and the expected one. */
 static bool only_settings_wrong(const Leat__Control__Request *request, const char *what)
 {
     return request->body_case == LEAT__CONTROL__REQUEST__BODY_CREATE_TOPIC
            && strncmp(what, "settings.", strlen("settings.")) == 0;
 }
 
-/* Whoever asks for a topic that is not there wants to hear that first. */
+/* If the request names an unknown topic, this is the error to report first. */
 static const char *unknown_topic_in(const struct control *control,
                                     const Leat__Control__Request *request)
 {
@@ -201,7 +201,7 @@ static void dispatch(struct control *control, struct control_conn *p,
         break;
     case LEAT__CONTROL__REQUEST__BODY_LIST_PRODUCERS: control_list_producers(control, p, r); break;
     case LEAT__CONTROL__REQUEST__BODY_PING: control_conn_done(control, p, r->id); break;
-    default: break; /* the check refused it */
+    default: break; /* refused by leat_control_check_request */
     }
 }
 

@@ -1,4 +1,4 @@
-/* Sessions, as control knows them: grants, ends, and who is told. */
+/* Sessions as control sees them: granting, ending, and notifying the client. */
 #include <string.h>
 
 #include "broker/control/control_state.h"
@@ -12,7 +12,8 @@ enum { QUOTA_LINES_PER_SECOND = 10 };
 
 /* ---- slots */
 
-/* The one that has been free longest, so that an old id stays unknown for long; NULL: none. */
+/* Takes the slot that has been free the longest, so that ids are reused as late as possible. NULL:
+ * none. */
 static struct control_session *take_slot(struct control *control, uint32_t index)
 {
     struct control_shard *shard = &control->shards[index];
@@ -70,7 +71,7 @@ void control_sessions_stop(struct control *control)
     }
 }
 
-/* NULL when the slot holds another one by now. */
+/* NULL: the session has ended (its slot may hold another one). */
 static struct control_session *find(struct control *control, uint32_t id)
 {
     const uint32_t shard = leat_session_shard(id), slot = leat_session_slot(id);
@@ -101,19 +102,20 @@ const char *control_session_client(struct control *control, uint32_t id)
 
 /* ---- opening */
 
-/* A client's rate is shared out to the shards, so that the whole broker never gives it more. */
+/* The rate is divided among the shards, so that the broker as a whole does not exceed it. */
 static uint64_t share(const struct control *control, uint64_t rate)
 {
     const uint64_t part = rate / control->shard_count;
     return rate != 0 && part == 0 ? 1 : part;
 }
 
-/* False: no memory for another name. */
+/* Sets the quota of the client name. False: no memory. */
 static bool set_quota(struct control *control, const struct control_conn *p,
                       struct control_session *s, struct message_grant *grant)
 {
     const struct config_quota *quota = config_quota_of(control->config, p->client_name);
-    /* A name that is not in the configuration any more may still have sessions: they are free. */
+    /* A name that was removed from the configuration may still have sessions; they have no limit.
+     */
     if (quota == NULL && client_quota_find(&control->quotas, p->client_name) == NULL)
         return true;
     s->quota = client_quota_take(&control->quotas, p->client_name, p->maker->address->memory,
@@ -165,7 +167,7 @@ void control_open_session(struct control *control, struct control_conn *p,
         || !random_bytes(&m.grant.tag_to_client, sizeof m.grant.tag_to_client)
         || !random_bytes(&m.grant.challenge, sizeof m.grant.challenge)) {
         control_conn_refuse(control, p, request->id, LEAT_ERR_IO,
-                            "the kernel gave no random bytes");
+                            "the kernel returned no random bytes");
         return;
     }
     const char *why;
@@ -176,7 +178,7 @@ void control_open_session(struct control *control, struct control_conn *p,
     struct control_session *s = take_slot(control, shard);
     if (s == NULL) {
         control_conn_refuse(control, p, request->id, LEAT_ERR_IO,
-                            "the kernel gave no random bytes");
+                            "the kernel returned no random bytes");
         return;
     }
     shares_take(&control->shares, p->maker, SHARE_SESSIONS + shard, 1);
@@ -195,7 +197,7 @@ void control_open_session(struct control *control, struct control_conn *p,
         free_slot(control, s);
         control_conn_refuse(
             control, p, request->id, LEAT_ERR_NO_MEMORY,
-            "to keep the quota of another client name, or what others owe to theirs: %s",
+            "cannot store the quota of another client name, or the debts of others: %s",
             control_memory_text(control, p));
         return;
     }
@@ -210,7 +212,7 @@ static void close_session(struct control *control, struct control_session *s)
     const struct message m = { .type = MESSAGE_CLOSE_SESSION, .session = s->id };
     LIST_REMOVE(s, node);
     s->owner = NULL;
-    s->state = SESSION_CLOSING; /* the slot is free when the shard has answered */
+    s->state = SESSION_CLOSING; /* the reply of the shard frees the slot */
     control_post(control, leat_session_shard(s->id), &m);
 }
 
@@ -224,7 +226,7 @@ void control_close_session(struct control *control, struct control_conn *p,
                             "session %u is not open on this control connection", id);
         return;
     }
-    /* Whatever is asked of the shard from now on comes behind the closing. */
+    /* Later messages to the shard arrive after the close. */
     close_session(control, s);
     control_conn_done(control, p, request->id);
 }
@@ -235,7 +237,7 @@ void control_session_close_all(struct control *control, struct control_conn *p)
         close_session(control, LIST_FIRST(&p->sessions));
 }
 
-/* At most so many lines a second: names are made up easily. */
+/* Limits the log lines about all quotas together: clients can use any number of names. */
 static bool may_say(struct control *control)
 {
     if (control->now - control->quota_lines_since >= LEAT_NS_PER_S) {
@@ -273,12 +275,12 @@ static const char *ending_text(int status)
     switch (status) {
     case LEAT_OK: return "its data connection was closed";
     case LEAT_ERR_TIMEOUT:
-        return "nothing was heard on its data connection, or nothing left it, for keepalive_ms";
+        return "its data connection received nothing, or could send nothing, for keepalive_ms";
     default: return leat_error_text(status);
     }
 }
 
-/* The client may not hear of it over the data connection: that one may be dead. */
+/* Tells the client on the control connection, because the data connection may be dead. */
 static void tell_owner(struct control *control, const struct control_session *s, int status)
 {
     Leat__Control__SessionEnded ended = LEAT__CONTROL__SESSION_ENDED__INIT;
@@ -296,7 +298,7 @@ void control_session_ended(struct control *control, uint32_t id, int status)
 {
     struct control_session *s = find(control, id);
     if (s == NULL || s->state != SESSION_LIVE)
-        return; /* its closing is on the way, and is answered too */
+        return; /* a close is in progress, and the shard answers that too */
     tell_owner(control, s, status);
     LIST_REMOVE(s, node);
     free_slot(control, s);

@@ -1,11 +1,10 @@
-/* Mail between control and the shards: messages out, with a queue for full mailboxes, and messages
- * in. */
+/* Messages between control and the shards, with a queue for full mailboxes. */
 #include <assert.h>
 
 #include "broker/control/control_topic_registry.h"
 
 enum {
-    MAIL_PER_SHARD = 1024, /* read in one iteration */
+    MAIL_PER_SHARD = 1024, /* messages read per iteration */
 };
 
 /* ---- to shards */
@@ -20,7 +19,7 @@ void control_post(struct control *control, uint32_t index, const struct message 
     struct control_shard *shard = &control->shards[index];
     if (queue_empty(shard) && mailbox_send(shard->link.inbox, message) == LEAT_OK)
         return;
-    /* Closing sessions, and answers to what shards asked, are bounded by their tables; all else is
+    /* Messages that close sessions or answer shards are bounded by the tables; everything else is
      * refused above CONTROL_QUEUE_BUSY. */
     assert(shard->queue_tail - shard->queue_head < CONTROL_QUEUE_SLOTS);
     shard->queue[shard->queue_tail++ % CONTROL_QUEUE_SLOTS] = *message;
@@ -75,7 +74,7 @@ static void take(struct control *control, const struct message *m)
     case MESSAGE_COMMIT:
     case MESSAGE_RESET:
     case MESSAGE_MEASURE:
-    case MESSAGE_STOP: break; /* said by control only */
+    case MESSAGE_STOP: break; /* sent only by control */
     }
 }
 

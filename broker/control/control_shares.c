@@ -1,21 +1,22 @@
-/* Shares: who may take how much of the broker's tables, for control's own tables. */
+/* Shares: how much a client may use of control's tables. */
 #include <stdio.h>
 
 #include "broker/control/control_state.h"
 
-/* What is taken from each table, and what gives some of it back. */
+/* What the entries of each table are, and how to free some. */
 static const struct share_words TABLES[] = {
     [SHARE_GROUPS] = { "groups", "delete some (leat group delete)" },
     [SHARE_GROUP_PARTITIONS] = { "partitions of groups",
                                  "name fewer topics, or delete some groups" },
-    [SHARE_MEMBERS] = { "members of groups", "let some leave" },
+    [SHARE_MEMBERS] = { "members of groups", "let some members leave" },
     [SHARE_NAMES] = { "names of producers",
                       "delete some (leat producer delete), or use producers without a name" },
     [SHARE_CONNECTIONS] = { "control connections", "close some, or raise connections_max" },
     [SHARE_SESSIONS] = { "sessions of a shard", "close some, or raise sessions_max" },
 };
 
-static_assert((int)GROUPS_PARTITIONS_MAX <= (int)OFFSETS_MAX, "each has a place for its offset");
+static_assert((int)GROUPS_PARTITIONS_MAX <= (int)OFFSETS_MAX,
+              "each partition of a group has room for its offset");
 
 enum leat_error control_shares_open(struct control *control)
 {
@@ -40,18 +41,18 @@ const char *control_share_refused(struct control *control, enum share_verdict ve
     switch (verdict) {
     case SHARE_CONNECTION_FULL:
         snprintf(text, room,
-                 "this connection has taken %u of the %u %s; one connection may have an eighth, "
+                 "this connection uses %u of the %u %s; one connection may have an eighth, "
                  "%u: %s",
                  taken, size, words->things, share, words->what_to_do);
         break;
     case SHARE_ADDRESS_FULL:
         snprintf(text, room,
-                 "clients of your address have taken %u of the %u %s; one address may have half of "
+                 "clients of your address use %u of the %u %s; one address may have half of "
                  "what others leave, %u: %s",
                  taken, size, words->things, share, words->what_to_do);
         break;
     default:
-        snprintf(text, room, "the %u %s are all taken: %s", size, words->things, words->what_to_do);
+        snprintf(text, room, "all %u %s are in use: %s", size, words->things, words->what_to_do);
         break;
     }
     return text;

@@ -1,6 +1,6 @@
-/* Control state: what the files control*.c share, and nobody else sees.
+/* Control state: private to control*.c.
  *
- * Threads: control's. */
+ * Threads: control, unless stated otherwise. */
 #ifndef LEAT_BROKER_CONTROL_CONTROL_STATE_H
 #define LEAT_BROKER_CONTROL_CONTROL_STATE_H
 
@@ -25,23 +25,23 @@
 
 enum {
     CONTROL_EVENTS_MAX = 256,
-    CONTROL_OUTPUT_PAUSE_BYTES = 1 << 20, /* above this a connection is not read */
-    CONTROL_SOCKET_BYTES = 1 << 18,       /* what the kernel keeps for one that does not read */
+    CONTROL_OUTPUT_PAUSE_BYTES = 1 << 20, /* with more output queued, a connection is not read */
+    CONTROL_SOCKET_BYTES = 1 << 18,       /* kernel buffer for a client that does not read */
     CONTROL_OPERATIONS_PER_CONNECTION = 8,
     CONTROL_OPERATIONS_MAX = 4096,
-    CONTROL_QUEUE_SLOTS = 1 << 16, /* messages a full mailbox left with us, a shard */
-    CONTROL_QUEUE_BUSY = 4096,     /* above this requests are answered BUSY */
+    CONTROL_QUEUE_SLOTS = 1 << 16, /* messages queued for a full mailbox, per shard */
+    CONTROL_QUEUE_BUSY = 4096,     /* with more queued, requests are answered BUSY */
     CONTROL_NAMES_MAX = 65536,
     CONTROL_TEXT_BYTES = 1024,
     CONTROL_SPARE_DESCRIPTORS = 2,
-    CONTROL_GUESTS_MAX = 16, /* taken beyond connections_max, to be told so */
+    CONTROL_GUESTS_MAX = 16, /* accepted beyond the limits, only to be told so */
     CONTROL_RETRY_MS = 20,
-    /* What costly requests may cost in one iteration, in rows and partitions (each some 100 ns);
-     * the last may exceed it by what one request can cost. */
+    /* The budget of costly requests per iteration, in rows and partitions (each about 100 ns). The
+       last request may exceed it. */
     CONTROL_COST_PER_ITERATION = 4096,
 };
 
-/* What an epoll event points at: every such struct begins with one of these. */
+/* The data of an epoll event points to a struct that begins with one of these. */
 enum control_source { CONTROL_LISTENER, CONTROL_WAKE, CONTROL_SIGNAL, CONTROL_CONN };
 
 struct control_watched {
@@ -52,12 +52,12 @@ struct control_watched {
 /* ---- connections */
 
 enum control_conn_state {
-    CONN_GREETING, /* has not said Hello */
+    CONN_GREETING, /* no Hello received yet */
     CONN_OPEN,
-    CONN_CLOSING, /* its last answer is leaving; what still comes is dropped */
+    CONN_CLOSING, /* its last answer is being sent; input is discarded */
 };
 
-/* Taken only to be told why not, when it says Hello. */
+/* The reason why a connection was accepted only to refuse its Hello. */
 enum control_conn_refused { CONN_WELCOME, CONN_NO_DESCRIPTOR, CONN_TOO_MANY, CONN_NO_MEMORY };
 
 struct control_conn {
@@ -65,26 +65,26 @@ struct control_conn {
     int fd;
     enum control_conn_state state;
     enum control_conn_refused refused;
-    bool counted;     /* among the connections that its address has */
+    bool counted;     /* in SHARE_CONNECTIONS of its maker */
     bool closed;      /* closed in this iteration; freed at its end */
     bool working;     /* in control->work */
-    bool costly;      /* in control->costly: its next request waits there, the rest behind it */
-    bool costly_turn; /* its turn among those: one costly request may be handled */
-    bool input_ready; /* the kernel may have more */
+    bool costly;      /* in control->costly: its next request is a costly one */
+    bool costly_turn; /* its turn in that queue: may handle one costly request */
+    bool input_ready; /* the socket may have more input */
     uint32_t interest;
-    uint32_t operations;          /* that wait for shards */
-    leat_ns since;                /* heard last; or entered its state */
-    struct memory_account memory; /* itself and its buffers */
+    uint32_t operations;          /* waiting for shards */
+    leat_ns since;                /* last received something, or entered its state */
+    struct memory_account memory; /* of the struct and its buffers */
     uint8_t *in;
     size_t in_used, in_room;
     uint8_t *out;
     size_t out_from, out_to, out_room;
     LIST_HEAD(, control_session) sessions;
     LIST_HEAD(, operation) operation_list;
-    LIST_HEAD(, group_member) waiters; /* members whose heartbeats it waits for */
-    struct share_maker *maker;         /* what it has taken of tables */
+    LIST_HEAD(, group_member) waiters; /* members whose held requests came from here */
+    struct share_maker *maker;         /* its shares of the tables */
     struct quota joins;
-    TAILQ_ENTRY(control_conn) node; /* of its state's list, oldest first */
+    TAILQ_ENTRY(control_conn) node; /* in the list of its state, oldest first */
     TAILQ_ENTRY(control_conn) work_node;
     TAILQ_ENTRY(control_conn) costly_node;
     char client_name[LEAT_CLIENT_NAME_BYTES_MAX + 1];
@@ -100,7 +100,7 @@ struct control_session {
     uint32_t id; /* 0: never used */
     enum control_session_state state;
     uint32_t next_free;         /* slot + 1 */
-    struct client_quota *quota; /* of its client's name; NULL: none */
+    struct client_quota *quota; /* of the client name; NULL: none */
     struct control_conn *owner;
     struct share_maker *maker;
     LIST_ENTRY(control_session) node;
@@ -111,17 +111,17 @@ struct control_session {
 struct control_shard {
     struct control_shard_ends link;
     struct control_session *sessions; /* by slot */
-    uint32_t slots_used;              /* slots above were never used */
-    uint32_t free_first, free_last;   /* slot + 1; oldest first */
+    uint32_t slots_used;              /* higher slots were never used */
+    uint32_t free_first, free_last;   /* slot + 1; freed first, reused first */
     struct message *queue;            /* a ring of CONTROL_QUEUE_SLOTS */
     uint64_t queue_head, queue_tail;
 };
 
-/* ---- the catalog, stored aside */
+/* ---- storing the catalog */
 
-/* Who waits until the catalog is durable; a part of what it waits for. */
+/* Waits until the catalog is durable. Embedded in the caller's struct. */
 struct catalog_waiter {
-    /* May free the waiter. error_text: "" unless there is an error. */
+    /* May free the waiter. error_text: "" if error is LEAT_OK. */
     void (*stored)(struct control *control, struct catalog_waiter *waiter, enum leat_error error,
                    const char *error_text);
     TAILQ_ENTRY(catalog_waiter) node;
@@ -131,10 +131,10 @@ TAILQ_HEAD(catalog_waiters, catalog_waiter);
 
 struct catalog_store {
     struct worker_job job;
-    bool running;                   /* a write, or those who waited for it are being told */
-    bool telling;                   /* it has ended */
-    struct catalog_waiters writing; /* for what is being written, or was */
-    struct catalog_waiters waiting; /* for what is written next */
+    bool running;                   /* a write is in progress, or its waiters are being told */
+    bool telling;                   /* the write has ended; its waiters are being told */
+    struct catalog_waiters writing; /* for the current write */
+    struct catalog_waiters waiting; /* for the next write */
     const struct statefile *state;
     uint8_t *bytes;
     size_t size;
@@ -145,45 +145,45 @@ struct catalog_store {
 /* ---- operations: requests that wait for shards */
 
 enum operation_kind {
-    OPERATION_PREPARE, /* of a producer that another may have; then it becomes OPERATION_BIND */
-    OPERATION_BIND,    /* and then OPERATION_PRODUCER */
+    OPERATION_PREPARE, /* of a producer that another client may have; then OPERATION_BIND */
+    OPERATION_BIND,    /* then OPERATION_PRODUCER */
     OPERATION_PRODUCER,
     OPERATION_SUBSCRIPTION,
     OPERATION_CLOSE_STREAMS,
     OPERATION_OFFSETS,
     OPERATION_CREATE_TOPIC,
     OPERATION_DELETE_TOPIC,
-    OPERATION_DROP, /* a partition that goes from one member of a group to another */
+    OPERATION_DROP, /* closes the stream of a partition that a group member has lost */
     OPERATION_COMMIT,
     OPERATION_RESET,
     OPERATION_DESCRIBE_GROUP,
 };
 
 struct operation_part {
-    struct message message; /* what was sent, then the reply to it; status: what came of it */
+    struct message message; /* the request, then the reply to it */
     uint32_t shard;
     bool sent;
-    struct offsets_entry *entry; /* held while the shard may look at it; or NULL */
+    struct offsets_entry *entry; /* a reference, while the shard may use it; or NULL */
     char *metadata;              /* of a commit; owned; or NULL */
 };
 
 struct operation {
     enum operation_kind kind;
     uint32_t slot;
-    struct memory_budget *memory; /* it is charged to; held */
-    struct control_conn *owner;   /* NULL: it has gone, nobody is to be answered */
+    struct memory_budget *memory; /* charged for the operation; a reference is held */
+    struct control_conn *owner;   /* NULL: it has closed, so there is no answer */
     LIST_ENTRY(operation) owner_node;
-    uint64_t request; /* the client's */
+    uint64_t request; /* id of the client's request */
     uint64_t topic_id;
-    uint32_t awaited; /* replies to come */
+    uint32_t awaited; /* outstanding replies */
     uint32_t count;   /* parts in use */
     struct {
         uint64_t id;
         uint32_t epoch;
         bool resume;
-        bool new_name;          /* of this opening: goes again when it fails */
+        bool new_name;          /* created by this opening; removed if it fails */
         bool holds_name;        /* see control_name_hold */
-        bool expired;           /* everything is new to the broker */
+        bool expired;           /* the broker has no state of the producer */
         uint32_t claimed_epoch; /* of an earlier run of the broker; 0: none */
         uint32_t partitions;
         uint64_t *first_unanswered;         /* by partition; owned; NULL: all 0 */
@@ -194,10 +194,10 @@ struct operation {
     char topic[LEAT_NAME_BYTES_MAX + 1];
     char group[LEAT_NAME_BYTES_MAX + 1];
     bool dry_run; /* of a reset */
-    bool cut;     /* of a description: there is more than fits */
-    struct {      /* of a topic: see control_creation.c */
+    bool cut;     /* of a description: truncated */
+    struct {      /* of DELETE_TOPIC, see control_creation.c */
         struct catalog_waiter waiter;
-        struct catalog_topic *known; /* out of the catalog, until that is stored */
+        struct catalog_topic *known; /* removed from the catalog, until that is stored */
         struct rcu_head rcu;
         struct worker_job job;
         struct control *control;
@@ -205,7 +205,7 @@ struct operation {
     } deletion;
     void *answer;        /* owned; or NULL */
     size_t answer_bytes; /* of that */
-    uint32_t room;       /* parts there is memory for */
+    uint32_t room;       /* allocated parts */
     struct operation_part parts[];
 };
 
@@ -233,75 +233,76 @@ struct control {
     struct control_watched listener, wake, signals;
     int epoll;
     int spare[CONTROL_SPARE_DESCRIPTORS];
-    int reserve; /* a descriptor for who has to be told that there are no others; -1: in use */
-    leat_ns full_until; /* the log has told of it */
-    uint32_t lent;      /* how many have the spare ones */
+    int reserve; /* a descriptor to refuse a connection with when there is no other; -1: in use */
+    leat_ns full_until; /* end of the episode without room that was logged */
+    uint32_t lent;      /* current users of the spare descriptors */
     bool stopping;
-    bool renewed; /* every log of the catalog has its first offset of this run */
+    bool renewed; /* all logs of the catalog have their log epoch of this run */
     char address[LINK_TCP_ADDRESS_TEXT];
     leat_ns now;
-    leat_ns accept_again; /* LEAT_NS_NEVER: the listener is on */
-    leat_ns save_again;   /* what could not be stored; LEAT_NS_NEVER */
-    bool reserving;       /* some partition waits for MESSAGE_OFFSETS_RESERVED; or save_again */
-    bool storing_limits;  /* limits_waiter waits */
+    leat_ns accept_again; /* LEAT_NS_NEVER: accepting now */
+    leat_ns save_again;   /* when to retry a failed write; LEAT_NS_NEVER: none */
+    bool reserving;       /* a partition waits for MESSAGE_OFFSETS_RESERVED, or save_again is set */
+    bool storing_limits;  /* limits_waiter is in use */
     struct catalog_waiter limits_waiter;
     struct worker *worker;
     struct catalog_store store;
-    LIST_HEAD(, creation) creations; /* topics whose memory or catalog is under way */
+    LIST_HEAD(, creation) creations; /* topics being created */
 
     struct control_conns greeting, open, closing, zombies, work, costly;
     uint32_t connection_count, work_count, costly_count;
     uint32_t uncharged; /* connections with CONN_NO_MEMORY */
-    uint64_t cost;      /* of this iteration's requests so far, see CONTROL_COST_PER_ITERATION */
+    uint64_t cost;      /* of costly requests in this iteration, see CONTROL_COST_PER_ITERATION */
 
     struct control_shard shards[LEAT_SHARDS_MAX];
     uint32_t shard_count;
     char endpoints[LEAT_SHARDS_MAX][LEAT_CONTROL_ADDRESS_BYTES_MAX + 1];
     char udp_endpoints[LEAT_SHARDS_MAX][LEAT_CONTROL_ADDRESS_BYTES_MAX + 1];
-    uint32_t next_shard; /* of the next partition */
+    uint32_t next_shard; /* shard of the next partition */
     struct logmem_budget budget;
     struct operation_slot operations[CONTROL_OPERATIONS_MAX];
     uint32_t operation_count, operation_next;
     struct shares shares;
-    char share_text[CONTROL_TEXT_BYTES]; /* of the last refusal */
+    char share_text[CONTROL_TEXT_BYTES]; /* text of the last refusal */
     char memory_text[CONTROL_TEXT_BYTES];
     struct producer_names names;
-    leat_ns names_due; /* the next look at some of them; LEAT_NS_NEVER: there are none */
+    leat_ns names_due; /* time of the next scan; LEAT_NS_NEVER: no names */
     struct offsets *offsets;
     struct groups groups;
-    uint32_t group_numbers[GROUP_PARTITIONS_MAX]; /* of the assignment that is being told */
-    Leat__Control__TopicRefused group_refused[LEAT_GROUP_TOPICS_MAX]; /* and of it, too */
+    uint32_t group_numbers[GROUP_PARTITIONS_MAX];                     /* scratch for an answer */
+    Leat__Control__TopicRefused group_refused[LEAT_GROUP_TOPICS_MAX]; /* the same */
     Leat__Control__TopicRefused *group_refused_list[LEAT_GROUP_TOPICS_MAX];
     bool groups_opened;
-    struct offsets_save *offsets_save; /* under way; NULL: none */
-    leat_ns offsets_due;               /* the next */
-    bool offsets_loaded;               /* they may be written */
-    uint32_t offsets_crc;              /* of the last that was written */
+    struct offsets_save *offsets_save; /* in progress; NULL: none */
+    leat_ns offsets_due;               /* time of the next snapshot */
+    bool offsets_loaded;               /* loaded, so that they may be written */
+    uint32_t offsets_crc;              /* of the last snapshot written */
     size_t offsets_size;
     struct client_quotas quotas;
-    leat_ns quota_lines_since; /* so many lines about quotas since then */
+    leat_ns quota_lines_since; /* start of the second that quota_lines counts */
     uint32_t quota_lines;
-    struct memory_budget *kept; /* what is kept for groups has this part of the memory */
-    uint64_t metadata_bytes;    /* of the texts of all commits, under way too */
+    struct memory_budget *kept; /* the part of the memory budget for groups */
+    uint64_t metadata_bytes;    /* of all commits, including those in progress */
     uint64_t metadata_most;
-    uint64_t memory_refused; /* times that the log has told of */
+    uint64_t memory_refused; /* refusals already logged */
     leat_ns memory_said;
-    uint32_t left_out;                  /* topics of the catalog */
-    bool left_out_due;                  /* memory was given back: some may fit */
-    uint64_t left_out_after;            /* those up to this id were tried */
-    struct operation *_Atomic reapable; /* a grace period has passed; any thread pushes */
+    uint32_t left_out;                  /* number of topics that are left out */
+    bool left_out_due;                  /* log memory was freed: a left-out topic may fit */
+    uint64_t left_out_after;            /* topics up to this id were tried */
+    struct operation *_Atomic reapable; /* after the grace period; any thread pushes */
 
     struct control_counters counters;
 };
 
 /* ---- control.c */
 
-/* Gives up the spare descriptors, for as long as something short needs some. */
+/* Closes the spare descriptors, so that an operation that needs some can open them. */
 void control_lend_descriptors(struct control *control);
+/* Opens the spare descriptors again after the last operation. */
 void control_take_descriptors(struct control *control);
-/* The one in reserve, when there is one to be had. */
+/* Opens the reserve descriptor if it is closed and one is available. */
 void control_take_reserve(struct control *control);
-/* epoll_ctl. */
+/* epoll_ctl(2) with `what` as data. False: it failed. */
 bool control_watch(const struct control *control, int fd, void *what, int operation,
                    uint32_t events);
 
@@ -309,38 +310,38 @@ bool control_watch(const struct control *control, int fd, void *what, int operat
 
 void control_memory_register(struct control *control);
 void control_memory_unregister(struct control *control);
-/* False: no session could hold one batch of the largest record: error_text says what is missing. */
+/* False: no session could hold a batch with the largest record; error_text says what to change. */
 bool control_memory_has_room(const struct control *control, const char *topic,
                              const struct topic_settings *settings,
                              char error_text[CONTROL_ERROR_TEXT]);
-/* Why there is no memory for it: the budget, its parts and what is taken of them. Valid until the
- * next call; `p` may be NULL. */
+/* Why memory was refused: the budget and its use. Valid until the next call; `p` may be NULL. */
 const char *control_memory_text(struct control *control, const struct control_conn *p);
-/* The text of a commit, charged; NULL: no memory, or all texts would be more than is stored. */
+/* Copies and charges the metadata of a commit. NULL: no memory, or all metadata would exceed what
+ * can be stored. */
 char *control_metadata_copy(struct control *control, const char *text, size_t size);
 /* NULL is a no-op. */
 void control_metadata_free(struct control *control, char *text);
-/* Says in the log that clients were refused for want of memory, now and then. */
+/* Logs refusals for lack of client memory, at most every ten seconds. */
 void control_memory_step(struct control *control);
 
 /* ---- control_conn.c */
 
 void control_conn_accept(struct control *control);
-/* What it was charged for itself may be somebody else's. */
+/* Gives back the memory charged for the connection itself. */
 void control_conn_give_place(struct control *control, struct control_conn *p);
-/* Nobody is taken for a moment. */
+/* Stops accepting for a short time. */
 void control_conn_pause_accepting(struct control *control);
-/* Ends the one that has waited longest to say Hello. */
+/* Ends the oldest connection without a Hello, else the oldest that is closing. False: none. */
 bool control_conn_end_oldest(struct control *control);
 void control_conn_event(struct control *control, struct control_conn *p, uint32_t events);
-/* To be looked at in this iteration: handle what it said, send what it is owed. */
+/* Queues the connection for a turn in this iteration: handles its input, sends its output. */
 void control_conn_want_work(struct control *control, struct control_conn *p);
 void control_conn_work(struct control *control);
-/* Closes it, and with it everything it opened. */
+/* Closes the connection and its sessions. The struct is freed at the end of the iteration. */
 void control_conn_end(struct control *control, struct control_conn *p);
-/* It has said Hello. */
+/* Its Hello was accepted. */
 void control_conn_open(struct control *control, struct control_conn *p, const char *client_name);
-/* After the answers at hand have left. */
+/* Ends the connection after its queued answers were sent. */
 void control_conn_end_soon(struct control *control, struct control_conn *p);
 void control_conn_reap(struct control *control);
 void control_conn_expire(struct control *control);
@@ -348,19 +349,19 @@ leat_ns control_conn_deadline(const struct control *control);
 
 /* ---- control_answers.c */
 
-/* Bytes that it has yet to be sent. */
+/* Bytes queued and not sent yet. */
 static inline size_t control_conn_owed(const struct control_conn *p)
 {
     return p->out_to - p->out_from;
 }
-/* Packs an answer. NULL `p`: nobody is there any more. */
+/* Appends an answer to the output. `p` NULL (the connection has closed): does nothing. */
 void control_conn_answer(struct control *control, struct control_conn *p,
                          Leat__Control__Response *response);
 void control_conn_done(struct control *control, struct control_conn *p, uint64_t request);
 void control_conn_refuse(struct control *control, struct control_conn *p, uint64_t request,
                          enum leat_error error, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
-/* The same, and when to ask again. */
+/* The same, with the time after which the client may retry. */
 void control_conn_refuse_for(struct control *control, struct control_conn *p, uint64_t request,
                              enum leat_error error, uint32_t retry_after_ms, const char *format,
                              ...) __attribute__((format(printf, 6, 7)));
@@ -370,10 +371,11 @@ void control_conn_refuse_topic(struct control *control, struct control_conn *p, 
 
 /* ---- control_requests.c */
 
-/* Whether its cost grows with what the broker holds, and not only with the request's size. A
- * connection has one such request handled in its turn, behind everybody's cheap ones. */
+/* Whether the cost of the request depends on the state of the broker, not only on its own size.
+ * Each connection has one such request handled per turn, after the cheap requests of all
+ * connections. */
 bool control_request_is_costly(const Leat__Control__Request *request);
-/* `rows` were looked at for a request: what CONTROL_COST_PER_ITERATION bounds. */
+/* Charges `rows` rows to the budget CONTROL_COST_PER_ITERATION. */
 static inline void control_charge(struct control *control, uint64_t rows)
 {
     control->cost += rows;
@@ -383,37 +385,37 @@ void control_handle_request(struct control *control, struct control_conn *p,
 
 /* ---- control_shard_mail.c */
 
-/* Sends now or queues. There is always a place: see CONTROL_QUEUE_SLOTS. */
+/* Sends the message, or queues it if the mailbox is full. Cannot fail, see CONTROL_QUEUE_SLOTS. */
 void control_post(struct control *control, uint32_t shard, const struct message *message);
-/* Hands over what was queued. True when something is left. */
+/* Sends queued messages. True: some are still queued. */
 bool control_flush_mail(struct control *control);
-/* True when a shard has so much to do that requests should wait. */
+/* True: a queue is so long that requests should be refused or wait. */
 bool control_congested(const struct control *control);
-/* True when there was any. */
+/* Handles messages from shards. True: there was one. */
 bool control_read_mail(struct control *control);
 
 /* ---- control_operations.c */
 
-/* With zeroed parts; NULL: no memory or too many, answered BUSY. */
+/* Begins an operation with zeroed parts. NULL: no memory or too many operations; answered BUSY. */
 struct operation *operation_begin(struct control *control, struct control_conn *p, uint64_t request,
                                   enum operation_kind kind, uint32_t parts);
-/* The same, with op->answer: zeroed, so many bytes a part. What has effects takes the memory of its
- * answer first: nothing can lack for it later. */
+/* The same, with op->answer: `answer_bytes` zeroed bytes per part. A request with effects allocates
+ * its answer first, so that answering cannot fail later. */
 struct operation *operation_begin_answer(struct control *control, struct control_conn *p,
                                          uint64_t request, enum operation_kind kind, uint32_t parts,
                                          size_t answer_bytes);
-/* One of control's own, with zeroed parts; NULL: no memory or too many. */
+/* Begins an operation without a request. NULL: no memory or too many operations. */
 struct operation *operation_begin_own(struct control *control, enum operation_kind kind,
                                       uint32_t parts);
-/* Sends every part that is not a reply already and whose status is LEAT_OK; operation_complete is
- * called when all is answered, at once when nothing was sent. */
+/* Sends every part that has status LEAT_OK and is not a reply. The operation completes when all
+ * replies have arrived, or at once if nothing was sent. */
 void operation_send(struct control *control, struct operation *op);
 void operation_free(struct control *control, struct operation *op);
-/* Its connection goes. */
+/* Its connection has closed. */
 void operation_disown(struct operation *op);
-/* For the part's message: held until the operation ends. */
+/* Holds a reference to the entry until the operation is freed. */
 void operation_hold(struct operation_part *part, struct offsets_entry *entry);
-/* A shard's reply to one of its parts, or that a session is closed. */
+/* A shard has replied to a part of an operation, or has closed a session. */
 void operation_reply(struct control *control, const struct message *m);
 
 /* ---- control_sessions.c */
@@ -422,29 +424,29 @@ void control_open_session(struct control *control, struct control_conn *p,
                           const Leat__Control__Request *request);
 void control_close_session(struct control *control, struct control_conn *p,
                            const Leat__Control__Request *request);
-/* Its connection goes. */
+/* Its connection closes: ends all its sessions. */
 void control_session_close_all(struct control *control, struct control_conn *p);
-/* Shards and connections have ended: nobody answers for those that are still being closed. */
+/* At shutdown, after the shards have ended: frees the sessions that are still being closed. */
 void control_sessions_stop(struct control *control);
-/* The shard says that the session waits for a quota: a line in the log. */
+/* A shard reports that a quota throttles the session: logs it. */
 void control_held_by_quota(struct control *control, const struct message *m);
-/* The shard says that it ended by itself, and why: its owner is told. */
+/* The shard has ended the session; `status` says why. Tells the owner. */
 void control_session_ended(struct control *control, uint32_t id, int status);
-/* The shard has closed it, as it was told. */
+/* The shard has closed the session, as requested. */
 void control_session_closed(struct control *control, uint32_t id);
-/* The name of the client that has it; empty: it has ended. */
+/* The name of the client that owns the session; empty: it has ended. */
 const char *control_session_client(struct control *control, uint32_t id);
-/* It was granted, and neither has ended nor is closing. */
+/* Whether the session was granted and has neither ended nor is closing. */
 bool control_session_is_live(struct control *control, uint32_t id);
-/* The session, when it is live and of this connection. */
+/* The session, if it is live and belongs to this connection; else NULL. */
 struct control_session *control_session_of(struct control *control, const struct control_conn *p,
                                            uint32_t id);
 
 /* ---- control_streams.c */
 
-/* Where a reader begins, in a message that asks for it. */
-/* By which a required group is known to the shards: its mark is no reader's of the same name. */
+/* The hash of a required group for shards; differs from that of a reader of the same name. */
 uint64_t control_hash_group(const char *name);
+/* Copies the start position of a reader to a message. */
 void control_set_start(struct message *m, const Leat__Control__PartitionStart *start);
 
 void control_open_subscription(struct control *control, struct control_conn *p,
@@ -467,27 +469,27 @@ void control_group_heartbeat(struct control *control, struct control_conn *p,
                              const Leat__Control__Request *request);
 void control_leave_group(struct control *control, struct control_conn *p,
                          const Leat__Control__Request *request);
-/* Timeouts, assignment, what follows from them. */
+/* Timeouts, assignment, answers and drops. Once per iteration. */
 void control_groups_step(struct control *control);
-/* Its connection goes: nobody waits there any more. */
+/* Its connection closes: forgets the held requests. */
 void control_group_forget_conn(struct control *control, struct control_conn *p);
-/* A shard has let go of a partition's stream. */
+/* A shard has closed the stream of a revoked partition. */
 void control_dropped(struct control *control, struct operation *op);
-/* Producers wait for a required reader: says which. */
+/* Producers wait for a required reader: logs which. */
 void control_held_back(struct control *control, const struct message *message);
-/* A required reader has lost its mark: says which, and why. */
+/* Producers stopped waiting for a required reader: logs which, and why. */
 void control_required_lost(struct control *control, const struct message *message);
 void control_group_topic_created(struct control *control, const struct topic *topic);
-/* The entry of the partition of its topic, made where there is none. LEAT_ERR_LIMIT,
+/* Finds or creates the entry for the group's offset in the partition. LEAT_ERR_LIMIT,
  * LEAT_ERR_NO_MEMORY. */
 enum leat_error control_group_entry(struct control *control, struct group_partition *partition,
                                     uint64_t log_epoch, struct offsets_entry **out);
-/* What was refused leaves nothing: entries of its parts in which nothing stands go. */
+/* After a refusal: frees the entries of the parts in which nothing is committed. */
 void control_group_forget_unused(struct control *control, struct operation *op);
-/* There is no such group. */
+/* Answers that the group does not exist. */
 void control_refuse_group(struct control *control, struct control_conn *p, uint64_t request,
                           const char *group);
-/* Answers for a member that cannot be spoken for. */
+/* Answers that the member is unknown or fenced. */
 void control_refuse_member(struct control *control, struct control_conn *p, uint64_t request,
                            enum leat_error error, const char *group, const char *member_id,
                            uint32_t epoch);
@@ -503,20 +505,20 @@ static inline struct group_partition *control_group_partition(const struct group
 
 /* ---- control_group_age.c */
 
-/* How long a group is left alone after it has become empty. */
+/* How long after it has become empty a group is checked for the first time. */
 leat_ns control_group_look_ns(const struct control *control);
-/* Groups that have been without members and commits for too long go. */
+/* Deletes groups that were without members and commits for too long. */
 void control_groups_expire(struct control *control);
 
 /* ---- control_offsets.c */
 
 struct offsets_save;
 
-/* What an earlier run stored. LEAT_ERR_STATE, LEAT_ERR_IO, LEAT_ERR_NO_MEMORY. */
+/* Loads the offsets that an earlier run stored. LEAT_ERR_STATE, LEAT_ERR_IO, LEAT_ERR_NO_MEMORY. */
 enum leat_error control_offsets_load(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
-/* Stores them when it is time and something has changed. */
+/* Stores a snapshot if it is due and something has changed. */
 void control_offsets_step(struct control *control);
-/* The shards have ended: stores what stands at last. False: it is not stored. */
+/* At shutdown, after the shards have ended: stores the final offsets. False: it failed. */
 bool control_offsets_stop(struct control *control);
 
 /* ---- control_group_admin.c */
@@ -553,34 +555,35 @@ enum leat_error control_shares_open(struct control *control);
 struct share_words {
     const char *things, *what_to_do;
 };
-/* Counts a refusal. Returns what the client is told of it, until the next: which limit of a table
- * of `size` it was, what was taken of that (but for SHARE_FULL) and what may be. */
+/* Counts a refusal. Returns the text for the client, valid until the next call: which limit of a
+ * table of `size` entries was reached, how much is in use (except for SHARE_FULL) and the limit. */
 const char *control_share_refused(struct control *control, enum share_verdict verdict,
                                   uint32_t size, uint32_t taken, uint32_t share,
                                   const struct share_words *words);
-/* False: the maker, or everybody, has taken too many already; *why is valid until the next call. */
+/* False: a limit of the maker or of the table is reached; *why is valid until the next call. */
 bool control_may_take(struct control *control, const struct share_maker *maker, uint32_t table,
                       uint32_t count, const char **why);
-/* Hooks of the groups. */
+/* Hooks of broker/group. */
 bool control_group_take(void *user, void *maker, enum group_table table, uint32_t count,
                         const char **why);
 void control_group_give_back(void *user, void *maker, enum group_table table, uint32_t count);
 
 /* ---- control_producer_names.c */
 
-/* A new name. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY: *why is valid until the next call. */
+/* Adds a new name, evicting an old one if needed. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY; *why is valid
+ * until the next call. */
 enum leat_error control_name_add(struct control *control, const char *text,
                                  struct share_maker *maker, struct producer_name **out,
                                  const char **why);
 void control_name_remove(struct control *control, struct producer_name *name);
-/* The operation, which opens it, keeps it until it is freed. */
+/* Keeps the name in use until the operation that opens it is freed. */
 void control_name_hold(struct operation *op, struct producer_name *name);
 void control_name_release(struct control *control, struct operation *op);
-/* The operation has opened its streams: the name is in use as long as the first one is there. */
+/* The operation has opened its streams. The name is in use as long as the first of them exists. */
 void control_name_opened(struct control *control, const struct operation *op);
-/* A client has closed that stream. */
+/* A client has closed the stream. */
 void control_name_closed(struct control *control, uint32_t session, uint32_t stream);
-/* Names that nobody has used for too long go. */
+/* Forgets names that were unused for too long. Once per iteration. */
 void control_names_step(struct control *control);
 void control_delete_producer(struct control *control, struct control_conn *p,
                              const Leat__Control__Request *request);

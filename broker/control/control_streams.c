@@ -11,9 +11,9 @@ static_assert((int)LEAT__CONTROL__START_AT__LATEST == PARTITION_LATEST
                   && (int)LEAT__CONTROL__START_AT__OFFSET == PARTITION_OFFSET
                   && (int)LEAT__CONTROL__START_AT__TIME == PARTITION_TIME
                   && (int)LEAT__CONTROL__START_AT__COMMITTED == MESSAGE_AT_COMMITTED,
-              "the same places by the same numbers");
+              "the start positions have the same numbers");
 
-/* FNV-1a: names of required readers are told apart by 64 bits. */
+/* FNV-1a: required readers are identified by a 64-bit hash of their names. */
 static uint64_t hash_name(const char *name)
 {
     uint64_t hash = UINT64_C(0xCBF29CE484222325);
@@ -22,7 +22,7 @@ static uint64_t hash_name(const char *name)
     return hash;
 }
 
-/* ---- where readers begin */
+/* ---- start positions of readers */
 
 void control_set_start(struct message *m, const Leat__Control__PartitionStart *start)
 {
@@ -42,7 +42,8 @@ void control_set_start(struct message *m, const Leat__Control__PartitionStart *s
     }
 }
 
-/* What both SEEK and OPEN_SUBSCRIPTION say; a status other than LEAT_OK is not sent. */
+/* Sets the fields common to SEEK and OPEN_SUBSCRIPTION. A part with a status other than LEAT_OK is
+ * not sent. */
 static void set_part(struct operation_part *part, const struct topic *topic, enum message_type type,
                      const Leat__Control__PartitionStart *start)
 {
@@ -67,7 +68,7 @@ uint64_t control_hash_group(const char *name)
     return ~hash_name(name);
 }
 
-/* The member may have the partition: its shard is told where the group's offset is kept. */
+/* If the member may open the partition, adds the entry for the group's offset to the message. */
 static void set_group(struct control *control, struct operation_part *part,
                       const Leat__Control__OpenSubscription *open,
                       const struct group_member *member, const struct topic *topic)
@@ -99,7 +100,7 @@ void control_open_subscription(struct control *control, struct control_conn *p,
     if (open->required && open->name[0] == '\0' && open->group[0] == '\0') {
         control_conn_refuse(
             control, p, request->id, LEAT_ERR_INVALID,
-            "a required reader of \"%s\" needs a name: producers wait for it by that name",
+            "a required reader of \"%s\" needs a name, by which producers wait for it",
             open->topic);
         return;
     }
@@ -137,18 +138,19 @@ void control_open_subscription(struct control *control, struct control_conn *p,
     operation_send(control, op);
 }
 
-/* What an error code alone does not say. */
+/* What the error code alone does not tell. */
 static const char *refusal_text(struct control *control, const struct control_conn *p,
                                 const struct message *m)
 {
     static_assert(REQUIRED_READERS_MAX == 16 && REQUIRED_READERS_OF_CONNECTION_MAX == 2
                       && REQUIRED_READERS_OF_ADDRESS_MAX == 8,
-                  "as the texts say");
+                  "as in the texts");
     if (m->status == LEAT_ERR_NO_MEMORY)
         return control_memory_text(control, p);
     switch (m->status == LEAT_ERR_LIMIT ? m->subscribe.refused : 0) {
     case REQUIRED_READERS_FULL:
-        return "the partition has its 16 required readers: subscribe without being required";
+        return "the partition has the maximum of 16 required readers: subscribe without being "
+               "required";
     case REQUIRED_READERS_OF_CONNECTION:
         return "this connection has 2 of the partition's 16 required readers, and one connection "
                "may have an eighth: close one, or subscribe without being required";
@@ -187,7 +189,7 @@ void control_subscribed(struct control *control, struct operation *op)
 {
     Leat__Control__SubscriptionStream **list = op->answer;
     Leat__Control__SubscriptionStream *streams = (void *)(list + op->count);
-    /* A topic deleted meanwhile: its partitions may be gone, and its streams are. */
+    /* If the topic was deleted meanwhile, its streams are gone and its partitions may be freed. */
     const bool there = topics_find(control->options.topics, op->topic_id) != NULL;
     for (uint32_t i = 0; i < op->count; i++) {
         if (!there)

@@ -1,5 +1,4 @@
-/* Topics, as control's files share them: requests about them, their birth and death, the catalog.
- */
+/* Topics at startup and shutdown: their memory, their shards, their offsets. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,17 +16,17 @@
 
 /* ---- opening a topic's partitions */
 
-/* Of a refusal by the kernel. */
+/* What to do when the kernel refuses memory. */
 static const char *advice(const struct logmem_budget *budget)
 {
     if (budget->pages == LOGMEM_HUGE)
-        return "hugepages are \"require\": see vm.nr_hugepages";
+        return "hugepages are required: raise vm.nr_hugepages, or set \"hugepages\": \"auto\"";
     switch (budget->refused) {
     case EMFILE:
     case ENFILE: return "raise the limit of open files (ulimit -n, LimitNOFILE)";
-    case EFBIG: return "raise the limit of a file's size (ulimit -f), or give a smaller ring_bytes";
-    case ENOMEM: return "free memory, give fewer partitions, or raise vm.max_map_count";
-    default: return "free memory, or give a smaller ring_bytes";
+    case EFBIG: return "raise the file size limit (ulimit -f), or set a smaller ring_bytes";
+    case ENOMEM: return "free memory, set fewer partitions, or raise vm.max_map_count";
+    default: return "free memory, or set a smaller ring_bytes";
     }
 }
 
@@ -39,20 +38,20 @@ static void explain_memory(const struct control *control, const struct catalog_t
     if (missing == 0)
         snprintf(error_text, CONTROL_ERROR_TEXT,
                  "topic \"%s\" needs %" PRIu64
-                 " bytes of log memory and the kernel refused them (%s): %s",
+                 " bytes of log memory, but the kernel refused them (%s): %s",
                  known->name, needs, strerror(b->refused != 0 ? b->refused : ENOMEM), advice(b));
     else
         snprintf(error_text, CONTROL_ERROR_TEXT,
                  "topic \"%s\" needs %" PRIu64 " bytes of log memory (%" PRIu32 " partitions of "
                  "%" PRIu64 "); %" PRIu64 " of %" PRIu64 " are in use, so %" PRIu64
-                 " are missing: raise log_memory_bytes, or give fewer partitions or a smaller "
+                 " are missing: raise log_memory_bytes, or set fewer partitions or a smaller "
                  "ring_bytes",
                  known->name, needs, known->settings.partitions, known->settings.ring_bytes,
                  atomic_load_explicit(&b->used_bytes, memory_order_relaxed), b->limit_bytes,
                  missing);
 }
 
-/* Sums cannot overflow: 2^40 * 2^12. */
+/* The product cannot overflow: at most 2^40 * 2^12. */
 uint64_t topic_registry_missing(const struct control *control,
                                 const struct topic_settings *settings)
 {
@@ -86,7 +85,7 @@ static enum leat_error open_partition(struct control *control, const struct cata
     return partition_open(out, &options, &control->budget, missing);
 }
 
-/* No shard has them, or none is left. */
+/* No shard may have the partitions. */
 static void close_partitions(const struct topic *topic, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -102,11 +101,12 @@ void topic_registry_say_pages(const struct control *control, const struct topic 
         normal += !partition_hugepages(topic->partitions[i].partition);
     if (normal == 0 || control->budget.pages == LOGMEM_NORMAL)
         return;
-    log_line(LOG_WARN, "log.normal_pages", log_text("topic", topic->name),
-             log_u64("partitions", normal), log_u64("bytes", topic->settings.ring_bytes * normal),
-             log_text("do",
-                      "reserve hugepages (sysctl vm.nr_hugepages), give rings of 2 MiB or more, or "
-                      "set \"hugepages\": \"off\""));
+    log_line(
+        LOG_WARN, "log.normal_pages", log_text("topic", topic->name), log_u64("partitions", normal),
+        log_u64("bytes", topic->settings.ring_bytes * normal),
+        log_text("do",
+                 "reserve hugepages (sysctl vm.nr_hugepages), set ring_bytes to 2 MiB or more, or "
+                 "set \"hugepages\": \"off\""));
 }
 
 static enum leat_error open_partitions(struct control *control, const struct catalog_topic *known,
@@ -146,7 +146,7 @@ void topic_registry_count_topics(struct control *control)
                atomic_load_explicit(&control->budget.normal_bytes, memory_order_relaxed));
 }
 
-/* The shards own its partitions from now on. */
+/* Gives the partitions to their shards, which own them from now on. */
 static void hand_over(struct control *control, const struct topic *topic)
 {
     for (uint32_t i = 0; i < topic->settings.partitions; i++) {
@@ -179,7 +179,7 @@ enum leat_error topic_registry_open_topic(struct control *control,
     struct topic *topic = make_topic(known);
     *lacks_descriptors = false;
     if (topic == NULL) {
-        snprintf(error_text, CONTROL_ERROR_TEXT, "topic \"%s\": no memory left", known->name);
+        snprintf(error_text, CONTROL_ERROR_TEXT, "topic \"%s\": not enough memory", known->name);
         return LEAT_ERR_NO_MEMORY;
     }
     const enum leat_error error =
@@ -198,7 +198,7 @@ void topic_registry_free_topic(struct topic *topic)
     free(topic);
 }
 
-/* Shards take turns, so that topics of few partitions spread too. */
+/* Round robin across topics, so that topics with few partitions are spread too. */
 static void choose_shards(struct control *control, struct topic *topic)
 {
     for (uint32_t i = 0; i < topic->settings.partitions; i++)
@@ -222,7 +222,7 @@ enum leat_error topic_registry_publish(struct control *control, struct topic *to
     return LEAT_OK;
 }
 
-/* A new life of every log of it: it begins above every offset ever given out. */
+/* Starts a new log epoch for every partition, above all offsets ever assigned. */
 static enum leat_error renew_logs(struct control *control, struct catalog_topic *known)
 {
     for (uint32_t i = 0; i < known->settings.partitions; i++) {
@@ -260,8 +260,8 @@ enum leat_error topic_registry_new_known(struct control *control, const char *na
         catalog_drop(catalog, *out);
     }
     snprintf(error_text, CONTROL_ERROR_TEXT,
-             error == LEAT_ERR_LIMIT ? "topic \"%s\": the broker has as many topics as it can have"
-                                     : "topic \"%s\": no memory left",
+             error == LEAT_ERR_LIMIT ? "topic \"%s\": the broker has the maximum number of topics"
+                                     : "topic \"%s\": not enough memory",
              name);
     return error;
 }
@@ -273,9 +273,9 @@ void topic_registry_say_created(const struct topic *topic)
              log_u64("ring_bytes", topic->settings.ring_bytes));
 }
 
-/* ---- starting */
+/* ---- startup */
 
-/* Shards take their partitions as fast as they can; there may be more than there are places. */
+/* Waits while the mail queues are too full: there may be more partitions than queue entries. */
 static void let_shards_follow(struct control *control)
 {
     const struct timespec little = { .tv_nsec = 100000 };
@@ -288,7 +288,7 @@ static void let_shards_follow(struct control *control)
     }
 }
 
-/* Memory, and the shards have it. */
+/* Opens the memory of a topic and hands it to the shards. */
 static enum leat_error open_now(struct control *control, const struct catalog_topic *known,
                                 struct topic **topic, char error_text[CONTROL_ERROR_TEXT])
 {
@@ -321,7 +321,7 @@ static enum leat_error open_known(struct control *control, char error_text[CONTR
     return LEAT_OK;
 }
 
-/* A topic of the configuration that is not there yet. The broker serves nobody before it is. */
+/* Creates a topic of the configuration that does not exist. Blocks: no client is served yet. */
 static enum leat_error create_now(struct control *control, const struct config_topic *wanted,
                                   char error_text[CONTROL_ERROR_TEXT])
 {
@@ -345,14 +345,14 @@ static enum leat_error declare(struct control *control, const struct config_topi
 {
     const struct topic *topic = topics_find_name(control->options.topics, wanted->name);
     if (topic == NULL && left_out_find(control, wanted->name) != NULL)
-        return LEAT_OK; /* it was told of */
+        return LEAT_OK; /* already logged */
     if (topic == NULL)
         return create_now(control, wanted, error_text);
     const char *different = settings_difference(&topic->settings, &wanted->settings);
     if (different == NULL)
         return LEAT_OK;
     snprintf(error_text, CONTROL_ERROR_TEXT,
-             "topics: \"%s\" exists in %s with another %s than the configuration declares: give it "
+             "topics: \"%s\" exists in %s with a different %s than in the configuration: set "
              "the stored value, or delete the topic first",
              wanted->name, control->config->state_dir, different);
     return LEAT_ERR_INVALID;
@@ -365,13 +365,14 @@ enum leat_error topic_registry_start(struct control *control, char error_text[CO
     for (size_t i = 0; i < catalog->count && error == LEAT_OK; i++)
         error = renew_logs(control, catalog->topics[i]);
     if (error != LEAT_OK) {
-        snprintf(error_text, CONTROL_ERROR_TEXT, "more logs than ids: delete topics");
+        snprintf(error_text, CONTROL_ERROR_TEXT,
+                 "not enough ids for the logs of all topics: delete topics");
         return error;
     }
     control->renewed = true;
-    catalog->orderly = false; /* until this run stops: nothing else makes it true */
+    catalog->orderly = false; /* set only by an orderly shutdown of this run */
     error =
-        catalog_store_now(control, error_text); /* before any offset of the new logs is given out */
+        catalog_store_now(control, error_text); /* before any offset of the new logs is assigned */
     if (error == LEAT_OK)
         error = open_known(control, error_text);
     for (size_t i = 0; i < control->config->topic_count && error == LEAT_OK; i++)
@@ -379,7 +380,7 @@ enum leat_error topic_registry_start(struct control *control, char error_text[CO
     return error;
 }
 
-/* ---- stopping */
+/* ---- shutdown */
 
 static bool take_exact_offset(void *user, const struct topic *topic)
 {
@@ -393,7 +394,7 @@ static bool take_exact_offset(void *user, const struct topic *topic)
     return true;
 }
 
-/* What was promised and not used is free again. */
+/* Stores the exact end offsets: offsets that were reserved and not used are free again. */
 static bool store_exact_offsets(struct control *control)
 {
     char error_text[CONTROL_ERROR_TEXT];
@@ -406,10 +407,11 @@ static bool store_exact_offsets(struct control *control)
     control->options.catalog->orderly = true;
     if (catalog_store_now(control, error_text) == LEAT_OK)
         return true;
-    log_line(LOG_WARN, "catalog.offsets_not_exact",
-             log_text("then",
-                      "unless they are there, the next run begins above the reserved ones, as "
-                      "after a crash"));
+    log_line(
+        LOG_WARN, "catalog.offsets_not_exact",
+        log_text("then",
+                 "unless they were stored, the next run continues above the reserved offsets, as "
+                 "after a crash"));
     return false;
 }
 

@@ -1,6 +1,6 @@
-/* Topics, as control's files share them: requests about them, their birth and death, the catalog.
+/* Topics: requests, creation and deletion, the catalog. Private to control*.c.
  *
- * Threads: control's, where nothing else is said. */
+ * Threads: control, unless stated otherwise. */
 #ifndef LEAT_BROKER_CONTROL_CONTROL_TOPIC_REGISTRY_H
 #define LEAT_BROKER_CONTROL_CONTROL_TOPIC_REGISTRY_H
 
@@ -17,97 +17,101 @@ void control_list_topics(struct control *control, struct control_conn *p,
 void control_describe_topic(struct control *control, struct control_conn *p,
                             const Leat__Control__Request *request);
 void control_topic_deleted(struct control *control, struct operation *op);
-/* It is there now, whatever lacks: without the places of its partitions, if need be. */
+/* Answers that the topic was created; without its partitions if there is no memory for them. */
 void control_answer_created(struct control *control, struct control_conn *p, uint64_t request,
                             const struct topic *topic);
 
 /* ---- control_topic_registry.c */
 
-/* Everything of the catalog and the configuration. */
+/* Opens all topics of the catalog and the configuration. On an error, error_text says why. */
 enum leat_error topic_registry_start(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
-/* A topic with a new id and new logs, that is not in the catalog (catalog_restore puts it there:
- * there is room until the next catalog_add). LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
+/* Creates a topic with a new id and new logs, outside the catalog. catalog_restore adds it, and
+ * cannot fail before the next catalog_add. LEAT_ERR_LIMIT, LEAT_ERR_NO_MEMORY. */
 enum leat_error topic_registry_new_known(struct control *control, const char *name,
                                          const struct topic_settings *settings,
                                          struct catalog_topic **out,
                                          char error_text[CONTROL_ERROR_TEXT]);
-/* All memory of a topic. Also on the worker's thread: looks at the configuration and the budget
- * alone. *lacks_descriptors: they are why it is LEAT_ERR_NO_MEMORY. */
+/* Opens the memory of all partitions. May run on the worker thread: uses only the configuration and
+ * the budget. *lacks_descriptors: LEAT_ERR_NO_MEMORY is due to a lack of file descriptors. */
 enum leat_error topic_registry_open_topic(struct control *control,
                                           const struct catalog_topic *known, struct topic **out,
                                           bool *lacks_descriptors,
                                           char error_text[CONTROL_ERROR_TEXT]);
-/* What the logs of a whole topic lack of the budget, in bytes; 0: they fit. */
+/* How many bytes the budget lacks for the logs of the topic; 0: they fit. */
 uint64_t topic_registry_missing(const struct control *control,
                                 const struct topic_settings *settings);
-/* No shard has it. */
+/* Frees the topic and its memory. No shard may have it. */
 void topic_registry_free_topic(struct topic *topic);
-/* It is there for everybody, and its partitions are the shards'. On an error it is freed. */
+/* Makes the topic visible to all threads and gives its partitions to the shards. On an error the
+ * topic is freed. */
 enum leat_error topic_registry_publish(struct control *control, struct topic *topic,
                                        char error_text[CONTROL_ERROR_TEXT]);
-/* In the log: that it was made; that it has not the pages it was to have, if so. */
+/* Logs that the topic was created; that it has normal pages instead of hugepages, if so. */
 void topic_registry_say_created(const struct topic *topic);
 void topic_registry_say_pages(const struct control *control, const struct topic *topic);
+/* Updates the metrics about topics and log memory. */
 void topic_registry_count_topics(struct control *control);
-/* Shards have ended: exact offsets are stored, all partitions closed. False: they are not stored.
- */
+/* Call after the shards have ended. Stores the exact offsets and closes all partitions. False: the
+ * offsets could not be stored. */
 bool topic_registry_stop(struct control *control);
 
 /* ---- control_creation.c */
 
-/* Makes the topic; the operation, which has no parts, is answered and freed. */
+/* Creates the topic, then answers and frees the operation, which has no parts. */
 void creation_begin(struct control *control, struct operation *op, const char *name,
                     const struct topic_settings *settings);
+/* Whether a topic of this name is being created. */
 bool creation_is_under_way(const struct control *control, const char *name);
-/* Opens what was left out at the start, if there is room for it now. */
+/* Opens a topic that was left out at startup, if there is room now. */
 void creation_come_back(struct control *control, struct catalog_topic *known);
-/* Forgets, durably, a topic that was left out; the operation, which has no parts, is answered and
- * freed. */
+/* Deletes a left-out topic from the stored catalog, then answers and frees the operation, which has
+ * no parts. */
 void deletion_of_left_out(struct control *control, struct operation *op,
                           struct catalog_topic *known);
-/* Forgets the topic durably, then sends the operation to its shards. The topic is in the catalog.
- */
+/* Deletes the topic from the stored catalog, then sends the operation to its shards. The topic must
+ * be in the catalog. */
 void deletion_begin(struct control *control, struct operation *op, const struct topic *topic);
-/* No shard has its partitions: closes them after a grace period, then answers. */
+/* No shard has the partitions any more: closes them after an RCU grace period, then answers. */
 void deletion_reap(struct control *control, struct operation *op);
-/* Has the worker close what is ready to be. */
+/* Lets the worker close the partitions whose grace period is over. */
 void deletion_close_reaped(struct control *control);
-/* The shards have ended, whatever it waited for: closes its partitions, if it is a deletion. */
+/* At shutdown, after the shards have ended: if the operation is a deletion, closes its partitions.
+ */
 void deletion_abandon(struct operation *op);
 
 /* ---- control_catalog.c */
 
-/* Calls waiter->stored when the catalog as it is now, or newer, is durable, or could not be stored;
- * at once when nothing is kept. */
+/* Calls waiter->stored when the current catalog, or a newer one, was stored durably or could not be
+ * stored; at once if no state is kept. */
 void catalog_store(struct control *control, struct catalog_waiter *waiter);
-/* Tells those who waited for what has been written, as long as shards have room for what follows.
- * Once an iteration. False: there was nobody to tell. */
+/* Tells the waiters of a completed write, as long as the shards have room for mail. Called once per
+ * iteration. False: there was nothing to tell. */
 bool catalog_tell(struct control *control);
-/* The same as catalog_store, waiting for it: when nobody is served yet or any more. LEAT_ERR_IO,
- * LEAT_ERR_NO_MEMORY.
- */
+/* Stores the catalog and blocks; only at startup and shutdown. LEAT_ERR_IO, LEAT_ERR_NO_MEMORY. */
 enum leat_error catalog_store_now(struct control *control, char error_text[CONTROL_ERROR_TEXT]);
 
+/* A shard asks for more reserved offsets (MESSAGE_RESERVE_OFFSETS). */
 void topic_registry_want_offsets(struct control *control, const struct message *message);
-/* As if all partitions of a topic of the catalog asked. */
+/* The same for all partitions of a topic of the catalog. */
 void topic_registry_want_all(struct control *control, const struct topic *topic);
-/* Stores the new limits and tells the shards. */
+/* If offsets were asked for, stores the new limits, then tells the shards. Once per iteration. */
 void topic_registry_reserve(struct control *control);
 
-/* ---- topics that found no room (control_left_out.c) */
+/* ---- control_left_out.c */
 
+/* Marks the topic as left out, and logs why. */
 void left_out_add(struct control *control, struct catalog_topic *known, const char *why);
-/* To the log, all of them. */
+/* Logs all left-out topics in one line. */
 void left_out_tell(const struct control *control);
-/* NULL: that topic is there, or unknown. */
+/* NULL: the topic is open or unknown. */
 struct catalog_topic *left_out_find(const struct control *control, const char *name);
-/* It is out of the catalog, or there. */
+/* A left-out topic was deleted or opened. */
 void left_out_end(struct control *control);
-/* There was no memory for it after all: others may fit. */
+/* The topic could not be opened after all; tries the following ones. */
 void left_out_failed(struct control *control, const struct catalog_topic *known);
-/* Memory was given back. */
+/* Log memory was freed: tries all left-out topics. */
 void left_out_try(struct control *control);
-/* Once an iteration. */
+/* Opens the next left-out topic that fits. Once per iteration. */
 void left_out_step(struct control *control);
 
 #endif

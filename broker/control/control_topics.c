@@ -8,8 +8,8 @@
 #include "broker/shared/settings.h"
 
 enum {
-    /* In one page of a list, which then fits a message: a topic is at most 400 bytes, a partition
-     * at most 80. The first topic's partitions are there in any case. */
+    /* The limits of one page of a list, so that it fits a message: a topic takes at most 400 bytes,
+       a partition at most 80. The first topic of a page always has all its partitions. */
     LIST_TOPICS = 512,
     LIST_PARTITIONS = 4096,
 };
@@ -80,7 +80,7 @@ static void draw_partition(Leat__Control__Partition *out, const struct topic *to
     out->log_epoch = partition_log_epoch(at->partition);
     out->next_offset = stats.next_offset;
     out->tail_position = stats.tail_position;
-    /* Read one by one while the shard goes on: a head seen late is never shown above the tail. */
+    /* The values are not read atomically together: never show a head above the tail. */
     out->head_offset =
         stats.head_offset < stats.next_offset ? stats.head_offset : stats.next_offset;
     out->head_position =
@@ -115,7 +115,7 @@ static bool draw(struct picture *picture, const struct topic *topic, bool with_p
     return true;
 }
 
-/* It has no partitions. */
+/* A left-out topic is shown without partitions. */
 static void draw_left_out(struct picture *picture, const struct catalog_topic *known)
 {
     *picture = (struct picture){ .partitions = NULL };
@@ -153,8 +153,7 @@ static void refuse_moving(struct control *control, struct control_conn *p, uint6
                           const char *name)
 {
     control_conn_refuse_for(control, p, request, LEAT_BUSY, CONTROL_RETRY_MS,
-                            "topic \"%s\" is just being made or deleted: ask again a little later",
-                            name);
+                            "topic \"%s\" is being created or deleted: try again later", name);
 }
 
 void control_create_topic(struct control *control, struct control_conn *p,
@@ -174,7 +173,7 @@ void control_create_topic(struct control *control, struct control_conn *p,
     if (topic != NULL || left_out_find(control, create->name) != NULL) {
         control_conn_refuse(
             control, p, request->id, LEAT_ERR_TOPIC_EXISTS,
-            "there is a topic \"%s\" already: use it, give another name, or delete it with "
+            "topic \"%s\" already exists: use it, choose another name, or delete it with "
             "`leat topic delete %s`",
             create->name, create->name);
         return;
@@ -207,7 +206,7 @@ void control_describe_topic(struct control *control, struct control_conn *p,
         control_conn_refuse_busy(control, p, request->id);
 }
 
-/* No shard has anything of it. */
+/* No shard has partitions of the topic. */
 static void delete_left_out(struct control *control, struct control_conn *p, uint64_t request,
                             const char *name)
 {
@@ -249,7 +248,7 @@ void control_delete_topic(struct control *control, struct control_conn *p,
 
 void control_topic_deleted(struct control *control, struct operation *op)
 {
-    /* Answered when its memory is free, so that the next topic can have it. */
+    /* Answered after its memory was freed, so that the client can create another topic in it. */
     deletion_reap(control, op);
 }
 
@@ -259,10 +258,10 @@ struct listing {
     struct picture pictures[LIST_TOPICS];
     Leat__Control__Topic *list[LIST_TOPICS];
     size_t count;
-    size_t place; /* in the catalog: of the next */
+    size_t place; /* index in the catalog of the next topic */
 };
 
-/* Takes topics as long as a page has room. False: no memory. */
+/* Adds topics until the page is full. False: no memory. */
 static bool fill(struct control *control, struct listing *listing)
 {
     const struct catalog *catalog = control->options.catalog;

@@ -1,4 +1,4 @@
-/* Names: the names of producers that control remembers, with who opened each last. */
+/* Producer names: the table of names that control remembers. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,7 +6,7 @@
 
 enum { FIRST_ROOM = 64 };
 
-/* The place of the first whose name is not below `name`. */
+/* The index of the first name that is not less than `name`. */
 static uint32_t place_of(const struct producer_names *names, const char *name)
 {
     uint32_t from = 0, to = names->count;
@@ -86,7 +86,7 @@ void producer_names_remove(struct producer_names *names, struct producer_name *n
     forget(name);
 }
 
-/* One move of what is behind, however many go. */
+/* Moves the rest of the table only once, however many names are removed. */
 void producer_names_walk(struct producer_names *names, uint32_t count,
                          bool (*goes)(void *user, struct producer_name *name),
                          void (*gone)(void *user, struct share_maker *maker), void *user)

@@ -1,8 +1,8 @@
-/* Names: the names of producers that control remembers, with who opened each last.
+/* Producer names: the table of names that control remembers.
  *
- * Role: a table by name, in order, and by the stream that a name was opened with. Must not know:
- * sessions, shards, how long a name is kept (control_producer_names.c), who may have how many
- * (shares.h). Threads: control's. */
+ * Role: a table sorted by name, with an index by the stream that a name was last opened with.
+ * Must not know: sessions, shards, when a name expires (control_producer_names.c), how many names a
+ * client may have (shares.h). Threads: control. */
 #ifndef LEAT_BROKER_CONTROL_PRODUCER_NAMES_H
 #define LEAT_BROKER_CONTROL_PRODUCER_NAMES_H
 
@@ -20,18 +20,18 @@ enum { PRODUCER_NAMES_STREAM_BUCKETS = 4096 };
 struct producer_name {
     uint64_t id;
     uint32_t epoch;       /* in force */
-    uint32_t tried_epoch; /* the newest that an opening took, which may have failed */
-    /* Made again from what a client of an earlier run of the broker presented: it was granted in
-     * the run `claimed_run`. */
+    uint32_t tried_epoch; /* the newest one used by an opening, which may have failed */
+    /* Set if the entry was recreated from the grant of an earlier run of the broker, `claimed_run`.
+     */
     uint32_t claimed_epoch;
     uint64_t claimed_id, claimed_run;
-    /* The stream of its first partition that it was opened with last; session 0: it is closed. */
+    /* The stream of partition 0 with which it was last opened; session 0: it is closed. */
     uint64_t topic_id;
     uint32_t session, stream;
     uint32_t opening; /* operations under way */
-    bool idle;        /* was seen not to be in use: at idle_since */
+    bool idle;        /* was found unused at idle_since */
     leat_ns idle_since;
-    struct share_maker *maker;             /* who opened it first */
+    struct share_maker *maker;             /* the creator, to which it is charged */
     TAILQ_ENTRY(producer_name) of_maker;   /* in maker->names */
     TAILQ_ENTRY(producer_name) of_address; /* in maker->address->names */
     LIST_ENTRY(producer_name) stream_node; /* while session is not 0 */
@@ -41,33 +41,33 @@ struct producer_name {
 LIST_HEAD(producer_name_bucket, producer_name);
 
 struct producer_names {
-    struct producer_name **all; /* by name */
+    struct producer_name **all; /* sorted by name */
     uint32_t count, room;
-    uint32_t hand; /* of a walk that goes on now and then: the next to be looked at */
+    uint32_t hand; /* of producer_names_walk: index of the next entry */
     struct producer_name_bucket streams[PRODUCER_NAMES_STREAM_BUCKETS];
 };
 
-/* NULL: nobody has opened it. */
+/* NULL: there is no such name. */
 struct producer_name *producer_names_find(const struct producer_names *names, const char *name);
-/* The first whose name is above `name`: its place in `all`; names->count: none. */
+/* The index in `all` of the first name greater than `name`; names->count: none. */
 uint32_t producer_names_above(const struct producer_names *names, const char *name);
-/* The name is new; it is in the lists of `maker`. LEAT_ERR_NO_MEMORY. */
+/* Adds a new name, also to the lists of `maker`. LEAT_ERR_NO_MEMORY. */
 enum leat_error producer_names_add(struct producer_names *names, const char *name,
                                    struct share_maker *maker, struct producer_name **out);
-/* Nobody holds its memory. */
+/* Removes and frees the entry. */
 void producer_names_remove(struct producer_names *names, struct producer_name *name);
-/* Looks at the next `count` in order and removes those that `goes` says. `gone` gives back the
- * place of each, after it: its maker, which is in no list of names any more, may go with it. */
+/* Scans the next `count` names, cyclically, and removes those for which `goes` returns true. After
+ * each removal `gone` is called; it may free the maker, which no longer refers to the name. */
 void producer_names_walk(struct producer_names *names, uint32_t count,
                          bool (*goes)(void *user, struct producer_name *name),
                          void (*gone)(void *user, struct share_maker *maker), void *user);
-/* It was opened with this stream, or (session 0) is closed. */
+/* The name was opened with this stream or (session 0) was closed. */
 void producer_names_bind(struct producer_names *names, struct producer_name *name, uint32_t session,
                          uint32_t stream);
-/* NULL: no name was opened with it. */
+/* The name that was opened with the stream; NULL: none. */
 struct producer_name *producer_names_find_stream(const struct producer_names *names,
                                                  uint32_t session, uint32_t stream);
-/* It is the last of its maker's and its address's that give way. */
+/* Moves the name to the end of the lists of its maker and its address: it is evicted last. */
 void producer_names_used(struct producer_name *name);
 void producer_names_free(struct producer_names *names);
 

@@ -1,5 +1,4 @@
-/* Shares: how much of each table that clients fill one control connection and one address have
- * taken, and whether they may take more by the rule of maker.h (IPv6: a /64 is one address). */
+/* Shares: limits how much of control's tables one connection and one address may use. */
 #include "broker/control/shares.h"
 
 #include <assert.h>
@@ -11,7 +10,7 @@
 
 enum {
     BUCKETS = 4096,
-    PREFIX_BYTES = 8, /* of an IPv6 address: what one site has, who can use all that lies below */
+    PREFIX_BYTES = 8, /* of an IPv6 address: a site can use every address of its /64 */
 };
 
 enum leat_error shares_open(struct shares *shares, const uint32_t *sizes, uint32_t tables,
@@ -39,7 +38,7 @@ static void free_address(struct share_address *address)
 void shares_close(struct shares *shares)
 {
     for (uint32_t i = 0; shares->buckets != NULL && i < BUCKETS; i++) {
-        /* The analyzer does not see that it is taken off the list. */
+        /* False positive: the analyzer does not see that free_address unlinks the entry. */
         while (!LIST_EMPTY(&shares->buckets[i]))
             free_address(LIST_FIRST(&shares->buckets[i])); // NOLINT(clang-analyzer-unix.Malloc)
     }
@@ -47,7 +46,7 @@ void shares_close(struct shares *shares)
     shares->buckets = NULL;
 }
 
-/* ---- who */
+/* ---- addresses and makers */
 
 static uint32_t next_number(struct shares *shares)
 {
@@ -64,15 +63,15 @@ static void take_prefix(uint8_t out[SHARE_ADDRESS_BYTES],
         memset(out + PREFIX_BYTES, 0, SHARE_ADDRESS_BYTES - PREFIX_BYTES);
 }
 
-/* An IPv4 address is in the second half, the network of an IPv6 one in the first. */
+/* An IPv4 address is in the second half, the prefix of an IPv6 address in the first. */
 static uint64_t id_of(const uint8_t bytes[SHARE_ADDRESS_BYTES])
 {
     const uint64_t id = leat_load64(bytes) ^ leat_load64(bytes + PREFIX_BYTES);
     return id != 0 ? id : 1;
 }
 
-/* One without makers stays as long as something of it is charged: it is the same one when it comes
- * back. */
+/* An address without makers is kept as long as memory is charged to it, so that the charge still
+ * counts when it reconnects. */
 static bool is_used(const struct share_address *address)
 {
     return !LIST_EMPTY(&address->makers) || memory_part_is_shared(address->memory);
@@ -156,7 +155,7 @@ void shares_leave(struct shares *shares, struct share_maker *maker)
     free_when_unused(maker);
 }
 
-/* ---- what */
+/* ---- counting */
 
 uint32_t shares_of_connection(const struct shares *shares, uint32_t table)
 {

@@ -1,4 +1,4 @@
-/* A queue each way between control and one thread; see worker.h. Must not know what jobs do. */
+/* Worker: a thread that runs blocking jobs for control. */
 #include "broker/control/worker.h"
 
 #include <pthread.h>
@@ -12,13 +12,13 @@ TAILQ_HEAD(worker_jobs, worker_job);
 
 struct worker {
     pthread_t thread;
-    pthread_mutex_t lock; /* of all that follows */
+    pthread_mutex_t lock; /* protects the queues, `busy` and `ending` */
     pthread_cond_t posted, ran;
     struct worker_jobs waiting, finished;
-    _Atomic bool any_finished; /* asked without the lock: control looks often, and mostly in vain */
-    bool started;              /* control's: the thread is there */
-    uint32_t pending;          /* control's: posted, and not done */
-    bool busy;                 /* a job runs */
+    _Atomic bool any_finished; /* read without the lock: control polls it often */
+    bool started;              /* control's: the thread was started */
+    uint32_t pending;          /* control's: jobs posted and not done */
+    bool busy;                 /* a job is running */
     bool ending;
     int wake;
 };
@@ -50,7 +50,7 @@ static void *run_jobs(void *arg)
     return NULL;
 }
 
-/* Signals are control's: they come through its descriptor. */
+/* The thread blocks all signals: control reads them from its signalfd. */
 static bool start_thread(struct worker *w)
 {
     sigset_t all, before;
@@ -76,7 +76,7 @@ enum leat_error worker_open(struct worker **out, int wake)
     return LEAT_OK;
 }
 
-/* There is no thread to be had: better late than never. */
+/* The thread could not be created: runs the job on the control thread, which blocks it. */
 static void run_here(struct worker *w, struct worker_job *job)
 {
     const uint64_t one = 1;
@@ -116,7 +116,8 @@ bool worker_collect(struct worker *w)
 {
     struct worker_job *job;
     bool any = false;
-    /* Relaxed: the lock orders what follows; who sets it wakes us. */
+    /* Relaxed: the lock orders the accesses that follow, and the worker wakes control after setting
+     * it. */
     if (!atomic_load_explicit(&w->any_finished, memory_order_relaxed))
         return false;
     while ((job = take_finished(w)) != NULL) {
