@@ -146,7 +146,7 @@ static void add(struct control *control, int fd, enum control_conn_refused refus
             control_conn_give_place(control, p);
         free(p);
         if (maker != NULL)
-            shares_leave(&control->shares, maker);
+            shares_leave(maker);
         return;
     }
     p->maker = maker;

@@ -143,7 +143,7 @@ void control_conn_reap(struct control *control)
     while ((p = TAILQ_FIRST(&control->zombies)) != NULL) {
         TAILQ_REMOVE(&control->zombies, p, node);
         free_buffers(p);
-        shares_leave(&control->shares, p->maker);
+        shares_leave(p->maker);
         free(p);
     }
 }

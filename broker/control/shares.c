@@ -147,9 +147,8 @@ struct share_maker *shares_enter(struct shares *shares, const uint8_t address[SH
     return maker;
 }
 
-void shares_leave(struct shares *shares, struct share_maker *maker)
+void shares_leave(struct share_maker *maker)
 {
-    (void)shares;
     assert(maker->connected);
     maker->connected = false;
     free_when_unused(maker);

@@ -81,7 +81,7 @@ static inline struct maker shares_maker(const struct share_maker *maker)
                            .memory = maker->address->memory };
 }
 /* The connection has closed. The maker is freed when all its entries have been given back. */
-void shares_leave(struct shares *shares, struct share_maker *maker);
+void shares_leave(struct share_maker *maker);
 
 /* Whether the maker may use `count` more entries. NULL `maker`: checks only the capacity. */
 enum share_verdict shares_may_take(const struct shares *shares, const struct share_maker *maker,

@@ -46,7 +46,7 @@ static enum share_verdict fill(struct share_maker *maker, uint32_t table, uint32
 
 static void empty(struct share_maker *maker, uint32_t table, uint32_t count)
 {
-    shares_leave(&s, maker);
+    shares_leave(maker);
     for (uint32_t i = 0; i < count; i++)
         shares_give_back(&s, maker, table, 1);
 }
@@ -69,7 +69,7 @@ Test(shares, a_connection_gets_an_eighth_an_address_half_and_another_half_of_the
     cr_assert_eq(fill(makers[6], SHARE_GROUPS, &taken[6]), SHARE_CONNECTION_FULL);
     cr_assert_eq(fill(makers[7], SHARE_GROUPS, &taken[7]), SHARE_ADDRESS_FULL);
     cr_assert_eq(taken[5] + taken[6] + taken[7], GROUPS / 4u, "half of the half that is left");
-    shares_leave(&s, makers[8]);
+    shares_leave(makers[8]);
     makers[8] = enter(3);
     cr_assert_eq(fill(makers[8], SHARE_GROUPS, &taken[8]), SHARE_CONNECTION_FULL);
     for (uint8_t i = 0; i < 9; i++)
@@ -84,7 +84,7 @@ Test(shares, what_a_connection_left_behind_counts_for_its_address)
     for (int i = 0; i < 4; i++) {
         makers[i] = enter(1);
         fill(makers[i], SHARE_GROUPS, &taken[i]);
-        shares_leave(&s, makers[i]);
+        shares_leave(makers[i]);
     }
     last = enter(1);
     cr_assert_eq(fill(last, SHARE_GROUPS, &none), SHARE_ADDRESS_FULL);
@@ -140,7 +140,7 @@ Test(shares, addresses_of_one_ipv6_network_are_one)
     cr_assert_neq(four->address, five->address, "IPv4 addresses are each one");
     struct share_maker *all[] = { one, two, three, four, five };
     for (int i = 0; i < 5; i++)
-        shares_leave(&s, all[i]);
+        shares_leave(all[i]);
 }
 
 /* A broker that ends does not wait for what sessions give back. A leak sanitizer sees it. */
@@ -148,7 +148,7 @@ Test(shares, what_is_not_given_back_before_the_end_is_freed)
 {
     struct share_maker *gone = enter(1), *stays = enter(1);
     shares_take(&s, gone, SHARE_SESSIONS, 1);
-    shares_leave(&s, gone);
+    shares_leave(gone);
     cr_assert_eq(stays->address, gone->address);
 }
 
@@ -166,7 +166,7 @@ Test(shares, an_address_that_comes_back_is_the_same)
             cr_assert_neq(id, 0u);
             cr_assert(round == 0 || id == ids[i]);
             ids[i] = id;
-            shares_leave(&s, maker); /* the last of its address */
+            shares_leave(maker); /* the last of its address */
         }
     }
     cr_assert(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
