@@ -1,8 +1,9 @@
 /* Ports: the broker's bypass ports, opened through the DPDK driver.
+ *
  * Role: loads the driver if the configuration has ports, starts it, opens each port with one lane
- * per shard, and tells at which addresses clients reach the ports. Must not know: packets,
- * sessions, the work of shards. Only the driver includes `<rte_*>`. Threads: the main thread,
- * before the shards start and after they have ended. */
+ * per shard, and tells at which addresses clients reach the ports.
+ * Must not know: packets, sessions, the work of shards. Only the driver includes `<rte_*>`.
+ * Threads: the main thread, before the shards start and after they have ended. */
 #ifndef LEAT_BROKER_PORTS_H
 #define LEAT_BROKER_PORTS_H
 

@@ -1,7 +1,9 @@
 /* The ready line: tells the process that started leatd the addresses of the broker.
  *
  * Role: writes the line from a thread of its own, because stdout may be a pipe that nobody reads or
- * a stopped terminal. Must not know: the content of the line. Threads: the main thread. */
+ * a stopped terminal.
+ * Must not know: the content of the line.
+ * Threads: the main thread. */
 #ifndef LEAT_BROKER_READY_H
 #define LEAT_BROKER_READY_H
 

@@ -6,8 +6,9 @@
  * The layout is that of HDR Histogram (log-linear buckets, G. Tene): the bucket of a value is given
  * by its highest set bit and the seven bits below it.
  *
- * Role: records values, merges histograms, computes percentiles. Must not know: what is counted,
- * units, clocks. Threads: one writer; other threads must read a copy. Fixed size, no allocation. */
+ * Role: records values, merges histograms, computes percentiles.
+ * Must not know: what is counted, units, clocks.
+ * Threads: one writer; other threads must read a copy. Fixed size, no allocation. */
 #ifndef LEAT_OPS_HISTOGRAM_H
 #define LEAT_OPS_HISTOGRAM_H
 

@@ -1,7 +1,9 @@
 /* JSON strings from arbitrary bytes.
  *
  * Role: quotes and escapes, including terminal control characters (C0, DEL, C1). Bytes that are not
- * UTF-8 become U+FFFD. Must not know: the meaning of the text. Threads: any. */
+ * UTF-8 become U+FFFD.
+ * Must not know: the meaning of the text.
+ * Threads: any. */
 #ifndef LEAT_OPS_JSON_TEXT_H
 #define LEAT_OPS_JSON_TEXT_H
 

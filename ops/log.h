@@ -1,11 +1,12 @@
 /* Log: one JSON object per line, to one descriptor (stderr).
  *
  *   {"time":"2026-11-24T10:11:12.123456Z","level":"warn","event":"log.normal_pages","topic":"quotes"}
+ *
  * Role: formats lines. Limits each event to 10 lines per second and says how many were suppressed
  * ("held_back"). Never blocks on the reader of the log; log_writer reports lines that were dropped
  * for it ("log.lines_lost").
- * Must not know: who logs, or why. Must not be called on the record path. Threads: any; each line
- * is one write(2). */
+ * Must not know: who logs, or why. Must not be called on the record path.
+ * Threads: any; each line is one write(2). */
 #ifndef LEAT_OPS_LOG_H
 #define LEAT_OPS_LOG_H
 

@@ -2,7 +2,8 @@
  *
  * Role: queues whole lines without blocking and writes each with one write(2). Counts the lines
  * that did not fit or could not be written, and reports their number once lines can be written
- * again. Must not know: the content of lines.
+ * again.
+ * Must not know: the content of lines.
  *
  * A reader that stopped (a full pipe, a terminal after Ctrl-S) blocks only the writing thread.
  * Before log_writer_start and after log_writer_stop the caller writes, and may block.

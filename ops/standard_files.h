@@ -3,8 +3,9 @@
  * If a program is started with one of them closed (`leatd 2>&-`, some supervisors), the next file
  * it opens gets that number, and the program would write its log into a socket or a state file.
  *
- * Role: opens the closed ones. Must not know: what is read or written there. Threads: call it first
- * in main(), before anything else opens a file. */
+ * Role: opens the closed ones.
+ * Must not know: what is read or written there.
+ * Threads: call it first in main(), before anything else opens a file. */
 #ifndef LEAT_OPS_STANDARD_FILES_H
 #define LEAT_OPS_STANDARD_FILES_H
 

@@ -1,7 +1,8 @@
 /* Config: the broker's configuration, read from JSON, validated as a whole and printed by --plan.
  *
  * Role: defaults and ranges. Every mistake in a file is reported, each with file, location, value
- * and expected value. Must not know: what the values are used for.
+ * and expected value.
+ * Must not know: what the values are used for.
  *
  * config_parse is pure: bytes in, a struct or errors out. Threads: any. */
 #ifndef LEAT_BROKER_CONFIG_CONFIG_H

@@ -8,8 +8,7 @@
 #define LOG_FALLBACK (UINT64_C(256) * LEAT_MIB) /* if no limit is known */
 #define LOG_LEAST LEAT_MIB
 #define CLIENT_FALLBACK (UINT64_C(64) * LEAT_MIB) /* if the limit leaves room for it */
-#define PROCESS_BYTES \
-    (UINT64_C(16) * LEAT_MIB) /* code, stacks, tables, files: outside the budgets */
+#define PROCESS_BYTES (UINT64_C(16) * LEAT_MIB)   /* code, stacks, tables: outside the budgets */
 
 static uint64_t lesser(uint64_t a, uint64_t b)
 {

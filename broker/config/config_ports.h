@@ -1,7 +1,8 @@
 /* Config of the bypass ports: the "dpdk" object of the configuration.
  *
- * Role: keys, ranges and messages about mistakes. Must not know: DPDK, how ports are opened.
- * Pure. Threads: any. */
+ * Role: keys, ranges and messages about mistakes.
+ * Must not know: DPDK, how ports are opened.
+ * Threads: any; pure. */
 #ifndef LEAT_BROKER_CONFIG_CONFIG_PORTS_H
 #define LEAT_BROKER_CONFIG_CONFIG_PORTS_H
 

@@ -1,7 +1,8 @@
 /* Reloads the configuration file while the broker runs (SIGHUP).
  *
  * Role: knows which settings a running broker can change, and changes them.
- * Must not know: signals, how the settings are used. Threads: control. */
+ * Must not know: signals, how the settings are used.
+ * Threads: control. */
 #ifndef LEAT_BROKER_CONFIG_CONFIG_RELOAD_H
 #define LEAT_BROKER_CONFIG_CONFIG_RELOAD_H
 

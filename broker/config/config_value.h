@@ -1,6 +1,7 @@
 /* Config values: reads one typed value from a JSON object, or reports why it is invalid.
  *
- * Role: types, ranges, units and messages about mistakes. Must not know: which keys exist.
+ * Role: types, ranges, units and messages about mistakes.
+ * Must not know: which keys exist.
  * Threads: any. */
 #ifndef LEAT_BROKER_CONFIG_CONFIG_VALUE_H
 #define LEAT_BROKER_CONFIG_CONFIG_VALUE_H

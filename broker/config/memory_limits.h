@@ -1,8 +1,8 @@
 /* Memory limits: finds how much memory this process may use, and which limit says so.
  *
  * Role: reads the memory of the machine, the limits of the control groups (v1 and v2, up to the
- * root) of this process and its resource limits from /proc and /sys, and finds the smallest. Must
- * not know: what the memory is for.
+ * root) of this process and its resource limits from /proc and /sys, and finds the smallest.
+ * Must not know: what the memory is for.
  *
  * Limits of groups above the root of a container are not visible inside it. v1 includes them in
  * hierarchical_memory_limit; v2 does not show them. Threads: any. */

@@ -5,12 +5,19 @@
  * Must not know: frames, socket options, how a partition stores its data.
  *
  * Threads: the control thread, which is registered with RCU (QSBR) and online except while it
- * blocks. Its parts: control.c                open, close, the loop control_accept.c accepting
- * connections control_conn.c           input, turns, keepalive control_answers.c        packing
- * answers control_requests.c       hello, ping, dispatch control_operations.c     requests that
- * wait for replies of shards control_shard_mail.c     messages to and from shards control_topics.c
- * create, delete, list, describe control_topic_registry.c topics at startup and shutdown; their
- * memory and shards control_creation.c       creating and deleting topics at run time
+ * blocks.
+ *
+ * Its parts:
+ *      control.c                open, close, the loop
+ *      control_accept.c         accepting connections
+ *      control_conn.c           input, turns, keepalive
+ *      control_answers.c        packing answers
+ *      control_requests.c       hello, ping, dispatch
+ *      control_operations.c     requests that wait for replies of shards
+ *      control_shard_mail.c     messages to and from shards
+ *      control_topics.c         create, delete, list, describe
+ *      control_topic_registry.c topics at startup and shutdown; their memory and shards
+ *      control_creation.c       creating and deleting topics at run time
  *      control_left_out.c       topics that found no room at startup
  *      control_catalog.c        storing the catalog; reserving offsets
  *      worker.c                 a thread for blocking work
@@ -64,11 +71,11 @@ struct control_options {
     int wake;                                /* eventfd */
     struct metrics *metrics;
     struct memory_budget *memory; /* of clients; NULL: no limit. Outlives control */
-    void (*memory_opened)(
-        const struct logmem *mem); /* hooks for log memory, see broker/log/logmem.h; or NULL */
+    /* Hooks for log memory, see broker/log/logmem.h; or NULL. */
+    void (*memory_opened)(const struct logmem *mem);
     void (*memory_closing)(const struct logmem *mem);
-    void (*reload)(
-        void *user); /* called on SIGHUP, on the control thread; may change *config; or NULL */
+    /* Called on SIGHUP, on the control thread; may change *config; or NULL. */
+    void (*reload)(void *user);
     void *reload_user;
     uint8_t reset_secret[RESET_SECRET_BYTES]; /* the same as the shards' */
     uint8_t resume_secret[RESET_SECRET_BYTES];

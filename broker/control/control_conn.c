@@ -88,8 +88,7 @@ void control_conn_end(struct control *control, struct control_conn *p)
     }
     leave_costly(control, p);
     event_close(control->epoll, p->fd);
-    control_conn_give_place(control,
-                            p); /* at once: another connection may be waiting for the memory */
+    control_conn_give_place(control, p); /* at once: another connection may need it */
     control->connection_count--;
     metric_set(&control->counters.connections, control->connection_count);
     if (control->accept_again != LEAT_NS_NEVER)

@@ -151,8 +151,7 @@ static void memory_taken(struct worker_job *job)
     }
     /* Close a connection that has not said Hello, to free a descriptor. */
     if (creation->lacks_descriptors && control_conn_end_oldest(control)) {
-        control_conn_pause_accepting(
-            control); /* so that a new connection does not take the freed descriptor */
+        control_conn_pause_accepting(control); /* keeps the freed descriptor available */
         control_lend_descriptors(control);
         worker_post(control->worker, job);
         return;
@@ -222,8 +221,7 @@ static void deletion_stored(struct control *control, struct catalog_waiter *wait
     const struct topic *topic = topics_find(control->options.topics, known->id);
     if (error != LEAT_OK) {
         catalog_restore(control->options.catalog, known);
-        topic_registry_want_all(control,
-                                topic); /* their requests for offsets meanwhile were dropped */
+        topic_registry_want_all(control, topic); /* requests made meanwhile were dropped */
         control_conn_refuse(control, op->owner, op->request, error, "%s", error_text);
         operation_free(control, op);
         return;

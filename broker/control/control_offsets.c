@@ -83,8 +83,7 @@ static void add_group(struct offsets_writer *w, const struct group *group, unsig
             first = false;
             add_row(w, &topic->partitions[i], i);
             if (++*run % RUN_ENTRIES == 0)
-                rcu_quiescent_state(); /* safe: control is the only thread that changes its tables
-                                        */
+                rcu_quiescent_state(); /* safe: only control changes these tables */
         }
     }
 }
@@ -297,8 +296,7 @@ enum leat_error control_offsets_load(struct control *control, char error_text[CO
     if (error != LEAT_OK) {
         snprintf(error_text, CONTROL_ERROR_TEXT,
                  "%s/%s: %s. The file was left unchanged: restore it from a backup, or move it "
-                 "away to start "
-                 "without %s",
+                 "away to start without %s",
                  state->path, STATEFILE_OFFSETS.name, why, STATEFILE_OFFSETS.what);
         free(bytes);
         return error;

@@ -70,8 +70,7 @@ struct operation *operation_begin_answer(struct control *control, struct control
     struct operation *op = operation_begin(control, p, request, kind, parts);
     if (op == NULL)
         return NULL;
-    op->answer_bytes =
-        ((size_t)parts + 1) * answer_bytes; /* at least one, because NULL means no memory */
+    op->answer_bytes = ((size_t)parts + 1) * answer_bytes; /* not 0: NULL means no memory */
     op->answer = memory_budget_calloc(op->memory, op->answer_bytes);
     if (op->answer != NULL)
         return op;

@@ -10,13 +10,16 @@
 /* A new producer:
  *
  *   OpenProducer --> OPEN_PUBLISH each partition --> grant
+ *
  * A producer that another client may have open. A failed opening must not take it away:
  *
  *   OpenProducer --> prepare each partition --> BIND_PUBLISH each --> FENCE every shard --> grant
  *                    (all that can fail)                             (unless it resumes)
+ *
  * A session may end between prepare and bind. Nothing is fenced, and no epoch takes effect, until a
  * partition is bound. If only some partitions could be bound, this cannot be undone: the previous
  * holder is fenced, and the opening fails.
+ *
  * A client that resumes must present the token that it was granted with its id and epoch; this is
  * checked first. Topics, sessions and names may disappear between the phases, so each phase looks
  * them up again. The memory of the grant is allocated at the beginning. */
@@ -207,9 +210,8 @@ static bool take_identity(struct control *control, struct operation *op)
     if (op->producer.resume)
         return true;
     if (name == NULL || name->id != op->producer.id || newest_epoch(name) == UINT32_MAX) {
-        control_conn_refuse_busy(
-            control, op->owner,
-            op->request); /* the opening that created the name failed meanwhile */
+        /* The opening that created the name failed meanwhile. */
+        control_conn_refuse_busy(control, op->owner, op->request);
         return false;
     }
     op->producer.epoch = name->tried_epoch = newest_epoch(name) + 1;

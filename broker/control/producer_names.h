@@ -2,7 +2,8 @@
  *
  * Role: a table sorted by name, with an index by the stream that a name was last opened with.
  * Must not know: sessions, shards, when a name expires (control_producer_names.c), how many names a
- * client may have (shares.h). Threads: control. */
+ * client may have (shares.h).
+ * Threads: control. */
 #ifndef LEAT_BROKER_CONTROL_PRODUCER_NAMES_H
 #define LEAT_BROKER_CONTROL_PRODUCER_NAMES_H
 

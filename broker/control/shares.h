@@ -2,7 +2,8 @@
  *
  * Role: counts the entries that each control connection (a maker) and each address (IPv6: each /64
  * prefix) uses, and applies the rule in maker.h. Entries count until they are given back, even if
- * their connection has closed. Must not know: what the tables contain, sockets.
+ * their connection has closed.
+ * Must not know: what the tables contain, sockets.
  * Bounds: at most one maker per connection and per table entry, and one address per maker.
  * Threads: control. */
 #ifndef LEAT_BROKER_CONTROL_SHARES_H

@@ -5,7 +5,8 @@
  *      worker_post(job) ---------> job->run       one at a time, in the order posted
  *      job->done  <--------------- wakes control  in worker_collect, in the same order
  *
- * Role: the thread and its two queues. Must not know: what jobs do.
+ * Role: the thread and its two queues.
+ * Must not know: what jobs do.
  *
  * Threads: control calls every function. The worker owns a job from worker_post until `done` is
  * called. */

@@ -17,8 +17,9 @@
  *
  * Role: a pure state machine. Requests and `now` go in; members to answer and partitions to drop
  * come out. broker/group/assignor.h decides the assignment, once per groups_step for all members
- * that joined before it. Must not know: connections, shards, messages, logs, clocks, what `offsets`
- * of a partition points to.
+ * that joined before it.
+ * Must not know: connections, shards, messages, logs, clocks, what `offsets` of a partition points
+ * to.
  *
  * Every table is bounded. Threads: control. */
 #ifndef LEAT_BROKER_GROUP_GROUP_H
