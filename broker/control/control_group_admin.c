@@ -9,7 +9,7 @@ void control_refuse_group(struct control *control, struct control_conn *p, uint6
                           const char *group)
 {
     control_conn_refuse(control, p, request, LEAT_ERR_UNKNOWN_GROUP,
-                        "there is no group \"%s\": see `leat group list`", group);
+                        "group \"%s\" does not exist: see `leat group list`", group);
 }
 
 static void refuse_members(struct control *control, struct control_conn *p, uint64_t request,

@@ -521,7 +521,7 @@ Test(group_admin, lines_that_change_things)
     cr_assert_eq(committed(1), 0u);
     says(0, "describe g", "members              none\n");
     json_decref(says_json("delete g --json"));
-    says(1, "delete g", "group delete: there is no group \"g\": see `leat group list`");
+    says(1, "delete g", "group delete: group \"g\" does not exist: see `leat group list`");
 }
 
 Test(group_admin, lines_that_are_wrong)
@@ -539,7 +539,7 @@ Test(group_admin, lines_that_are_wrong)
     says(2, "\"$(printf 'frob\\033[31m')\"", "frob\\x1B[31m");
     says(2, "describe g \"$(printf -- '--x\\033[31m')\"", "--x\\x1B[31m");
     says(1, "describe \"$(printf 'g\\033[31m\\302\\233')\"", "g\\x1B[31m\\xC2\\x9B");
-    says(1, "describe nobody", "group describe: there is no group \"nobody\"");
+    says(1, "describe nobody", "group describe: group \"nobody\" does not exist");
     says(1, "reset g --topic t --to 51",
          "partition 0: offset 51 is not in the log: expected 0 to 50");
     says(1, "reset g --topic nothere --to 1", "leat topic create nothere");

@@ -117,7 +117,7 @@ Test(config, mistakes_name_place_value_and_expectation)
         { "{\"quotas\": [{\"client\": \"*\"}, {\"client\": \"*\"}]}",
           { "quotas[1].client", "", "" } },
         { "{\"offsets_retention_ms\": 0}", { "offsets_retention_ms: got 0", "1000", "" } },
-        { "{\"state_dir\": \"\"}", { "state_dir", "folder", "" } },
+        { "{\"state_dir\": \"\"}", { "state_dir", "directory", "" } },
         { "[]", { "leatd.json", "line 1", "object" } },
         { "{\n\"port\": 7420", { "leatd.json: line 2", "not JSON", "" } },
         { "{\"port\": 1,\n \"port\": 2}", { "line 2", "duplicate", "" } },
