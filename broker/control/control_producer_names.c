@@ -184,7 +184,7 @@ static void refuse_name(struct control *control, struct control_conn *p, uint64_
                         const char *name)
 {
     control_conn_refuse(control, p, request, LEAT_ERR_PRODUCER_EXPIRED,
-                        "there is no producer \"%s\": see `leat producer list`", name);
+                        "producer \"%s\" does not exist: see `leat producer list`", name);
 }
 
 void control_delete_producer(struct control *control, struct control_conn *p,

@@ -191,9 +191,9 @@ refused 1 "leat topic create nothere" sub nothere
 refused 1 "leat topic create nothere" sub nothere --group early
 refused 1 "nothere" topic describe nothere
 refused 1 "nothere" topic delete nothere
-refused 1 'group "nothere": there is none' group describe nothere
-refused 1 'group "nothere": there is none' group delete nothere
-refused 1 'there is no producer "nothere"' producer delete nothere
+refused 1 'group "nothere" does not exist' group describe nothere
+refused 1 'group "nothere" does not exist' group delete nothere
+refused 1 'producer "nothere" does not exist' producer delete nothere
 [ "$("$LEAT" producer list --json)" = '[]' ] || fail "producers: $("$LEAT" producer list --json)"
 [ "$("$LEAT" group list --json)" = '[]' ] || fail "groups: $("$LEAT" group list --json)"
 refused 1 "a b" topic create "a b"
