@@ -200,7 +200,7 @@ refused 1 "a b" topic create "a b"
 refused 1 "ring_bytes" topic create t --ring-bytes 64KiB --record-bytes-max 1MiB
 "$LEAT" topic create t --partitions 3 --ring-bytes 1MiB --record-bytes-max 4KiB --retention-ms 60000 --overrun block >/dev/null
 refused 1 "already" topic create t
-grep -q 'create: topic "t": .*already' "$dir/err" && ! grep -q '"t": topic "t"' "$dir/err" || fail "says it twice: $(cat "$dir/err")"
+grep -q 'create: topic "t".*already' "$dir/err" && ! grep -q '"t": topic "t"' "$dir/err" || fail "says it twice: $(cat "$dir/err")"
 refused 1 'a\x1B[31m' topic create $'a\e[31m'
 printf 'k:v\nkeyless\n' >"$dir/keyless.txt"
 ! "$LEAT" pub t --key-separator : --file "$dir/keyless.txt" >"$dir/out" 2>"$dir/err" || fail "a record without key"
