@@ -261,7 +261,7 @@ static enum leat_error get_topic(struct catalog *c, const uint8_t *at, size_t le
     char name[LEAT_NAME_BYTES_MAX + 1];
     struct topic_settings settings;
     struct settings_error ignored;
-    *why = "a topic is cut short";
+    *why = "a topic is truncated";
     if (left < TOPIC_BYTES)
         return LEAT_ERR_STATE;
     const uint64_t id = leat_load64(at);
@@ -273,7 +273,7 @@ static enum leat_error get_topic(struct catalog *c, const uint8_t *at, size_t le
         || settings_difference(&settings, &stored) != NULL)
         return LEAT_ERR_STATE;
     *used = TOPIC_BYTES + name_size + (size_t)settings.partitions * partition_bytes;
-    *why = "a topic is cut short";
+    *why = "a topic is truncated";
     if (left < *used)
         return LEAT_ERR_STATE;
     at += TOPIC_BYTES;
@@ -288,10 +288,10 @@ static enum leat_error get_topic(struct catalog *c, const uint8_t *at, size_t le
         return LEAT_ERR_STATE;
     struct catalog_topic *topic;
     const enum leat_error error = catalog_add(c, name, id, &settings, &topic);
-    *why = "there is no room for its topics";
+    *why = "there is no memory for its topics, or they are too many";
     if (error != LEAT_OK)
         return error;
-    *why = "a partition is certain beyond its end";
+    *why = "a partition's certain_offset is above its offset_limit";
     for (uint32_t i = 0; i < settings.partitions; i++) {
         if (!get_partition(&topic->partitions[i], at, version))
             return LEAT_ERR_STATE;
@@ -304,7 +304,7 @@ enum leat_error catalog_decode(struct catalog *c, const uint8_t *bytes, size_t s
                                uint32_t version, const char **why)
 {
     const size_t head_bytes = version == 1 ? HEAD_BYTES_1 : HEAD_BYTES;
-    *why = "the catalog is cut short";
+    *why = "the catalog is truncated";
     if (size < head_bytes)
         return LEAT_ERR_STATE;
     c->incarnation = leat_load32(bytes);

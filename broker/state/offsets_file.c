@@ -109,7 +109,7 @@ static const char *read_group(struct offsets_reader *r)
         return "it ends within a group";
     const char *name = (const char *)r->at + 1;
     if (!leat_name_valid(name, length))
-        return "a group's name is none";
+        return "a group's name is invalid";
     char before[LEAT_NAME_BYTES_MAX + 1];
     strcpy(before, r->group);
     memcpy(r->group, name, length);

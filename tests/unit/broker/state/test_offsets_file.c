@@ -120,7 +120,7 @@ Test(offsets_file, what_is_wrong_is_said)
         uint8_t bytes[64];
     } cases[] = {
         { "it ends within a group", 2, { 1, 'g' } },
-        { "a group's name is none", 4, { 1, '/', 1, 0 } },
+        { "a group's name is invalid", 4, { 1, '/', 1, 0 } },
         { "a group has 0 topics or too many", 4, { 1, 'g', 0, 0 } },
         { "a group has 0 topics or too many", 4, { 1, 'g', 65, 0 } },
         { "it ends within a topic", 5, { 1, 'g', 1, 0, 7 } },
