@@ -1,6 +1,8 @@
-/* The handler asks the kernel where the mapping is, with calls that a handler may make, and
- * allocates nothing. Threads that fault at once take turns: the second one finds the zeros that the
- * first one has put there, which are known by their file, /dev/zero. */
+/* Faults: the SIGBUS handler. See fault.h.
+ *
+ * The handler finds the mapping in /proc/self/maps with async-signal-safe calls, and allocates
+ * nothing. Threads that fault at the same time are serialized: the second one finds the zero pages
+ * that the first one has mapped, identified by their file, /dev/zero. */
 #include "transport/fault.h"
 
 #include <errno.h>
@@ -31,15 +33,15 @@ struct mapping {
     bool shared;
 };
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of who watches and forgets */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* serializes fault_open, fault_watch */
 static struct sigaction before;
 static bool installed;
-static int zero = -1;        /* /dev/zero ... */
-static struct mapping zeros; /* ... and what the kernel says of it */
-static int maps = -1;        /* for a handler that can open nothing */
+static int zero = -1;        /* /dev/zero */
+static struct mapping zeros; /* its device and inode in /proc/self/maps */
+static int maps = -1;        /* used if the handler cannot open another descriptor */
 static atomic_flag busy = ATOMIC_FLAG_INIT;
-static int told = -1; /* an eventfd; of who is busy */
-static const char *_Atomic suspects;
+static int told = -1;                /* eventfd of fault_tell, guarded by `busy` */
+static const char *_Atomic suspects; /* name of fault_suspect_threads */
 
 _Thread_local _Atomic bool *fault_suspect;
 
@@ -58,7 +60,7 @@ static bool take_number(const char **at, int base, char end, uint64_t *out)
     return true;
 }
 
-/* A line of /proc/self/maps: "start-end rw-s offset major:minor inode name". */
+/* Parses a line of /proc/self/maps: "start-end rw-s offset major:minor inode name". */
 static bool parse(const char *line, struct mapping *out)
 {
     uint64_t offset = 0, major_number = 0, minor_number = 0;
@@ -105,7 +107,7 @@ static bool find_mapping(uint64_t address, struct mapping *out)
     return found;
 }
 
-/* Whoever watches the mapping's file hears of it. False: nobody does. */
+/* Marks the registered files of the mapping as faulted. False: its file is not registered. */
 static bool tell(const struct mapping *m)
 {
     bool any = false;
@@ -120,7 +122,7 @@ static bool tell(const struct mapping *m)
     return any;
 }
 
-/* False: this thread may find memory gone that is no peer's. */
+/* True if this thread's faults in shared mappings are a peer's. Sets its flag, if it has one. */
 static bool suspect(const siginfo_t *info)
 {
     char name[NAME_BYTES] = { 0 };
@@ -139,7 +141,8 @@ static bool is_zeros(const struct mapping *m)
     return !m->shared && m->inode == zeros.inode && m->device == zeros.device;
 }
 
-/* Under `busy`. */
+/* Replaces the faulting mapping by zero pages. Called with `busy` set. False: it is not a peer's.
+ */
 static bool put_zeros(const siginfo_t *info)
 {
     struct mapping m;
@@ -147,7 +150,7 @@ static bool put_zeros(const siginfo_t *info)
     if (!find_mapping(address, &m))
         return false;
     if (is_zeros(&m))
-        return info->si_code == BUS_ADRERR; /* else it is the zeros' own page that is broken */
+        return info->si_code == BUS_ADRERR; /* else a memory error in a zero page itself */
     void *start = (char *)info->si_addr - (address - m.start);
     if (!m.shared || (!tell(&m) && !suspect(info))
         || mmap(start, m.end - m.start, PROT_READ | PROT_WRITE,
@@ -155,11 +158,11 @@ static bool put_zeros(const siginfo_t *info)
                != start)
         return false;
     if (told >= 0 && write(told, &one, sizeof one) < 0)
-        return true; /* full: it is awake */
+        return true; /* the counter is full, so the reader wakes anyway */
     return true;
 }
 
-/* Whoever runs may have a higher priority than who is waited for, so that the wait is a sleep. */
+/* Sleeps instead of spinning: a thread of higher priority would never let the owner run. */
 static void enter(void)
 {
     while (atomic_flag_test_and_set_explicit(&busy, memory_order_acquire))
@@ -171,7 +174,7 @@ static void leave(void)
     atomic_flag_clear_explicit(&busy, memory_order_release);
 }
 
-/* As if we were not there. */
+/* Passes the signal to the previous handler, or applies the default action. */
 static void pass_on(int signal, siginfo_t *info, void *context)
 {
     const bool sent = info->si_code <= 0;
@@ -182,7 +185,7 @@ static void pass_on(int signal, siginfo_t *info, void *context)
     } else if (before.sa_handler == SIG_DFL || !sent) { /* a fault cannot be ignored */
         sigaction(signal, &before, NULL);
         if (sent)
-            raise(signal); /* a fault comes again by itself */
+            raise(signal); /* a fault is raised again by the instruction */
     }
 }
 

@@ -1,34 +1,38 @@
-/* Faults: memory of a peer that goes away while it is used, or was never there.
+/* Faults: handles SIGBUS from memory that a peer shares and truncates, or never allocated.
  *
- * Who shares a file with us may shorten it, and what we mapped of it raises SIGBUS from then on.
- * Not every file can be sealed against that: the memory of a peer's own DPDK, which it gives away
- * for zero-copy, cannot. So the files of peers are known here, and where one of them raises SIGBUS
- * its whole mapping becomes zeros of our own: the burst that stands in it goes on, and the peer is
- * hung up on. A library may map files of peers that nobody can name here; while a thread is in it,
- * whatever is shared and has no memory is a peer's. Any other SIGBUS goes where it would have gone
- * without us.
+ * A peer that shares a file with us may truncate it; accesses to our mapping of it then raise
+ * SIGBUS. Not every file can be sealed against this: the memory of a peer's own DPDK, shared for
+ * zero-copy, cannot. So peers' files are registered here. If one of them raises SIGBUS, its whole
+ * mapping is replaced by zero pages: the burst that accessed it continues, and the peer is
+ * disconnected later. A library may map files of peers that are unknown here. While a thread runs
+ * in it (see fault_suspect), SIGBUS from any shared mapping is handled in the same way. Any other
+ * SIGBUS is passed to the handler that was installed before.
  *
- * Role: that. Must not know: whose the files are. Threads: any. */
+ * Role: the SIGBUS handler and its table of files. Must not know: whose files they are.
+ * Threads: any. */
 #ifndef LEAT_TRANSPORT_FAULT_H
 #define LEAT_TRANSPORT_FAULT_H
 
 #include <stdbool.h>
 
-/* False: no handler can be set. It stays set. */
+/* Installs the handler, for the life of the process. False: it cannot be installed; see errno. */
 bool fault_open(void);
-/* An eventfd that hears of each; -1: none does. When this returns, the one before is not used. */
+/* Sets an eventfd that is written to at each handled fault; -1: none. After the return the previous
+ * one is not used any more. */
 void fault_tell(int wake);
-/* The file of `fd` is a peer's. Its place, until it is forgotten; -1: no room. */
+/* Registers the file of `fd` as a peer's; `fd` may be closed afterwards. Returns a handle for the
+ * functions below, valid until fault_forget; -1: no room. */
 int fault_watch(int fd);
-/* Memory of it was gone. */
+/* True if the file has raised a fault. -1: false. */
 bool fault_met(int place);
+/* Unregisters the file. -1: does nothing. */
 void fault_forget(int place);
 
-/* Not NULL: what this thread finds gone in shared memory is a peer's, whatever the file, and this
- * hears of it. The model of its storage lets a handler read it in a library that was loaded late.
- */
+/* If not NULL, a fault of this thread in any shared mapping is a peer's and sets *fault_suspect.
+ * The TLS model lets a signal handler read it in a library that was loaded with dlopen. */
 extern _Thread_local _Atomic bool *fault_suspect __attribute__((tls_model("initial-exec")));
-/* The same of all threads with this name, which stays the caller's and is kept; nobody hears. */
+/* The same for all threads with this name, but without a flag that is set. `name` is not copied and
+ * must stay valid. */
 void fault_suspect_threads(const char *name);
 
 #endif

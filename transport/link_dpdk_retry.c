@@ -1,10 +1,10 @@
-/* DPDK opening again: a device that the process before still has.
+/* DPDK retry: opens a device again that the previous process may still hold.
  *
- * The kernel releases an af_xdp queue some time after its process has ended, and until then whoever
- * binds to it is refused. A broker that is started again at once would not start. A driver that was
- * refused is in no state to be asked again, so that each try opens the port from the beginning.
+ * The kernel releases an af_xdp queue some time after its process has ended, and refuses to bind
+ * the queue until then. Without retries a broker could not be restarted at once. A driver cannot
+ * retry after a refusal, so each attempt opens the port from the beginning.
  *
- * Role: that. Must not know: how a port is opened. Threads: control's. */
+ * Role: the retries. Must not know: how a port is opened. Threads: control's. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -28,7 +28,7 @@ enum leat_error link_dpdk_open(struct link_dpdk_port **out, const struct link_dp
     memcpy(said, error_text, sizeof said);
     const int n =
         snprintf(error_text, LINK_DPDK_ERROR_TEXT,
-                 "%s: another process may have this queue of the interface: ", options->device);
+                 "%s: another process may use this queue of the interface: ", options->device);
     if (n > 0 && n < LINK_DPDK_ERROR_TEXT)
         snprintf(error_text + n, (size_t)(LINK_DPDK_ERROR_TEXT - n), "%s", said);
     return LEAT_ERR_IO;

@@ -1,14 +1,15 @@
-/* DPDK vhost: the memory that a vhost-user peer shares.
+/* DPDK vhost: guards against vhost-user peers that truncate the memory they share.
  *
- * 22.11's backend checks what stands in its peer's rings, but not that the files behind them are as
- * large as was said, and stay so. It reads them when the peer sets its rings up, before it says
- * that there is one, and maps more than it tells of: what the peer wants to have logged, and what
- * is in flight. So who finds memory gone on the library's own thread, or in a call of the driver,
- * finds a peer's (fault.c). Files it tells of are watched too: other threads may find out. A peer
- * whose memory is gone, or is less than was said, is hung up on. One that changes its memory while
- * it runs is looked at again: the driver does not say so, but the library shows what it was told.
+ * DPDK 22.11's backend validates a peer's rings, but not that the files behind them have the
+ * announced size and keep it. It accesses them while the peer sets up its rings, before it reports
+ * the peer. It also maps files that it does not report: the dirty log and the inflight region. So a
+ * SIGBUS from shared memory on the library's own thread, or in a call of the driver, is attributed
+ * to a peer (fault.c). Reported files are registered as well, because other threads may access
+ * them. A peer whose memory is gone, or smaller than announced, is disconnected. A peer that
+ * changes its memory while connected is checked again: the driver does not report that, but the
+ * library passes on the peer's messages.
  *
- * Role: that. Must not know: rings.
+ * Role: the memory of peers. Must not know: rings.
  * Threads: open and close control's; `changed` and `heard` the library's; look the polling lane's.
  */
 #include <errno.h>
@@ -23,7 +24,7 @@
 #include "transport/link_dpdk_port.h"
 
 enum {
-    VIDS_MAX = 1024, /* the library's own limit */
+    VIDS_MAX = 1024, /* the limit of the vhost library */
     SET_MEM_TABLE = 5,
     SET_VRING_CALL = 13,
 };
@@ -31,15 +32,15 @@ enum {
 static const char library_thread[] = "vhost-events";
 
 struct link_dpdk_vhost {
-    pthread_mutex_t mutex; /* of what is watched */
+    pthread_mutex_t mutex; /* guards count and watched */
     uint32_t count;
     int watched[LINK_DPDK_REGIONS];
-    struct link_dpdk_calls *calls; /* NULL: cannot be */
+    struct link_dpdk_calls *calls; /* NULL: see link_dpdk_calls_open */
     struct link_dpdk_port *next;
 };
 
 static struct {
-    pthread_mutex_t mutex; /* taken before a port's */
+    pthread_mutex_t mutex; /* lock order: before that of a port */
     struct link_dpdk_port *first;
 } ports = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
@@ -77,8 +78,8 @@ static void forget(const int *watched, uint32_t count)
 static enum rte_vhost_msg_result heard(int vid, void *message);
 static const struct rte_vhost_user_extern_ops hear = { .post_msg_handle = heard };
 
-/* A peer came or went, or has other memory or descriptors. By the library's thread, which is the
- * one that changes it. */
+/* Registers the current peer's memory and descriptors after a change. Runs on the library's thread,
+ * which is the one that changes them. */
 static void scan(struct link_dpdk_port *port)
 {
     struct link_dpdk_vhost *v = port->vhost;
@@ -97,18 +98,19 @@ static void scan(struct link_dpdk_port *port)
     if (vid >= 0 && rte_vhost_get_mem_table(vid, &memory) == 0)
         for (uint32_t i = 0; i < memory->nregions; i++)
             right &= watch(v, &memory->regions[i]);
-    forget(before, count_before); /* now: what is there still is watched all the time */
+    forget(before, count_before); /* last, so that files that stay are always registered */
     pthread_mutex_unlock(&v->mutex);
     free(memory);
     if (!right)
         atomic_store(&port->peer_wrong, true);
 }
 
-/* Called with the rings' locks held: no lane has been in new memory, or told the peer. */
+/* Handles a message of the peer after the library did. The library holds the locks of the rings: no
+ * lane has yet accessed new memory or signalled a new descriptor. */
 static enum rte_vhost_msg_result heard(int vid, void *message)
 {
     char name[LINK_DPDK_SOCKET_BYTES];
-    uint32_t request; /* what a message of vhost-user begins with */
+    uint32_t request; /* first field of a vhost-user message */
     memcpy(&request, message, sizeof request);
     if ((request != SET_MEM_TABLE && request != SET_VRING_CALL)
         || rte_vhost_get_ifname(vid, name, sizeof name) != 0)
@@ -169,9 +171,9 @@ void link_dpdk_vhost_close(struct link_dpdk_port *port)
         return;
     for (int i = 0; i < EVENTS; i++)
         while (rte_eth_dev_callback_unregister(port->id, events[i], changed, port) == -EAGAIN)
-            sched_yield(); /* it runs just now */
+            sched_yield(); /* the callback is running */
     unlist(port);
-    /* The library's thread may be waiting for the rest of a message, and closing waits for it. */
+    /* Closing waits for the library's thread, which may be waiting for the rest of a message. */
     link_dpdk_memif_quiesce_hang_up(port->device.socket_file);
 }
 

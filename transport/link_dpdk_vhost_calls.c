@@ -1,14 +1,14 @@
-/* DPDK vhost calls: telling a peer that something was done for it.
+/* DPDK vhost calls: signals a peer's call eventfd without ever blocking a lane.
  *
- * 22.11's library does that with a write to the peer's eventfd, in the middle of a burst. The peer
- * shares that descriptor, so it can make the write wait: it fills the eventfd, and clears
- * O_NONBLOCK. So a pipe of ours takes its place under the same number, which is written to without
- * waiting, and a thread passes on what comes out of it, by means of the kernel's asynchronous I/O:
- * that signals an eventfd, and nothing else, and never waits for its reader.
+ * DPDK 22.11's library signals with a write to the peer's eventfd, during a burst. The peer shares
+ * the open file description, so it can make that write block by filling the eventfd and clearing
+ * O_NONBLOCK. So the descriptor is replaced, under the same number, by a non-blocking pipe of ours.
+ * A thread reads the pipe and signals the peer's eventfd through the kernel's asynchronous I/O,
+ * which accepts only eventfds and never waits for their reader:
  *
  *      lane -> pipe, under the number that the library knows -> thread -> the peer's eventfd
  *
- * Role: that. Must not know: what is in the rings.
+ * Role: the pipes and the thread. Must not know: what is in the rings.
  * Threads: open and close control's; take the library's. */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,12 +29,12 @@
 enum { RINGS_MAX = 2 * LEAT_SHARDS_MAX, EVENTS_MAX = 4, SINK_BYTES = 4096 };
 
 struct link_dpdk_calls {
-    pthread_mutex_t mutex; /* of peers */
+    pthread_mutex_t mutex; /* guards rings[].peer */
     pthread_t thread;
     bool runs;
     aio_context_t aio;
-    int nowhere; /* what is written to, as a pretext */
-    int stop[2]; /* a pipe whose end ends the thread */
+    int nowhere; /* /dev/null: target of the asynchronous writes */
+    int stop[2]; /* a pipe; closing its write end stops the thread */
     uint32_t ring_count;
     struct ring {
         int pipe[2];
@@ -49,8 +49,8 @@ static void close_one(int *fd)
     *fd = -1;
 }
 
-/* Done when it returns. A peer's descriptor that is no eventfd is refused by the kernel: that peer
- * hears nothing. */
+/* Writes a byte to /dev/null; its completion, before this returns, signals the peer's eventfd. The
+ * kernel refuses a descriptor that is not an eventfd: that peer is not signalled. */
 static void signal_peer(struct link_dpdk_calls *c, int peer)
 {
     static const char byte;
@@ -107,7 +107,7 @@ static bool start(struct link_dpdk_calls *c)
     if (c->nowhere < 0 || pipe2(c->stop, O_CLOEXEC) != 0
         || syscall(SYS_io_setup, (long)EVENTS_MAX, &c->aio) != 0)
         return false;
-    sigfillset(&all); /* signals are others' */
+    sigfillset(&all); /* signals go to other threads */
     pthread_sigmask(SIG_BLOCK, &all, &before);
     c->runs = pthread_create(&c->thread, NULL, run, c) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -152,7 +152,7 @@ void link_dpdk_calls_close(struct link_dpdk_calls *c)
     free(c);
 }
 
-/* A pipe has an inode of its own, and no peer has this one. */
+/* True if `fd` is our pipe already. A pipe has a unique inode, and no peer has this pipe. */
 static bool is_ours(int fd, const struct ring *r)
 {
     struct stat theirs, ours;
