@@ -67,7 +67,8 @@ static void settle(struct flow *flow, const struct sentmap_news *news, leat_ns n
     flow->counters.packets_spurious += news->spurious;
     const uint32_t lost = news->lost - (news->trial_lost ? 1 : 0);
     if (lost != 0)
-        cc_lost(&flow->cc, lost, news->lost_sent_at, flow->sent.srtt, flow->sent.rtt_min, now);
+        cc_lost(&flow->cc, lost, news->lost_sent_at, flow->sent.loss.srtt, flow->sent.loss.rtt_min,
+                now);
     if (news->large_arrived) {
         flow->large_lost = 0;
     } else if (news->large_lost_sent_at != 0 && news->large_lost_sent_at >= flow->large_lost_at) {
@@ -208,7 +209,7 @@ void flow_lost_done(struct flow *flow)
 
 static leat_ns round_trip(const struct flow *flow)
 {
-    return flow->sent.srtt != 0 ? flow->sent.srtt : flow->options.rtt_initial_ns;
+    return flow->sent.loss.srtt != 0 ? flow->sent.loss.srtt : flow->options.rtt_initial_ns;
 }
 
 static void refill(struct flow *flow, leat_ns now)
@@ -249,7 +250,7 @@ static leat_ns probe_at(const struct flow *flow)
     if (sent->outstanding == 0)
         return LEAT_NS_NEVER;
     const leat_ns rtt = round_trip(flow);
-    const leat_ns variance = 4 * (sent->srtt != 0 ? sent->rttvar : rtt / 2);
+    const leat_ns variance = 4 * (sent->loss.srtt != 0 ? sent->loss.rttvar : rtt / 2);
     leat_ns wait = rtt + (variance > PROBE_VARIANCE_NS_MIN ? variance : PROBE_VARIANCE_NS_MIN)
                    + flow->options.peer_ack_delay_ns;
     wait = wait > flow->options.probe_floor_ns ? wait : flow->options.probe_floor_ns;

@@ -5,14 +5,13 @@
 #include <string.h>
 
 enum {
-    GRANULARITY_NS = 10000, /* kGranularity of RFC 9002: minimum of the time threshold */
     ITEMS_MASK = SENTMAP_ITEMS - 1,
     PACKETS_MASK = SENTMAP_PACKETS - 1,
 };
 static_assert((SENTMAP_ITEMS & ITEMS_MASK) == 0 && (SENTMAP_PACKETS & PACKETS_MASK) == 0,
               "ring sizes are powers of two");
 static_assert(SENTMAP_ITEMS <= UINT16_MAX, "item_count");
-static_assert(SENTMAP_THRESHOLD_MAX <= (int)LEAT_PACKET_MAP_BITS,
+static_assert(LOSS_PACKET_THRESHOLD_MAX <= (int)LEAT_PACKET_MAP_BITS,
               "packets that an ack block no longer covers are lost");
 
 void sentmap_init(struct sentmap *map)
@@ -20,7 +19,7 @@ void sentmap_init(struct sentmap *map)
     memset(map, 0, offsetof(struct sentmap, packets)); /* ring slots are written before read */
     map->next = 1;
     map->oldest = 1;
-    map->threshold = SENTMAP_THRESHOLD;
+    map->loss.packet_threshold = LOSS_PACKET_THRESHOLD;
     map->loss_at = LEAT_NS_NEVER;
 }
 
@@ -125,7 +124,7 @@ static void settle_lost(struct sentmap *map, uint64_t number, struct sentmap_new
         news->large_lost_sent_at = later(packet->sent_at, news->large_lost_sent_at);
 }
 
-/* Spurious loss: raise the packet threshold to the observed reordering distance. */
+/* A late ack: the packet was not lost. */
 static void settle_spurious(struct sentmap *map, uint64_t number, struct sentmap_news *news)
 {
     struct sent_packet *packet = packet_of(map, number);
@@ -133,20 +132,7 @@ static void settle_spurious(struct sentmap *map, uint64_t number, struct sentmap
     unmark_lost(map, number);
     news->spurious++;
     news->large_arrived |= is_large(packet);
-    const uint64_t late = map->largest_acked - number + 1;
-    if (late > map->threshold) {
-        map->threshold = late < SENTMAP_THRESHOLD_MAX ? (uint32_t)late : SENTMAP_THRESHOLD_MAX;
-        map->threshold_age = 0;
-    }
-}
-
-static void age_threshold(struct sentmap *map, uint32_t acked)
-{
-    map->threshold_age += acked;
-    if (map->threshold_age >= SENTMAP_THRESHOLD_AGE) {
-        map->threshold_age = 0;
-        map->threshold -= map->threshold > SENTMAP_THRESHOLD ? 1 : 0;
-    }
+    loss_spurious(&map->loss, map->largest_acked - number + 1);
 }
 
 /* Moves `oldest` to the oldest outstanding packet, and frees the items below it. */
@@ -162,46 +148,19 @@ static void advance(struct sentmap *map)
                                               : map->items_to - map->noted;
 }
 
-/* ---- round trip and loss (RFC 9002, sections 5 and 6.1) */
-
-static void sample_rtt(struct sentmap *map, leat_ns sent_at, leat_ns delay, leat_ns now)
-{
-    const leat_ns latest = now > sent_at ? now - sent_at : 1;
-    map->rtt_latest = latest;
-    if (map->srtt == 0) {
-        map->rtt_min = latest;
-        map->srtt = latest;
-        map->rttvar = latest / 2;
-        return;
-    }
-    map->rtt_min = latest < map->rtt_min ? latest : map->rtt_min;
-    const leat_ns sample = latest >= map->rtt_min + delay ? latest - delay : map->rtt_min;
-    const leat_ns apart = sample > map->srtt ? sample - map->srtt : map->srtt - sample;
-    map->rttvar = map->rttvar - map->rttvar / 4 + apart / 4;
-    map->srtt = map->srtt - map->srtt / 8 + sample / 8;
-}
-
-static leat_ns loss_delay(const struct sentmap *map)
-{
-    const leat_ns rtt = map->srtt > map->rtt_latest ? map->srtt : map->rtt_latest;
-    const leat_ns delay = rtt + rtt / 8;
-    return delay > GRANULARITY_NS ? delay : GRANULARITY_NS;
-}
-
-/* Declares packets older than the largest acknowledged lost, by packet or time threshold. Send
- * times ascend with numbers, so the first packet that is not lost sets the loss timer. Without an
- * RTT sample there is no time threshold. */
+/* Declares packets older than the largest acknowledged lost if loss.h says so. Send times ascend
+ * with numbers, so the first packet that is not lost sets the loss timer. */
 static void find_lost(struct sentmap *map, struct sentmap_news *news, leat_ns now)
 {
     const uint64_t end = map->largest_acked;
     map->loss_at = LEAT_NS_NEVER;
     if (map->oldest >= end || map->outstanding == 0)
         return;
-    const leat_ns delay = loss_delay(map);
+    const leat_ns delay = loss_time_threshold(&map->loss);
     for (uint64_t n = map->oldest; (n = ringbits_first(map->outstanding_bits, n, end)) < end; n++) {
         const leat_ns at = packet_of(map, n)->sent_at + delay;
-        if (end - n < map->threshold && (map->srtt == 0 || now < at)) {
-            map->loss_at = map->srtt == 0 ? LEAT_NS_NEVER : at;
+        if (!loss_is_lost(&map->loss, end - n, at, now)) {
+            map->loss_at = map->loss.srtt == 0 ? LEAT_NS_NEVER : at;
             return;
         }
         settle_lost(map, n, news);
@@ -221,9 +180,9 @@ static void settle_only(struct sentmap *map, leat_ns delay, leat_ns now, struct 
 {
     const uint64_t number = map->oldest;
     map->largest_acked = number;
-    sample_rtt(map, packet_of(map, number)->sent_at, delay, now);
+    loss_sample_rtt(&map->loss, packet_of(map, number)->sent_at, delay, now);
     settle_acked(map, number, news);
-    age_threshold(map, news->acked);
+    loss_age(&map->loss, news->acked);
     map->loss_at = LEAT_NS_NEVER;
     advance(map);
 }
@@ -252,7 +211,7 @@ void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_pack
         front ? largest : (acked != 0 ? largest - 1 - (uint32_t)__builtin_ctzll(acked) : 0);
     map->largest_acked = largest > acked_until ? largest : acked_until;
     if (newest > acked_until)
-        sample_rtt(map, packet_of(map, newest)->sent_at, ack->delay_ns, now);
+        loss_sample_rtt(&map->loss, packet_of(map, newest)->sent_at, ack->delay_ns, now);
     if (front)
         settle_acked(map, largest, news);
     else if (ringbits_test(map->lost_bits, largest))
@@ -261,7 +220,7 @@ void sentmap_acked(struct sentmap *map, uint64_t largest, const struct leat_pack
         settle_acked(map, largest - 1 - (uint32_t)__builtin_ctzll(acked), news);
     for (; late != 0; late &= late - 1)
         settle_spurious(map, largest - 1 - (uint32_t)__builtin_ctzll(late), news);
-    age_threshold(map, news->acked);
+    loss_age(&map->loss, news->acked);
     find_lost(map, news, now);
     advance(map);
 }

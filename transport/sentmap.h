@@ -1,7 +1,7 @@
 /* Sentmap: the packets in flight, what each carried, and which of them were lost.
  *
- * Role: pure. A ring of packets and a ring of items, RTT estimation and loss detection by packet
- * threshold and time threshold as in RFC 9002 (sections 5 and 6.1), in nanoseconds.
+ * Role: pure. A ring of packets and a ring of items. Settles acknowledged packets, and those that
+ * loss.h declares lost.
  * Must not know: what an item means, windows, links, clocks.
  * Threads: the owner's. */
 #ifndef LEAT_TRANSPORT_SENTMAP_H
@@ -12,16 +12,14 @@
 
 #include "schema/packet.h"
 #include "schema/units.h"
+#include "transport/loss.h"
 #include "transport/ringbits.h"
 
 enum {
-    SENTMAP_PACKETS = RINGBITS,  /* packet numbers in the ring, ACK-only packets included */
-    SENTMAP_PACKETS_SPARE = 64,  /* of them reserved for acks and probes */
-    SENTMAP_ITEMS = 4096,        /* items in flight and lost, together */
-    SENTMAP_ITEMS_SPARE = 64,    /* of them reserved for lost items: see sentmap_is_tight */
-    SENTMAP_THRESHOLD = 3,       /* packet threshold: reordering distance that means loss */
-    SENTMAP_THRESHOLD_MAX = 64,  /* up to which spurious losses raise the threshold */
-    SENTMAP_THRESHOLD_AGE = 256, /* acknowledged packets after which it falls by one */
+    SENTMAP_PACKETS = RINGBITS, /* packet numbers in the ring, ACK-only packets included */
+    SENTMAP_PACKETS_SPARE = 64, /* of them reserved for acks and probes */
+    SENTMAP_ITEMS = 4096,       /* items in flight and lost, together */
+    SENTMAP_ITEMS_SPARE = 64,   /* of them reserved for lost items: see sentmap_is_tight */
 };
 
 /* One frame that a packet carried, as the owner describes it. This module interprets no field. */
@@ -62,8 +60,7 @@ struct sentmap {
     uint32_t lost_from, lost_to;   /* the queue of lost items, free-running indices */
     uint32_t outstanding;          /* packets */
     uint64_t outstanding_bytes;
-    uint32_t threshold, threshold_age;
-    leat_ns srtt, rttvar, rtt_latest, rtt_min; /* srtt 0: no sample yet */
+    struct loss loss;
     leat_ns loss_at; /* loss timer: when an outstanding packet is lost by time, or LEAT_NS_NEVER */
     uint64_t trial;  /* number of the last packet that tested the path's MTU */
     /* Packets in states SENT_OUTSTANDING and SENT_LOST, for fast search. */

@@ -60,7 +60,8 @@ static inline const char *sentmap_check(const struct sentmap *map)
         return "the oldest lags";
     if (map->largest_acked >= map->next)
         return "acknowledged, never sent";
-    if (map->threshold < SENTMAP_THRESHOLD || map->threshold > SENTMAP_THRESHOLD_MAX)
+    if (map->loss.packet_threshold < LOSS_PACKET_THRESHOLD
+        || map->loss.packet_threshold > LOSS_PACKET_THRESHOLD_MAX)
         return "threshold out of bounds";
     return NULL;
 }

@@ -77,7 +77,7 @@ static void expect_news(const struct sentmap_news *news)
             cr_assert_eq(told->items, 0);
         }
         if (state == SENT_OUTSTANDING && n < map.largest_acked)
-            cr_assert_lt(map.largest_acked - n, map.threshold);
+            cr_assert_lt(map.largest_acked - n, map.loss.packet_threshold);
     }
     outstanding -= seen.acked + seen.lost;
     cr_assert_eq(seen.acked, news->acked);
@@ -219,7 +219,7 @@ Test(sentmap, what_is_newer_than_all_acks_is_never_lost)
 Test(sentmap, below_what_an_ack_tells_everything_is_lost)
 {
     send_some(200, 0);
-    map.threshold = SENTMAP_THRESHOLD_MAX;
+    map.loss.packet_threshold = LOSS_PACKET_THRESHOLD_MAX;
     const struct sentmap_news news = acked(200, UINT64_MAX, 0, 300 * US);
     cr_assert_eq(news.acked, 65);
     cr_assert_eq(news.lost, 135);
@@ -230,24 +230,25 @@ Test(sentmap, the_round_trip_is_that_of_the_newest_less_the_delay)
 {
     send_some(4, 0);
     acked(1, 0, 50 * US, 100 * US);
-    cr_assert_eq(map.srtt, 100 * US, "nothing is taken off the first");
+    cr_assert_eq(map.loss.srtt, 100 * US, "nothing is taken off the first");
     acked(3, 3, 30 * US, 182 * US); /* 2 and 3: 180 us, of which 30 waited */
-    cr_assert_eq(map.rtt_latest, 180 * US);
-    cr_assert_eq(map.srtt, 100 * US - 100 * US / 8 + 150 * US / 8);
-    cr_assert_eq(map.rtt_min, 100 * US);
-    const leat_ns srtt = map.srtt;
+    cr_assert_eq(map.loss.rtt_latest, 180 * US);
+    cr_assert_eq(map.loss.srtt, 100 * US - 100 * US / 8 + 150 * US / 8);
+    cr_assert_eq(map.loss.rtt_min, 100 * US);
+    const leat_ns srtt = map.loss.srtt;
     acked(4, 7, 900 * US, 200 * US); /* a delay longer than it can have been */
-    cr_assert_lt(map.srtt, srtt);
-    cr_assert_eq(map.srtt, srtt - srtt / 8 + map.rtt_min / 8, "never below the least there was");
+    cr_assert_lt(map.loss.srtt, srtt);
+    cr_assert_eq(map.loss.srtt, srtt - srtt / 8 + map.loss.rtt_min / 8,
+                 "never below the least there was");
 }
 
 Test(sentmap, an_ack_that_was_overtaken_tells_no_round_trip)
 {
     send_some(4, 0);
     acked(4, 5, 0, 100 * US); /* 1 and 3 */
-    const leat_ns srtt = map.srtt;
+    const leat_ns srtt = map.loss.srtt;
     cr_assert_eq(acked(2, 1, 0, 90000 * US).acked, 1);
-    cr_assert_eq(map.srtt, srtt);
+    cr_assert_eq(map.loss.srtt, srtt);
 }
 
 Test(sentmap, late_ones_raise_the_threshold_and_quiet_lowers_it)
@@ -256,12 +257,12 @@ Test(sentmap, late_ones_raise_the_threshold_and_quiet_lowers_it)
     cr_assert_eq(acked(12, 0x3FF, 0, 20 * US).lost, 1); /* all but 1 */
     const struct sentmap_news news = acked(12, 0x7FF, 0, 21 * US);
     cr_assert(news.spurious == 1 && news.acked == 0);
-    cr_assert_eq(map.threshold, 12);
-    for (uint32_t i = 0; i < 10 * SENTMAP_THRESHOLD_AGE; i++) {
+    cr_assert_eq(map.loss.packet_threshold, 12);
+    for (uint32_t i = 0; i < 10 * LOSS_PACKET_THRESHOLD_AGE; i++) {
         const uint64_t number = send_packet(1, 30 * US);
         acked(number, UINT64_MAX, 0, 40 * US);
     }
-    cr_assert_eq(map.threshold, SENTMAP_THRESHOLD);
+    cr_assert_eq(map.loss.packet_threshold, LOSS_PACKET_THRESHOLD);
 }
 
 Test(sentmap, acks_of_what_was_never_sent_change_nothing)
