@@ -67,22 +67,17 @@ static void share_arp(struct link_dpdk_lane *lane, struct tally *tally, struct r
 static void take_arp(struct link_dpdk_lane *lane, struct tally *tally, struct rte_mbuf *m,
                      const struct ether_frame *frame, bool shared)
 {
-    const struct ether_arp *arp = &frame->arp;
-    const bool to_us = arp->target_ip == lane->self.ip;
-    const bool useful = neighbour_heard(&lane->neighbours, arp->sender_ip, arp->sender_mac,
-                                        frame->vlan, to_us && arp->request, lane->now);
-    if (useful)
+    if (!shared && lane->port->lane_count > 1)
+        share_arp(lane, tally, m); /* before the reply is written over it */
+    const struct neighbour_received got = neighbour_receive(
+        &lane->neighbours, &lane->self, rte_pktmbuf_mtod(m, uint8_t *), frame, lane->now);
+    if (got.updated)
         link_dpdk_settle(lane);
     if (shared) { /* the lane that received it counts and answers it */
         rte_pktmbuf_free(m);
-        return;
-    }
-    if (lane->port->lane_count > 1)
-        share_arp(lane, tally, m);
-    if (to_us && arp->request) {
-        answer(lane, tally, m,
-               ether_answer_arp(rte_pktmbuf_mtod(m, uint8_t *), frame, &lane->self));
-    } else if (useful) {
+    } else if (got.reply_bytes != 0) {
+        answer(lane, tally, m, got.reply_bytes);
+    } else if (got.updated) {
         tally->rx++;
         tally->answered++;
         rte_pktmbuf_free(m);

@@ -1,4 +1,4 @@
-/* Neighbour: states and timers of the ARP table. See neighbour.h. */
+/* Neighbour: states and timers of the ARP table, and who is answered. See neighbour.h. */
 #include "transport/neighbour.h"
 
 #include <assert.h>
@@ -150,6 +150,18 @@ bool neighbour_heard(struct neighbours *n, uint32_t ip, const uint8_t mac[NEIGHB
     e->tries = 0;
     e->ask_at = LEAT_NS_NEVER;
     return true;
+}
+
+struct neighbour_received neighbour_receive(struct neighbours *n, const struct ether_self *self,
+                                            uint8_t *frame, const struct ether_frame *parsed,
+                                            leat_ns now)
+{
+    const struct ether_arp *arp = &parsed->arp;
+    const bool asks_us = arp->request && arp->target_ip == self->ip;
+    return (struct neighbour_received){
+        .updated = neighbour_heard(n, arp->sender_ip, arp->sender_mac, parsed->vlan, asks_us, now),
+        .reply_bytes = asks_us ? ether_answer_arp(frame, parsed, self) : 0,
+    };
 }
 
 /* The last request went unanswered: ends the wait of an unresolved address, frees a known one. */

@@ -4,10 +4,10 @@
  *                            |  five times, 200 ms apart                            |
  *                            +--(no answer)--> SILENT --(1 s)--> FREE <--(no answer)+
  *
- * Role: the table, its timers, and the packets that wait for a reply, as pure state. Input: IP
- * addresses, the contents of ARP frames, `now`. Output: MAC addresses, requests to send, packets to
- * send or to give up.
- * Must not know: frame formats, links, DPDK, clocks.
+ * Role: the table, its timers, the answers to ARP requests, and the packets that wait for a reply, as
+ * pure state. Input: IP addresses, ARP frames, `now`. Output: MAC addresses, requests and replies
+ * to send, packets to send or to give up.
+ * Must not know: byte layouts (ether has them), links, DPDK, clocks.
  * Threads: the owner's. No allocation. Everything is bounded: a full table evicts the entry used
  * least recently; requests and waiting packets beyond the limits are refused. */
 #ifndef LEAT_TRANSPORT_NEIGHBOUR_H
@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "schema/units.h"
+#include "transport/ether.h"
 
 enum {
     NEIGHBOUR_ENTRIES = 256,
@@ -92,8 +93,20 @@ enum neighbour_verdict neighbour_find(struct neighbours *n, uint32_t ip, leat_ns
  * neighbour_drain returns it. False: the queue is full, the caller keeps the packet. */
 bool neighbour_hold(struct neighbours *n, const struct neighbour *entry, void *packet);
 
-/* An ARP frame told that `ip` is at `mac`. `to_us`: it was a request for our address, whose sender
- * is about to send to us, so it is added to the table. True: the table was updated. */
+/* What neighbour_receive made of an ARP frame. */
+struct neighbour_received {
+    bool updated;         /* the table was: call neighbour_waited */
+    uint32_t reply_bytes; /* the frame is now our reply, of this size; 0: it gets none */
+};
+/* Takes an ARP frame, of which `parsed` is the result: updates the table, and answers a request for
+ * our address by writing the reply over it. */
+struct neighbour_received neighbour_receive(struct neighbours *n, const struct ether_self *self,
+                                            uint8_t *frame, const struct ether_frame *parsed,
+                                            leat_ns now);
+
+/* Its part that updates the table: an ARP frame told that `ip` is at `mac`. `to_us`: it was a
+ * request for our address, whose sender is about to send to us, so it is added to the table. True:
+ * the table was updated. */
 bool neighbour_heard(struct neighbours *n, uint32_t ip, const uint8_t mac[NEIGHBOUR_MAC_BYTES],
                      uint16_t vlan, bool to_us, leat_ns now);
 

@@ -262,3 +262,51 @@ Test(neighbour, no_packet_is_lost_on_a_random_walk)
         take_back(&waited, &waiting);
     cr_assert_eq(waiting, 0);
 }
+
+/* ---- ARP frames */
+
+static const struct ether_self self = { .mac = { 2, 0, 0, 0, 0, 1 }, .ip = US };
+static const struct ether_self peer = { .mac = { 2, 0, 0, 0, 0, 9 }, .ip = NET + 9 };
+
+/* The peer's request for `ip`, parsed as a port does that takes every address. */
+static struct ether_frame request_for(uint8_t frame[ETHER_FRAME_MIN], uint32_t ip)
+{
+    struct ether_frame parsed;
+    ether_parse(&parsed, &self, frame, ether_ask_arp(frame, &peer, ip, 0));
+    return parsed;
+}
+
+Test(neighbour, a_request_for_us_is_answered_and_its_sender_is_known)
+{
+    uint8_t frame[ETHER_FRAME_MIN];
+    struct ether_frame reply;
+    start(0);
+    const struct ether_frame request = request_for(frame, US);
+    const struct neighbour_received got = neighbour_receive(&table, &self, frame, &request, 1);
+    cr_assert(got.updated);
+    cr_assert_neq(got.reply_bytes, 0);
+    cr_assert_eq(find(peer.ip, 2), NEIGHBOUR_HAVE);
+    ether_parse(&reply, &peer, frame, got.reply_bytes);
+    cr_assert_eq(reply.kind, ETHER_ARP);
+    cr_assert_not(reply.arp.request);
+    cr_assert_eq(reply.arp.sender_ip, US);
+    cr_assert_arr_eq(reply.arp.sender_mac, self.mac, sizeof self.mac);
+}
+
+Test(neighbour, replies_and_announcements_get_no_answer)
+{
+    uint8_t frame[ETHER_FRAME_MIN], before[ETHER_FRAME_MIN];
+    start(0);
+    struct ether_frame parsed = request_for(frame, peer.ip); /* an announcement */
+    struct neighbour_received got = neighbour_receive(&table, &self, frame, &parsed, 1);
+    cr_assert(!got.updated && got.reply_bytes == 0);
+    parsed = request_for(frame, US);
+    parsed.arp.request = false; /* a reply that nobody asked for */
+    memcpy(before, frame, sizeof before);
+    got = neighbour_receive(&table, &self, frame, &parsed, 2);
+    cr_assert(!got.updated && got.reply_bytes == 0);
+    cr_assert_arr_eq(frame, before, sizeof before);
+    hold(peer.ip, 3, frame);
+    got = neighbour_receive(&table, &self, frame, &parsed, 4);
+    cr_assert(got.updated && got.reply_bytes == 0);
+}
