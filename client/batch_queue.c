@@ -1,4 +1,5 @@
-/* Batch queue: one producer's batches for one partition, filled, sealed, sent and answered. */
+/* Batch queue: fills and seals one producer's batches for one partition, and keeps them until they
+ * are answered. A batch is sealed when it is full or about to be sent: seal_open. */
 #include "client/batch_queue.h"
 
 #include <assert.h>

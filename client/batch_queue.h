@@ -1,5 +1,7 @@
-/* One producer's batches for one partition: the open batch being filled, the sealed batches that
- * are unsent or unanswered, and the credit for sending them.
+/* Batch queue: fills and seals one producer's batches for one partition.
+ *
+ * It has the open batch being filled, the sealed batches that are unsent or unanswered, and the
+ * credit for sending them.
  *
  * Role: pure bookkeeping of batches over memory reserved when the producer opens.
  * Must not know: sockets, sessions, clocks, the application's records beyond their bytes.

@@ -1,4 +1,4 @@
-/* Sending: a record into its partition's batch. */
+/* Sending: a record into its partition's batch, which batch_queue seals. */
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
