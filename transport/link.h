@@ -61,15 +61,27 @@ struct link_reference {
     uint32_t token;
 };
 
+/* Copy-break: the bytes from which a link sends by reference, because a copy would cost more. For
+ * less, the second iovec or mbuf costs more than the copy. */
+enum {
+    LINK_REFERENCE_MIN_UDP = 512, /* the kernel copies either way */
+    LINK_REFERENCE_MIN_DPDK = 1024,
+};
+
 struct link_limits {
     uint32_t payload_max;   /* bytes of UDP payload that this end of the path can carry */
-    uint32_t reference_min; /* bytes from which sending by reference is faster than copying; 0:
-                               unsupported */
+    uint32_t reference_min; /* the link's copy-break; 0: it copies everything */
     bool polled;            /* the owner must poll it, or arm it before sleeping: link_ops.arm */
     bool bypass;            /* latency of microseconds, not tens of them: use the bypass timers */
     bool intact; /* data stays in this machine's memory, so that a datagram arrives uncorrupted or
                     not at all: packet checksums may be partial */
 };
+
+/* Whether `size` bytes are sent by reference, rather than copied. */
+static inline bool link_sends_by_reference(const struct link_limits *limits, uint32_t size)
+{
+    return limits->reference_min != 0 && size >= limits->reference_min;
+}
 
 enum link_drop {
     LINK_DROP_SHORT,     /* truncated: a length points beyond the frame */

@@ -351,7 +351,7 @@ static struct link_dpdk_lane *make_lane(struct link_dpdk_port *port, uint32_t in
         rte_calloc("leat_staged", 2 * (size_t)lane->staged_max, sizeof lane->staged[0], 0);
     lane->link.limits.payload_max = port->mtu - (uint32_t)ETHER_OVERHEAD_BYTES;
     lane->link.limits.reference_min =
-        port->reference_pool != NULL ? (uint32_t)LINK_DPDK_REFERENCE_MIN : 0;
+        port->reference_pool != NULL ? (uint32_t)LINK_REFERENCE_MIN_DPDK : 0;
     lane->link.limits.polled = true;
     lane->link.limits.bypass = true;
     lane->link.limits.intact = port->device.kind.intact && options->inject.rx_corrupt_ppm == 0;

@@ -42,12 +42,11 @@ enum {
     LINK_DPDK_NAME_BYTES = 64,
     LINK_DPDK_SOCKET_BYTES = 128,
     LINK_DPDK_ARGUMENT_BYTES = 1024,
-    LINK_DPDK_PEERS = 16,        /* headers kept ready, a power of two */
-    LINK_DPDK_HANDOVER = 512,    /* places of a ring between two lanes */
-    LINK_DPDK_CACHE = 256,       /* mbufs that a thread keeps for itself */
-    LINK_DPDK_REGIONS = 16,      /* that a memif peer shares, at most */
-    LINK_DPDK_MEMIF_BYTES = 128, /* of each of its messages */
-    LINK_DPDK_REFERENCE_MIN = 1024,
+    LINK_DPDK_PEERS = 16,           /* headers kept ready, a power of two */
+    LINK_DPDK_HANDOVER = 512,       /* places of a ring between two lanes */
+    LINK_DPDK_CACHE = 256,          /* mbufs that a thread keeps for itself */
+    LINK_DPDK_REGIONS = 16,         /* that a memif peer shares, at most */
+    LINK_DPDK_MEMIF_BYTES = 128,    /* of each of its messages */
     LINK_DPDK_REFERENCE_BYTES = 64, /* private area of an mbuf that refers */
 };
 #define LINK_DPDK_CHORES_NS (100 * LEAT_NS_PER_MS) /* statistics, link state, reconnecting */

@@ -155,8 +155,7 @@ static bool come_back(const struct link_dpdk_lane *lane)
 static bool attach(struct link_dpdk_lane *lane, struct rte_mbuf *head,
                    const struct link_reference *reference)
 {
-    const struct link_limits *limits = &lane->link.limits;
-    if (limits->reference_min == 0 || reference->size < limits->reference_min || !come_back(lane))
+    if (!link_sends_by_reference(&lane->link.limits, reference->size) || !come_back(lane))
         return false;
     const rte_iova_t iova = rte_eal_iova_mode() == RTE_IOVA_VA
                                 ? (rte_iova_t)(uintptr_t)reference->bytes

@@ -22,7 +22,6 @@ enum {
     GSO_BYTES_MAX = 65000,     /* payload per message with GSO */
     CONTROL_BYTES = 64,        /* per message: GRO's segment size and the drop count */
     BUFFER_BYTES_DEFAULT = 4 << 20,
-    REFERENCE_MIN = 512, /* the kernel copies either way: below this a second iovec costs more */
 };
 static_assert((int)OUTGOING_BYTES >= (int)LINK_UDP_PAYLOAD_MAX, "a buffer holds one datagram");
 
@@ -508,8 +507,8 @@ enum leat_error link_udp_open(struct link **out, int family, const char *host, u
     if (host != NULL && link_tcp_address(host, port, &address) == LEAT_OK)
         family = address.ss_family;
     u->link.ops = &udp_ops;
-    u->link.limits =
-        (struct link_limits){ .payload_max = LINK_UDP_PAYLOAD_MAX, .reference_min = REFERENCE_MIN };
+    u->link.limits = (struct link_limits){ .payload_max = LINK_UDP_PAYLOAD_MAX,
+                                           .reference_min = LINK_REFERENCE_MIN_UDP };
     u->family = family;
     u->fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     /* mmap: pages of buffers that are never used are never allocated. */

@@ -150,8 +150,7 @@ static bool add_slice(struct filling *f, const struct subscription *sub, uint64_
     const uint8_t *bytes = partition_slice(p, at, size, &got);
     f->used += (uint32_t)leat_frame_write_data(f->out.bytes + f->used, sub->number, at, size);
     f->any = true;
-    const uint32_t least = f->link->limits.reference_min;
-    if (least != 0 && size >= least && partition_pin(p, at, size, &chunk)) {
+    if (link_sends_by_reference(&f->link->limits, size) && partition_pin(p, at, size, &chunk)) {
         f->reference = (struct link_reference){
             .bytes = bytes, .size = size, .release = release_pin, .owner = p, .token = chunk
         };

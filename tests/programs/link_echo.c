@@ -346,7 +346,7 @@ static void echo_one(struct link *link, const struct link_datagram *d, bool by_r
     if (!link->ops->reserve(link, &out))
         return;
     const uint32_t rest = d->size > HEAD_BYTES ? d->size - HEAD_BYTES : 0;
-    if (by_reference && link->limits.reference_min != 0 && rest >= link->limits.reference_min) {
+    if (by_reference && link_sends_by_reference(&link->limits, rest)) {
         const struct link_reference reference = { .bytes = pattern + HEAD_BYTES,
                                                   .size = rest,
                                                   .release = note_release };
