@@ -1,4 +1,6 @@
-/* Quotas: when a client that one holds back may go on, and who is told. */
+/* Quotas are enforced here: withholds credit from publishers and delivery from readers whose quota
+ * is used up, lets them go on later, and tells their clients. A reader's is checked in
+ * subscription_next. */
 #include "broker/shard/shard_state.h"
 
 static void wake_at(struct shard *shard, leat_ns when)

@@ -1,4 +1,5 @@
-/* Subscription: one reader's cursor in one partition's log. */
+/* Subscription: what one reader gets next from one partition's log, and the GAP it gets when the
+ * log no longer has what it should read next. */
 #include "broker/shard/subscription.h"
 
 #include <assert.h>

@@ -117,7 +117,7 @@ static void send_some(struct batch_queue *queue, struct model *m, struct seeded 
 
 Test(queue, every_record_is_answered_once_and_in_order)
 {
-    struct seeded seed = seeded_start("outbox");
+    struct seeded seed = seeded_start("batch_queue");
     for (int round = 0; round < 50; round++) {
         struct batch_pool pool;
         struct batch_queue queue;
@@ -392,7 +392,7 @@ static void new_stream(struct batch_queue *queue, struct batch_pool *pool, bool 
 
 Test(queue, pieces_by_position_survive_loss_and_any_order)
 {
-    struct seeded seed = seeded_start("outbox");
+    struct seeded seed = seeded_start("batch_queue");
     for (int round = 0; round < 10; round++) {
         struct batch_pool pool;
         struct batch_queue queue;
