@@ -8,7 +8,9 @@
  * no counters. The client writes a time stamp and leaves the rest of the payload untouched, in
  * whichever cache it is; with "full" it writes and reads all of it, as an application does. It
  * spins, keeps WINDOW frames in flight for at most five seconds, and prints one JSON line. A server
- * ends with SIGTERM. Must not know: Leat, except how EAL is started. Threads: one. */
+ * ends with SIGTERM.
+ * Must not know: Leat, except how EAL is started.
+ * Threads: one. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,8 +4,9 @@
  * Must not know: what is counted, who counts, HTTP.
  *
  * A counter is an atomic that has one writer, which uses relaxed stores; readers use relaxed loads.
- * Writers never lock. Threads: any. metrics_register, metrics_unregister and metrics_write take the
- * lock of the registry, so they must not be called on the record path. */
+ * Writers never lock.
+ * Threads: any. metrics_register, metrics_unregister and metrics_write take the lock of the
+ * registry, so they must not be called on the record path. */
 #ifndef LEAT_OPS_METRICS_H
 #define LEAT_OPS_METRICS_H
 

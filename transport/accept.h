@@ -1,8 +1,9 @@
 /* Accept a connection with accept4, or with accept and fcntl where an older seccomp filter refuses
  * accept4.
  *
- * Role: returns a descriptor with the right flags. Must not know: protocols, peers. Threads: any.
- */
+ * Role: returns a descriptor with the right flags.
+ * Must not know: protocols, peers.
+ * Threads: any. */
 #ifndef LEAT_TRANSPORT_ACCEPT_H
 #define LEAT_TRANSPORT_ACCEPT_H
 

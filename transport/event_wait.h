@@ -1,6 +1,7 @@
 /* Wait on an epoll instance with a timeout in nanoseconds, and remove descriptors from it.
  *
- * Role: chooses the system call that this kernel offers. Must not know: what is waited for.
+ * Role: chooses the system call that this kernel offers.
+ * Must not know: what is waited for.
  * Threads: any; one at a time per epoll instance and event array. */
 #ifndef LEAT_TRANSPORT_EVENT_WAIT_H
 #define LEAT_TRANSPORT_EVENT_WAIT_H

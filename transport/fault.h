@@ -8,7 +8,8 @@
  * in it (see fault_suspect), SIGBUS from any shared mapping is handled in the same way. Any other
  * SIGBUS is passed to the handler that was installed before.
  *
- * Role: the SIGBUS handler and its table of files. Must not know: whose files they are.
+ * Role: the SIGBUS handler and its table of files.
+ * Must not know: whose files they are.
  * Threads: any. */
 #ifndef LEAT_TRANSPORT_FAULT_H
 #define LEAT_TRANSPORT_FAULT_H

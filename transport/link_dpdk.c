@@ -1,6 +1,7 @@
 /* DPDK driver: the function table that libleat-dpdk.so exports. See link_dpdk.h.
  *
- * Role: connects the driver's files with link_dpdk.h and link.h. Must not know: how they work.
+ * Role: connects the driver's files with link_dpdk.h and link.h.
+ * Must not know: how they work.
  * Threads: as link_dpdk.h says. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,9 @@
 /* DPDK devices: what each kind is like, and options checked before EAL sees them.
  *
  * Role: turns options into a device string, sizes and a kind, or into an error that says what was
- * expected. Must not know: open ports. Threads: any; no state. */
+ * expected.
+ * Must not know: open ports.
+ * Threads: any; no state. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>

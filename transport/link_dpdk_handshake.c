@@ -8,7 +8,9 @@
  * So the driver never has a half-connected peer, whose descriptors it would leak, and it maps only
  * what was checked (link_dpdk_rings.c). The driver's own acknowledgements are dropped.
  *
- * Role: the messages of the handshake. Must not know: socket names, ports. Threads: the proxy's. */
+ * Role: the messages of the handshake.
+ * Must not know: socket names, ports.
+ * Threads: the proxy's. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,8 @@
  *
  *      stop, held: handlers unregister | everything due runs | close, held: memory is freed
  *
- * Role: holding EAL's interrupt thread. Must not know: devices.
+ * Role: holding EAL's interrupt thread.
+ * Must not know: devices.
  * Threads: any but EAL's interrupt thread, one call at a time; the handlers EAL's. */
 #include <errno.h>
 #include <pthread.h>

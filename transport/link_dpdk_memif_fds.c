@@ -6,7 +6,8 @@
  * a duplicate of each is kept here, and moved back to the old number if that is free. If it is not,
  * no client connects.
  *
- * Role: saving and restoring the descriptors. Must not know: ports.
+ * Role: saving and restoring the descriptors.
+ * Must not know: ports.
  * Threads: any; a mutex guards the state. */
 #include <fcntl.h>
 #include <pthread.h>

@@ -12,7 +12,8 @@
  * The server does not validate a peer's messages and rings. link_dpdk_handshake.c checks the
  * messages, link_dpdk_rings.c the rings.
  *
- * Role: connections and forwarding. Must not know: regions and rings.
+ * Role: connections and forwarding.
+ * Must not know: regions and rings.
  * Threads: prepare, open and close control's; the rest a thread of the proxy, which sleeps in poll.
  */
 #include <errno.h>

@@ -11,7 +11,8 @@
  *
  * A lane pays two plain stores and a load per burst; the fence is on the other side (membarrier).
  *
- * Role: parking EAL's thread and quiescing lanes. Must not know: memif's messages.
+ * Role: parking EAL's thread and quiescing lanes.
+ * Must not know: memif's messages.
  * Threads: link_dpdk_enter and _leave the polling lane's (or control's, when that one has ended);
  * add and remove control's; the handler EAL's. */
 #include <dirent.h>

@@ -1,6 +1,7 @@
 /* DPDK memory: registers our log memory, which is sent by reference.
  *
- * Role: registers it with EAL, and maps it for devices that use DMA. Must not know: what is in it.
+ * Role: registers it with EAL, and maps it for devices that use DMA.
+ * Must not know: what is in it.
  * Threads: control's, one call at a time.
  *
  * The zero-copy memif client of DPDK 22.11 shares all memory known to EAL with its peer, and fails

@@ -1,6 +1,7 @@
 /* DPDK memif messages: sends and receives single messages of memif's control channel.
  *
- * Role: bytes and descriptors of a message. Must not know: the order of messages.
+ * Role: bytes and descriptors of a message.
+ * Must not know: the order of messages.
  * Threads: the proxy's; control's while a port closes. */
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
-/* DPDK ports: opened by the formula of the plan, closed to the last buffer.
+/* DPDK ports: opens and closes them.
  *
- * Role: probes the device, makes its pools, configures and starts it, makes its lanes; takes all of
- * it apart again from wherever it got to. Must not know: what is sent.
+ * Role: probes, configures and starts a device, creates its pools and lanes; undoes what was done.
+ * Must not know: what is sent.
  * Threads: control's; link_dpdk_reconnect the polling lane's. */
 #include <dlfcn.h>
 #include <errno.h>

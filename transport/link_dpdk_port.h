@@ -19,7 +19,8 @@
  *      link_dpdk_memif_fds.c     what a zero-copy memif closes by mistake
  *      link_dpdk_memory.c        memory that is sent from in place
  *
- * Role: the memory they share. Must not know: what datagrams mean, but for the session id.
+ * Role: the memory they share.
+ * Must not know: what datagrams mean, but for the session id.
  * Threads: a lane belongs to one thread. What others touch says so: atomics, and the rings between
  * lanes, each with one producer and one consumer. */
 #ifndef LEAT_TRANSPORT_LINK_DPDK_PORT_H

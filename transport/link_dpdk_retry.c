@@ -4,7 +4,9 @@
  * the queue until then. Without retries a broker could not be restarted at once. A driver cannot
  * retry after a refusal, so each attempt opens the port from the beginning.
  *
- * Role: the retries. Must not know: how a port is opened. Threads: control's. */
+ * Role: the retries.
+ * Must not know: how a port is opened.
+ * Threads: control's. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>

@@ -11,7 +11,8 @@
  * Packet data is not copied. A region is never larger than its file. A region that contains a ring
  * must be sealed against shrinking; accesses to the others are guarded by fault.c.
  *
- * Role: the two copies and the checks. Must not know: sockets.
+ * Role: the two copies and the checks.
+ * Must not know: sockets.
  * Threads: the functions before and after a burst the polling lane's, the others the proxy's. */
 #include <errno.h>
 #include <fcntl.h>

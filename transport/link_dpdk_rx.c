@@ -1,7 +1,8 @@
 /* DPDK receive path: bursts from the device and from other lanes.
  *
  * Role: parses frames once, answers ARP and ICMP echo requests, counts drops by reason, and passes
- * datagrams to the lane that owns them. Must not know: sessions, except where the id is.
+ * datagrams to the lane that owns them.
+ * Must not know: sessions, except where the id is.
  * Threads: the lane's. */
 #include <rte_prefetch.h>
 

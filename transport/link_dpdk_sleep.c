@@ -12,7 +12,8 @@
  * to that memory. The driver calls `changed` before it unmaps anything, and `changed` waits for a
  * lane that is arming. A lane that arms later finds the queue without a peer.
  *
- * Role: arming, disarming and waking a lane. Must not know: what arrives.
+ * Role: arming, disarming and waking a lane.
+ * Must not know: what arrives.
  * Threads: open and close control's; arm and disarm the lane's; nudge any lane's; `changed` the
  * driver's. */
 #include <sched.h>

@@ -7,8 +7,8 @@
  * socket itself, because another user may create it first. It is safe as a parent of our own
  * directory.
  *
- * Role: paths and permissions of sockets, for memif, vhost-user and virtio-user. Must not know:
- * what peers say.
+ * Role: paths and permissions of sockets, for memif, vhost-user and virtio-user.
+ * Must not know: what peers say.
  * Threads: control's. */
 #include <errno.h>
 #include <limits.h>

@@ -9,7 +9,8 @@
  * changes its memory while connected is checked again: the driver does not report that, but the
  * library passes on the peer's messages.
  *
- * Role: the memory of peers. Must not know: rings.
+ * Role: the memory of peers.
+ * Must not know: rings.
  * Threads: open and close control's; `changed` and `heard` the library's; look the polling lane's.
  */
 #include <errno.h>

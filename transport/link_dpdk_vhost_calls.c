@@ -8,7 +8,8 @@
  *
  *      lane -> pipe, under the number that the library knows -> thread -> the peer's eventfd
  *
- * Role: the pipes and the thread. Must not know: what is in the rings.
+ * Role: the pipes and the thread.
+ * Must not know: what is in the rings.
  * Threads: open and close control's; take the library's. */
 #include <errno.h>
 #include <fcntl.h>

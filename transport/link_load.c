@@ -1,8 +1,9 @@
-/* Loads the DPDK driver: link_dpdk_load of link_dpdk.h.
+/* Loads the DPDK driver: link_dpdk_load of link_dpdk.h. Every program that may open a bypass port
+ * contains this file, and none of them links DPDK.
  *
- * Role: finds libleat-dpdk.so in an installation or a build tree. Must not know: DPDK. Every
- * program that may open a bypass port contains this file, and none of them links DPDK. Threads:
- * any, one call at a time. */
+ * Role: finds libleat-dpdk.so in an installation or a build tree.
+ * Must not know: DPDK.
+ * Threads: any, one call at a time. */
 #include <dlfcn.h>
 #include <libgen.h>
 #include <limits.h>

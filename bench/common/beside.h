@@ -1,6 +1,7 @@
 /* Beside: latency of a bypass port, in turns with a bare echo on a port of the same kind.
  *
- * Role: runs rounds, computes ratios, emits results. Must not know: which ports, which goals.
+ * Role: runs rounds, computes ratios, emits results.
+ * Must not know: which ports, which goals.
  * Threads: one. */
 #ifndef LEAT_BENCH_COMMON_BESIDE_H
 #define LEAT_BENCH_COMMON_BESIDE_H

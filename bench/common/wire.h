@@ -1,8 +1,9 @@
 /* Wire: links between the ends of one process; sending a datagram copies a pointer.
  *
  * Role: measures the code above a link without the cost of a link. It neither waits nor makes
- * system calls. A datagram to an end whose queue is full is lost. Must not know: what datagrams
- * carry. Threads: one. */
+ * system calls. A datagram to an end whose queue is full is lost.
+ * Must not know: what datagrams carry.
+ * Threads: one. */
 #ifndef LEAT_BENCH_COMMON_WIRE_H
 #define LEAT_BENCH_COMMON_WIRE_H
 

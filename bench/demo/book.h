@@ -4,7 +4,8 @@
  * updates the best bid and ask, price and quantity, must equal those of the latest bookTicker whose
  * u is not above the update's. A lost, duplicated or reordered update breaks this.
  *
- * Role: takes lines, returns a report. Must not know: where lines come from, the bus.
+ * Role: takes lines, returns a report.
+ * Must not know: where lines come from, the bus.
  * Threads: one. */
 #ifndef LEAT_BENCH_DEMO_BOOK_H
 #define LEAT_BENCH_DEMO_BOOK_H

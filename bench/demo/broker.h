@@ -1,7 +1,8 @@
 /* The demo's broker: a child process that ends with the demo. It runs `leatd --dev --port 0` or,
  * over bypass ports, with a configuration of its own.
  *
- * Role: starts it, reads its ready line, ends it. Must not know: topics, records. */
+ * Role: starts it, reads its ready line, ends it.
+ * Must not know: topics, records. */
 #ifndef LEAT_BENCH_DEMO_BROKER_H
 #define LEAT_BENCH_DEMO_BROKER_H
 

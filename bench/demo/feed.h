@@ -1,7 +1,8 @@
 /* Feed: a recorded market-data feed in memory: its lines, their times of receipt, and its kind.
  *
  * Role: reads a plain or gzip file (a truncated one is refused), splits it into lines, detects its
- * kind, and assigns each line to the demo's topics. Must not know: the bus.
+ * kind, and assigns each line to the demo's topics.
+ * Must not know: the bus.
  * Threads: read-only once loaded. */
 #ifndef LEAT_BENCH_DEMO_FEED_H
 #define LEAT_BENCH_DEMO_FEED_H

@@ -1,8 +1,8 @@
 /* Message: one line of a market-data feed, parsed as far as an order book needs it.
  *
  * Role: recognises depth updates, best quotes, trades and snapshots of Binance's JSON streams, with
- * or without a leading time of receipt, bare or wrapped with the name of a stream. Must not know:
- * books, topics.
+ * or without a leading time of receipt, bare or wrapped with the name of a stream.
+ * Must not know: books, topics.
  * Threads: any. */
 #ifndef LEAT_BENCH_DEMO_MESSAGE_H
 #define LEAT_BENCH_DEMO_MESSAGE_H

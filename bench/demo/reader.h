@@ -1,7 +1,8 @@
 /* Reader: one subscriber of the demo, in a process of its own. It reports through shared memory.
  *
  * Role: consumes, compares every record with the expected line of the feed, byte for byte and in
- * order, and measures latency. The slow reader pauses on purpose. Must not know: who publishes.
+ * order, and measures latency. The slow reader pauses on purpose.
+ * Must not know: who publishes.
  *
  * Threads: each struct reader_report has one writer, its reader; the demo reads it at any time. */
 #ifndef LEAT_BENCH_DEMO_READER_H

@@ -4,7 +4,8 @@
  * and expected value.
  * Must not know: what the values are used for.
  *
- * config_parse is pure: bytes in, a struct or errors out. Threads: any. */
+ * config_parse is pure: bytes in, a struct or errors out.
+ * Threads: any. */
 #ifndef LEAT_BROKER_CONFIG_CONFIG_H
 #define LEAT_BROKER_CONFIG_CONFIG_H
 

@@ -5,7 +5,8 @@
  * Must not know: what the memory is for.
  *
  * Limits of groups above the root of a container are not visible inside it. v1 includes them in
- * hierarchical_memory_limit; v2 does not show them. Threads: any. */
+ * hierarchical_memory_limit; v2 does not show them.
+ * Threads: any. */
 #ifndef LEAT_BROKER_CONFIG_MEMORY_LIMITS_H
 #define LEAT_BROKER_CONFIG_MEMORY_LIMITS_H
 

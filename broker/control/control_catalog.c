@@ -1,7 +1,8 @@
 /* Stores the catalog, on the worker; waiters are told when their change is durable.
  *
  * One write runs at a time. Changes made meanwhile share the next write, which stores the catalog
- * as it is when that write starts. Must not know: why the catalog has changed. */
+ * as it is when that write starts.
+ * Must not know: why the catalog has changed. */
 #include <stdio.h>
 #include <stdlib.h>
 

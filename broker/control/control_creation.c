@@ -5,7 +5,8 @@
  *      delete:  out of the catalog -> [ worker: store ] -> unpublished -> [ shards release it ]
  *                   -> [ RCU grace period ] -> [ worker: memory ] -> answered
  *
- * A refused request leaves nothing behind. Must not know: requests, how a log takes its memory. */
+ * A refused request leaves nothing behind.
+ * Must not know: requests, how a log takes its memory. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -21,7 +21,8 @@
  * Must not know: connections, shards, messages, logs, clocks, what `offsets` of a partition points
  * to.
  *
- * Every table is bounded. Threads: control. */
+ * Every table is bounded.
+ * Threads: control. */
 #ifndef LEAT_BROKER_GROUP_GROUP_H
 #define LEAT_BROKER_GROUP_GROUP_H
 

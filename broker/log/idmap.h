@@ -1,7 +1,10 @@
 /* Id map: a hash table of elements, keyed by the 64-bit id at the start of each element.
  *
+ * A zeroed map is empty, except that `budget` has to be set.
+ *
  * Role: open addressing with linear probing, at most half full. The map stores pointers; the caller
- * owns the elements. Must not know: what the elements are. A zeroed map, `budget` apart, is empty.
+ * owns the elements.
+ * Must not know: what the elements are.
  * Threads: the owner's. */
 #ifndef LEAT_BROKER_LOG_IDMAP_H
 #define LEAT_BROKER_LOG_IDMAP_H

@@ -1,8 +1,9 @@
 /* Index: maps an offset, a time or a position to a batch that is not far before it.
  *
  * Role: a bounded ring of (position, offset, monotonic time) entries, about one for every `step`
- * bytes of log. Must not know: batches, rings of bytes, what is stored at a position. Threads: the
- * owning shard. Allocates only in index_open. */
+ * bytes of log.
+ * Must not know: batches, rings of bytes, what is stored at a position.
+ * Threads: the owning shard. Allocates only in index_open. */
 #ifndef LEAT_BROKER_LOG_INDEX_H
 #define LEAT_BROKER_LOG_INDEX_H
 

@@ -3,8 +3,8 @@
  *      base            base + size       base + 2 size
  *      [ the bytes      ][ the same bytes ]
  *
- * Role: reserve the memory, on hugepages where available, and charge it to a budget. Must not know:
- * what is stored, positions, batches.
+ * Role: reserve the memory, on hugepages where available, and charge it to a budget.
+ * Must not know: what is stored, positions, batches.
  *
  * A memfd backs both mappings. All of its pages are allocated at open, so that a later write cannot
  * fail. ThreadSanitizer does not know that two mappings are one memory: under it the second half is

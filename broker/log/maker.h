@@ -6,8 +6,9 @@
  *
  * So one client can never fill a table, and a client from another address still finds room.
  *
- * Role: the rule for shares, and its types. Must not know: tables, who counts the entries. Threads:
- * any. */
+ * Role: the rule for shares, and its types.
+ * Must not know: tables, who counts the entries.
+ * Threads: any. */
 #ifndef LEAT_BROKER_LOG_MAKER_H
 #define LEAT_BROKER_LOG_MAKER_H
 

@@ -2,8 +2,8 @@
  *
  * Role: charge bytes and release them. An account limits one client connection to its share of the
  * budget. A part limits all clients of one address, or everything that is kept for groups, to a
- * fraction of the budget. So no client can use up the budget. Must not know: what the memory is
- * for, who is refused, the allocator's overhead.
+ * fraction of the budget. So no client can use up the budget.
+ * Must not know: what the memory is for, who is refused, the allocator's overhead.
  *
  * A caller that is refused holds no more memory than before, and refuses its client's request
  * before the request has any effect.

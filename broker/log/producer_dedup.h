@@ -3,7 +3,8 @@
  *
  * Role: decide whether a batch (producer id, epoch, base_sequence, count, CRC) is new, a duplicate,
  * out of order or fenced. Remember the last LEAT_IN_FLIGHT_BATCHES_MAX results, so that a duplicate
- * gets its original answer. Must not know: rings, bytes, sessions, clocks.
+ * gets its original answer.
+ * Must not know: rings, bytes, sessions, clocks.
  *
  * A final refusal consumes its sequence like an append does; LEAT_BUSY does not. The table is
  * bounded and shared by the rule of maker.h. A producer that no stream is bound to may be

@@ -2,8 +2,9 @@
  * has consumed everything below.
  *
  * Role: the marks of one partition, by the names of the readers. A reader loses its mark when it is
- * away for too long, or when the mark does not move for that long while producers wait for it. Must
- * not know: rings, sessions, clocks. Threads: the owning shard. */
+ * away for too long, or when the mark does not move for that long while producers wait for it.
+ * Must not know: rings, sessions, clocks.
+ * Threads: the owning shard. */
 #ifndef LEAT_BROKER_LOG_REQUIRED_READERS_H
 #define LEAT_BROKER_LOG_REQUIRED_READERS_H
 

@@ -5,7 +5,8 @@
  *      chunk  chunk  chunk  chunk  chunk
  *
  * Role: append runs of bytes, return slices, release from the head. A chunk that somebody still
- * sends from is pinned, and is never overwritten. Must not know: batches, offsets, who reads.
+ * sends from is pinned, and is never overwritten.
+ * Must not know: batches, offsets, who reads.
  *
  * A position is a byte's number since the log was created; it is never reused.
  *

@@ -2,7 +2,8 @@
  *
  * Role: a bounded list of lines of times. A line is a run of appends within which wall - monotonic
  * is constant, clock slew apart; a step of the wall clock begins a new line. So a batch's stamp
- * gives its age, however wrong the wall clock was. Must not know: batches, which clocks exist.
+ * gives its age, however wrong the wall clock was.
+ * Must not know: batches, which clocks exist.
  * Threads: the owning shard. Allocates nothing. */
 #ifndef LEAT_BROKER_LOG_TIMES_H
 #define LEAT_BROKER_LOG_TIMES_H

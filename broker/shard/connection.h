@@ -5,8 +5,9 @@
  *   LINGERING  the client was told why it ends. Input is read and discarded for at most a second:
  *              the kernel answers unread bytes with a reset, which may overtake the last frame
  *
- * Role: the bounded table of such connections, in the order of their deadlines. Must not know:
- * sessions, whether an ATTACH is valid. Threads: the owning shard. */
+ * Role: the bounded table of such connections, in the order of their deadlines.
+ * Must not know: sessions, whether an ATTACH is valid.
+ * Threads: the owning shard. */
 /* clang-format on */
 #ifndef LEAT_BROKER_SHARD_CONNECTION_H
 #define LEAT_BROKER_SHARD_CONNECTION_H

@@ -1,12 +1,12 @@
 /* Owned partition: a partition on the shard that owns it: its publishers, its readers, and its
  * pending notices to control.
  *
- * Role: the shard's table of its partitions. Must not know: frames, sockets, how a partition keeps
- * its data.
+ * Role: the shard's table of its partitions.
+ * Must not know: frames, sockets, how a partition keeps its data.
  *
  * The control thread allocates and frees the struct, as it does the partition. So a shard cannot
- * run out of memory for it, and a client that asks for a topic is told when control does. Threads:
- * the owning shard, except owned_partition_new. Nothing else here allocates. */
+ * run out of memory for it, and a client that asks for a topic is told when control does.
+ * Threads: the owning shard, except owned_partition_new. Nothing else here allocates. */
 #ifndef LEAT_BROKER_SHARD_OWNED_PARTITION_H
 #define LEAT_BROKER_SHARD_OWNED_PARTITION_H
 

@@ -1,8 +1,8 @@
 /* Publish stream: the batches of one producer for one partition, as they arrive over one session.
  *
  * Role: join pieces to whole batches, hold the client to its credit, pass batches to the partition,
- * turn results into ack runs. Must not know: sockets, the layout of frames, topics, how a partition
- * decides.
+ * turn results into ack runs.
+ * Must not know: sockets, the layout of frames, topics, how a partition decides.
  *
  * Over a byte stream, pieces arrive in order (publish_stream_take_in_order). In packets they arrive
  * in any order, each with its position in the bytes of all batches (publish_stream_take_any_order).

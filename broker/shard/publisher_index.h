@@ -2,8 +2,8 @@
  * producer costs no more than the streams which that producer has open.
  *
  * A stream is in the index from when its producer is bound until it ends (publish_stream_hand_over
- * removes it). The broker assigns producer ids, so no client can choose its bucket. Must not know:
- * partitions, sessions, why a stream ends.
+ * removes it). The broker assigns producer ids, so no client can choose its bucket.
+ * Must not know: partitions, sessions, why a stream ends.
  *
  * Threads: the owning shard. Allocates nothing. */
 #ifndef LEAT_BROKER_SHARD_PUBLISHER_INDEX_H

@@ -5,8 +5,9 @@
  * what one has, and no sender can choose whom it shares with. A sender that forges many addresses
  * can still use up the total: then a client that gets no RESET finds out by its timeout.
  *
- * Role: pure arithmetic over addresses and time. Must not know: packets, sessions, clocks. Threads:
- * its shard's. */
+ * Role: pure arithmetic over addresses and time.
+ * Must not know: packets, sessions, clocks.
+ * Threads: its shard's. */
 #ifndef LEAT_BROKER_SHARD_RESET_LIMIT_H
 #define LEAT_BROKER_SHARD_RESET_LIMIT_H
 

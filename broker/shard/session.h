@@ -4,8 +4,8 @@
  *      GRANTED --ATTACH--> ATTACHED --peer gone, protocol error, closed--> ended
  *         \--------------- not within 10 s ------------------------------/
  *
- * Role: hold these together; find a stream by its number. Must not know: what frames lead to,
- * topics, event loops.
+ * Role: hold these together; find a stream by its number.
+ * Must not know: what frames lead to, topics, event loops.
  *
  * Threads: the owning shard. Allocates when a session is granted, when it attaches, and when a
  * stream opens. */

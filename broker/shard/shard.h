@@ -2,8 +2,8 @@
  *
  * Role: composition of the data path: receive -> frames -> append -> deliver to subscriptions ->
  * transmit -> timers -> mailbox -> quiescent state -> idle. Everything that is staged in an
- * iteration is sent in it. Must not know: administration of topics, the control protocol, state
- * files, byte layouts.
+ * iteration is sent in it.
+ * Must not know: administration of topics, the control protocol, state files, byte layouts.
  *
  * Threads: shard_open, shard_close and the getters run before and after the thread; shard_run is
  * the thread. Any thread may read the counters. */

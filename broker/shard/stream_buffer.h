@@ -1,8 +1,8 @@
 /* Stream buffer: memory for a publish stream's batches that arrive in pieces.
  *
  * Role: allocate as much as is needed when the first piece arrives, charged to the session's
- * account; free it when others need it, or when nothing has used it for a while. Must not know:
- * pieces, batches, what to do without memory.
+ * account; free it when others need it, or when nothing has used it for a while.
+ * Must not know: pieces, batches, what to do without memory.
  *
  * A resting buffer holds nothing that is needed. Those of a shard are in one list, longest resting
  * first, and are freed when the budget or the account is used up.

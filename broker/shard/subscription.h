@@ -9,7 +9,8 @@
  * know: sockets, other readers, how a partition keeps its data.
  *
  * A reader without credit or with a full socket is in no list that an append walks: it costs the
- * others nothing. Threads: the owning shard. Allocates only when it opens. */
+ * others nothing.
+ * Threads: the owning shard. Allocates only when it opens. */
 #ifndef LEAT_BROKER_SHARD_SUBSCRIPTION_H
 #define LEAT_BROKER_SHARD_SUBSCRIPTION_H
 

@@ -1,7 +1,8 @@
 /* Wall clock: monotonic time plus an offset that is slewed towards the system clock, so that small
  * corrections never make it jump.
  *
- * Role: turn monotonic time into wall time. Must not know: which clocks there are, who asks.
+ * Role: turn monotonic time into wall time.
+ * Must not know: which clocks there are, who asks.
  * Threads: its owner's. */
 #ifndef LEAT_BROKER_SHARD_WALLCLOCK_H
 #define LEAT_BROKER_SHARD_WALLCLOCK_H

@@ -1,8 +1,8 @@
 /* Client quotas: the rates of all clients that use one client name.
  *
  * Role: (client name) -> one bucket for each shard, for all sessions of the name. What was
- * overdrawn is owed by the next client of that name. Must not know: configuration, who is held
- * back.
+ * overdrawn is owed by the next client of that name.
+ * Must not know: configuration, who is held back.
  *
  *      control: client_quota_take ---> with the grant of each session ---> shard: takes from its
  *                                                                         own bucket

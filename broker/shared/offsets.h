@@ -2,8 +2,8 @@
  * reads them.
  *
  * Role: (group, topic, partition) -> an entry with the committed offset, the time of the commit,
- * and what the group lost there; the lifetime of entries. Must not know: names and members of
- * groups, streams, logs, files.
+ * and what the group lost there; the lifetime of entries.
+ * Must not know: names and members of groups, streams, logs, files.
  *
  *      control: offsets_create ----> in the table, which holds 1 reference
  *                                     | offsets_hold, with the message that opens a subscription

@@ -1,7 +1,10 @@
 /* Quota: a byte rate that may be overdrawn by one batch, which then has to be paid back.
  *
- * Role: a token bucket. Must not know: who pays, clocks. Threads: its owner's. A zeroed struct
- * means "no limit". */
+ * A zeroed struct means "no limit".
+ *
+ * Role: a token bucket.
+ * Must not know: who pays, clocks.
+ * Threads: the owner's. */
 #ifndef LEAT_BROKER_SHARED_QUOTA_H
 #define LEAT_BROKER_SHARED_QUOTA_H
 

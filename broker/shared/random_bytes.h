@@ -1,6 +1,7 @@
 /* Random bytes from the kernel: getrandom, or /dev/urandom where getrandom is refused.
  *
- * Role: fill a buffer. The kernel never runs out once the machine has started. Threads: any. */
+ * Role: fill a buffer. It cannot fail for lack of entropy once the machine has booted.
+ * Threads: any. */
 #ifndef LEAT_BROKER_SHARED_RANDOM_BYTES_H
 #define LEAT_BROKER_SHARED_RANDOM_BYTES_H
 

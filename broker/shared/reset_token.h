@@ -3,7 +3,8 @@
  * a session that it does not know without remembering any, and a stranger that asks gets the token
  * of a tag that was never granted (RFC 9000, section 21.11).
  *
- * HMAC-SHA256 (RFC 2104) truncated to 128 bits. Threads: any. */
+ * HMAC-SHA256 (RFC 2104) truncated to 128 bits.
+ * Threads: any. */
 #ifndef LEAT_BROKER_SHARED_RESET_TOKEN_H
 #define LEAT_BROKER_SHARED_RESET_TOKEN_H
 

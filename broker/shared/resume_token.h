@@ -7,7 +7,8 @@
  * The run is a random number of each start. When a state folder is restored from an old copy, ids
  * and epochs are granted again, but tokens are not. A client treats a token as opaque. A token goes
  * to the client in its grant and nowhere else: never into a batch, a list, a log line or an error
- * text. Threads: any. */
+ * text.
+ * Threads: any. */
 #ifndef LEAT_BROKER_SHARED_RESUME_TOKEN_H
 #define LEAT_BROKER_SHARED_RESUME_TOKEN_H
 

@@ -1,7 +1,8 @@
 /* Settings: the valid ranges of a topic's settings, and their defaults.
  *
- * Role: defaults, ranges, and the constraints between settings. Must not know: who asks, where the
- * settings come from. Threads: any; nothing here has state. */
+ * Role: defaults, ranges, and the constraints between settings.
+ * Must not know: who asks, where the settings come from.
+ * Threads: any; nothing here has state. */
 #ifndef LEAT_BROKER_SHARED_SETTINGS_H
 #define LEAT_BROKER_SHARED_SETTINGS_H
 

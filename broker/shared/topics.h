@@ -1,7 +1,7 @@
 /* Topics: the table of topics and partitions that shards read and control changes.
  *
- * Role: (topic id) -> topic, (name) -> topic, each with its partitions and settings. Must not know:
- * sessions, frames, where partitions keep their data, state files.
+ * Role: (topic id) -> topic, (name) -> topic, each with its partitions and settings.
+ * Must not know: sessions, frames, where partitions keep their data, state files.
  *
  * Threads: control alone adds and removes. Shards, ops and control look up between
  * rcu_quiescent_state() calls (liburcu QSBR). The result of a lookup is valid until the calling

@@ -1,7 +1,9 @@
 /* Annotations for ThreadSanitizer: liburcu is not instrumented, so what it passes from one thread
  * to another looks like a race. In other builds they do nothing.
  *
- * Role: annotations. Must not know: anything. Threads: any. */
+ * Role: annotations.
+ * Must not know: anything.
+ * Threads: any. */
 #ifndef LEAT_BROKER_SHARED_TSAN_H
 #define LEAT_BROKER_SHARED_TSAN_H
 

@@ -1,12 +1,14 @@
 /* Catalog: what outlives a run of the broker: topics with their settings and ids, the limits up to
  * which offsets are reserved, and the incarnation of the run.
  *
- * Role: hold it, and encode and decode it. Must not know: files, partitions in memory, shards.
+ * Role: hold it, and encode and decode it.
+ * Must not know: files, partitions in memory, shards.
  *
  * Every id (of topics, logs, producers) is incarnation << 32 | counter, so none is used twice, even
  * across restarts. A folder that is restored from an old copy repeats incarnations. So that two
  * such runs hardly have an id in common, each counts from a random number. What must never be
- * confused (producers) is told apart by `run`. Threads: control. */
+ * confused (producers) is told apart by `run`.
+ * Threads: control. */
 #ifndef LEAT_BROKER_STATE_CATALOG_H
 #define LEAT_BROKER_STATE_CATALOG_H
 

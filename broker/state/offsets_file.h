@@ -8,8 +8,9 @@
  * Groups are in the order of their names, partitions in that of their numbers. All integers are
  * little-endian. Checksum and version are the envelope's (broker/state/statefile.h).
  *
- * Role: encode and decode; offsets_file_check validates all of it before anything is used. Must not
- * know: tables of groups, files, which topics exist. Threads: any; nothing here has state. */
+ * Role: encode and decode; offsets_file_check validates all of it before anything is used.
+ * Must not know: tables of groups, files, which topics exist.
+ * Threads: any; nothing here has state. */
 #ifndef LEAT_BROKER_STATE_OFFSETS_FILE_H
 #define LEAT_BROKER_STATE_OFFSETS_FILE_H
 

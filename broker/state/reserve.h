@@ -1,10 +1,11 @@
 /* Reserve: decides how far ahead offsets are reserved on disk, so that none is ever assigned twice.
  *
- * Role: the next limit of one partition. Must not know: files, who asks.
+ * Role: the next limit of one partition.
+ * Must not know: files, who asks.
  *
  * Each new limit costs a durable write, and a crash wastes what was reserved and not used. So the
- * step begins at 2^20 offsets, and doubles while it is used up within seconds. Threads: its
- * owner's. */
+ * step begins at 2^20 offsets, and doubles while it is used up within seconds.
+ * Threads: its owner's. */
 #ifndef LEAT_BROKER_STATE_RESERVE_H
 #define LEAT_BROKER_STATE_RESERVE_H
 

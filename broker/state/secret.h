@@ -4,8 +4,9 @@
  *
  *      payload   secret 32 B | incarnation u32, of the first run that had it
  *
- * Role: read it, or draw and store it. Must not know: tokens, producers. Threads: its owner's,
- * before the broker serves. */
+ * Role: read it, or draw and store it.
+ * Must not know: tokens, producers.
+ * Threads: its owner's, before the broker serves. */
 /* clang-format on */
 #ifndef LEAT_BROKER_STATE_SECRET_H
 #define LEAT_BROKER_STATE_SECRET_H

@@ -7,8 +7,9 @@
  * This envelope is the same in every version, so that a newer file is told from a corrupt one.
  * Files of every version so far are read; only the newest version is written.
  *
- * Role: lock the folder, read and check files, replace them atomically. Must not know: what the
- * payload means. Threads: its owner's. Every call but statefile_check blocks on the disk. */
+ * Role: lock the folder, read and check files, replace them atomically.
+ * Must not know: what the payload means.
+ * Threads: its owner's. Every call but statefile_check blocks on the disk. */
 /* clang-format on */
 #ifndef LEAT_BROKER_STATE_STATEFILE_H
 #define LEAT_BROKER_STATE_STATEFILE_H

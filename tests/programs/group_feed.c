@@ -3,7 +3,8 @@
  * acknowledged:
  *     K number partition offset      (offset - when the broker no longer knew it)
  *
- * Role: the source that tests/net/net_groups.sh measures a group against. Must not know: groups.
+ * Role: the source that tests/net/net_groups.sh measures a group against.
+ * Must not know: groups.
  * Threads: one. */
 #include <inttypes.h>
 #include <signal.h>

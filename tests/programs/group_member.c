@@ -8,8 +8,9 @@
  * anything else that skips records E time                           ended as it should: all it
  * processed is committed
  *
- * Role: the process that tests/net/net_groups.sh starts, stops and kills. Must not know: what holds
- * of a group (tests/support/group_check.py does). Threads: one. */
+ * Role: the process that tests/net/net_groups.sh starts, stops and kills.
+ * Must not know: what holds of a group (tests/support/group_check.py does).
+ * Threads: one. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>

@@ -1,9 +1,11 @@
-/* link_hostile SOCKET WAY: a memif peer that means harm, in one of these ways; waits until it is
- * hung up on. Exit code 0: it was, 1: it was not within some seconds; 3: WAY is not known. Without
- * WAY: prints them all.
+/* link_hostile SOCKET WAY: a memif peer that attacks the broker in one way, and waits until the
+ * broker disconnects it. Exit status 0: it was disconnected; 1: it was not within some seconds; 3:
+ * WAY is unknown. Without WAY it prints all ways.
  *
- * Role: what a process that shares memory with a broker can do to it. The memory it shares is right
- * but for the one thing. Must not know: DPDK. The protocol is memif 2.0's. */
+ * It speaks memif 2.0. All that it shares is valid except for what WAY names.
+ *
+ * Role: what a process that shares memory with a broker can do to it.
+ * Must not know: DPDK. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

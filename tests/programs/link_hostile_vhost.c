@@ -1,9 +1,11 @@
-/* link_hostile_vhost SOCKET WAY: a vhost-user front-end that means harm, in one of these ways. Exit
- * code 0: the broker did what the way expects, which is to hang up within some seconds or to go on
- * answering; 1: it did not; 3: WAY is not known. Without WAY: prints them all.
+/* link_hostile_vhost SOCKET WAY: a vhost-user front-end that attacks the broker in one way. Exit
+ * status 0: the broker did what WAY expects, which is to disconnect it within some seconds or to
+ * go on answering; 1: the broker did not; 3: WAY is unknown. Without WAY it prints all ways.
  *
- * Role: what a process that shares memory with a vhost-user backend can do to it. Must not know:
- * DPDK. The protocol is vhost-user's, with split rings of virtio 1.0. */
+ * It speaks vhost-user with the split rings of virtio 1.0.
+ *
+ * Role: what a process that shares memory with a vhost-user backend can do to it.
+ * Must not know: DPDK. */
 #include "tests/programs/vhost_frontend.h"
 
 /* ---- what is done once connected */

@@ -1,8 +1,9 @@
-/* link_memif_connect SOCKET COUNT: connects to a memif server and runs away, COUNT times, each time
- * in another of a few rude ways; then, for as long as its standard input is open, stays with as
- * many connections as it gets.
+/* link_memif_connect SOCKET COUNT: connects to a memif server and breaks off COUNT times, each time
+ * at another point of the handshake or with an invalid message. Then it opens as many connections
+ * as the server accepts, and keeps them as long as its standard input is open.
  *
- * Role: what a peer that is killed, or means harm, does to a server. Must not know: DPDK. */
+ * Role: what a peer that is killed, or is hostile, does to a server.
+ * Must not know: DPDK. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,8 @@
  * that does not know it (ERROR: ENOSYS) or by a container's profile (EPERM). Without arguments:
  * prints the names of all CALLs it knows. Exit code 77: this machine has no such filters.
  *
- * Role: that, for scripts. Must not know: what is run. */
+ * Role: that, for scripts.
+ * Must not know: what is run. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

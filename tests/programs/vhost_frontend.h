@@ -1,7 +1,8 @@
-/* A vhost-user front-end by hand: its messages, its memory and its two rings.
+/* A vhost-user front-end without DPDK: its messages, its memory and its two rings. It uses the
+ * split rings of virtio 1.0.
  *
- * Role: what is right, but for what struct wishes asks for. Must not know: DPDK. The protocol is
- * vhost-user's, with split rings of virtio 1.0. */
+ * Role: behaves correctly except where struct wishes asks for a fault.
+ * Must not know: DPDK. */
 #ifndef LEAT_TESTS_PROGRAMS_VHOST_FRONTEND_H
 #define LEAT_TESTS_PROGRAMS_VHOST_FRONTEND_H
 

@@ -3,7 +3,8 @@
  *
  * Role: look at a log after each step of its broker. Nothing is forgotten before its retention has
  * passed, unless the ring is full; nothing stays longer than retention is late by.
- * Must not know: the wall clock. Threads: one. Any breach is reported to `broken`. */
+ * Must not know: the wall clock.
+ * Threads: one. Any breach is reported to `broken`. */
 #ifndef LEAT_TESTS_SIM_AGES_H
 #define LEAT_TESTS_SIM_AGES_H
 

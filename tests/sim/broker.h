@@ -2,7 +2,8 @@
  *
  * Role: compose them as leatd does, without threads, with a simulated link as the only way in for
  * data. Control is reached over loopback TCP, whose kernel answers at once.
- * Must not know: clients, faults. Threads: one. */
+ * Must not know: clients, faults.
+ * Threads: one. */
 #ifndef LEAT_TESTS_SIM_BROKER_H
 #define LEAT_TESTS_SIM_BROKER_H
 

@@ -3,7 +3,8 @@
  * Role: one producer and a reader at each client; filled, and deleted at some moment. Every reader
  * gets its records in order, each once, or a gap for those it does not get, and is told of the end
  * once; every record sent is answered.
- * Must not know: the wire, what else the clients do. Threads: one. */
+ * Must not know: the wire, what else the clients do.
+ * Threads: one. */
 #ifndef LEAT_TESTS_SIM_DELETED_TOPIC_H
 #define LEAT_TESTS_SIM_DELETED_TOPIC_H
 

@@ -1,7 +1,8 @@
 /* Footprint: what the process holds, so that runs one after the other can be compared.
  *
  * Role: heap in use, memory mapped, the lowest descriptor that is free.
- * Must not know: who holds it. Threads: one. */
+ * Must not know: who holds it.
+ * Threads: one. */
 #ifndef LEAT_TESTS_SIM_FOOTPRINT_H
 #define LEAT_TESTS_SIM_FOOTPRINT_H
 

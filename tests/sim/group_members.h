@@ -5,7 +5,8 @@
  * committed was processed, and never goes back; once another owner is handed records of a
  * partition, the former one is not, unless it was silent; at the end everything in the log was
  * processed, or lies in a gap.
- * Must not know: the wire, what else the clients do. Threads: one. */
+ * Must not know: the wire, what else the clients do.
+ * Threads: one. */
 #ifndef LEAT_TESTS_SIM_GROUP_MEMBERS_H
 #define LEAT_TESTS_SIM_GROUP_MEMBERS_H
 

@@ -4,7 +4,8 @@
  * Role: the invariants. An offset holds one record, for every reader and in every acknowledgement;
  * a record has one offset; a reader gets offsets one after the other, or is told exactly which it
  * will not get.
- * Must not know: how any of it came about. Threads: one. Any breach is reported to `broken`. */
+ * Must not know: how any of it came about.
+ * Threads: one. Any breach is reported to `broken`. */
 #ifndef LEAT_TESTS_SIM_ORACLE_H
 #define LEAT_TESTS_SIM_ORACLE_H
 

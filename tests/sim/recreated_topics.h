@@ -4,7 +4,8 @@
  * Role: two topics, and a member of both at each client. A member is handed nothing of a partition
  * that it was not assigned, or that it was told is gone. In the end the topics are made once more,
  * and whatever the members went through, they read a record of each partition.
- * Must not know: the wire, what else the clients do. Threads: one. */
+ * Must not know: the wire, what else the clients do.
+ * Threads: one. */
 #ifndef LEAT_TESTS_SIM_RECREATED_TOPICS_H
 #define LEAT_TESTS_SIM_RECREATED_TOPICS_H
 

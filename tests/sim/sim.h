@@ -3,7 +3,8 @@
  * Role: the state of a run (a broker, clients, the wire, what must hold of the records), its
  * randomness and its time; how a broken promise ends the program. Its clients (clients.c) and what
  * is done to everyone (faults.c) work on it; main.c runs it.
- * Must not know: how the parts work. Threads: one. */
+ * Must not know: how the parts work.
+ * Threads: one. */
 #ifndef LEAT_TESTS_SIM_SIM_H
 #define LEAT_TESTS_SIM_SIM_H
 

@@ -2,8 +2,9 @@
  * answers checked.
  *
  * Role: what tests against a real leatd have in common; a refusal fails the test with the library's
- * own words. Must not know: what is tested. Threads: one; each Criterion test is a process of its
- * own. */
+ * own words.
+ * Must not know: what is tested.
+ * Threads: one; each Criterion test is a process of its own. */
 #ifndef LEAT_TESTS_SUPPORT_BUS_H
 #define LEAT_TESTS_SUPPORT_BUS_H
 

@@ -1,7 +1,8 @@
 /* Consumers of one group, in one process: a broker, a topic of a few partitions, and members that
  * are clients through leat.h alone, driven in turn.
  *
- * Role: what the tests of groups share. Must not know: how the client is made.
+ * Role: what the tests of groups share.
+ * Must not know: how the client is made.
  * Threads: one. */
 #ifndef LEAT_TESTS_SUPPORT_CONSUMERS_H
 #define LEAT_TESTS_SUPPORT_CONSUMERS_H

@@ -1,9 +1,9 @@
 /* Control by itself in the test's process, stepped one iteration at a time in virtual time, with
- * raw connections over loopback. There is one shard, which the rig plays: it does whatever it is
- * asked at once.
+ * raw connections over loopback. There is one shard. The rig plays it, and does at once what
+ * control asks of it. What the rig cannot do fails the test.
  *
- * Role: set up, time, requests and their answers. Must not know: libleat, what a test expects.
- * Whatever cannot be done fails the test. */
+ * Role: set up, time, requests and their answers.
+ * Must not know: libleat, what a test expects. */
 #ifndef LEAT_TESTS_SUPPORT_CONTROL_RIG_H
 #define LEAT_TESTS_SUPPORT_CONTROL_RIG_H
 

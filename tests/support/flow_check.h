@@ -1,7 +1,8 @@
 /* What holds of a flow at any time, whatever came in.
  *
  * Role: looks at all of it; NULL, or what is wrong.
- * Must not know: tests' frameworks. Threads: the flow's owner's. */
+ * Must not know: tests' frameworks.
+ * Threads: the flow's owner's. */
 #ifndef LEAT_TESTS_SUPPORT_FLOW_CHECK_H
 #define LEAT_TESTS_SUPPORT_FLOW_CHECK_H
 

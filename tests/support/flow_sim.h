@@ -3,7 +3,8 @@
  * Role: each end sends a stream of bytes that can be told by their positions, in DATA frames, and
  * joins what comes; the wires lose, double, delay and overtake, and have a rate and a queue. After
  * every step what must hold of a flow is held.
- * Must not know: who tests what with it. Threads: one; one simulation at a time. */
+ * Must not know: who tests what with it.
+ * Threads: one; one simulation at a time. */
 #ifndef LEAT_TESTS_SUPPORT_FLOW_SIM_H
 #define LEAT_TESTS_SUPPORT_FLOW_SIM_H
 

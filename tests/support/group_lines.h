@@ -1,7 +1,9 @@
 /* Lines that a program of the group tests leaves behind: written whole, in one call, before what
  * they say is acted on, so that a kill leaves at most a torn last line, which counts as not there.
  *
- * Role: a buffer before a file. Must not know: what the lines say. Threads: the owner's. */
+ * Role: a buffer before a file.
+ * Must not know: what the lines say.
+ * Threads: the owner's. */
 #ifndef LEAT_TESTS_SUPPORT_GROUP_LINES_H
 #define LEAT_TESTS_SUPPORT_GROUP_LINES_H
 

@@ -2,7 +2,8 @@
  * middle of a system call.
  *
  * Role: takes a copy of each TCP connection that a process has, and says what became of them there.
- * Must not know: leatd, libleat. Threads: one. */
+ * Must not know: leatd, libleat.
+ * Threads: one. */
 #ifndef LEAT_TESTS_SUPPORT_HOLDER_H
 #define LEAT_TESTS_SUPPORT_HOLDER_H
 

@@ -3,7 +3,8 @@
  *
  * Role: one session with one publish stream and one subscription of what that stream appended; it
  * fails the test when the client sends what it may not, or batches that are broken or out of order.
- * Must not know: libleat. Threads: one; one broker a process. */
+ * Must not know: libleat.
+ * Threads: one; one broker a process. */
 #ifndef LEAT_TESTS_SUPPORT_PACKET_BROKER_H
 #define LEAT_TESTS_SUPPORT_PACKET_BROKER_H
 

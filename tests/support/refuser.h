@@ -2,8 +2,9 @@
  * an error and never reach the broker; all others do. Data goes to the broker itself. It can also
  * say that a group has no room for a topic.
  *
- * Role: one listener and the control connections of one client, in a thread of its own. Must not
- * know: libleat, what a test expects. Threads: the calls are the test's. */
+ * Role: one listener and the control connections of one client, in a thread of its own.
+ * Must not know: libleat, what a test expects.
+ * Threads: the calls are the test's. */
 #ifndef LEAT_TESTS_SUPPORT_REFUSER_H
 #define LEAT_TESTS_SUPPORT_REFUSER_H
 

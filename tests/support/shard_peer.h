@@ -3,9 +3,9 @@
  *
  * Role: the shard with one partition, opened and closed by a suite; control (the mailboxes) and
  * time around it; a client's end that remembers what it was told, sends again what was lost, and
- * counts. What must hold of every test is held when it closes: each packet was counted once. Must
- * not know: what is tested. Threads: one; each Criterion test is a process of its own, with one
- * shard and one peer. */
+ * counts. What must hold of every test is held when it closes: each packet was counted once.
+ * Must not know: what is tested.
+ * Threads: one; each Criterion test is a process of its own, with one shard and one peer. */
 #ifndef LEAT_TESTS_SUPPORT_SHARD_PEER_H
 #define LEAT_TESTS_SUPPORT_SHARD_PEER_H
 

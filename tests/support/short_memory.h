@@ -2,8 +2,8 @@
  *
  * Role: glibc's allocation behind functions of the same names that can be told to refuse. It
  * defines them, so only the one source file of a test program includes it. Under a sanitizer malloc
- * itself is the sanitizer's and never refuses; what is built on it does. Threads: each has its own
- * count. */
+ * itself is the sanitizer's and never refuses; what is built on it does.
+ * Threads: each has its own count. */
 #ifndef LEAT_TESTS_SUPPORT_SHORT_MEMORY_H
 #define LEAT_TESTS_SUPPORT_SHORT_MEMORY_H
 

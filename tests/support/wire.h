@@ -3,7 +3,8 @@
  *
  * Role: blocking sockets with a deadline, the happy path of the handshake, and nothing that hides
  * an answer. Every wait is bounded by WIRE_PATIENCE_S; running out of it aborts with what was
- * awaited. Must not know: libleat. */
+ * awaited.
+ * Must not know: libleat. */
 #ifndef LEAT_TESTS_SUPPORT_WIRE_H
 #define LEAT_TESTS_SUPPORT_WIRE_H
 

@@ -1,6 +1,7 @@
 /* A log's bytes in memory, and a consumer's stream that is fed with them.
  *
- * Role: what the tests of a partition's stream have in common. Must not know: what is tested.
+ * Role: what the tests of a partition's stream have in common.
+ * Must not know: what is tested.
  * Threads: one; each Criterion test is a process of its own. */
 #ifndef LEAT_TESTS_UNIT_CLIENT_STREAM_LOG_H
 #define LEAT_TESTS_UNIT_CLIENT_STREAM_LOG_H

@@ -1,7 +1,6 @@
 /* Goal: a client that is asked faster than it can answer answers what was asked last: an older
  * answer says nothing that a newer one does not. Method: the library's session, over a socket pair
- * and in packets over a wire in this process, is given more PINGs at once than it has room for.
- */
+ * and in packets over a wire in this process, is given more PINGs at once than it has room for. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

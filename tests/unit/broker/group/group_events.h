@@ -1,6 +1,7 @@
 /* What is under way in a modelled world of groups: messages, each with the time it arrives.
  *
- * Role: a queue by time, then by the order of sending. Must not know: what a message leads to. */
+ * Role: a queue by time, then by the order of sending.
+ * Must not know: what a message leads to. */
 #ifndef LEAT_TESTS_UNIT_BROKER_GROUP_GROUP_EVENTS_H
 #define LEAT_TESTS_UNIT_BROKER_GROUP_GROUP_EVENTS_H
 

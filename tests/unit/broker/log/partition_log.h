@@ -1,7 +1,8 @@
 /* A partition under a test, its producers' batches and its clock.
  *
  * Role: what the tests of partitions have in common; a refusal that no test asked for fails it.
- * Must not know: what is tested. Threads: one; each Criterion test is a process of its own. */
+ * Must not know: what is tested.
+ * Threads: one; each Criterion test is a process of its own. */
 #ifndef LEAT_TESTS_UNIT_BROKER_LOG_PARTITION_LOG_H
 #define LEAT_TESTS_UNIT_BROKER_LOG_PARTITION_LOG_H
 

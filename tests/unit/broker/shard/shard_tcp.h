@@ -1,8 +1,9 @@
 /* A real shard between a mailbox and kernel sockets, and raw peers of it over TCP.
  *
  * Role: what the tests of a shard over TCP have in common: set-up, control's side of the mailbox,
- * peers that count what they are told. Must not know: what is tested. Threads: one; each Criterion
- * test is a process of its own. */
+ * peers that count what they are told.
+ * Must not know: what is tested.
+ * Threads: one; each Criterion test is a process of its own. */
 #ifndef LEAT_TESTS_UNIT_BROKER_SHARD_SHARD_TCP_H
 #define LEAT_TESTS_UNIT_BROKER_SHARD_SHARD_TCP_H
 
