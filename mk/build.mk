@@ -1,11 +1,11 @@
-# Compiling and linking what is installed: leatd, leat, libleat; the demo; examples.
+# Builds what is installed (leatd, leat, libleat), the demo and the examples.
 
 VERSION := $(shell sed -n 's/.*LEAT_VERSION "\(.*\)".*/\1/p' schema/version.h)
 ABI     := $(firstword $(subst ., ,$(VERSION)))
 
 .PHONY: all clean FORCE
 all: $(BINS) $(LIBS) $(EXAMPLES) $(BUILD)/lib/leat.pc $(BUILD)/lib/leat-dpdk.pc ## libleat, leatd, leat, leat-demo (the default)
-clean: ## removes what was built, of every variant
+clean: ## removes the builds of all variants
 	rm -rf $(BUILD_ROOT)
 
 $(GEN)/schema/control.pb-c.h: schema/control.proto
@@ -40,7 +40,8 @@ $(BUILD)/bin/leat-demo: $(BUILD)/bench/demo/main.o $(foreach r,bench/demo client
 	$(call say,LINK,$@)$(CC) $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(call libs,bench client schema) -lpthread -lm
 
 LIB_OBJECTS := $(call objects,client) $(filter-out $(DPDK_PURE_C:%.c=$(BUILD)/%.o),$(call objects,transport)) $(call objects,schema) $(BUILD)/gen/schema/control.pb-c.o
-# One object with every hidden symbol made local: an application's own names cannot collide.
+# The static library is one object whose hidden symbols are local, so that they cannot collide with an
+# application's names.
 $(BUILD)/lib/libleat.a: $(LIB_OBJECTS)
 	@mkdir -p $(@D)
 	@rm -f $@
@@ -53,26 +54,26 @@ $(BUILD)/lib/libleat.so: $(LIB_OBJECTS) client/leat.map
 	    $(LIB_OBJECTS) -o $@ $(call libs,client)
 	@ln -sf libleat.so $(BUILD)/lib/libleat.so.$(ABI)
 
-# Loaded when a URL or a configuration names a bypass port (transport/link_load.c), linked by nobody.
+# No program links libleat-dpdk: transport/link_load.c loads it when a URL or a configuration names a bypass port.
 DPDK_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(DPDK_C) $(DPDK_PURE_C))
 $(BUILD)/lib/libleat-dpdk.so: $(DPDK_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) -shared $(OPT) $(LTO) $(LINK) $(LDFLAGS) $^ -o $@ $(DPDK_LIBS) -lpthread
 
-# The installed header stands alone: what it includes of ours is pasted in there.
+# The installed leat.h is self-contained: the project's headers that it includes are pasted into it.
 $(BUILD_ROOT)/include/leat.h: client/leat.h client/leat_admin.h schema/codes.h schema/error.h
 	@mkdir -p $(@D)
 	@sed -e '/^#include "schema\/codes.h"/{r schema/codes.h' -e 'd}' \
 	  -e '/^#include "schema\/error.h"/{r schema/error.h' -e 'd}' \
 	  -e '/^#include "client\/leat_admin.h"/{r client/leat_admin.h' -e 'd}' client/leat.h >$@
-# Always: PREFIX may be another one than last time.
+# Rebuilt each time, because PREFIX may have changed.
 $(BUILD)/lib/leat.pc: client/leat.pc.in schema/version.h FORCE
 $(BUILD)/lib/leat-dpdk.pc: transport/leat-dpdk.pc.in schema/version.h FORCE
 $(BUILD)/lib/%.pc:
 	@mkdir -p $(@D)
 	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
 
-# Examples see the installed header and nothing else.
+# The examples are compiled against the installed header only.
 $(BUILD)/client/examples/%: client/examples/%.c $(BUILD_ROOT)/include/leat.h $(BUILD)/lib/libleat.so
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) -std=c17 $(WARN) -O2 -g $(if $(SAN),-fsanitize=$(SAN)) -I$(BUILD_ROOT)/include $< -o $@ \

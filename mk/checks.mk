@@ -1,7 +1,7 @@
-# What holds without running anything of ours: format, style, layers, exports, README, analysis.
+# Static checks: format, style, layers, exports, README, analysis.
 
 .PHONY: check check-format check-style check-lists check-layers check-links check-readme check-tidy check-long check-long-sim check-long-chaos
-# Each is one line of the tally, whatever happens to the others.
+# Each check adds one line to the tally, even if another fails.
 check: deps ## format, style, lists, layers, analysis, sanitizers, the other compiler
 	@TALLY=$(BUILD_ROOT)/tally tests/checks/check.sh format style lists layers links readme tidy clang san sim race tsan corpus
 
@@ -15,19 +15,20 @@ STYLED = $(EVERY_C) $(wildcard tests/*.sh tests/*/*.sh tests/*/*.py mk/*.sh benc
 check-style:
 	@tests/checks/check_style.py $(STYLED)
 
-# Each file of tests/ is in one list of lists.mk, under a name of its own, and nothing misses the sanitizers unsaid.
+# Each file of tests/ has a unique name and is in exactly one list of lists.mk; no test is left out of a sanitizer
+# without a reason.
 check-lists:
 	@tests/checks/check_lists.py --rooms $(HOUSE) --unit $(UNIT_C) --process $(PROCESS_C) --race $(RACE_C) --fuzz $(FUZZ_C) \
 	  --program $(PROGRAM_C) --preload $(PRELOAD_C) --support $(SUPPORT_C) --sim $(SIM_C) --net $(NETS)
 
-# Who may include whom. Anything not listed is an error, not a review comment.
+# Which folder may include which. Any other include is an error.
 ALLOW_schema     := schema
 ALLOW_transport  := schema transport
 ALLOW_ops        := schema ops
 ALLOW_client     := schema transport client
 ALLOW_client/cli := schema client ops
 ALLOW_broker     := schema transport ops $(BROKER)
-# The broker's rooms, from the cellar up: a log knows nothing but formats; shards know no control plane.
+# The rooms of broker/, lowest first: log/ includes only schema/; shard/ does not include control/.
 ALLOW_broker/log     := schema ops broker/log
 ALLOW_broker/shared  := schema ops broker/log broker/shared
 ALLOW_broker/group   := schema transport ops broker/group
@@ -38,13 +39,13 @@ ALLOW_broker/control := schema transport ops $(filter-out broker,$(BROKER))
 check-layers:
 	@$(foreach d,$(HOUSE),! grep -snE '^ *# *include "' $d/*.[ch] /dev/null \
 	  | grep -vE '"($(subst $() ,|,$(strip $(ALLOW_$d))))/' || { echo '$d: forbidden include'; exit 1; };)
-	@! grep -lE '^ *# *include <rte_' $(filter-out transport/link_dpdk% transport/eal% transport/inject% ops/capture% bench/dpdk_% tests/programs/link_external%,$(EVERY_C)) \
+	@! grep -lE '^ *# *include <rte_' $(filter-out transport/link_dpdk% transport/eal% transport/inject% bench/dpdk_% tests/programs/link_external%,$(EVERY_C)) \
 	  || { echo 'DPDK leaks out of its link'; exit 1; }
 	@! grep -lE '^ *# *include <urcu' $(filter-out broker/% tests/% bench/%,$(EVERY_C)) || { echo 'RCU leaks'; exit 1; }
 	@! grep -lE '^ *# *include <microhttpd' $(filter-out ops/%,$(EVERY_C)) || { echo 'HTTP leaks'; exit 1; }
 	@! grep -nE '"(tests|bench)/' $(filter-out tests/% bench/%,$(EVERY_C)) || { echo 'tests leak'; exit 1; }
 
-# Nothing but the documented functions leaves the shared library.
+# The shared library exports only the documented functions.
 check-links: $(LIBS) $(BINS) $(EXAMPLES)
 	@! nm -D --defined-only $(BUILD)/lib/libleat.so | grep -vE ' (A|T) (leat_[a-z_]+|LEAT_[0-9.]+)(@@.*)?$$' \
 	  || { echo 'libleat.so exports more than leat.h says'; exit 1; }
@@ -55,7 +56,7 @@ check-links: $(LIBS) $(BINS) $(EXAMPLES)
 	@test "$$(nm -D --defined-only $(BUILD)/lib/libleat-dpdk.so | sed 's/.* //')" = leat_dpdk_driver \
 	  || { echo 'libleat-dpdk.so exports more than its driver'; exit 1; }
 
-# The programs README shows are the ones that compile, and it stays short.
+# The programs in README.md are the examples that are compiled, and README.md has at most 150 lines.
 check-readme:
 	@python3 -c 'import re,sys; r=open("README.md").read(); names=["hello_publish.c","hello_subscribe.c"]; \
 	  shown=re.findall("```c\n(.*?)```",r,re.S); meant=[open("client/examples/"+n).read() for n in names]; \
@@ -66,8 +67,8 @@ check-tidy: $(GEN)/schema/control.pb-c.h
 	  | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CSTD) 2>/dev/null' --
 	printf '%s\n' $(DPDK_C) | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CSTD) $(DPDK_CFLAGS) 2>/dev/null' --
 
-# What takes longer than CI has; run before an issue is closed.
-check-long: deps ## 100,000 seeds of the simulation and the groups' minute
+# Too long for CI; run it before an issue is closed.
+check-long: deps ## the simulation with 100,000 seeds, then test-groups-chaos
 	@TALLY=$(BUILD_ROOT)/tally-long tests/checks/check.sh long-sim long-chaos
 check-long-sim:
 	$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/simulation

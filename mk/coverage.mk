@@ -1,4 +1,4 @@
-# Lines covered, per folder.
+# Line coverage per folder.
 
 .PHONY: coverage
 coverage: deps ## lines covered, per folder

@@ -1,4 +1,4 @@
-# Putting things where packages and users look for them.
+# Installs programs, libraries, headers and man pages.
 
 PREFIX  ?= /usr/local
 DESTDIR ?=

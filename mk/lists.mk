@@ -1,7 +1,7 @@
-# What there is: rooms, programs, tests. All lists come from folders; `make check-lists` holds tests/ against them.
+# Lists of rooms, programs and tests, made from the folders; `make check-lists` compares tests/ with them.
 
-# Rooms, in the order in which they may know each other. Archives are per room, so that a test pulls in only
-# the modules it exercises and two rooms may have a file of the same name.
+# Rooms, lowest first. There is one archive per room, so that a test links only the modules it uses, and two
+# rooms may have files of the same name.
 sources = $(filter-out %_main.c %/main.c $(DPDK_C),$(wildcard $1/*.c))
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$1))
 archive = $(BUILD)/room-$(subst /,-,$1).a
@@ -16,10 +16,10 @@ BENCHES    := $(patsubst %.c,$(BUILD)/%,$(filter-out bench/dpdk_%,$(wildcard ben
 YARDSTICKS := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/dpdk_*.c))
 EXAMPLES   := $(patsubst %.c,$(BUILD)/%,$(wildcard client/examples/*.c))
 BINS       := $(BUILD)/bin/leatd $(BUILD)/bin/leat $(BUILD)/bin/leat-demo
-# DPDK knows nothing of ThreadSanitizer, which would take its threads for races.
+# DPDK is not instrumented for ThreadSanitizer, which would report false races in it.
 LIBS       := $(BUILD)/lib/libleat.a $(BUILD)/lib/libleat.so $(if $(filter thread,$(SAN)),,$(BUILD)/lib/libleat-dpdk.so)
 
-# Programs of tests lie side by side in $(BUILD)/tests, whatever folder their source is in.
+# All test programs are built into $(BUILD)/tests, regardless of the folder of their source.
 test_programs = $(patsubst %,$(BUILD)/tests/%,$(basename $(notdir $1)))
 UNIT_C    := $(sort $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
 PROCESS_C := $(sort $(wildcard tests/process/test_*.c))
@@ -38,10 +38,10 @@ FUZZERS   := $(FUZZ_C:tests/fuzz/fuzz_%.c=%)
 HELPERS   := $(call test_programs,$(PROGRAM_C))
 PRELOADS  := $(addsuffix .so,$(call test_programs,$(PRELOAD_C)))
 
-# Every C file of ours, for checks.
+# All C files of the project, for the checks.
 EVERY_C := $(wildcard $(addsuffix /*.[ch],$(ROOMS) client/examples $(addprefix tests,/* /*/* /*/*/*) bench))
 
-# TSan runs race/, process/ and net/, without what tests/checks/tsan_excluded.txt names with a reason.
+# TSan runs race/, process/ and net/, except the tests in tests/checks/tsan_excluded.txt, each with its reason.
 TSAN_EXCLUDED := $(shell sed -n 's/^\([a-z][a-z0-9_]*\)\t.*/\1/p' tests/checks/tsan_excluded.txt)
 TSAN_C    := $(filter-out $(TSAN_EXCLUDED:%=tests/process/%.c),$(PROCESS_C))
 TSAN_NETS := $(filter-out $(TSAN_EXCLUDED:%=tests/net/%.sh),$(NETS))

@@ -1,4 +1,4 @@
-# The same tests under sanitizers and the other compiler.
+# Runs the tests under sanitizers and with the other compiler.
 
 .PHONY: check-clang check-san check-sim check-race check-tsan run-races
 check-clang:
@@ -6,7 +6,7 @@ check-clang:
 check-san:
 	$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined build-tests
 	$(MAKE) --no-print-directory SAN=address,undefined run-tests
-# Not the seeds of `make sim`, which runs the same code without the sanitizers.
+# `make sim` runs other seeds, without sanitizers.
 check-sim:
 	$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined $(BUILD_ROOT)/san/tests/simulation
 	$(MAKE) --no-print-directory SAN=address,undefined SEEDS=1000 FROM=1000001 run-sim
@@ -15,7 +15,7 @@ check-race:
 	$(MAKE) --no-print-directory SAN=thread run-races
 run-races: $(RACES)
 	@$(RUN_ENV) tests/run.sh $(RACES)
-# Criterion cannot start under gcc's TSan: the tests are ordinary, the programs they start are not.
+# Criterion cannot start under gcc's TSan: the tests are built without it, the programs that they start with it.
 TSAN_GROUP := $(BUILD_ROOT)/tsan/tests/group_member $(BUILD_ROOT)/tsan/tests/group_feed
 TSAN_PROGRAMS := $(patsubst $(BUILD)/%,$(BUILD_ROOT)/release/%,$(call test_programs,$(TSAN_C)))
 check-tsan: $(TSAN_PROGRAMS) $(BUILD_ROOT)/release/tests/preload_clock.so

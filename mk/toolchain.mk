@@ -7,7 +7,7 @@ BUILD_ROOT ?= build
 BUILD      := $(BUILD_ROOT)/$(VARIANT)
 GEN        := $(BUILD_ROOT)/gen
 
-# make V=1 shows every command; make -j, or what there is.
+# make V=1 shows every command. Without -j, one job per CPU.
 ifeq ($(V),)
   say = @printf '  %-5s %s\n' $1 $2;
 endif
@@ -24,7 +24,7 @@ ifneq ($(SAN),)
 endif
 CFLAGS  ?=
 LDFLAGS ?=
-# Programs are optimised across files; everything else links the same objects' plain code.
+# Programs are linked with LTO; everything else uses the machine code in the same objects.
 LTO      := $(if $(filter gcc-release,$(notdir $(CC))-$(VARIANT)),-flto=auto)
 LTO_OBJ  := $(if $(LTO),-flto=auto -ffat-lto-objects)
 LTO_NONE := $(if $(LTO),-fno-lto)
