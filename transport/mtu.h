@@ -5,7 +5,8 @@
  * Role: pure. Decides when to send a probe and of what size, and processes the answer:
  *      mtu_probe > 0 -> a packet of that many bytes: mtu_write, mtu_sent -> PONG -> mtu_pong
  * A path may carry less later: mtu_doubt detects this, and then it is probed like a new path.
- * Must not know: links, sessions, clocks. Threads: the owner's. */
+ * Must not know: links, sessions, clocks.
+ * Threads: the owner's. */
 #ifndef LEAT_TRANSPORT_MTU_H
 #define LEAT_TRANSPORT_MTU_H
 

@@ -4,9 +4,9 @@
  *                            |  five times, 200 ms apart                            |
  *                            +--(no answer)--> SILENT --(1 s)--> FREE <--(no answer)+
  *
- * Role: the table, its timers, the answers to ARP requests, and the packets that wait for a reply, as
- * pure state. Input: IP addresses, ARP frames, `now`. Output: MAC addresses, requests and replies
- * to send, packets to send or to give up.
+ * Role: the table, its timers, the answers to ARP requests, and the packets that wait for a reply,
+ * as pure state. Input: IP addresses, ARP frames, `now`. Output: MAC addresses, requests and
+ * replies to send, packets to send or to give up.
  * Must not know: byte layouts (ether has them), links, DPDK, clocks.
  * Threads: the owner's. No allocation. Everything is bounded: a full table evicts the entry used
  * least recently; requests and waiting packets beyond the limits are refused. */

@@ -2,8 +2,8 @@
  * random walk, as depth updates that chain (U == previous u + 1), each with its best bid and ask,
  * and trades between.
  *
- * Role: generates text in the form of a recorded feed; the same seed gives the same text. Must not
- * know: the bus, how a book is rebuilt. */
+ * Role: generates text in the form of a recorded feed; the same seed gives the same text.
+ * Must not know: the bus, how a book is rebuilt. */
 #ifndef LEAT_BENCH_DEMO_GENERATOR_H
 #define LEAT_BENCH_DEMO_GENERATOR_H
 

@@ -2,9 +2,9 @@
  * readers.
  *
  * Role: check batches (duplicate, out of order, fenced, damaged, no room) and append them, return
- * slices by position, evict the oldest. The broker's append path is partition_publish. Must not
- * know: sessions, frames, sockets, topic names, the clock (`now` and wall time are arguments),
- * other partitions.
+ * slices by position, evict the oldest. The broker's append path is partition_publish.
+ * Must not know: sessions, frames, sockets, topic names, the clock (`now` and wall time are
+ * arguments), other partitions.
  *
  *        head                        visible = tail
  *   ......[batch][batch][batch][batch]..........        positions: bytes since the log was created

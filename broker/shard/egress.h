@@ -6,8 +6,8 @@
  *
  * Role: the order of sending, and what is kept after a partial write. The rest of a DATA frame that
  * was cut is copied to the spill. Staged bytes stay. Whole DATA frames behind it are taken back:
- * the log still has them. So the byte stream never depends on log bytes that may be evicted. Must
- * not know: why something is sent, the rules of subscriptions, producers.
+ * the log still has them. So the byte stream never depends on log bytes that may be evicted.
+ * Must not know: why something is sent, the rules of subscriptions, producers.
  *
  * Threads: the owning shard. Memory is fixed: nothing here allocates. */
 /* clang-format on */

@@ -5,8 +5,8 @@
  *      ^  (caught up)       |  (in its session's turn)       ^
  *      +--------------------+--------------------------------+
  *
- * Role: decide what this reader gets next: a slice of the log, a GAP, BLOCKED, or nothing. Must not
- * know: sockets, other readers, how a partition keeps its data.
+ * Role: decide what this reader gets next: a slice of the log, a GAP, BLOCKED, or nothing.
+ * Must not know: sockets, other readers, how a partition keeps its data.
  *
  * A reader without credit or with a full socket is in no list that an append walks: it costs the
  * others nothing.

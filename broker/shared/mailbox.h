@@ -1,7 +1,7 @@
 /* Mailbox: the messages between the control thread and a shard, and the ring that carries them.
  *
- * Role: one single-producer, single-consumer ring for each direction; messages of fixed size. Must
- * not know: what a message leads to.
+ * Role: one single-producer, single-consumer ring for each direction; messages of fixed size.
+ * Must not know: what a message leads to.
  *
  * Nobody waits on a full mailbox: mailbox_send returns LEAT_BUSY, and the message stays with the
  * sender. A receiver that is about to sleep calls mailbox_prepare_sleep: it sets a flag, issues a

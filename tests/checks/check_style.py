@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""What a reviewer would say first: functions over 70 lines, files over 600, .c files that do not say what they are for, and
-words that are not used any more (tests/checks/retired_words.txt).
+"""Refuses functions over 70 lines, files over 600, .c files without an opening comment, opening comments in which `Role:`,
+`Must not know:` and `Threads:` do not begin a line, and retired words (tests/checks/retired_words.txt).
 
-usage: check_style.py FILE...      exit status 1 when something was found, each on a line of its own
+usage: check_style.py FILE...      prints one finding per line; exit status 1 if there are any
 """
 import re
 import sys
 
 FUNCTION_LINES_MAX = 70  # from its opening brace to its closing one
 FILE_LINES_MAX = 600
+ROLE_INSIDE_LINE = re.compile(r"^ \* *[^\s*].*\s(?:Role|Must not know|Threads): |\bMust(?: not)?\n \*(?: not)? know: ", re.M)
 TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
 
 
@@ -30,7 +31,7 @@ def retired_words():
 
 
 def without_prose(text):
-    """The code alone, with every line where it was."""
+    """The code without comments and strings; line numbers stay the same."""
     return TOKEN.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
 
 
@@ -59,6 +60,9 @@ def main(paths):
         text = "\n".join(lines)
         if path.endswith(".c") and not text.startswith("/*"):
             found.append(f"{path}: does not open with a comment that says what it is for")
+        opening = re.match(r"(?:/\* clang-format off \*/\n)?/\*.*?\*/", text, re.S)
+        if opening and ROLE_INSIDE_LINE.search(opening.group()):
+            found.append(f"{path}: `Role:`, `Must not know:` and `Threads:` each begin a line of the opening comment")
         code = without_prose(text)
         for pattern, word, instead, where, paths in words:
             for m in pattern.finditer(text if where == "all" else code) if paths.search(path) else ():
