@@ -1,4 +1,4 @@
-/* DPDK devices: what each kind is like, and options checked before EAL sees them.
+/* DPDK devices: properties of each kind of device, and checks of options before EAL uses them.
  *
  * Role: turns options into a device string, sizes and a kind, or into an error that says what was
  * expected.
@@ -93,7 +93,7 @@ static bool starts_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* Value of `key` ("role=") among the arguments; NULL: not given. Ends at a comma. */
+/* The value of `key` ("role=") in the arguments, up to the next comma; NULL: not given. */
 static const char *find_argument(const char *arguments, const char *key)
 {
     for (const char *at = strchr(arguments, ','); at != NULL; at = strchr(at, ',')) {
@@ -200,7 +200,7 @@ static void complete_memif(struct link_dpdk_device *d)
     if (d->memif_client) {
         link_dpdk_set_argument(d, "socket=", d->memif_socket);
         link_dpdk_set_argument(d, "socket-abstract=", d->memif_abstract ? "yes" : "no");
-    } else { /* the proxy's business */
+    } else { /* link_dpdk_open.c sets the proxy's private socket */
         remove_argument(d, "socket=");
         remove_argument(d, "socket-abstract=");
     }
@@ -208,7 +208,7 @@ static void complete_memif(struct link_dpdk_device *d)
     d->kind.shares = d->memif_client;
     if (d->data_bytes > MEMIF_BUFFER_BYTES && find_argument(d->arguments, "bsize=") == NULL)
         append(d, "bsize=", d->data_bytes);
-    /* The driver's fast ways need buffers as large as those of its rings. */
+    /* The driver's fast paths need buffers as large as those of its rings. */
     const unsigned long ring_bytes = number_argument(d->arguments, "bsize=", MEMIF_BUFFER_BYTES);
     if (ring_bytes > d->data_bytes && ring_bytes <= UINT16_MAX - RTE_PKTMBUF_HEADROOM)
         d->data_bytes = (uint32_t)ring_bytes;
@@ -322,7 +322,7 @@ uint16_t link_dpdk_descriptors(const struct link_dpdk_options *options)
     return options->descriptors != 0 ? options->descriptors : (uint16_t)DESCRIPTORS_DEFAULT;
 }
 
-/* What the device, every lane and every ring between lanes may hold at the same time. */
+/* The maximum that the device, all lanes and all rings between lanes hold at the same time. */
 static uint32_t buffer_count(const struct link_dpdk_options *options,
                              const struct link_dpdk_device *device)
 {

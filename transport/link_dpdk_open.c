@@ -27,13 +27,13 @@
 enum {
     SAID_BYTES = 256,
     FREE_PORTS_FROM = 49152, /* the dynamic ones */
-    TAKE_BACK_BYTES = 320,   /* what one small record takes */
-    PREFETCH_BYTES = 512,    /* beyond that the processor sees where it goes */
+    TAKE_BACK_BYTES = 320,   /* size of a packet with one small record */
+    PREFETCH_BYTES = 512,    /* beyond that the hardware prefetcher follows */
     MTU_DEFAULT = 1500,
 };
 
 #define NO_FILES "device %s shares memory, and none can be made for that: memfd_create: %s"
-/* An error with what EAL or the driver had to say. */
+/* Formats an error, followed by what EAL or the driver has logged. */
 __attribute__((format(printf, 3, 4))) static enum leat_error fail(
     enum leat_error error, char error_text[LINK_DPDK_ERROR_TEXT], const char *format, ...)
 {
@@ -50,7 +50,7 @@ __attribute__((format(printf, 3, 4))) static enum leat_error fail(
 
 /* ---- the device */
 
-/* libbpf and libxdp, which af_xdp uses, write to stderr about what is no trouble. */
+/* libbpf and libxdp, used by af_xdp, print harmless warnings to stderr. */
 static void quieten(const char *name, const char *set_print)
 {
     void *library = dlopen(name, RTLD_LAZY | RTLD_NOLOAD);
@@ -63,7 +63,7 @@ static void quieten(const char *name, const char *set_print)
     dlclose(library);
 }
 
-/* A memif server's driver listens to what the proxy says. */
+/* Makes a memif server's driver listen on the proxy's private socket. */
 static enum leat_error prepare_proxy(struct link_dpdk_port *port,
                                      char error_text[LINK_DPDK_ERROR_TEXT])
 {
@@ -114,7 +114,7 @@ static enum leat_error attach(struct link_dpdk_port *port, const char *options_d
                 options_device, strerror(errno));
 }
 
-/* What the kernel says of the interface behind a device; 0: nothing. */
+/* The MTU of the kernel interface behind a device; 0: unknown. */
 static uint16_t interface_mtu(unsigned index)
 {
     struct ifreq request = { 0 };
@@ -181,9 +181,9 @@ static enum leat_error start(struct link_dpdk_port *port, char error_text[LINK_D
                     port->device.name);
     const int failed = rte_eth_dev_start(port->id);
     atomic_store(&port->running, failed == 0);
-    /* Its server is not there yet. */
+    /* A memif client fails if its server does not run yet: retry at once. */
     if (failed != 0)
-        port->reconnect_at = 1; /* at once */
+        port->reconnect_at = 1;
     if (failed != 0 && !port->device.memif_client)
         return fail(LEAT_ERR_IO, error_text, "device %s does not start: %s", port->device.name,
                     rte_strerror(-failed));
@@ -224,7 +224,7 @@ static enum leat_error configure(struct link_dpdk_port *port, struct rte_eth_dev
     return LEAT_OK;
 }
 
-/* True: it had them, and is to be tried without. */
+/* Disables receive interrupts. True: they were enabled, so the caller should try again without. */
 static bool drop_interrupts(struct link_dpdk_port *port, char error_text[LINK_DPDK_ERROR_TEXT])
 {
     const bool had = port->interrupts;
@@ -255,7 +255,7 @@ static enum leat_error open_device(struct link_dpdk_port *port,
         return error;
     const int failed = rte_eth_dev_info_get(port->id, &info);
     if (failed != 0)
-        return fail(LEAT_ERR_IO, error_text, "device %s says nothing of itself: %s",
+        return fail(LEAT_ERR_IO, error_text, "device %s reports no properties: %s",
                     port->device.name, rte_strerror(-failed));
     const uint16_t pairs =
         info.max_rx_queues < info.max_tx_queues ? info.max_rx_queues : info.max_tx_queues;
@@ -272,16 +272,16 @@ static enum leat_error open_device(struct link_dpdk_port *port,
     error = make_pools(port, &sized, error_text);
     if (error == LEAT_OK)
         error = configure(port, &info, error_text);
-    /* What a card is bound to may have no interrupts to give. */
+    /* The kernel driver that a NIC is bound to may not support interrupts. */
     if (error != LEAT_OK && drop_interrupts(port, error_text))
         error = configure(port, &info, error_text);
     port->shares = error == LEAT_OK && link_dpdk_memory_opened(port);
     if (error == LEAT_OK && !port->shares)
-        error =
-            fail(LEAT_ERR_UNSUPPORTED, error_text,
-                 "device %s: log memory cannot be shared with it; a zero-copy memif client goes "
-                 "with no other port that sends by reference (set copy_only, or zero-copy=no)",
-                 port->device.name);
+        error = fail(
+            LEAT_ERR_UNSUPPORTED, error_text,
+            "device %s: log memory cannot be shared with it; a zero-copy memif client excludes "
+            "ports that send by reference (set copy_only, or zero-copy=no)",
+            port->device.name);
     if (error == LEAT_OK)
         error = start(port, error_text);
     if (error != LEAT_OK && port->shares && drop_interrupts(port, error_text)) {
@@ -409,7 +409,7 @@ static bool make_lanes(struct link_dpdk_port *port, const struct link_dpdk_optio
     if (rte_eth_macaddr_get(port->id, &mac) != 0)
         return false;
     port->self.alone = port->device.kind.alone;
-    if (rte_is_zero_ether_addr(&mac)) { /* a ring, say: it takes what it gets */
+    if (rte_is_zero_ether_addr(&mac)) { /* a device without an address, such as net_ring */
         rte_eth_random_addr(mac.addr_bytes);
         port->self.alone = true;
     }
@@ -492,8 +492,8 @@ static void free_lanes(struct link_dpdk_port *port)
     free(port->to_wire);
 }
 
-/* EAL's interrupt thread is in no handler of the port, nor does one begin. A card's driver has its
- * own ways to wait for its interrupts. */
+/* Keeps EAL's interrupt thread out of the port's handlers while `still`. Drivers of NICs wait for
+ * their interrupts themselves. */
 static void stand_still(struct link_dpdk_port *port, bool still)
 {
     if (port->quiesces && still)
@@ -506,7 +506,7 @@ static void stand_still(struct link_dpdk_port *port, bool still)
         link_dpdk_let_go();
 }
 
-/* Peers of memif's server that are gone: EAL still has to find out. */
+/* Runs everything due. `last`: until memif's server has handled that all its peers disconnected. */
 static void run_due(const struct link_dpdk_port *port, bool last)
 {
     do
@@ -537,8 +537,7 @@ static void detach(struct link_dpdk_port *port)
     stand_still(port, false);
 }
 
-/* virtio-user says goodbye to a backend that may be gone, and an application may not expect that to
- * end it. */
+/* virtio-user writes to a backend that may be gone: SIGPIPE must not end the application. */
 static void detach_without_signal(struct link_dpdk_port *port)
 {
     const struct timespec at_once = { 0 };
@@ -561,9 +560,10 @@ void link_dpdk_close(struct link_dpdk_port *port)
     if (port->attached)
         detach_without_signal(port);
     link_dpdk_memif_quiesce_remove(port);
-    link_dpdk_memif_proxy_close(port); /* where nothing was attached */
+    link_dpdk_memif_proxy_close(port); /* if the device was not attached */
     link_dpdk_vhost_free(port);
-    /* References that the device held came back now: the lanes they count in go last. */
+    /* Closing the device released its references, which are counted in the lanes: free them last.
+     */
     for (uint32_t i = 0; i < port->lane_count; i++)
         rte_free(port->lanes[i]);
     if (!port->external) {
@@ -585,7 +585,7 @@ void link_dpdk_reconnect(struct link_dpdk_port *port, leat_ns now)
     if (!port->device.memif_client || port->external || now < port->reconnect_at)
         return;
     if (port->reconnect_at == 0) {
-        /* Only just started, or lost just now; the peer may be on its way back. */
+        /* Just started, or just disconnected: give the peer time to connect. */
         port->reconnect_at = now + (port->was_up ? LINK_DPDK_CHORES_NS : LINK_DPDK_CONNECT_NS);
         port->was_up = false;
         return;

@@ -1,28 +1,31 @@
-/* A DPDK port and its lanes, between the files of the driver.
+/* clang-format off */
+/* A DPDK port and its lanes: declarations shared by the files of the driver.
  *
- *      link_dpdk.c               the driver's table, lanes as links
- *      link_dpdk_device.c        what is known of each kind of device; options checked
- *      link_dpdk_open.c          opening and closing a port
- *      link_dpdk_retry.c         opening again what another process still has
- *      link_dpdk_socket.c        where a socket may be through which memory is shared
- *      link_dpdk_rx.c            receiving
- *      link_dpdk_tx.c            sending
+ *      link_dpdk.c               the driver's function table; lanes as links
+ *      link_dpdk_device.c        properties of each kind of device; checks of options
+ *      link_dpdk_open.c          opens and closes a port
+ *      link_dpdk_retry.c         retries to open a device that another process still holds
+ *      link_dpdk_socket.c        checks where a socket for sharing memory is
+ *      link_dpdk_rx.c            receive path
+ *      link_dpdk_tx.c            transmit path
  *      link_dpdk_memif_proxy.c   accepts memif's peers
- *      link_dpdk_handshake.c     what they say first
- *      link_dpdk_message.c       how it is said
- *      link_dpdk_rings.c         memif's rings, checked; fault.c: memory that a peer takes away
- *      link_dpdk_vhost.c         the memory of vhost-user's peers
- *      link_dpdk_vhost_calls.c   how they are told of what was done
- *      link_dpdk_sleep.c         a lane's thread that sleeps, and what wakes it
- *      link_dpdk_memif_quiesce.c memif's peers may go at any time
- *      link_dpdk_hold.c          EAL's thread stands still while a port is closed
- *      link_dpdk_memif_fds.c     what a zero-copy memif closes by mistake
- *      link_dpdk_memory.c        memory that is sent from in place
+ *      link_dpdk_handshake.c     memif's handshake
+ *      link_dpdk_message.c       memif's messages
+ *      link_dpdk_rings.c         validates memif's rings
+ *      fault.c                   handles SIGBUS from memory that a peer truncates
+ *      link_dpdk_vhost.c         registers the memory of vhost-user's peers with fault.c
+ *      link_dpdk_vhost_calls.c   signals vhost-user's peers without blocking
+ *      link_dpdk_sleep.c         puts a lane's thread to sleep, and wakes it
+ *      link_dpdk_memif_quiesce.c keeps lanes out of rings while a memif peer disconnects
+ *      link_dpdk_hold.c          blocks EAL's interrupt thread while a port is closed
+ *      link_dpdk_memif_fds.c     restores descriptors that a zero-copy memif closes by mistake
+ *      link_dpdk_memory.c        registers memory that is sent by reference
  *
- * Role: the memory they share.
- * Must not know: what datagrams mean, but for the session id.
- * Threads: a lane belongs to one thread. What others touch says so: atomics, and the rings between
- * lanes, each with one producer and one consumer. */
+ * Role: the structures they share.
+ * Must not know: what datagrams mean, except the session id.
+ * Threads: a lane belongs to one thread. Fields that others use are atomic. Each ring between lanes
+ * has one producer and one consumer. */
+/* clang-format on */
 #ifndef LEAT_TRANSPORT_LINK_DPDK_PORT_H
 #define LEAT_TRANSPORT_LINK_DPDK_PORT_H
 
@@ -43,20 +46,20 @@ enum {
     LINK_DPDK_NAME_BYTES = 64,
     LINK_DPDK_SOCKET_BYTES = 128,
     LINK_DPDK_ARGUMENT_BYTES = 1024,
-    LINK_DPDK_PEERS = 16,           /* headers kept ready, a power of two */
-    LINK_DPDK_HANDOVER = 512,       /* places of a ring between two lanes */
-    LINK_DPDK_CACHE = 256,          /* mbufs that a thread keeps for itself */
-    LINK_DPDK_REGIONS = 16,         /* that a memif peer shares, at most */
-    LINK_DPDK_MEMIF_BYTES = 128,    /* of each of its messages */
-    LINK_DPDK_REFERENCE_BYTES = 64, /* private area of an mbuf that refers */
+    LINK_DPDK_PEERS = 16,           /* entries of the cache of headers, a power of two */
+    LINK_DPDK_HANDOVER = 512,       /* entries of a ring between two lanes */
+    LINK_DPDK_CACHE = 256,          /* mbufs in the mempool cache of a thread */
+    LINK_DPDK_REGIONS = 16,         /* maximum number of regions that a peer shares */
+    LINK_DPDK_MEMIF_BYTES = 128,    /* size of a memif message */
+    LINK_DPDK_REFERENCE_BYTES = 64, /* private area of an mbuf with an external buffer */
 };
 #define LINK_DPDK_CHORES_NS (100 * LEAT_NS_PER_MS) /* statistics, link state, reconnecting */
-#define LINK_DPDK_CONNECT_NS (2 * LEAT_NS_PER_S)   /* a memif's handshake may take so long */
-#define LINK_DPDK_CLEANUP_NS (1 * LEAT_NS_PER_MS)  /* references that an idle queue still holds */
-#define LINK_DPDK_STUCK_NS (10 * LEAT_NS_PER_MS)   /* none came back for so long: copy */
-#define LINK_DPDK_RESOLVED_NS (1 * LEAT_NS_PER_S)  /* headers hold before neighbours are asked */
+#define LINK_DPDK_CONNECT_NS (2 * LEAT_NS_PER_S)   /* timeout of a memif's handshake */
+#define LINK_DPDK_CLEANUP_NS (1 * LEAT_NS_PER_MS)  /* interval of releasing sent references */
+#define LINK_DPDK_STUCK_NS (10 * LEAT_NS_PER_MS)   /* no reference released for so long: copy */
+#define LINK_DPDK_RESOLVED_NS (1 * LEAT_NS_PER_S)  /* lifetime of headers with a resolved MAC */
 
-/* memif's messages; memif.h of DPDK 22.11 */
+/* Types of memif's messages, from memif.h of DPDK 22.11. */
 enum link_dpdk_memif {
     LINK_DPDK_MEMIF_ACK = 1,
     LINK_DPDK_MEMIF_INIT = 3,
@@ -67,18 +70,18 @@ enum link_dpdk_memif {
     LINK_DPDK_MEMIF_DISCONNECT = 8,
 };
 
-/* What a kind of device is like, beyond what it says of itself. */
+/* Properties of a kind of device that its driver does not report. */
 struct link_dpdk_kind {
     const char *prefix; /* of the device's name */
     bool references;    /* sends from chained external buffers without touching foreign memory */
     bool partial_checksums; /* a kernel at the other end leaves them half made */
-    bool alone;             /* one peer at the other end, no switch */
+    bool alone;             /* point-to-point: one peer at the other end, no switch */
     bool configure_mtu;     /* its buffers follow the MTU it is configured with */
     bool queues;            /* a queue pair for each lane, if it has so many */
     bool dma;               /* reads memory that must be mapped for it */
     bool interface;         /* has a kernel interface, which knows the MTU */
     bool lingers;           /* its queue is free only some time after the end of who had it */
-    bool interrupts;        /* may be able to say that something came */
+    bool interrupts;        /* may support receive interrupts */
     bool intact;            /* the other end is a process of this machine */
     bool copies;            /* by the thread that receives: what came is in its cache */
     bool shares;            /* its own memory, with the other end */
@@ -90,7 +93,7 @@ struct link_dpdk_device {
     char arguments[LINK_DPDK_ARGUMENT_BYTES]; /* the device string, completed */
     bool memif_client, memif_zero_copy;
     uint32_t memif_id;
-    bool memif_abstract;                       /* the name below is no file's */
+    bool memif_abstract;                       /* memif_socket is an abstract name */
     char memif_socket[LINK_DPDK_SOCKET_BYTES]; /* "": no memif. A server's: see
                                                   link_dpdk_memif_proxy.c */
     /* The file through which memory is shared, whole and without links once it is placed. */
@@ -101,10 +104,10 @@ struct link_dpdk_device {
     uint32_t data_bytes;                      /* of a buffer, without headroom */
 };
 
-/* Headers towards a peer. */
+/* An entry of the cache of headers. */
 struct link_dpdk_route {
     struct link_peer peer;
-    leat_ns expires; /* 0: nothing is here */
+    leat_ns expires; /* 0: the entry is empty */
     uint32_t generation;
     struct ether_template headers;
 };
@@ -121,23 +124,22 @@ struct link_dpdk_lane {
     struct ether_self self;
     leat_ns now; /* of the last receive or flush */
     leat_ns chores_at, cleanup_at;
-    bool no_cleanup;                         /* the device cannot */
-    uint64_t device_drops, device_no_buffer; /* as last told by the device */
+    bool no_cleanup;                         /* the device does not support cleanup */
+    uint64_t device_drops, device_no_buffer; /* the device's counters, as last read */
     struct inject *inject;                   /* NULL: none */
 
-    /* Taken and not yet on the wire, oldest first: count entries from head on. */
-    struct rte_mbuf **staged; /* 2 * staged_max places */
+    /* Frames to be transmitted, oldest first: staged_count entries from staged_head on. */
+    struct rte_mbuf **staged; /* has 2 * staged_max entries */
     uint32_t staged_head, staged_count, staged_max;
     uint32_t reserved;
     bool moved; /* some left since the last chores */
-    /* Taken from the pool a burst at a time: one by one costs a look for the thread's cache each.
-     */
+    /* Allocated in bursts, because single allocations look up the thread's cache each time. */
     struct rte_mbuf *spares[LINK_BURST];
     uint32_t spare_count;
 
     struct link_dpdk_route routes[LINK_DPDK_PEERS];
     struct neighbours neighbours;
-    _Atomic bool asking; /* other lanes: ARP answers are of interest here */
+    _Atomic bool asking; /* read by other lanes: this one is resolving addresses */
 
     /* See link_dpdk_sleep.c. -1: it cannot sleep. */
     int sleeper, nudged;
@@ -322,7 +324,7 @@ bool link_dpdk_vhost_open(struct link_dpdk_port *port);
 void link_dpdk_vhost_close(struct link_dpdk_port *port);
 /* When it is gone. */
 void link_dpdk_vhost_free(struct link_dpdk_port *port);
-/* Hangs up on a peer that took memory away. Now and then, by the polling lane. */
+/* Disconnects a peer that took memory away. Called now and then by the polling lane. */
 void link_dpdk_vhost_look(struct link_dpdk_port *port);
 
 /* ---- link_dpdk_vhost_calls.c: by link_dpdk_vhost.c */
@@ -380,7 +382,7 @@ static inline void link_dpdk_leave(struct link_dpdk_port *port)
 /* By control, when no lane runs. */
 void link_dpdk_enter_waiting(struct link_dpdk_port *port);
 
-/* The thread that holds EAL's interrupts looks again. */
+/* Wakes the handler that parks EAL's interrupt thread. */
 void link_dpdk_memif_quiesce_hurry(void);
 /* By who closes a memif server's last port, while EAL's interrupt thread is held in our handler.
  * The driver's listener, whose handler it leaves behind, never speaks again. */
@@ -390,12 +392,11 @@ uint32_t link_dpdk_memif_quiesce_served(const struct link_dpdk_port *port);
 
 /* ---- link_dpdk_hold.c */
 
-/* EAL's interrupt thread stands still until it is let go: it is in no handler, and none begins.
- * False: it could not be asked. Not where a port's peers are quiesced (see
- * link_dpdk_enter_waiting). */
+/* Blocks EAL's interrupt thread until link_dpdk_let_go: no handler runs meanwhile. False: the
+ * handler could not be installed. For ports that quiesce use link_dpdk_enter_waiting instead. */
 bool link_dpdk_hold(void);
 void link_dpdk_let_go(void);
-/* Handlers that were running, and alarms that were due, are over. */
+/* Waits for handlers that are running and for alarms that are due. */
 void link_dpdk_run_due(void);
 
 /* ---- link_dpdk_sleep.c */
@@ -407,7 +408,7 @@ void link_dpdk_sleep_close(struct link_dpdk_port *port);
 int link_dpdk_descriptor(const struct link *link);
 bool link_dpdk_arm(struct link *link);
 void link_dpdk_disarm(struct link *link);
-/* There is something for these lanes (a bit each) in their rings. */
+/* Wakes those of these lanes (a bitmap) that sleep, because their rings were filled. */
 void link_dpdk_nudge(const struct link_dpdk_port *port, uint64_t lanes);
 
 /* ---- link_dpdk_memif_fds.c: before a zero-copy memif connects, and after it did */
@@ -443,9 +444,9 @@ void link_dpdk_send(struct link *link, struct link_outgoing *out, uint32_t size,
 unsigned link_dpdk_flush(struct link *link, leat_ns now);
 unsigned link_dpdk_reclaim(struct link *link);
 leat_ns link_dpdk_deadline(const struct link *link);
-/* Takes a whole frame; false: no room. */
+/* Stages a complete frame, which the lane then owns; false: no room, the caller keeps it. */
 bool link_dpdk_stage(struct link_dpdk_lane *lane, struct rte_mbuf *frame);
-/* Packets that waited for a neighbour are staged, or given up. */
+/* Stages, or gives up, packets whose neighbour was resolved or did not answer. */
 void link_dpdk_settle(struct link_dpdk_lane *lane);
 /* Frees everything that is not on the wire. */
 void link_dpdk_discard(struct link_dpdk_lane *lane);
