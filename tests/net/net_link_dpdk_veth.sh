@@ -61,7 +61,7 @@ start_server first $(in_ a) -- "${xdp[@]}"
 code=0
 # shellcheck disable=SC2046
 timeout 60 $(in_ a) "$LINK_ECHO" server "${xdp[@]}" >/dev/null 2>"$dir/refused.err" || code=$?
-[ $code = 1 ] && grep -q 'iface=wa: another process may have this queue' "$dir/refused.err" \
+[ $code = 1 ] && grep -q 'iface=wa: another process may use this queue' "$dir/refused.err" \
     || fail "exit $code: $(cat "$dir/refused.err")"
 for i in 1 2 3 4; do
     # shellcheck disable=SC2046
