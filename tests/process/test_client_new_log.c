@@ -33,7 +33,7 @@ struct watcher {
     uint64_t next[PARTITIONS];
     bool told[PARTITIONS]; /* of a new log, since the last record */
     unsigned records, resets, unknown;
-    unsigned events[LEAT_EVENT_THROTTLED + 1];
+    unsigned events[LEAT_EVENT_REFUSED + 1];
     unsigned gaps_before_end; /* GAPs of partitions whose topic was not said to be gone yet */
     bool gone[PARTITIONS];
     struct leat_event last_reset[PARTITIONS];
