@@ -10,22 +10,12 @@
 #include "client/leat.h"
 #include "tests/support/bus.h"
 #include "tests/support/leatd.h"
+#include "tests/support/sanitized.h"
 
 enum { WARM_UP = 20000, COUNT = 200000 };
 
 static _Thread_local bool counting;
 static _Thread_local uint64_t allocations;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 #if !SANITIZED
 /* glibc's own names behind the public ones, so that nothing is needed before it can count. */

@@ -14,13 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SHORT_MEMORY_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SHORT_MEMORY_SANITIZED 1
-#endif
-#endif
+#include "tests/support/sanitized.h"
 
 /* Allocations that still succeed; below 0: all of them. */
 static _Thread_local long short_memory_left = -1;
@@ -49,7 +43,7 @@ static inline bool short_memory_refuses(void)
     return true;
 }
 
-#ifdef SHORT_MEMORY_SANITIZED
+#if SANITIZED
 /* Called through a pointer that the compiler cannot follow: it would make calloc of malloc and
  * memset, which is what is being defined. */
 static void *(*volatile short_memory_take)(size_t) = malloc;

@@ -32,6 +32,7 @@
 #include "broker/shard/shard.h"
 #include "client/leat.h"
 #include "tests/support/bus.h"
+#include "tests/support/sanitized.h"
 
 enum {
     PARTITIONS = 4,
@@ -50,17 +51,6 @@ enum {
 };
 static_assert(WARM_UP / BATCH_RECORDS_MAX / PARTITIONS > LEAT_IN_FLIGHT_BATCHES_MAX,
               "the broker's results have all their room after the warm-up");
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 /* ---- counting */
 
